@@ -1,0 +1,3 @@
+//! Matmul kernels against the machine.
+
+fn main() {}

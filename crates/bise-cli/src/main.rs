@@ -1,0 +1,3 @@
+//! The `bise` program.
+
+fn main() {}

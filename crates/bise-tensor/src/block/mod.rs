@@ -1,0 +1,84 @@
+//! The storage formats of GGUF tensors: one file per format, one line in [`registry`] for each.
+//!
+//! A tensor row is a whole number of *blocks*. A format says how many values a block holds, how many
+//! bytes it takes, and how the two turn into each other. Quantized formats also say how a block falls
+//! apart into small integers and scales ([`IntBlock`]), which is all that the kernels need to know.
+
+mod plain;
+mod q4_0;
+mod q8_0;
+mod registry;
+
+pub use plain::{Bf16, F16, F32};
+pub use q4_0::Q4_0;
+pub use q8_0::Q8_0;
+pub use registry::{DType, FormatVisitor};
+
+/// A storage format: how [`LEN`](Format::LEN) values become [`BYTES`](Format::BYTES) bytes.
+pub trait Format: Send + Sync + 'static {
+    /// Values in a block.
+    const LEN: usize;
+    /// Bytes in a block.
+    const BYTES: usize;
+    /// Byte offsets of the little-endian 16-bit fields of a block; a big-endian file has them swapped.
+    const U16_FIELDS: &'static [usize];
+
+    /// Writes the `LEN` values of `block` (`BYTES` long) to `out`.
+    fn dequantize(block: &[u8], out: &mut [f32]);
+
+    /// Stores the `LEN` values of `x` in `block` (`BYTES` long).
+    ///
+    /// `importance`, as long as `x`, weighs the squared error of each value; formats that do no search
+    /// ignore it.
+    fn quantize(x: &[f32], importance: Option<&[f32]>, block: &mut [u8]);
+}
+
+/// A format without scales: one value a block, converted to f32 exactly.
+pub trait PlainFormat: Format {
+    /// The value stored in `bytes` (`BYTES` long).
+    fn to_f32(bytes: &[u8]) -> f32;
+}
+
+/// A quantized format: `x[i] = scale[g] * q[i] - min[g]` for each value `i` of group `g = i / GROUP`.
+pub trait IntFormat: Format {
+    /// Values that share a scale: 16 or 32, a divisor of `LEN`.
+    const GROUP: usize;
+    /// Whether groups have a minimum; when false `unpack` leaves `min` alone.
+    const HAS_MIN: bool;
+
+    /// Takes `block` (`BYTES` long) apart: `q` is `LEN` long, `scale` and `min` are `LEN / GROUP` long.
+    ///
+    /// Each scale and each minimum is rounded to f32 once.
+    fn unpack(block: &[u8], q: &mut [i8], scale: &mut [f32], min: &mut [f32]);
+}
+
+/// [`Format::dequantize`] for every [`IntFormat`]: `x = scale * q - min`, each operation rounded to f32.
+fn dequantize_int<F: IntFormat>(block: &[u8], out: &mut [f32]) {
+    const MAX_LEN: usize = 256;
+    let mut q = [0i8; MAX_LEN];
+    let (mut scale, mut min) = ([0f32; MAX_LEN / 16], [0f32; MAX_LEN / 16]);
+    F::unpack(
+        block,
+        &mut q[..F::LEN],
+        &mut scale[..F::LEN / F::GROUP],
+        &mut min[..F::LEN / F::GROUP],
+    );
+    for (g, out) in out.chunks_exact_mut(F::GROUP).enumerate() {
+        for (x, &q) in out.iter_mut().zip(&q[g * F::GROUP..]) {
+            *x = scale[g] * f32::from(q);
+            if F::HAS_MIN {
+                *x -= min[g];
+            }
+        }
+    }
+}
+
+/// The little-endian f16 at `at`, as f32.
+fn read_f16(block: &[u8], at: usize) -> f32 {
+    half::f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+/// Stores `x`, rounded to f16 (ties to even), little-endian at `at`.
+fn write_f16(block: &mut [u8], at: usize, x: f32) {
+    block[at..at + 2].copy_from_slice(&half::f16::from_f32(x).to_le_bytes());
+}

@@ -1,0 +1,74 @@
+//! F32, F16 and BF16: one value a block.
+
+use super::{Format, PlainFormat};
+use half::{bf16, f16};
+
+/// IEEE 754 binary32.
+pub struct F32;
+/// IEEE 754 binary16.
+pub struct F16;
+/// The upper half of binary32.
+pub struct Bf16;
+
+impl PlainFormat for F32 {
+    #[inline(always)]
+    fn to_f32(bytes: &[u8]) -> f32 {
+        f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+    }
+}
+
+impl Format for F32 {
+    const LEN: usize = 1;
+    const BYTES: usize = 4;
+    const U16_FIELDS: &'static [usize] = &[];
+
+    fn dequantize(block: &[u8], out: &mut [f32]) {
+        out[0] = Self::to_f32(block);
+    }
+
+    fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
+        block.copy_from_slice(&x[0].to_le_bytes());
+    }
+}
+
+impl PlainFormat for F16 {
+    #[inline(always)]
+    fn to_f32(bytes: &[u8]) -> f32 {
+        f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
+    }
+}
+
+impl Format for F16 {
+    const LEN: usize = 1;
+    const BYTES: usize = 2;
+    const U16_FIELDS: &'static [usize] = &[0];
+
+    fn dequantize(block: &[u8], out: &mut [f32]) {
+        out[0] = Self::to_f32(block);
+    }
+
+    fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
+        block.copy_from_slice(&f16::from_f32(x[0]).to_le_bytes());
+    }
+}
+
+impl PlainFormat for Bf16 {
+    #[inline(always)]
+    fn to_f32(bytes: &[u8]) -> f32 {
+        bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
+    }
+}
+
+impl Format for Bf16 {
+    const LEN: usize = 1;
+    const BYTES: usize = 2;
+    const U16_FIELDS: &'static [usize] = &[0];
+
+    fn dequantize(block: &[u8], out: &mut [f32]) {
+        out[0] = Self::to_f32(block);
+    }
+
+    fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
+        block.copy_from_slice(&bf16::from_f32(x[0]).to_le_bytes());
+    }
+}

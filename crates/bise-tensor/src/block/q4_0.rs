@@ -1,0 +1,46 @@
+//! Q4_0: 32 values in 18 bytes, `x = d * (q - 8)`.
+//!
+//! ```text
+//! | d: f16 | qs: 16 bytes; byte i holds value i in its low nibble, value i + 16 in its high one |
+//! ```
+
+use super::{Format, IntFormat, dequantize_int, read_f16, write_f16};
+
+/// 4-bit integers around zero, one f16 scale for 32.
+pub struct Q4_0;
+
+impl IntFormat for Q4_0 {
+    const GROUP: usize = 32;
+    const HAS_MIN: bool = false;
+
+    #[inline(always)]
+    fn unpack(block: &[u8], q: &mut [i8], scale: &mut [f32], _: &mut [f32]) {
+        scale[0] = read_f16(block, 0);
+        for (i, byte) in block[2..18].iter().enumerate() {
+            q[i] = (byte & 15) as i8 - 8;
+            q[i + 16] = (byte >> 4) as i8 - 8;
+        }
+    }
+}
+
+impl Format for Q4_0 {
+    const LEN: usize = 32;
+    const BYTES: usize = 18;
+    const U16_FIELDS: &'static [usize] = &[0];
+
+    fn dequantize(block: &[u8], out: &mut [f32]) {
+        dequantize_int::<Self>(block, out);
+    }
+
+    /// The value of largest magnitude becomes exactly -8.
+    fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
+        let extreme = x.iter().fold(0f32, |m, &v| if v.abs() > m.abs() { v } else { m });
+        let d = extreme / -8.0;
+        let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+        let level = |v: f32| ((v * inverse + 8.5) as u8).min(15);
+        write_f16(block, 0, d);
+        for i in 0..16 {
+            block[2 + i] = level(x[i]) | level(x[i + 16]) << 4;
+        }
+    }
+}

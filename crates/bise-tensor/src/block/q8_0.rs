@@ -1,0 +1,43 @@
+//! Q8_0: 32 values in 34 bytes, `x = d * q`.
+//!
+//! ```text
+//! | d: f16 | qs: 32 x i8 |
+//! ```
+
+use super::{Format, IntFormat, dequantize_int, read_f16, write_f16};
+
+/// 8-bit integers, one f16 scale for 32.
+pub struct Q8_0;
+
+impl IntFormat for Q8_0 {
+    const GROUP: usize = 32;
+    const HAS_MIN: bool = false;
+
+    #[inline(always)]
+    fn unpack(block: &[u8], q: &mut [i8], scale: &mut [f32], _: &mut [f32]) {
+        scale[0] = read_f16(block, 0);
+        for (q, &byte) in q.iter_mut().zip(&block[2..34]) {
+            *q = byte as i8;
+        }
+    }
+}
+
+impl Format for Q8_0 {
+    const LEN: usize = 32;
+    const BYTES: usize = 34;
+    const U16_FIELDS: &'static [usize] = &[0];
+
+    fn dequantize(block: &[u8], out: &mut [f32]) {
+        dequantize_int::<Self>(block, out);
+    }
+
+    /// The value of largest magnitude becomes 127; halves round away from zero.
+    fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
+        let d = x.iter().fold(0f32, |m, v| m.max(v.abs())) / 127.0;
+        let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+        write_f16(block, 0, d);
+        for (byte, v) in block[2..34].iter_mut().zip(x) {
+            *byte = (v * inverse).round() as i8 as u8;
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The table of formats: every fact about a format that other code asks for comes from here.
+
+use super::{Bf16, F16, F32, Format, IntFormat, PlainFormat, Q4_0, Q8_0};
+use rayon::prelude::*;
+use std::fmt;
+
+/// Code to be compiled once for each format; [`DType::visit`] picks the instance.
+pub trait FormatVisitor {
+    /// What a visit gives.
+    type Output;
+    /// Called for formats without scales.
+    fn plain<F: PlainFormat>(self) -> Self::Output;
+    /// Called for quantized formats.
+    fn int<F: IntFormat>(self) -> Self::Output;
+}
+
+/// Declares [`DType`] from lines `kind Type = id, "name"`.
+macro_rules! formats {
+    ($($kind:ident $format:ident = $id:literal, $name:literal;)*) => {
+        /// The type of a tensor's elements, as numbered by GGML.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u32)]
+        pub enum DType {
+            $(#[doc = $name] $format = $id,)*
+        }
+
+        impl DType {
+            /// Every type that this crate reads, in the order of their ids.
+            pub const ALL: &'static [DType] = &[$(DType::$format),*];
+
+            /// The type's name as GGML writes it, such as `Q4_K`.
+            pub fn name(self) -> &'static str {
+                match self { $(DType::$format => $name),* }
+            }
+
+            /// Runs the visitor's instance for this type.
+            pub fn visit<V: FormatVisitor>(self, visitor: V) -> V::Output {
+                match self { $(DType::$format => visitor.$kind::<$format>()),* }
+            }
+
+            fn format(self) -> AnyFormat {
+                match self { $(DType::$format => AnyFormat::of::<$format>()),* }
+            }
+        }
+    };
+}
+
+formats! {
+    plain F32 = 0, "F32";
+    plain F16 = 1, "F16";
+    int Q4_0 = 2, "Q4_0";
+    int Q8_0 = 8, "Q8_0";
+    plain Bf16 = 30, "BF16";
+}
+
+/// A format's facts and functions as values.
+struct AnyFormat {
+    len: usize,
+    bytes: usize,
+    u16_fields: &'static [usize],
+    dequantize: fn(&[u8], &mut [f32]),
+    quantize: fn(&[f32], Option<&[f32]>, &mut [u8]),
+}
+
+impl AnyFormat {
+    fn of<F: Format>() -> Self {
+        Self {
+            len: F::LEN,
+            bytes: F::BYTES,
+            u16_fields: F::U16_FIELDS,
+            dequantize: F::dequantize,
+            quantize: F::quantize,
+        }
+    }
+}
+
+impl DType {
+    /// The type with GGML's number `id`.
+    pub fn from_id(id: u32) -> Option<Self> {
+        Self::ALL.iter().copied().find(|t| t.id() == id)
+    }
+
+    /// The type called `name`, in any case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|t| t.name().eq_ignore_ascii_case(name))
+    }
+
+    /// GGML's number for the type.
+    pub fn id(self) -> u32 {
+        self as u32
+    }
+
+    /// Values in a block.
+    pub fn block_len(self) -> usize {
+        self.format().len
+    }
+
+    /// Bytes in a block.
+    pub fn block_bytes(self) -> usize {
+        self.format().bytes
+    }
+
+    /// Whether values are small integers times scales.
+    pub fn is_quantized(self) -> bool {
+        self.block_len() > 1
+    }
+
+    /// Bytes of `n` values, or `None` when `n` is not a whole number of blocks or the size overflows.
+    pub fn bytes_for(self, n: u64) -> Option<u64> {
+        let format = self.format();
+        let whole = n.is_multiple_of(format.len as u64);
+        if whole {
+            (n / format.len as u64).checked_mul(format.bytes as u64)
+        } else {
+            None
+        }
+    }
+
+    /// Dequantizes whole blocks.
+    ///
+    /// # Panics
+    /// When `out` is not as long as the blocks of `bytes`.
+    pub fn dequantize(self, bytes: &[u8], out: &mut [f32]) {
+        let format = self.format();
+        assert_eq!(
+            self.bytes_for(out.len() as u64),
+            Some(bytes.len() as u64),
+            "{self} blocks for {} values",
+            out.len()
+        );
+        for (block, out) in bytes
+            .chunks_exact(format.bytes)
+            .zip(out.chunks_exact_mut(format.len))
+        {
+            (format.dequantize)(block, out);
+        }
+    }
+
+    /// Quantizes whole blocks, in parallel; `importance` (as long as `x`) weighs each value's squared error.
+    ///
+    /// # Panics
+    /// When `out` is not as long as the blocks of `x`, or `importance` not as long as `x`.
+    pub fn quantize(self, x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+        let format = self.format();
+        assert_eq!(
+            self.bytes_for(x.len() as u64),
+            Some(out.len() as u64),
+            "{self} blocks for {} values",
+            x.len()
+        );
+        assert!(
+            importance.is_none_or(|w| w.len() == x.len()),
+            "importance covers every value"
+        );
+        out.par_chunks_exact_mut(format.bytes)
+            .enumerate()
+            .with_min_len(64)
+            .for_each(|(i, block)| {
+                let range = i * format.len..(i + 1) * format.len;
+                (format.quantize)(&x[range.clone()], importance.map(|w| &w[range]), block);
+            });
+    }
+
+    /// Turns blocks of a big-endian file into little-endian ones, in place.
+    pub fn swap_endian(self, bytes: &mut [u8]) {
+        let format = self.format();
+        if self == DType::F32 {
+            bytes.as_chunks_mut::<4>().0.iter_mut().for_each(|b| b.reverse());
+        }
+        for block in bytes.chunks_exact_mut(format.bytes) {
+            for &at in format.u16_fields {
+                block.swap(at, at + 1);
+            }
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

@@ -1,0 +1,8 @@
+//! GGUF files, quantized blocks, and CPU kernels that give the same bits on every machine.
+//!
+//! This crate knows bytes, blocks and arithmetic; it knows no model. The numeric contract that the
+//! kernels keep is stated in `ARCHITECTURE.md` and executed by the scalar level in [`isa`].
+#![deny(unsafe_code)]
+
+pub mod block;
+pub mod gguf;
