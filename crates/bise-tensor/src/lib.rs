@@ -6,3 +6,9 @@
 
 pub mod block;
 pub mod gguf;
+#[allow(unsafe_code)] // intrinsics, behind tokens that prove the features
+pub mod isa;
+pub mod matmul;
+pub mod ops;
+#[allow(unsafe_code)] // disjoint strips of one matrix, written by several threads
+pub mod threads;

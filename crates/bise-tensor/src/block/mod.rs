@@ -14,6 +14,8 @@ pub use q4_0::Q4_0;
 pub use q8_0::Q8_0;
 pub use registry::{DType, FormatVisitor};
 
+use crate::isa::Isa;
+
 /// A storage format: how [`LEN`](Format::LEN) values become [`BYTES`](Format::BYTES) bytes.
 pub trait Format: Send + Sync + 'static {
     /// Values in a block.
@@ -37,6 +39,9 @@ pub trait Format: Send + Sync + 'static {
 pub trait PlainFormat: Format {
     /// The value stored in `bytes` (`BYTES` long).
     fn to_f32(bytes: &[u8]) -> f32;
+
+    /// 16 values stored in `bytes` (`16 * BYTES` long), one a lane.
+    fn load<S: Isa>(isa: S, bytes: &[u8]) -> S::F;
 }
 
 /// A quantized format: `x[i] = scale[g] * q[i] - min[g]` for each value `i` of group `g = i / GROUP`.
