@@ -154,9 +154,9 @@ proptest! {
         let total: f64 = weights.iter().sum();
         // A score sums dim products below 1: error dim eps * dim / 2 in the exponent; the chains add n eps.
         let bound = f64::from(f32::EPSILON) * (dim as f64 * dim as f64 / 2.0 + n as f64 + 20.0);
-        for d in 0..dim {
+        for (d, got) in got.iter().enumerate() {
             let exact = visible.clone().zip(&weights).map(|(j, w)| w * row(&values, j)[d]).sum::<f64>() / total;
-            prop_assert!((f64::from(got[d]) - exact).abs() <= bound, "{} against {exact} at {d}", got[d]);
+            prop_assert!((f64::from(*got) - exact).abs() <= bound, "{got} against {exact} at {d}");
         }
     }
 }
