@@ -4,5 +4,8 @@
 //! kernels keep is stated in `ARCHITECTURE.md` and executed by the scalar level in [`isa`].
 #![deny(unsafe_code)]
 
+pub mod atomic;
 pub mod block;
 pub mod gguf;
+#[allow(unsafe_code)] // mapping a file
+pub mod mmap;
