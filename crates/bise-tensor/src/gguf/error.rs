@@ -1,0 +1,158 @@
+//! What can be wrong with a GGUF file, said so that a person can act on it.
+
+use crate::block::DType;
+use std::fmt;
+
+/// Why a GGUF file cannot be read or written.
+///
+/// Offsets are bytes from the start of the file.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what the fields are
+pub enum GgufError {
+    #[error("not a GGUF file: it starts with bytes {found:02x?} instead of \"GGUF\"")]
+    Magic { found: Vec<u8> },
+
+    #[error("GGUF version {found} is not known; versions 1, 2 and 3 are")]
+    Version { found: u32 },
+
+    #[error("{place}: the file ends too soon: {needed} bytes needed at byte {offset}, {left} left")]
+    Truncated {
+        place: Place,
+        offset: u64,
+        needed: u64,
+        left: u64,
+    },
+
+    #[error("{place}: {what} at byte {offset} is {found}, expected {expected}")]
+    Invalid {
+        place: Place,
+        what: &'static str,
+        offset: u64,
+        found: String,
+        expected: String,
+    },
+
+    #[error("{place}: text at byte {offset} is not UTF-8")]
+    Utf8 { place: Place, offset: u64 },
+
+    #[error("{place}: the name occurs twice (again at byte {offset})")]
+    Duplicate { place: Place, offset: u64 },
+
+    #[error("{place}: type {id}{} at byte {offset} is not one that this program reads", known(*.id))]
+    TensorType { place: Place, id: u32, offset: u64 },
+
+    #[error("{place}: rows of {columns} values are not whole {dtype} blocks of {}", .dtype.block_len())]
+    PartialBlock {
+        place: Place,
+        columns: u64,
+        dtype: DType,
+    },
+
+    #[error("tensors `{first}` and `{second}` overlap at byte {offset}")]
+    Overlap {
+        first: String,
+        second: String,
+        offset: u64,
+    },
+
+    #[error("metadata `{key}` is {found}, expected {expected}")]
+    WrongType {
+        key: String,
+        expected: &'static str,
+        found: String,
+    },
+
+    #[error("metadata `{key}` is {found}, which does not fit in {expected}")]
+    OutOfRange {
+        key: String,
+        expected: &'static str,
+        found: String,
+    },
+
+    #[error("metadata `{key}` is missing")]
+    MissingKey { key: String },
+
+    #[error("tensor `{found}` written where `{expected}` is due")]
+    TensorOrder { expected: String, found: String },
+
+    #[error("tensor `{tensor}` is {found} bytes long, expected {expected}")]
+    TensorLength {
+        tensor: String,
+        expected: u64,
+        found: u64,
+    },
+
+    #[error("{count} tensors were announced but not written, the first is `{first}`")]
+    MissingTensors { count: usize, first: String },
+
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// The part of a GGUF file that an error is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Magic, version and counts.
+    Header,
+    /// The metadata entry of this number, before its key is known.
+    Entry(u64),
+    /// The metadata value with this key.
+    Key(String),
+    /// The tensor of this number, before its name is known.
+    TensorEntry(u64),
+    /// The tensor with this name.
+    Tensor(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Header => f.write_str("header"),
+            Place::Entry(n) => write!(f, "metadata entry {n}"),
+            Place::Key(key) => write!(f, "metadata `{key}`"),
+            Place::TensorEntry(n) => write!(f, "tensor entry {n}"),
+            Place::Tensor(name) => write!(f, "tensor `{name}`"),
+        }
+    }
+}
+
+/// ` (NAME)` for types that GGML has had and [`DType`] may lack.
+fn known(id: u32) -> String {
+    const NAMES: [(u32, &str); 31] = [
+        (3, "Q4_1"),
+        (4, "Q4_2, removed from GGML"),
+        (5, "Q4_3, removed from GGML"),
+        (6, "Q5_0"),
+        (7, "Q5_1"),
+        (9, "Q8_1"),
+        (10, "Q2_K"),
+        (11, "Q3_K"),
+        (12, "Q4_K"),
+        (13, "Q5_K"),
+        (14, "Q6_K"),
+        (15, "Q8_K"),
+        (16, "IQ2_XXS"),
+        (17, "IQ2_XS"),
+        (18, "IQ3_XXS"),
+        (19, "IQ1_S"),
+        (20, "IQ4_NL"),
+        (21, "IQ3_S"),
+        (22, "IQ2_S"),
+        (23, "IQ4_XS"),
+        (24, "I8"),
+        (25, "I16"),
+        (26, "I32"),
+        (27, "I64"),
+        (28, "F64"),
+        (29, "IQ1_M"),
+        (34, "TQ1_0"),
+        (35, "TQ2_0"),
+        (39, "MXFP4"),
+        (40, "NVFP4"),
+        (41, "Q1_0"),
+    ];
+    NAMES
+        .iter()
+        .find(|(known, _)| *known == id)
+        .map_or(String::new(), |(_, name)| format!(" ({name})"))
+}

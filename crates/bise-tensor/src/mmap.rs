@@ -1,0 +1,109 @@
+//! Read-only maps of files, and the one owner of a file's bytes that the rest of the project passes around.
+
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A file mapped into memory, read-only.
+pub struct Mapped(memmap2::Mmap);
+
+impl Mapped {
+    /// Maps the file at `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or mapped, or is not a regular file.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        // SAFETY: the map is read-only and private to this value. What memmap2 asks of the caller is that the
+        // file does not change meanwhile, which no program can enforce: a change by another process shows
+        // as other bytes (every reader checks what it reads) or, when the file is cut, as SIGBUS. The documentation
+        // of the program asks users not to change a file that is in use.
+        unsafe { memmap2::Mmap::map(&file) }.map(Self)
+    }
+}
+
+impl Deref for Mapped {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The bytes of a file: mapped, compiled in, or in memory. Clones share them.
+#[derive(Clone)]
+pub struct FileBytes(Owner);
+
+#[derive(Clone)]
+enum Owner {
+    Mapped(Arc<Mapped>),
+    Static(&'static [u8]),
+    Memory(Arc<Vec<u8>>),
+}
+
+impl FileBytes {
+    /// Maps the file at `path`.
+    ///
+    /// # Errors
+    /// As [`Mapped::open`].
+    pub fn map(path: &Path) -> io::Result<Self> {
+        Mapped::open(path).map(|map| Self(Owner::Mapped(Arc::new(map))))
+    }
+
+    /// A file that is part of the program.
+    pub fn from_static(bytes: &'static [u8]) -> Self {
+        Self(Owner::Static(bytes))
+    }
+
+    /// A file made in memory.
+    pub fn from_vec(bytes: Vec<u8>) -> Self {
+        Self(Owner::Memory(Arc::new(bytes)))
+    }
+}
+
+impl Deref for FileBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Owner::Mapped(map) => map,
+            Owner::Static(bytes) => bytes,
+            Owner::Memory(bytes) => bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_owners_show_the_same_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, b"bytes").unwrap();
+        let owners = [
+            FileBytes::map(&path).unwrap(),
+            FileBytes::from_static(b"bytes"),
+            FileBytes::from_vec(b"bytes".to_vec()),
+        ];
+        for owner in owners {
+            assert_eq!(&*owner.clone(), b"bytes");
+        }
+    }
+
+    #[test]
+    fn empty_files_and_directories() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("empty");
+        std::fs::write(&path, b"").unwrap();
+        assert!(FileBytes::map(&path).unwrap().is_empty());
+        assert!(FileBytes::map(directory.path()).is_err());
+        assert!(FileBytes::map(&directory.path().join("absent")).is_err());
+    }
+}
