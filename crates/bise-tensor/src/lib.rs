@@ -13,5 +13,6 @@ pub mod matmul;
 #[allow(unsafe_code)] // mapping a file
 pub mod mmap;
 pub mod ops;
+pub mod tensor;
 #[allow(unsafe_code)] // disjoint strips of one matrix, written by several threads
 pub mod threads;
