@@ -1,1 +1,4 @@
 //! Mistral and Mixtral.
+#![forbid(unsafe_code)]
+
+pub mod tokenizer;
