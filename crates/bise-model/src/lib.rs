@@ -19,6 +19,7 @@ mod kv_cache;
 mod linear;
 mod model;
 mod moe;
+pub mod tokenizer;
 mod weights;
 
 pub use config::{Config, Experts};

@@ -1,0 +1,76 @@
+//! What can be wrong with a vocabulary.
+
+use bise_tensor::gguf::GgufError;
+
+/// Why a vocabulary is refused. Texts never are: every byte string has an encoding.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// A metadata key is missing or of another type.
+    #[error(transparent)]
+    Metadata(#[from] GgufError),
+    /// The file's vocabulary is of another kind.
+    #[error(
+        "metadata `{key}` is {found:?}, expected \"llama\" (SentencePiece): other tokenizers are not supported yet"
+    )]
+    Model {
+        /// The metadata key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+    },
+    /// A number that stands for no kind of token.
+    #[error("metadata `{key}` says {found} for token {id}, expected 1 to 6")]
+    Kind {
+        /// The metadata key.
+        key: &'static str,
+        /// The token.
+        id: usize,
+        /// Its type.
+        found: i32,
+    },
+    /// There are no tokens at all.
+    #[error("the vocabulary has no tokens")]
+    Empty,
+    /// Pieces, scores and kinds must be of one length.
+    #[error("the vocabulary has {found} {what} for {expected} tokens")]
+    Length {
+        /// Which list.
+        what: &'static str,
+        /// The number of tokens.
+        expected: usize,
+        /// The length of the list.
+        found: usize,
+    },
+    /// A special token lies outside the vocabulary.
+    #[error("the {what} token has id {found}, but there are {tokens} tokens")]
+    SpecialOutOfRange {
+        /// Which special token: beginning of sequence, end of sequence, unknown.
+        what: &'static str,
+        /// Its id.
+        found: u32,
+        /// The number of tokens.
+        tokens: usize,
+    },
+    /// A score is NaN, so merges have no order.
+    #[error("the score of token {id} ({piece:?}) is not a number")]
+    Score {
+        /// The token.
+        id: usize,
+        /// Its text.
+        piece: String,
+    },
+    /// A byte token must be written `<0x00>` to `<0xFF>`.
+    #[error("token {id} is marked as a byte, but its text is {piece:?}, expected <0x00> to <0xFF>")]
+    BytePiece {
+        /// The token.
+        id: usize,
+        /// Its text.
+        piece: String,
+    },
+    /// Characters without a piece could not be encoded.
+    #[error("the vocabulary has neither an unknown token nor all byte tokens (found {found} of 256)")]
+    Incomplete {
+        /// How many of the 256 byte tokens there are.
+        found: usize,
+    },
+}

@@ -1,0 +1,150 @@
+//! Text to tokens and back, as SentencePiece does it for Mistral's vocabularies.
+//!
+//! Token ids are identical to those of the `sentencepiece` library, which the goldens in
+//! `fixtures/tokenizer` prove. The merging is written out here ([`merge`]) because the order of merges in
+//! SentencePiece is by score and then by place in the text. BPE libraries order merges by rank, one rank for
+//! each pair, and cannot express that two pairs tie: in vocabularies extended with pieces of one common
+//! score, as many fine-tunes do, they give other ids.
+//!
+//! ```
+//! use bise_model::tokenizer::{TokenKind, Tokenizer, Vocabulary};
+//!
+//! let tokenizer = Tokenizer::new(Vocabulary {
+//!     pieces: ["<unk>", "<s>", "</s>", "\u{2581}", "a", "b", "ab"].map(String::from).to_vec(),
+//!     scores: vec![0.0, 0.0, 0.0, -2.0, -3.0, -4.0, -1.0],
+//!     kinds: [TokenKind::Unknown, TokenKind::Control, TokenKind::Control]
+//!         .into_iter()
+//!         .chain([TokenKind::Normal; 4])
+//!         .collect(),
+//!     bos: Some(1),
+//!     eos: Some(2),
+//!     unk: Some(0),
+//!     add_bos: true,
+//!     add_eos: false,
+//!     add_space_prefix: true,
+//! })?;
+//! let ids = tokenizer.encode_prompt(b"ab a");
+//! assert_eq!(ids, [1, 3, 6, 3, 4]);
+//! assert_eq!(tokenizer.decode(&ids), "ab a");
+//! # Ok::<(), bise_model::tokenizer::TokenizerError>(())
+//! ```
+
+mod detokenizer;
+mod error;
+mod merge;
+mod metadata;
+mod sentencepiece;
+mod vocabulary;
+
+use std::collections::HashMap;
+
+pub use detokenizer::Detokenizer;
+pub use error::TokenizerError;
+pub use vocabulary::{TokenKind, Vocabulary};
+
+use sentencepiece::SentencePiece;
+use vocabulary::parse_byte;
+
+/// Encodes text with a vocabulary, and decodes tokens.
+#[derive(Debug)]
+pub struct Tokenizer {
+    vocabulary: Vocabulary,
+    model: SentencePiece,
+    ids: HashMap<Box<str>, u32>,
+}
+
+/// What a token contributes to a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Surface<'a> {
+    Hidden,
+    Unknown,
+    /// With U+2581 for spaces.
+    Text(&'a str),
+    Byte(u8),
+}
+
+impl Tokenizer {
+    /// Prepares `vocabulary` for use.
+    ///
+    /// # Errors
+    /// When the vocabulary is empty or contradicts itself; the error names the token.
+    pub fn new(mut vocabulary: Vocabulary) -> Result<Self, TokenizerError> {
+        vocabulary.validate()?;
+        // Some converters mark these as text, which would let a prompt's text make them.
+        for id in [vocabulary.bos, vocabulary.eos].into_iter().flatten() {
+            vocabulary.kinds[id as usize] = TokenKind::Control;
+        }
+        let model = SentencePiece::new(&vocabulary)?;
+        let mut ids = HashMap::with_capacity(vocabulary.len());
+        for (id, piece) in vocabulary.pieces.iter().enumerate() {
+            ids.entry(piece.as_str().into()).or_insert(id as u32);
+        }
+        Ok(Self {
+            vocabulary,
+            model,
+            ids,
+        })
+    }
+
+    /// The tokens of `text`: of the text only, without a beginning or an end.
+    ///
+    /// Whatever the text says, there is no control token among them: `<s>` in a text is three characters.
+    /// Each byte that is not UTF-8 counts as U+FFFD. The empty text has no tokens.
+    pub fn encode(&self, text: &[u8]) -> Vec<u32> {
+        let mut ids = Vec::new();
+        self.model.encode(text, &mut ids);
+        ids
+    }
+
+    /// The tokens of a whole prompt: [`encode`](Self::encode) with one beginning-of-sequence token in front
+    /// and one end-of-sequence token behind, where the vocabulary asks for them.
+    pub fn encode_prompt(&self, text: &[u8]) -> Vec<u32> {
+        let v = &self.vocabulary;
+        let mut ids: Vec<u32> = v.bos.filter(|_| v.add_bos).into_iter().collect();
+        self.model.encode(text, &mut ids);
+        ids.extend(v.eos.filter(|_| v.add_eos));
+        ids
+    }
+
+    /// The text of `ids`. Control tokens, and ids outside the vocabulary, give none.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let mut detokenizer = Detokenizer::new(self);
+        let mut text = String::new();
+        for &id in ids {
+            text.push_str(detokenizer.push(id));
+        }
+        text.push_str(detokenizer.finish());
+        text
+    }
+
+    /// The text of one token as the vocabulary writes it (`<s>`, `<0x0A>`, U+2581 for a space); empty for an
+    /// id outside the vocabulary.
+    pub fn piece(&self, id: u32) -> &str {
+        self.vocabulary.pieces.get(id as usize).map_or("", String::as_str)
+    }
+
+    /// What a token stands for; `None` for an id outside the vocabulary.
+    pub fn kind(&self, id: u32) -> Option<TokenKind> {
+        self.vocabulary.kinds.get(id as usize).copied()
+    }
+
+    /// The token that the vocabulary writes as `piece`, of any kind: `[INST]`, `<0x0A>`. Not for user text.
+    pub fn token(&self, piece: &str) -> Option<u32> {
+        self.ids.get(piece).copied()
+    }
+
+    /// The vocabulary.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    fn surface(&self, id: u32) -> Surface<'_> {
+        let piece = self.piece(id);
+        match self.kind(id) {
+            None | Some(TokenKind::Control) => Surface::Hidden,
+            Some(TokenKind::Unknown) => Surface::Unknown,
+            Some(TokenKind::Byte) => parse_byte(piece).map_or(Surface::Hidden, Surface::Byte),
+            Some(TokenKind::Normal | TokenKind::UserDefined | TokenKind::Unused) => Surface::Text(piece),
+        }
+    }
+}

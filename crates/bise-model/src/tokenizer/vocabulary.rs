@@ -1,0 +1,122 @@
+//! The vocabulary as plain data.
+
+use super::TokenizerError;
+
+/// What a token stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TokenKind {
+    /// A piece of text.
+    Normal,
+    /// Stands for characters that have no piece.
+    Unknown,
+    /// Structure, such as `<s>` or `[INST]`: never made from text, and invisible in text.
+    Control,
+    /// A piece of text that is always one token wherever it occurs.
+    UserDefined,
+    /// A piece that helps merging but is never used itself.
+    Unused,
+    /// One byte of a character that has no piece; written `<0x00>` to `<0xFF>`.
+    Byte,
+}
+
+impl TokenKind {
+    /// The kind numbered `n` in GGUF's `tokenizer.ggml.token_type` and in `tokenizer.model`.
+    pub fn from_number(n: i32) -> Option<Self> {
+        Some(match n {
+            1 => Self::Normal,
+            2 => Self::Unknown,
+            3 => Self::Control,
+            4 => Self::UserDefined,
+            5 => Self::Unused,
+            6 => Self::Byte,
+            _ => return None,
+        })
+    }
+}
+
+/// A SentencePiece vocabulary: token `id` is `pieces[id]`, `scores[id]`, `kinds[id]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vocabulary {
+    /// The text of each token, with U+2581 for the space.
+    pub pieces: Vec<String>,
+    /// Of two possible merges, the one whose piece has the higher score comes first.
+    pub scores: Vec<f32>,
+    /// What each token stands for.
+    pub kinds: Vec<TokenKind>,
+    /// Begins a sequence; a control token, whatever its kind says.
+    pub bos: Option<u32>,
+    /// Ends a sequence; a control token, whatever its kind says.
+    pub eos: Option<u32>,
+    /// Stands for characters that have no piece, when there are no byte tokens.
+    pub unk: Option<u32>,
+    /// Whether a prompt begins with `bos`.
+    pub add_bos: bool,
+    /// Whether a prompt ends with `eos`.
+    pub add_eos: bool,
+    /// Whether text gets a space in front, so that its first word is spelled like every other.
+    pub add_space_prefix: bool,
+}
+
+impl Vocabulary {
+    /// The number of tokens.
+    pub fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Whether there are no tokens.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Everything that encoding and decoding rely on.
+    pub(super) fn validate(&self) -> Result<(), TokenizerError> {
+        let tokens = self.len();
+        if tokens == 0 {
+            return Err(TokenizerError::Empty);
+        }
+        for (what, found) in [
+            ("scores (tokenizer.ggml.scores)", self.scores.len()),
+            ("kinds (tokenizer.ggml.token_type)", self.kinds.len()),
+        ] {
+            if found != tokens {
+                return Err(TokenizerError::Length {
+                    what,
+                    expected: tokens,
+                    found,
+                });
+            }
+        }
+        let special = [
+            ("beginning-of-sequence (tokenizer.ggml.bos_token_id)", self.bos),
+            ("end-of-sequence (tokenizer.ggml.eos_token_id)", self.eos),
+            ("unknown (tokenizer.ggml.unknown_token_id)", self.unk),
+        ];
+        for (what, id) in special {
+            if let Some(found) = id.filter(|&id| id as usize >= tokens) {
+                return Err(TokenizerError::SpecialOutOfRange { what, found, tokens });
+            }
+        }
+        for (id, piece) in self.pieces.iter().enumerate() {
+            if self.scores[id].is_nan() {
+                return Err(TokenizerError::Score {
+                    id,
+                    piece: piece.clone(),
+                });
+            }
+            if self.kinds[id] == TokenKind::Byte && parse_byte(piece).is_none() {
+                return Err(TokenizerError::BytePiece {
+                    id,
+                    piece: piece.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The value of a byte piece: `<0x41>` is 65.
+pub(super) fn parse_byte(piece: &str) -> Option<u8> {
+    let digits = piece.strip_prefix("<0x")?.strip_suffix('>')?;
+    let hex = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    hex.then(|| u8::from_str_radix(digits, 16).ok())?
+}

@@ -1,0 +1,39 @@
+//! The tokenizer against `sentencepiece`, and its laws.
+
+mod goldens;
+mod laws;
+mod metadata;
+
+use std::path::{Path, PathBuf};
+
+use bise_model::tokenizer::{Tokenizer, Vocabulary};
+use bise_tensor::gguf::{Gguf, Metadata};
+
+/// A file of fixtures/tokenizer, written by tools/fixtures/tokenizer_goldens.py.
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../fixtures/tokenizer")
+        .join(name)
+}
+
+/// The metadata of `mistral-{version}.gguf`.
+fn mistral_metadata(version: &str) -> Metadata {
+    let file = std::fs::read(fixture(&format!("mistral-{version}.gguf"))).unwrap();
+    Gguf::parse(&file).unwrap().metadata
+}
+
+/// Mistral's vocabulary, `v1` or `v3`.
+fn mistral(version: &str) -> Tokenizer {
+    let vocabulary = Vocabulary::from_metadata(&mistral_metadata(version)).unwrap();
+    Tokenizer::new(vocabulary).unwrap()
+}
+
+/// What decoding gives for an encoded text: each byte that is not UTF-8 is U+FFFD, U+2581 is a space.
+fn read_back(text: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in text.utf8_chunks() {
+        out.push_str(&chunk.valid().replace('\u{2581}', " "));
+        out.extend(chunk.invalid().iter().map(|_| '\u{fffd}'));
+    }
+    out
+}
