@@ -119,14 +119,7 @@ impl<'m> Context<'m> {
             batch: options.batch.clamp(1, options.context.max(1)),
             ..options
         };
-        let shape = KvShape {
-            n_layers: config.n_layers,
-            n_kv_heads: config.n_kv_heads,
-            head_dim: config.head_dim,
-            context: options.context,
-            window: config.sliding_window,
-        };
-        let cache = KvCache::new(shape, options.kv).ok_or(LoadError::Context {
+        let cache = KvCache::new(KvShape::new(config, options.context), options.kv).ok_or(LoadError::Context {
             tokens: options.context,
         })?;
         let scratch = Scratch::new(model, options.level, options.batch);
@@ -241,5 +234,42 @@ impl<'m> Context<'m> {
         let logits = &mut s.logits[..rows * self.model.vocabulary_size()];
         self.model.weights.output.forward(s.level, &s.input, logits);
         logits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// A ring that wraps gives the bits of a cache in which every position has a place of its own.
+    #[test]
+    fn the_ring_changes_nothing() {
+        for name in ["mistral-window-1", "mistral-window-7", "mistral-window-16"] {
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/random").join(name);
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("model.gguf");
+            let options = bise_quantize::Options::new(bise_quantize::Target::from_name("F32").unwrap());
+            bise_quantize::quantize(&source, &file, &options, &bise_quantize::Silent).unwrap();
+            let model = Model::open(&file).unwrap();
+            let tokens: Vec<u32> = (0..300).map(|i| i * i % 61 + 1).collect();
+            let run = |whole: bool, batch: usize| {
+                let options = ContextOptions { batch, ..ContextOptions::new(tokens.len()) };
+                let mut context = Context::new(&model, options).unwrap();
+                if whole {
+                    let shape = KvShape::new(model.config(), tokens.len());
+                    context.cache = KvCache::with_chunks(shape, options.kv, 5).unwrap();
+                }
+                let mut bits = Vec::new();
+                context.forward_all(&tokens, |row| bits.extend(row.iter().map(|l| l.to_bits()))).unwrap();
+                (bits, context.kv_bytes())
+            };
+            let (expected, whole_bytes) = run(true, 300);
+            for batch in [1, 3, 64, 300] {
+                let (bits, bytes) = run(false, batch);
+                assert!(bits == expected, "{name}, batches of {batch}");
+                assert!(bytes < whole_bytes);
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! while chunk `c` is written, the oldest visible key lies at most `W - 1` before its start. Only this file knows
 //! the modulo.
 
+use crate::config::Config;
 use bise_tensor::block::{F16, F32, Format};
 use bise_tensor::ops::{CHUNK, KvChunk};
 use std::ops::Range;
@@ -39,6 +40,13 @@ pub(crate) struct KvShape {
     pub window: Option<usize>,
 }
 
+impl KvShape {
+    pub fn new(config: &Config, context: usize) -> Self {
+        let &Config { n_layers, n_kv_heads, head_dim, sliding_window: window, .. } = config;
+        Self { n_layers, n_kv_heads, head_dim, context, window }
+    }
+}
+
 /// Keys and values of all layers.
 pub(crate) struct KvCache {
     shape: KvShape,
@@ -59,7 +67,11 @@ impl KvCache {
     /// An empty cache, or `None` when the system has no room for it.
     pub fn new(shape: KvShape, kind: KvType) -> Option<Self> {
         let whole = shape.context.div_ceil(CHUNK);
-        let chunks = shape.window.map_or(whole, |w| (w - 1).div_ceil(CHUNK) + 1);
+        Self::with_chunks(shape, kind, shape.window.map_or(whole, |w| (w - 1).div_ceil(CHUNK) + 1))
+    }
+
+    /// A cache of `chunks` chunks a head; more than the window needs change nothing but when they are used again.
+    pub fn with_chunks(shape: KvShape, kind: KvType, chunks: usize) -> Option<Self> {
         let stride = shape.head_dim.next_multiple_of(16);
         let positions = chunks.checked_mul(CHUNK * kind.bytes() * shape.n_kv_heads)?;
         let (keys, values) = (
