@@ -20,7 +20,11 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<Outcome> {
     let model = runtime::open(args.model.as_deref())?;
-    if args.json { print_json(&model)? } else { print_text(&model)? }
+    if args.json {
+        print_json(&model)?
+    } else {
+        print_text(&model)?
+    }
     Ok(Outcome::Done)
 }
 
@@ -32,15 +36,22 @@ fn shape(info: &TensorInfo) -> Vec<u64> {
 /// Values and bytes of all tensors.
 fn totals(model: &Model) -> (u64, u64) {
     let tensors = model.gguf().tensors.values();
-    tensors.fold((0, 0), |(values, bytes), t| (values + t.elements(), bytes + t.len))
+    tensors.fold((0, 0), |(values, bytes), t| {
+        (values + t.elements(), bytes + t.len)
+    })
 }
 
 fn kind(config: &Config) -> String {
     let family = match config.experts {
-        Some(experts) => format!("Mixtral: {} experts, {} for each token", experts.count, experts.top_k),
+        Some(experts) => format!(
+            "Mixtral: {} experts, {} for each token",
+            experts.count, experts.top_k
+        ),
         None => "Mistral".to_owned(),
     };
-    let window = config.sliding_window.map_or("no sliding window".to_owned(), |w| format!("sliding window {w}"));
+    let window = config
+        .sliding_window
+        .map_or("no sliding window".to_owned(), |w| format!("sliding window {w}"));
     format!(
         "{family}; {} layers of {}, {} heads of {}, {} for keys and values; feed-forward {}; {window}",
         config.n_layers, config.dim, config.n_heads, config.head_dim, config.n_kv_heads, config.hidden_dim,
@@ -75,7 +86,12 @@ fn brief(value: &Value) -> String {
     const MOST: usize = 72;
     let text = match value {
         Value::Array(array) => {
-            let some: Vec<String> = array.values().iter().take(6).map(|v| json_value(v).to_string()).collect();
+            let some: Vec<String> = array
+                .values()
+                .iter()
+                .take(6)
+                .map(|v| json_value(v).to_string())
+                .collect();
             let more = if array.len() > some.len() { ", .." } else { "" };
             return format!("{} values [{}{more}]", array.len(), some.join(", "));
         }
@@ -92,7 +108,11 @@ fn print_json(model: &Model) -> Result<()> {
     let gguf = model.gguf();
     let (values, bytes) = totals(model);
     let config = model.config();
-    let metadata: Map<_, _> = gguf.metadata.iter().map(|(k, v)| (k.to_owned(), json_value(v))).collect();
+    let metadata: Map<_, _> = gguf
+        .metadata
+        .iter()
+        .map(|(k, v)| (k.to_owned(), json_value(v)))
+        .collect();
     let tensors: Vec<_> = gguf
         .tensors
         .values()

@@ -47,7 +47,9 @@ impl Input {
         if let Some(path) = &self.tokens_file {
             let text = String::from_utf8(runtime::read(path)?)
                 .map_err(|_| anyhow!("{}: not text", path.display()))?;
-            let words = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
+            let words = text
+                .split(|c: char| c == ',' || c.is_whitespace())
+                .filter(|word| !word.is_empty());
             let bad = |word| move |_| anyhow!("{}: '{word}' is not a token id", path.display());
             return words.map(|word| word.parse().map_err(bad(word))).collect();
         }
@@ -62,7 +64,9 @@ pub fn run(args: Args) -> Result<Outcome> {
     let mut context = args.runtime.context(&model)?;
     let mut logits = Vec::with_capacity(tokens.len() * model.vocabulary_size() * 4);
     let sink = |row: &[f32]| logits.extend(row.iter().flat_map(|l| l.to_le_bytes()));
-    args.runtime.threads()?.run(|| context.forward_all(&tokens, sink))?;
+    args.runtime
+        .threads()?
+        .run(|| context.forward_all(&tokens, sink))?;
 
     let ids: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
     let shape = vec![tokens.len(), model.vocabulary_size()];

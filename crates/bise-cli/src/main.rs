@@ -5,7 +5,6 @@ mod inspect;
 mod interrupt;
 mod logits;
 mod perplexity;
-mod quantize;
 mod run;
 mod runtime;
 mod tokenize;
@@ -19,7 +18,12 @@ use std::process::ExitCode;
 /// The same model, tokens and settings give the same result on every machine, with any number of threads.
 /// MODEL is a GGUF file; left out, it is a tiny story teller that is part of the program.
 #[derive(Parser)]
-#[command(name = "bise", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "bise",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -28,7 +32,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
-    Quantize(quantize::Args),
+    Quantize(bise_quantize::cli::Args),
     Inspect(inspect::Args),
     Tokenize(tokenize::Args),
     Logits(logits::Args),
@@ -45,7 +49,9 @@ enum Outcome {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(args),
-        Command::Quantize(args) => quantize::run(args),
+        Command::Quantize(args) => bise_quantize::cli::run(args)
+            .map(|()| Outcome::Done)
+            .map_err(Into::into),
         Command::Inspect(args) => inspect::run(args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Logits(args) => logits::run(args),

@@ -40,7 +40,10 @@ pub fn run(args: Args) -> Result<Outcome> {
         Some(chunk) => chunk as usize,
         None => context.capacity().unwrap_or(usize::MAX).min(512),
     };
-    let bos = tokenizer.vocabulary().bos.filter(|_| tokenizer.vocabulary().add_bos);
+    let bos = tokenizer
+        .vocabulary()
+        .bos
+        .filter(|_| tokenizer.vocabulary().add_bos);
     let own = chunk - usize::from(bos.is_some());
     ensure!(own > 0, "chunks of {chunk} token leave no room for the text");
     let threads = args.runtime.threads()?;
@@ -59,7 +62,11 @@ pub fn run(args: Args) -> Result<Outcome> {
         };
         threads.run(|| context.forward_all(&chunk, score))?;
     }
-    ensure!(scores.count > 0, "{} has too few tokens to measure on", args.file.display());
+    ensure!(
+        scores.count > 0,
+        "{} has too few tokens to measure on",
+        args.file.display()
+    );
     scores.print(args.json)
 }
 
@@ -93,7 +100,11 @@ impl Scores {
             let object = json!({ "perplexity": perplexity, "standard_error": error, "nll": mean, "tokens": self.count });
             writeln!(out, "{object}")?;
         } else {
-            writeln!(out, "perplexity {perplexity:.4} +- {error:.4} over {} tokens", self.count)?;
+            writeln!(
+                out,
+                "perplexity {perplexity:.4} +- {error:.4} over {} tokens",
+                self.count
+            )?;
         }
         Ok(Outcome::Done)
     }

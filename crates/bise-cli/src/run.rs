@@ -69,13 +69,22 @@ pub fn run(args: Args) -> Result<Outcome> {
     let model = runtime::open(args.model.as_deref())?;
     let tokenizer = runtime::tokenizer(&model)?;
     let tokens = tokenizer.encode_prompt(&prompt);
-    ensure!(!tokens.is_empty(), "the prompt is empty, and the model has no token to begin a text with");
+    ensure!(
+        !tokens.is_empty(),
+        "the prompt is empty, and the model has no token to begin a text with"
+    );
     let mut context = args.runtime.context(&model)?;
     let end: Vec<u32> = tokenizer.vocabulary().eos.into_iter().collect();
-    let limits = Limits { max_tokens: args.n.unwrap_or(usize::MAX), end: &end };
+    let limits = Limits {
+        max_tokens: args.n.unwrap_or(usize::MAX),
+        end: &end,
+    };
 
     let mut text = Detokenizer::continuing(&tokenizer);
-    let mut out = Output { out: io::stdout().lock(), error: None };
+    let mut out = Output {
+        out: io::stdout().lock(),
+        error: None,
+    };
     if !args.no_echo {
         out.write(&String::from_utf8_lossy(&prompt));
     }
@@ -83,7 +92,11 @@ pub fn run(args: Args) -> Result<Outcome> {
     let receive = |token| {
         clock.token();
         out.write(text.push(token));
-        if interrupt.pressed() || out.error.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if interrupt.pressed() || out.error.is_some() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     };
     let threads = args.runtime.threads()?;
     let stop = threads.run(|| generate(&mut context, &tokens, limits, &mut sampler, receive));
@@ -93,13 +106,22 @@ pub fn run(args: Args) -> Result<Outcome> {
         return Err(error).context("cannot write to standard output");
     }
     eprintln!("{}", clock.report(&context, sampler.seed()));
-    Ok(if stop? == Stop::Asked { Outcome::Interrupted } else { Outcome::Done })
+    Ok(if stop? == Stop::Asked {
+        Outcome::Interrupted
+    } else {
+        Outcome::Done
+    })
 }
 
 fn read_stdin() -> Result<Vec<u8>> {
-    ensure!(!io::stdin().is_terminal(), "no prompt: give -p TEXT, or pipe the text in");
+    ensure!(
+        !io::stdin().is_terminal(),
+        "no prompt: give -p TEXT, or pipe the text in"
+    );
     let mut text = Vec::new();
-    io::stdin().read_to_end(&mut text).context("cannot read the prompt from standard input")?;
+    io::stdin()
+        .read_to_end(&mut text)
+        .context("cannot read the prompt from standard input")?;
     Ok(text)
 }
 
@@ -127,7 +149,10 @@ struct Output {
 impl Output {
     fn write(&mut self, text: &str) {
         if self.error.is_none() && !text.is_empty() {
-            let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+            let written = self
+                .out
+                .write_all(text.as_bytes())
+                .and_then(|()| self.out.flush());
             self.error = written.err();
         }
     }
@@ -143,7 +168,12 @@ struct Clock {
 
 impl Clock {
     fn start(prompt: usize) -> Self {
-        Self { start: Instant::now(), prompt, first: None, tokens: 0 }
+        Self {
+            start: Instant::now(),
+            prompt,
+            first: None,
+            tokens: 0,
+        }
     }
 
     fn token(&mut self) {

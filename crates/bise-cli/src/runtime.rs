@@ -65,7 +65,15 @@ impl Runtime {
         if context > trained && model.config().sliding_window.is_none() {
             eprintln!("bise: the model was trained for {trained} tokens of context, fewer than {context}");
         }
-        Ok(Context::new(model, ContextOptions { context, batch: self.batch as usize, kv, level })?)
+        Ok(Context::new(
+            model,
+            ContextOptions {
+                context,
+                batch: self.batch as usize,
+                kv,
+                level,
+            },
+        )?)
     }
 }
 
@@ -73,7 +81,11 @@ impl Runtime {
 pub fn open(path: Option<&Path>) -> Result<Model> {
     match path {
         Some(path) => {
-            ensure!(!path.is_dir(), "{} is a directory; make a GGUF file of it with bise quantize", path.display());
+            ensure!(
+                !path.is_dir(),
+                "{} is a directory; make a GGUF file of it with bise quantize",
+                path.display()
+            );
             Model::open(path).with_context(|| format!("cannot load {}", path.display()))
         }
         None => Model::from_bytes(FileBytes::from_static(DEMO)).context("the built-in model"),
@@ -84,7 +96,10 @@ pub fn open(path: Option<&Path>) -> Result<Model> {
 pub fn tokenizer(model: &Model) -> Result<Tokenizer> {
     let vocabulary = Vocabulary::from_metadata(&model.gguf().metadata)?;
     let (pieces, logits) = (vocabulary.len(), model.vocabulary_size());
-    ensure!(pieces <= logits, "the tokenizer has {pieces} tokens, the model only {logits}");
+    ensure!(
+        pieces <= logits,
+        "the tokenizer has {pieces} tokens, the model only {logits}"
+    );
     Ok(Tokenizer::new(vocabulary)?)
 }
 

@@ -119,9 +119,10 @@ impl<'m> Context<'m> {
             batch: options.batch.clamp(1, options.context.max(1)),
             ..options
         };
-        let cache = KvCache::new(KvShape::new(config, options.context), options.kv).ok_or(LoadError::Context {
-            tokens: options.context,
-        })?;
+        let cache =
+            KvCache::new(KvShape::new(config, options.context), options.kv).ok_or(LoadError::Context {
+                tokens: options.context,
+            })?;
         let scratch = Scratch::new(model, options.level, options.batch);
         Ok(Self {
             model,
@@ -246,7 +247,9 @@ mod tests {
     #[test]
     fn the_ring_changes_nothing() {
         for name in ["mistral-window-1", "mistral-window-7", "mistral-window-16"] {
-            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/random").join(name);
+            let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../../fixtures/random")
+                .join(name);
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("model.gguf");
             let options = bise_quantize::Options::new(bise_quantize::Target::from_name("F32").unwrap());
@@ -254,14 +257,19 @@ mod tests {
             let model = Model::open(&file).unwrap();
             let tokens: Vec<u32> = (0..300).map(|i| i * i % 61 + 1).collect();
             let run = |whole: bool, batch: usize| {
-                let options = ContextOptions { batch, ..ContextOptions::new(tokens.len()) };
+                let options = ContextOptions {
+                    batch,
+                    ..ContextOptions::new(tokens.len())
+                };
                 let mut context = Context::new(&model, options).unwrap();
                 if whole {
                     let shape = KvShape::new(model.config(), tokens.len());
                     context.cache = KvCache::with_chunks(shape, options.kv, 5).unwrap();
                 }
                 let mut bits = Vec::new();
-                context.forward_all(&tokens, |row| bits.extend(row.iter().map(|l| l.to_bits()))).unwrap();
+                context
+                    .forward_all(&tokens, |row| bits.extend(row.iter().map(|l| l.to_bits())))
+                    .unwrap();
                 (bits, context.kv_bytes())
             };
             let (expected, whole_bytes) = run(true, 300);

@@ -42,8 +42,20 @@ pub(crate) struct KvShape {
 
 impl KvShape {
     pub fn new(config: &Config, context: usize) -> Self {
-        let &Config { n_layers, n_kv_heads, head_dim, sliding_window: window, .. } = config;
-        Self { n_layers, n_kv_heads, head_dim, context, window }
+        let &Config {
+            n_layers,
+            n_kv_heads,
+            head_dim,
+            sliding_window: window,
+            ..
+        } = config;
+        Self {
+            n_layers,
+            n_kv_heads,
+            head_dim,
+            context,
+            window,
+        }
     }
 }
 
@@ -67,7 +79,11 @@ impl KvCache {
     /// An empty cache, or `None` when the system has no room for it.
     pub fn new(shape: KvShape, kind: KvType) -> Option<Self> {
         let whole = shape.context.div_ceil(CHUNK);
-        Self::with_chunks(shape, kind, shape.window.map_or(whole, |w| (w - 1).div_ceil(CHUNK) + 1))
+        Self::with_chunks(
+            shape,
+            kind,
+            shape.window.map_or(whole, |w| (w - 1).div_ceil(CHUNK) + 1),
+        )
     }
 
     /// A cache of `chunks` chunks a head; more than the window needs change nothing but when they are used again.

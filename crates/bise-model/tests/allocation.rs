@@ -41,7 +41,11 @@ fn a_decoded_token_allocates_nothing() {
     for name in ["tiny-mistral", "tiny-mixtral"] {
         let model = common::model(name, "Q4_K_M");
         let mut context = Context::new(&model, ContextOptions::new(512)).unwrap();
-        let mut sampler = Sampler::new(SamplerOptions { seed: Some(1), ..SamplerOptions::default() }).unwrap();
+        let mut sampler = Sampler::new(SamplerOptions {
+            seed: Some(1),
+            ..SamplerOptions::default()
+        })
+        .unwrap();
         let mut history = Vec::with_capacity(512);
         history.extend([1u32, 5, 9]);
         let counted = Threads::new(2).unwrap().run(|| {

@@ -17,7 +17,11 @@ static MODELS: LazyLock<Vec<(String, Model)>> = LazyLock::new(|| {
             models.push((format!("{directory} {dtype}"), model(directory, dtype.name())));
         }
     }
-    for directory in ["random/mistral-window-7", "random/mistral-head-dim", "random/mixtral-4-top-3"] {
+    for directory in [
+        "random/mistral-window-7",
+        "random/mistral-head-dim",
+        "random/mixtral-4-top-3",
+    ] {
         models.push((directory.to_owned(), model(directory, "F32")));
     }
     models
@@ -67,13 +71,26 @@ proptest! {
 #[test]
 fn a_long_text_agrees() {
     for name in ["tiny-mistral", "tiny-mixtral"] {
-        let (model, golden) = (model(name, "Q4_K_M"), Golden::read(&format!("{name}.safetensors")));
-        let options = ContextOptions { level: Level::SCALAR, ..ContextOptions::new(golden.tokens.len()) };
+        let (model, golden) = (
+            model(name, "Q4_K_M"),
+            Golden::read(&format!("{name}.safetensors")),
+        );
+        let options = ContextOptions {
+            level: Level::SCALAR,
+            ..ContextOptions::new(golden.tokens.len())
+        };
         let expected = bits(&logits(&model, &golden.tokens, options));
         for level in Level::available() {
             for batch in [1, 3, 64, 512] {
-                let options = ContextOptions { level, batch, ..options };
-                assert!(bits(&logits(&model, &golden.tokens, options)) == expected, "{name}, {level}, {batch}");
+                let options = ContextOptions {
+                    level,
+                    batch,
+                    ..options
+                };
+                assert!(
+                    bits(&logits(&model, &golden.tokens, options)) == expected,
+                    "{name}, {level}, {batch}"
+                );
             }
         }
     }
@@ -85,7 +102,14 @@ fn a_full_context_is_an_error_with_counts() {
     let mut context = Context::new(&model, ContextOptions::new(10)).unwrap();
     context.forward(&[1, 5, 6, 7]).unwrap();
     let error = context.forward(&[8; 7]).unwrap_err();
-    assert_eq!(error, ForwardError::ContextFull { capacity: 10, used: 4, more: 7 });
+    assert_eq!(
+        error,
+        ForwardError::ContextFull {
+            capacity: 10,
+            used: 4,
+            more: 7
+        }
+    );
     assert_eq!(context.len(), 4);
     context.forward(&[8; 6]).unwrap();
     assert!(context.forward(&[8]).is_err());
@@ -107,5 +131,11 @@ fn an_unknown_token_is_an_error() {
     let model = model("tiny-mistral", "Q8_0");
     let mut context = Context::new(&model, ContextOptions::new(10)).unwrap();
     let vocabulary = model.vocabulary_size();
-    assert_eq!(context.forward(&[vocabulary as u32]), Err(ForwardError::Token { token: vocabulary as u32, vocabulary }));
+    assert_eq!(
+        context.forward(&[vocabulary as u32]),
+        Err(ForwardError::Token {
+            token: vocabulary as u32,
+            vocabulary
+        })
+    );
 }

@@ -16,7 +16,10 @@ use std::ops::ControlFlow;
 /// layer, each behind a norm and a matrix; attention's exponentials and the last matrix add one each. Softmax and SwiGLU
 /// at most double what comes in. All together, with `n` the longest sum of the model:
 fn bound(config: &Config) -> f64 {
-    let longest = config.dim.max(config.hidden_dim).max(config.n_heads * config.head_dim) as f64;
+    let longest = config
+        .dim
+        .max(config.hidden_dim)
+        .max(config.n_heads * config.head_dim) as f64;
     let sums = 4.0 * config.n_layers as f64 + 2.0;
     2.0 * sums * longest.sqrt() * f64::from(f32::EPSILON)
 }
@@ -25,9 +28,15 @@ fn check(directory: &str, golden: &str) {
     let (model, golden) = (model(directory, "F32"), Golden::read(golden));
     let config = model.config();
     if let Some(window) = config.sliding_window {
-        assert!(golden.tokens.len() > 2 * window + 1, "{directory}: the golden must pass the window twice");
+        assert!(
+            golden.tokens.len() > 2 * window + 1,
+            "{directory}: the golden must pass the window twice"
+        );
     }
-    let options = ContextOptions { kv: KvType::F32, ..ContextOptions::new(golden.tokens.len()) };
+    let options = ContextOptions {
+        kv: KvType::F32,
+        ..ContextOptions::new(golden.tokens.len())
+    };
     let got = logits(&model, &golden.tokens, options);
     assert_eq!(got.len(), golden.logits.len());
     let largest = golden.logits.iter().fold(0f32, |m, l| m.max(l.abs()));
@@ -82,19 +91,38 @@ fn check_greedy(name: &str) {
     let golden: Greedy = serde_json::from_slice(&golden).unwrap();
     let tokenizer = Tokenizer::new(Vocabulary::from_metadata(&model.gguf().metadata).unwrap()).unwrap();
     assert!(golden.prompts.len() >= 3);
-    for GreedyText { prompt, prompt_ids, greedy_ids } in golden.prompts {
+    for GreedyText {
+        prompt,
+        prompt_ids,
+        greedy_ids,
+    } in golden.prompts
+    {
         assert_eq!(tokenizer.encode_prompt(prompt.as_bytes()), prompt_ids, "{prompt}");
         assert_eq!(greedy_ids.len(), 200);
         for kv in [KvType::F32, KvType::F16] {
-            let mut context = Context::new(&model, ContextOptions { kv, ..ContextOptions::new(512) }).unwrap();
-            let greedy = SamplerOptions { temperature: 0.0, repeat_penalty: 1.0, ..SamplerOptions::default() };
+            let mut context = Context::new(
+                &model,
+                ContextOptions {
+                    kv,
+                    ..ContextOptions::new(512)
+                },
+            )
+            .unwrap();
+            let greedy = SamplerOptions {
+                temperature: 0.0,
+                repeat_penalty: 1.0,
+                ..SamplerOptions::default()
+            };
             let mut sampler = Sampler::new(greedy).unwrap();
             let mut got = Vec::new();
             let receive = |token| {
                 got.push(token);
                 ControlFlow::Continue(())
             };
-            let limits = Limits { max_tokens: 200, end: &[] };
+            let limits = Limits {
+                max_tokens: 200,
+                end: &[],
+            };
             generate(&mut context, &prompt_ids, limits, &mut sampler, receive).unwrap();
             assert_eq!(got, greedy_ids, "{prompt}, {kv:?}");
         }

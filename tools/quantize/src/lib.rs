@@ -10,6 +10,7 @@
 //! depends on the input and the options alone, not on the number of threads.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 mod error;
 mod hf;
 mod names;

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 /// A path under `fixtures/`.
 pub fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../fixtures")
+        .join(name)
 }
 
 /// The model of a Hugging Face directory under `fixtures/`, quantized to `target`.
@@ -25,7 +27,9 @@ pub fn model(directory: &str, target: &str) -> Model {
 pub fn logits(model: &Model, tokens: &[u32], options: ContextOptions) -> Vec<f32> {
     let mut context = Context::new(model, options).unwrap();
     let mut logits = Vec::new();
-    context.forward_all(tokens, |row| logits.extend_from_slice(row)).unwrap();
+    context
+        .forward_all(tokens, |row| logits.extend_from_slice(row))
+        .unwrap();
     logits
 }
 

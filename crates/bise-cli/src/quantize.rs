@@ -1,1 +1,0 @@
-//! `bise quantize`.

@@ -1,0 +1,69 @@
+//! The command line of the quantizer, for the `bise-quantize` program and for `bise quantize`.
+
+use crate::{Bar, Options, QuantizeError, Target, quantize};
+use clap::Parser;
+use std::path::PathBuf;
+
+/// Make a quantized GGUF file
+///
+/// SRC is a Hugging Face directory of a Mistral or Mixtral (config.json, safetensors in F32, F16 or BF16, and a
+/// tokenizer), or a GGUF file. DST appears only when it is complete.
+#[derive(Parser)]
+#[command(version)]
+pub struct Args {
+    /// A Hugging Face directory or a GGUF file
+    src: PathBuf,
+    /// The GGUF file to write
+    dst: PathBuf,
+    /// A type such as Q8_0, or a recipe such as Q4_K_M
+    #[arg(long = "type", value_name = "TYPE", value_parser = target)]
+    target: Target,
+    /// Give all matrices this very type
+    #[arg(long)]
+    pure: bool,
+    /// Threads to use [default: all cores]
+    #[arg(short, long)]
+    threads: Option<usize>,
+}
+
+fn target(name: &str) -> Result<Target, String> {
+    Target::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = Target::all().map(Target::name).collect();
+        format!("expected one of {}", names.join(", "))
+    })
+}
+
+/// Does what `args` ask for; notes and a summary go to standard error.
+///
+/// # Errors
+/// As [`quantize`].
+pub fn run(args: Args) -> Result<(), QuantizeError> {
+    let Args {
+        src,
+        dst,
+        target,
+        pure,
+        threads,
+    } = args;
+    let report = quantize(
+        &src,
+        &dst,
+        &Options {
+            target,
+            pure,
+            threads,
+        },
+        &Bar::new(),
+    )?;
+    for note in &report.notes {
+        eprintln!("note: {note}");
+    }
+    eprintln!(
+        "{}: {} tensors, {} bytes, {:.2} bits per weight",
+        dst.display(),
+        report.tensors.len(),
+        report.file_len,
+        report.bits_per_weight()
+    );
+    Ok(())
+}
