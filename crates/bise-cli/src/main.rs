@@ -1,3 +1,69 @@
-//! The `bise` program.
+//! `bise`: run and quantize Mistral and Mixtral on the CPU.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod inspect;
+mod interrupt;
+mod logits;
+mod perplexity;
+mod quantize;
+mod run;
+mod runtime;
+mod tokenize;
+
+use clap::{Parser, Subcommand};
+use std::io;
+use std::process::ExitCode;
+
+/// Run and quantize Mistral and Mixtral models on the CPU.
+///
+/// The same model, tokens and settings give the same result on every machine, with any number of threads.
+/// MODEL is a GGUF file; left out, it is a tiny story teller that is part of the program.
+#[derive(Parser)]
+#[command(name = "bise", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Args),
+    Quantize(quantize::Args),
+    Inspect(inspect::Args),
+    Tokenize(tokenize::Args),
+    Logits(logits::Args),
+    Perplexity(perplexity::Args),
+}
+
+/// How a command that did its work ends.
+enum Outcome {
+    Done,
+    /// The user pressed Ctrl-C.
+    Interrupted,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Quantize(args) => quantize::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Tokenize(args) => tokenize::run(args),
+        Command::Logits(args) => logits::run(args),
+        Command::Perplexity(args) => perplexity::run(args),
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        // The reader of a pipe had enough: that is its right.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bise: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
+    error.chain().filter_map(|cause| cause.downcast_ref()).any(broken)
+}

@@ -7,5 +7,12 @@
 pub mod atomic;
 pub mod block;
 pub mod gguf;
+#[allow(unsafe_code)] // intrinsics, behind tokens that prove the features
+pub mod isa;
+pub mod matmul;
 #[allow(unsafe_code)] // mapping a file
 pub mod mmap;
+pub mod ops;
+pub mod tensor;
+#[allow(unsafe_code)] // disjoint strips of one matrix, written by several threads
+pub mod threads;

@@ -1,18 +1,40 @@
-//! The storage formats of GGUF tensors: one file per format, one line in [`registry`] for each.
+//! The storage formats of GGUF tensors: one file per format, one line in `registry` for each.
 //!
 //! A tensor row is a whole number of *blocks*. A format says how many values a block holds, how many
 //! bytes it takes, and how the two turn into each other. Quantized formats also say how a block falls
-//! apart into small integers and scales ([`IntBlock`]), which is all that the kernels need to know.
+//! apart into small integers and scales ([`IntFormat`]), which is all that the kernels need to know.
+
+// The formats bear the names that GGML gives them.
+#![allow(non_camel_case_types)]
 
 mod plain;
+mod q2_k;
+mod q3_k;
 mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
 mod q8_0;
 mod registry;
+mod search;
 
 pub use plain::{Bf16, F16, F32};
+pub use q2_k::Q2_K;
+pub use q3_k::Q3_K;
 pub use q4_0::Q4_0;
+pub use q4_1::Q4_1;
+pub use q4_k::Q4_K;
+pub use q5_0::Q5_0;
+pub use q5_1::Q5_1;
+pub use q5_k::Q5_K;
+pub use q6_k::Q6_K;
 pub use q8_0::Q8_0;
 pub use registry::{DType, FormatVisitor};
+
+use crate::isa::Isa;
 
 /// A storage format: how [`LEN`](Format::LEN) values become [`BYTES`](Format::BYTES) bytes.
 pub trait Format: Send + Sync + 'static {
@@ -37,6 +59,9 @@ pub trait Format: Send + Sync + 'static {
 pub trait PlainFormat: Format {
     /// The value stored in `bytes` (`BYTES` long).
     fn to_f32(bytes: &[u8]) -> f32;
+
+    /// 16 values stored in `bytes` (`16 * BYTES` long), one a lane.
+    fn load<S: Isa>(isa: S, bytes: &[u8]) -> S::F;
 }
 
 /// A quantized format: `x[i] = scale[g] * q[i] - min[g]` for each value `i` of group `g = i / GROUP`.
@@ -81,4 +106,29 @@ fn read_f16(block: &[u8], at: usize) -> f32 {
 /// Stores `x`, rounded to f16 (ties to even), little-endian at `at`.
 fn write_f16(block: &mut [u8], at: usize, x: f32) {
     block[at..at + 2].copy_from_slice(&half::f16::from_f32(x).to_le_bytes());
+}
+
+/// The first of the values of largest magnitude.
+fn extreme(x: &[f32]) -> f32 {
+    x.iter().fold(x[0], |m, &v| if v.abs() > m.abs() { v } else { m })
+}
+
+/// The least and the greatest value.
+fn range(x: &[f32]) -> (f32, f32) {
+    x.iter().fold((x[0], x[0]), |(least, greatest), &v| {
+        (
+            if v < least { v } else { least },
+            if v > greatest { v } else { greatest },
+        )
+    })
+}
+
+/// `1 / d`, or 0 for a scale of 0; infinite when `d` is so small that the quotient overflows.
+fn reciprocal(d: f32) -> f32 {
+    if d == 0.0 { 0.0 } else { 1.0 / d }
+}
+
+/// The whole part of `v`, at most `top`; 0 when `v` is not finite, as an overflowing [`reciprocal`] makes it.
+fn truncate(v: f32, top: u8) -> u8 {
+    if v.is_finite() { (v as u8).min(top) } else { 0 }
 }

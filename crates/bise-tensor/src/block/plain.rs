@@ -1,6 +1,7 @@
 //! F32, F16 and BF16: one value a block.
 
 use super::{Format, PlainFormat};
+use crate::isa::Isa;
 use half::{bf16, f16};
 
 /// IEEE 754 binary32.
@@ -14,6 +15,11 @@ impl PlainFormat for F32 {
     #[inline(always)]
     fn to_f32(bytes: &[u8]) -> f32 {
         f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+    }
+
+    #[inline(always)]
+    fn load<S: Isa>(isa: S, bytes: &[u8]) -> S::F {
+        isa.load_f32(lanes(bytes))
     }
 }
 
@@ -36,6 +42,11 @@ impl PlainFormat for F16 {
     fn to_f32(bytes: &[u8]) -> f32 {
         f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
     }
+
+    #[inline(always)]
+    fn load<S: Isa>(isa: S, bytes: &[u8]) -> S::F {
+        isa.load_f16(lanes(bytes))
+    }
 }
 
 impl Format for F16 {
@@ -57,6 +68,11 @@ impl PlainFormat for Bf16 {
     fn to_f32(bytes: &[u8]) -> f32 {
         bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
     }
+
+    #[inline(always)]
+    fn load<S: Isa>(isa: S, bytes: &[u8]) -> S::F {
+        isa.load_bf16(lanes(bytes))
+    }
 }
 
 impl Format for Bf16 {
@@ -71,4 +87,10 @@ impl Format for Bf16 {
     fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
         block.copy_from_slice(&bf16::from_f32(x[0]).to_le_bytes());
     }
+}
+
+/// `bytes` as the array that the loads of [`Isa`] take.
+#[inline(always)]
+fn lanes<const N: usize>(bytes: &[u8]) -> &[u8; N] {
+    bytes.try_into().expect("16 values")
 }

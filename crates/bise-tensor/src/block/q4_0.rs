@@ -4,7 +4,7 @@
 //! | d: f16 | qs: 16 bytes; byte i holds value i in its low nibble, value i + 16 in its high one |
 //! ```
 
-use super::{Format, IntFormat, dequantize_int, read_f16, write_f16};
+use super::{Format, IntFormat, dequantize_int, extreme, read_f16, reciprocal, truncate, write_f16};
 
 /// 4-bit integers around zero, one f16 scale for 32.
 pub struct Q4_0;
@@ -34,13 +34,14 @@ impl Format for Q4_0 {
 
     /// The value of largest magnitude becomes exactly -8.
     fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
-        let extreme = x.iter().fold(0f32, |m, &v| if v.abs() > m.abs() { v } else { m });
-        let d = extreme / -8.0;
-        let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
-        let level = |v: f32| ((v * inverse + 8.5) as u8).min(15);
+        let d = extreme(x) / -8.0;
+        let inverse = reciprocal(d);
+        let level = |v: f32| truncate(v * inverse + 8.5, 15);
         write_f16(block, 0, d);
         for i in 0..16 {
             block[2 + i] = level(x[i]) | level(x[i + 16]) << 4;
         }
     }
 }
+
+const _: () = assert!(Q4_0::BYTES == 2 + Q4_0::LEN / 2);

@@ -4,7 +4,7 @@
 //! | d: f16 | qs: 32 x i8 |
 //! ```
 
-use super::{Format, IntFormat, dequantize_int, read_f16, write_f16};
+use super::{Format, IntFormat, dequantize_int, read_f16, reciprocal, write_f16};
 
 /// 8-bit integers, one f16 scale for 32.
 pub struct Q8_0;
@@ -34,10 +34,13 @@ impl Format for Q8_0 {
     /// The value of largest magnitude becomes 127; halves round away from zero.
     fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
         let d = x.iter().fold(0f32, |m, v| m.max(v.abs())) / 127.0;
-        let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+        let inverse = reciprocal(d);
         write_f16(block, 0, d);
         for (byte, v) in block[2..34].iter_mut().zip(x) {
-            *byte = (v * inverse).round() as i8 as u8;
+            let level = (v * inverse).round();
+            *byte = if level.is_finite() { level as i8 as u8 } else { 0 };
         }
     }
 }
+
+const _: () = assert!(Q8_0::BYTES == 2 + Q8_0::LEN);

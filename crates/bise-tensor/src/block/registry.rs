@@ -1,6 +1,6 @@
 //! The table of formats: every fact about a format that other code asks for comes from here.
 
-use super::{Bf16, F16, F32, Format, IntFormat, PlainFormat, Q4_0, Q8_0};
+use super::*;
 use rayon::prelude::*;
 use std::fmt;
 
@@ -49,7 +49,15 @@ formats! {
     plain F32 = 0, "F32";
     plain F16 = 1, "F16";
     int Q4_0 = 2, "Q4_0";
+    int Q4_1 = 3, "Q4_1";
+    int Q5_0 = 6, "Q5_0";
+    int Q5_1 = 7, "Q5_1";
     int Q8_0 = 8, "Q8_0";
+    int Q2_K = 10, "Q2_K";
+    int Q3_K = 11, "Q3_K";
+    int Q4_K = 12, "Q4_K";
+    int Q5_K = 13, "Q5_K";
+    int Q6_K = 14, "Q6_K";
     plain Bf16 = 30, "BF16";
 }
 

@@ -28,8 +28,8 @@ pub enum GgufError {
         place: Place,
         what: &'static str,
         offset: u64,
-        found: String,
-        expected: String,
+        found: Box<str>,
+        expected: Box<str>,
     },
 
     #[error("{place}: text at byte {offset} is not UTF-8")]

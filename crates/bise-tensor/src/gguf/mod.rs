@@ -130,8 +130,8 @@ fn tensor_len(name: &str, dims: &[u64], dtype: DType, offset: u64) -> Result<u64
         place: place(),
         what,
         offset,
-        found,
-        expected: expected.to_owned(),
+        found: found.into(),
+        expected: expected.into(),
     };
     if !(1..=MAX_DIMS).contains(&dims.len()) {
         return Err(invalid(

@@ -37,8 +37,8 @@ fn place_tensors(
                 place: Place::Tensor(info.name.clone()),
                 what: "the data's place",
                 offset: data_offset.saturating_add(info.offset),
-                found: format!("{} bytes into the data", info.offset),
-                expected: format!("a multiple of the alignment {alignment}"),
+                found: format!("{} bytes into the data", info.offset).into(),
+                expected: format!("a multiple of the alignment {alignment}").into(),
             });
         }
         if info
@@ -160,8 +160,8 @@ impl<'a> Cursor<'a> {
             place: self.place.into(),
             what,
             offset: (self.at - size) as u64,
-            found: found.to_string(),
-            expected: expected.to_owned(),
+            found: found.to_string().into(),
+            expected: expected.into(),
         }
     }
 

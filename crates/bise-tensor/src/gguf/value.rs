@@ -60,6 +60,11 @@ macro_rules! types {
             pub fn is_empty(&self) -> bool {
                 self.len() == 0
             }
+
+            /// The elements as values of their own.
+            pub fn values(&self) -> Vec<Value> {
+                match self { $(Self::$variant(v) => v.iter().cloned().map(Value::$variant).collect()),* }
+            }
         }
 
         $(

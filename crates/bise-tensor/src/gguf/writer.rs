@@ -114,8 +114,8 @@ fn place_tensors(
                 place: Place::Tensor(name.clone()),
                 what: "the place",
                 offset,
-                found: format!("{len} bytes long"),
-                expected: "a file of less than 2^63 bytes".to_owned(),
+                found: format!("{len} bytes long").into(),
+                expected: "a file of less than 2^63 bytes".into(),
             })?;
         if tensors.insert(name.clone(), info).is_some() {
             return Err(GgufError::Duplicate {
@@ -135,8 +135,8 @@ fn check_name(place: Place, name: &str, longest: u64) -> Result<(), GgufError> {
         place,
         what: "the length of the name",
         offset: 0,
-        found: name.len().to_string(),
-        expected: format!("1 to {longest}"),
+        found: name.len().to_string().into(),
+        expected: format!("1 to {longest}").into(),
     })
 }
 
@@ -174,8 +174,8 @@ fn put_array(out: &mut Vec<u8>, key: &str, array: &Array, depth: u32) -> Result<
             place: Place::Key(key.to_owned()),
             what: "the nesting of arrays",
             offset: out.len() as u64,
-            found: depth.to_string(),
-            expected: format!("at most {MAX_DEPTH} levels"),
+            found: depth.to_string().into(),
+            expected: format!("at most {MAX_DEPTH} levels").into(),
         });
     }
     out.extend_from_slice(&(array.element_type() as u32).to_le_bytes());

@@ -1,0 +1,77 @@
+//! `bise logits`: write what the model says at every position, for comparison with other software.
+
+use crate::Outcome;
+use crate::runtime::{self, Runtime};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use bise_model::Model;
+use bise_tensor::atomic::write_atomic;
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Write the logits of every position to a safetensors file
+///
+/// The file holds `tokens`, I32 [n], and `logits`, F32 [n, vocabulary]: row i is what follows tokens 0 to i.
+#[derive(clap::Args)]
+pub struct Args {
+    /// GGUF file [default: the built-in story teller]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    input: Input,
+    /// File to write
+    #[arg(short, long, value_name = "OUT.safetensors")]
+    output: PathBuf,
+    #[command(flatten)]
+    runtime: Runtime,
+}
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct Input {
+    /// Text, tokenized after the token that begins a text
+    #[arg(short, long, value_name = "TEXT")]
+    prompt: Option<String>,
+    /// Token ids, as they are
+    #[arg(long, value_name = "1,2,3", value_delimiter = ',')]
+    tokens: Option<Vec<u32>>,
+    /// File of token ids, separated by commas or white space
+    #[arg(long, value_name = "FILE")]
+    tokens_file: Option<PathBuf>,
+}
+
+impl Input {
+    fn tokens(&self, model: &Model) -> Result<Vec<u32>> {
+        if let Some(prompt) = &self.prompt {
+            return Ok(runtime::tokenizer(model)?.encode_prompt(prompt.as_bytes()));
+        }
+        if let Some(path) = &self.tokens_file {
+            let text = String::from_utf8(runtime::read(path)?)
+                .map_err(|_| anyhow!("{}: not text", path.display()))?;
+            let words = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
+            let bad = |word| move |_| anyhow!("{}: '{word}' is not a token id", path.display());
+            return words.map(|word| word.parse().map_err(bad(word))).collect();
+        }
+        Ok(self.tokens.clone().unwrap_or_default())
+    }
+}
+
+pub fn run(args: Args) -> Result<Outcome> {
+    let model = runtime::open(args.model.as_deref())?;
+    let tokens = args.input.tokens(&model)?;
+    ensure!(!tokens.is_empty(), "no tokens");
+    let mut context = args.runtime.context(&model)?;
+    let mut logits = Vec::with_capacity(tokens.len() * model.vocabulary_size() * 4);
+    let sink = |row: &[f32]| logits.extend(row.iter().flat_map(|l| l.to_le_bytes()));
+    args.runtime.threads()?.run(|| context.forward_all(&tokens, sink))?;
+
+    let ids: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
+    let shape = vec![tokens.len(), model.vocabulary_size()];
+    let tensors = [
+        ("tokens", TensorView::new(Dtype::I32, vec![tokens.len()], &ids)?),
+        ("logits", TensorView::new(Dtype::F32, shape, &logits)?),
+    ];
+    let file = serialize(tensors, None)?;
+    write_atomic(&args.output, |out| out.write_all(&file))
+        .with_context(|| format!("cannot write {}", args.output.display()))?;
+    Ok(Outcome::Done)
+}

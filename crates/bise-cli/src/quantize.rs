@@ -1,0 +1,1 @@
+//! `bise quantize`.

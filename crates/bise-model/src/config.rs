@@ -1,0 +1,169 @@
+//! A model's dimensions, read from GGUF metadata and checked.
+
+use crate::error::LoadError;
+use bise_tensor::gguf::Metadata;
+
+/// The widest head that the attention kernel takes.
+const MAX_HEAD_DIM: usize = 512;
+
+/// The dimensions of a Mistral or Mixtral model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Values of a token's representation.
+    pub dim: usize,
+    /// Blocks.
+    pub n_layers: usize,
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads; each serves `n_heads / n_kv_heads` query heads.
+    pub n_kv_heads: usize,
+    /// Values of a head; need not be `dim / n_heads`.
+    pub head_dim: usize,
+    /// Values inside a feed-forward network.
+    pub hidden_dim: usize,
+    /// Added to the mean square in RMSNorm.
+    pub norm_eps: f32,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f32,
+    /// Values of a head that are rotated.
+    pub rope_dims: usize,
+    /// Positions that the model was trained for.
+    pub context_length: usize,
+    /// Keys that a query sees, its own included; `None` sees all before it.
+    pub sliding_window: Option<usize>,
+    /// Mixture of experts; `None` has one feed-forward network a block.
+    pub experts: Option<Experts>,
+}
+
+/// A sparse mixture of experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Experts {
+    /// Experts of a block.
+    pub count: usize,
+    /// Experts that each token is sent to.
+    pub top_k: usize,
+}
+
+impl Config {
+    /// Reads the `llama.*` keys.
+    ///
+    /// # Errors
+    /// When a needed key is absent, of another type, or out of range.
+    pub fn from_metadata(metadata: &Metadata) -> Result<Self, LoadError> {
+        let architecture = metadata.str("general.architecture")?.unwrap_or_default();
+        if architecture != "llama" {
+            return Err(LoadError::Architecture {
+                found: architecture.to_owned(),
+            });
+        }
+        let keys = Keys(metadata);
+        let dim = keys.size("embedding_length", None)?;
+        let n_heads = keys.size("attention.head_count", None)?;
+        let n_kv_heads = keys.size("attention.head_count_kv", Some(n_heads))?;
+        keys.check(
+            "attention.head_count_kv",
+            n_kv_heads,
+            n_heads.is_multiple_of(n_kv_heads),
+            || format!("a divisor of the {n_heads} query heads"),
+        )?;
+        let head_dim = keys.size("attention.key_length", Some((dim / n_heads).max(1)))?;
+        keys.check("attention.key_length", head_dim, head_dim <= MAX_HEAD_DIM, || {
+            format!("at most {MAX_HEAD_DIM}")
+        })?;
+        let value_dim = keys.size("attention.value_length", Some(head_dim))?;
+        keys.check("attention.value_length", value_dim, value_dim == head_dim, || {
+            format!("{head_dim}, as keys")
+        })?;
+        let rope_dims = keys.size("rope.dimension_count", Some(head_dim))?;
+        keys.check(
+            "rope.dimension_count",
+            rope_dims,
+            rope_dims <= head_dim && rope_dims.is_multiple_of(2),
+            || format!("an even number, at most {head_dim}"),
+        )?;
+        keys.no_rope_scaling()?;
+        Ok(Self {
+            dim,
+            n_layers: keys.size("block_count", None)?,
+            n_heads,
+            n_kv_heads,
+            head_dim,
+            hidden_dim: keys.size("feed_forward_length", None)?,
+            norm_eps: keys.positive("attention.layer_norm_rms_epsilon", None)?,
+            rope_theta: keys.positive("rope.freq_base", Some(1e4))?,
+            rope_dims,
+            context_length: keys.size("context_length", None)?,
+            sliding_window: keys.optional_size("attention.sliding_window")?,
+            experts: keys.experts()?,
+        })
+    }
+}
+
+/// The keys under `llama.`, with bounds.
+struct Keys<'a>(&'a Metadata);
+
+impl Keys<'_> {
+    /// No dimension of a model is larger; with it, products of four fit in 128 bits and of two in 64.
+    const MOST: u64 = 1 << 30;
+
+    fn name(key: &str) -> String {
+        format!("llama.{key}")
+    }
+
+    fn check(
+        &self,
+        key: &str,
+        found: impl ToString,
+        good: bool,
+        expected: impl Fn() -> String,
+    ) -> Result<(), LoadError> {
+        let bad = || LoadError::BadKey {
+            key: Self::name(key),
+            found: found.to_string(),
+            expected: expected(),
+        };
+        if good { Ok(()) } else { Err(bad()) }
+    }
+
+    /// A number from 1 on; 0 stands for absent, as in files in the wild.
+    fn optional_size(&self, key: &str) -> Result<Option<usize>, LoadError> {
+        let Some(found) = self.0.u64(&Self::name(key))? else {
+            return Ok(None);
+        };
+        self.check(key, found, found <= Self::MOST, || {
+            format!("at most {}", Self::MOST)
+        })?;
+        Ok((found > 0).then_some(found as usize))
+    }
+
+    fn size(&self, key: &str, default: Option<usize>) -> Result<usize, LoadError> {
+        self.optional_size(key)?
+            .or(default)
+            .ok_or_else(|| LoadError::MissingKey { key: Self::name(key) })
+    }
+
+    fn positive(&self, key: &str, default: Option<f32>) -> Result<f32, LoadError> {
+        let found = self.0.f32(&Self::name(key))?.or(default);
+        let found = found.ok_or_else(|| LoadError::MissingKey { key: Self::name(key) })?;
+        self.check(key, found, found.is_finite() && found > 0.0, || {
+            "a positive number".into()
+        })?;
+        Ok(found)
+    }
+
+    fn experts(&self) -> Result<Option<Experts>, LoadError> {
+        let Some(count) = self.optional_size("expert_count")? else {
+            return Ok(None);
+        };
+        let top_k = self.size("expert_used_count", None)?;
+        self.check("expert_used_count", top_k, top_k <= count, || {
+            format!("at most the {count} experts")
+        })?;
+        Ok(Some(Experts { count, top_k }))
+    }
+
+    fn no_rope_scaling(&self) -> Result<(), LoadError> {
+        let kind = self.0.str(&Self::name("rope.scaling.type"))?.unwrap_or("none");
+        self.check("rope.scaling.type", kind, kind == "none", || "none".into())
+    }
+}

@@ -1,0 +1,275 @@
+//! One run of a model over a text.
+
+use crate::error::{ForwardError, LoadError};
+use crate::feed_forward::Hidden;
+use crate::kv_cache::{KvCache, KvShape, KvType};
+use crate::model::Model;
+use crate::moe::Routing;
+use bise_tensor::isa::Level;
+use bise_tensor::matmul::Activations;
+use bise_tensor::ops::{RopeTable, rms_norm};
+
+/// Rows of logits computed at a time.
+const LOGIT_ROWS: usize = 32;
+
+/// How to run a model. None of it changes a bit of the logits, except [`kv`](Self::kv).
+#[derive(Clone, Copy, Debug)]
+pub struct ContextOptions {
+    /// Tokens that fit, for a model without a sliding window; one with a window takes any number.
+    pub context: usize,
+    /// Tokens processed at a time.
+    pub batch: usize,
+    /// Format of cached keys and values.
+    pub kv: KvType,
+    /// Instruction set.
+    pub level: Level,
+}
+
+impl ContextOptions {
+    /// Batches of up to 512 tokens at this machine's best level, with keys and values in f16.
+    pub fn new(context: usize) -> Self {
+        Self {
+            context,
+            batch: 512,
+            kv: KvType::F16,
+            level: Level::detect(),
+        }
+    }
+}
+
+/// The tokens processed so far, as keys and values of each layer.
+///
+/// Work runs on the threads of the pool from which a method is called (see [`bise_tensor::threads::Threads::run`]).
+pub struct Context<'m> {
+    model: &'m Model,
+    options: ContextOptions,
+    cache: KvCache,
+    scratch: Scratch,
+    len: usize,
+}
+
+/// What the layers work in, for up to a batch of tokens; allocated once.
+pub(crate) struct Scratch {
+    pub level: Level,
+    /// `[n, dim]`: the residual stream.
+    pub x: Vec<f32>,
+    /// `[n, dim]`: what a layer adds to `x`.
+    pub delta: Vec<f32>,
+    /// What a layer works on: `x`, normalised.
+    pub input: Activations,
+    pub rope: RopeTable,
+    /// `[n, n_heads, head_dim]`
+    pub q: Vec<f32>,
+    /// `[n, n_kv_heads, head_dim]`
+    pub k: Vec<f32>,
+    /// `[n, n_kv_heads, head_dim]`
+    pub v: Vec<f32>,
+    /// `[n, n_heads, head_dim]`: what each head found.
+    pub heads: Vec<f32>,
+    /// `heads`, ready for the output projection.
+    pub joined: Activations,
+    pub hidden: Hidden,
+    pub routing: Routing,
+    /// `[rows, vocabulary]`
+    logits: Vec<f32>,
+}
+
+impl Scratch {
+    fn new(model: &Model, level: Level, batch: usize) -> Self {
+        let c = model.config();
+        let (q_width, kv_width) = (c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim);
+        let floats = |width: usize| vec![0f32; batch * width];
+        let routing = c.experts.map_or_else(Routing::default, |experts| Routing {
+            logits: floats(experts.count),
+            weights: floats(experts.count),
+            tokens: Vec::with_capacity(batch),
+            inputs: Activations::with_capacity(batch, c.dim),
+            outputs: floats(c.dim),
+        });
+        Self {
+            level,
+            x: Vec::with_capacity(batch * c.dim),
+            delta: floats(c.dim),
+            input: Activations::with_capacity(batch, c.dim),
+            rope: RopeTable::new(c.rope_dims, c.rope_theta, batch),
+            q: floats(q_width),
+            k: floats(kv_width),
+            v: floats(kv_width),
+            heads: floats(q_width),
+            joined: Activations::with_capacity(batch, q_width),
+            hidden: Hidden {
+                gate: floats(c.hidden_dim),
+                up: floats(c.hidden_dim),
+                activations: Activations::with_capacity(batch, c.hidden_dim),
+            },
+            routing,
+            logits: vec![0.0; batch.min(LOGIT_ROWS) * model.vocabulary_size()],
+        }
+    }
+}
+
+impl<'m> Context<'m> {
+    /// An empty context.
+    ///
+    /// # Errors
+    /// When keys and values of so many tokens cannot be held.
+    pub fn new(model: &'m Model, options: ContextOptions) -> Result<Self, LoadError> {
+        let config = model.config();
+        let options = ContextOptions {
+            batch: options.batch.clamp(1, options.context.max(1)),
+            ..options
+        };
+        let cache = KvCache::new(KvShape::new(config, options.context), options.kv).ok_or(LoadError::Context {
+            tokens: options.context,
+        })?;
+        let scratch = Scratch::new(model, options.level, options.batch);
+        Ok(Self {
+            model,
+            options,
+            cache,
+            scratch,
+            len: 0,
+        })
+    }
+
+    /// Tokens processed so far.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no token has been processed.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Tokens that fit in all; `None` when a sliding window lets any number through.
+    pub fn capacity(&self) -> Option<usize> {
+        self.model
+            .config()
+            .sliding_window
+            .is_none()
+            .then_some(self.options.context)
+    }
+
+    /// Bytes that keys and values take.
+    pub fn kv_bytes(&self) -> usize {
+        self.cache.bytes()
+    }
+
+    /// Forgets all tokens.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Processes `tokens`, and gives the logits of what follows the last one; empty for no tokens.
+    ///
+    /// # Errors
+    /// When they do not fit or are not in the vocabulary; nothing is processed then.
+    pub fn forward(&mut self, tokens: &[u32]) -> Result<&[f32], ForwardError> {
+        self.check(tokens)?;
+        for batch in tokens.chunks(self.options.batch) {
+            self.blocks(batch);
+        }
+        let rows = usize::from(!tokens.is_empty());
+        let n = self.scratch.x.len() / self.model.config().dim;
+        Ok(self.logits(n - rows, rows))
+    }
+
+    /// Processes `tokens`, and hands `sink` the logits of what follows each one, in order.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_all(&mut self, tokens: &[u32], mut sink: impl FnMut(&[f32])) -> Result<(), ForwardError> {
+        self.check(tokens)?;
+        let vocabulary = self.model.vocabulary_size();
+        for batch in tokens.chunks(self.options.batch) {
+            self.blocks(batch);
+            for first in (0..batch.len()).step_by(LOGIT_ROWS) {
+                let rows = LOGIT_ROWS.min(batch.len() - first);
+                self.logits(first, rows)
+                    .chunks_exact(vocabulary)
+                    .for_each(&mut sink);
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, tokens: &[u32]) -> Result<(), ForwardError> {
+        let vocabulary = self.model.vocabulary_size();
+        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
+            return Err(ForwardError::Token { token, vocabulary });
+        }
+        match self.capacity() {
+            Some(capacity) if tokens.len() > capacity - self.len => Err(ForwardError::ContextFull {
+                capacity,
+                used: self.len,
+                more: tokens.len(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Embeds up to a batch of tokens and runs them through all blocks; `scratch.x` holds what comes out.
+    fn blocks(&mut self, tokens: &[u32]) {
+        let (config, weights, s) = (self.model.config(), &self.model.weights, &mut self.scratch);
+        let embeddings = weights.tok_embeddings.matrix();
+        s.x.resize(tokens.len() * config.dim, 0.0);
+        for (x, &token) in s.x.chunks_exact_mut(config.dim).zip(tokens) {
+            embeddings.dequantize_row(token as usize, x);
+        }
+        s.rope.set(self.len, tokens.len());
+        for (layer, block) in weights.blocks.iter().enumerate() {
+            block.forward(config, &mut self.cache, layer, self.len, s);
+        }
+        self.len += tokens.len();
+    }
+
+    /// The logits of `rows` rows of `scratch.x` from `first` on.
+    fn logits(&mut self, first: usize, rows: usize) -> &[f32] {
+        let (config, s) = (self.model.config(), &mut self.scratch);
+        let x = &s.x[first * config.dim..(first + rows) * config.dim];
+        let normed = &mut s.delta[..x.len()];
+        rms_norm(s.level, x, &self.model.weights.norm, config.norm_eps, normed);
+        s.input.set(s.level, normed, config.dim);
+        let logits = &mut s.logits[..rows * self.model.vocabulary_size()];
+        self.model.weights.output.forward(s.level, &s.input, logits);
+        logits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// A ring that wraps gives the bits of a cache in which every position has a place of its own.
+    #[test]
+    fn the_ring_changes_nothing() {
+        for name in ["mistral-window-1", "mistral-window-7", "mistral-window-16"] {
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/random").join(name);
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("model.gguf");
+            let options = bise_quantize::Options::new(bise_quantize::Target::from_name("F32").unwrap());
+            bise_quantize::quantize(&source, &file, &options, &bise_quantize::Silent).unwrap();
+            let model = Model::open(&file).unwrap();
+            let tokens: Vec<u32> = (0..300).map(|i| i * i % 61 + 1).collect();
+            let run = |whole: bool, batch: usize| {
+                let options = ContextOptions { batch, ..ContextOptions::new(tokens.len()) };
+                let mut context = Context::new(&model, options).unwrap();
+                if whole {
+                    let shape = KvShape::new(model.config(), tokens.len());
+                    context.cache = KvCache::with_chunks(shape, options.kv, 5).unwrap();
+                }
+                let mut bits = Vec::new();
+                context.forward_all(&tokens, |row| bits.extend(row.iter().map(|l| l.to_bits()))).unwrap();
+                (bits, context.kv_bytes())
+            };
+            let (expected, whole_bytes) = run(true, 300);
+            for batch in [1, 3, 64, 300] {
+                let (bits, bytes) = run(false, batch);
+                assert!(bits == expected, "{name}, batches of {batch}");
+                assert!(bytes < whole_bytes);
+            }
+        }
+    }
+}

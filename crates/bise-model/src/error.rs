@@ -1,0 +1,87 @@
+//! What can go wrong.
+
+use bise_tensor::gguf::GgufError;
+use std::path::PathBuf;
+
+/// Why a model could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file could not be read.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is not sound GGUF.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// The model is of another kind.
+    #[error("general.architecture is '{found}'; bise runs 'llama' (Mistral and Mixtral)")]
+    Architecture {
+        /// The architecture that the file names.
+        found: String,
+    },
+    /// A needed key is absent.
+    #[error("the file has no metadata key '{key}'")]
+    MissingKey {
+        /// The key.
+        key: String,
+    },
+    /// A key has a value that no model can have.
+    #[error("metadata key '{key}' is {found}; expected {expected}")]
+    BadKey {
+        /// The key.
+        key: String,
+        /// The value.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// A needed tensor is absent.
+    #[error("the file has no tensor '{tensor}'")]
+    MissingTensor {
+        /// The tensor.
+        tensor: String,
+    },
+    /// A tensor has another shape than the configuration asks for.
+    #[error("tensor '{tensor}' has the shape {found:?} (outermost first); expected {expected:?}")]
+    Shape {
+        /// The tensor.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape that the metadata ask for.
+        expected: Vec<usize>,
+    },
+    /// Keys and values do not fit in memory.
+    #[error("no memory for the keys and values of {tokens} tokens; ask for a smaller context")]
+    Context {
+        /// Tokens asked for.
+        tokens: usize,
+    },
+}
+
+/// Why tokens could not be processed. Nothing of the call has been processed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ForwardError {
+    /// The model has no sliding window and the context is full.
+    #[error("the context holds {capacity} tokens: {used} are in it and {more} more do not fit")]
+    ContextFull {
+        /// Tokens that fit.
+        capacity: usize,
+        /// Tokens processed so far.
+        used: usize,
+        /// Tokens of the refused call.
+        more: usize,
+    },
+    /// A token that the vocabulary does not have.
+    #[error("token {token} is not in the vocabulary of {vocabulary} tokens")]
+    Token {
+        /// The token.
+        token: u32,
+        /// Tokens in the vocabulary.
+        vocabulary: usize,
+    },
+}

@@ -1,0 +1,61 @@
+//! A model as a GGUF file holds it.
+
+use crate::config::Config;
+use crate::error::LoadError;
+use crate::weights::Weights;
+use bise_tensor::gguf::Gguf;
+use bise_tensor::mmap::FileBytes;
+use std::path::Path;
+
+/// Configuration and weights of a Mistral or Mixtral model, ready to run.
+///
+/// Quantized weights stay where they are in the file's bytes.
+pub struct Model {
+    gguf: Gguf,
+    config: Config,
+    pub(crate) weights: Weights,
+}
+
+impl Model {
+    /// Maps and reads the GGUF file at `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not sound GGUF, or is not a complete Mistral or Mixtral model.
+    pub fn open(path: &Path) -> Result<Self, LoadError> {
+        let file = FileBytes::map(path).map_err(|source| LoadError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::from_bytes(file)
+    }
+
+    /// Reads a model from the bytes of a GGUF file.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn from_bytes(file: FileBytes) -> Result<Self, LoadError> {
+        let gguf = Gguf::parse(&file)?;
+        let config = Config::from_metadata(&gguf.metadata)?;
+        let weights = Weights::load(&gguf, &file, &config)?;
+        Ok(Self {
+            gguf,
+            config,
+            weights,
+        })
+    }
+
+    /// The file's metadata and tensor table.
+    pub fn gguf(&self) -> &Gguf {
+        &self.gguf
+    }
+
+    /// The model's dimensions.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Tokens that the model has logits for.
+    pub fn vocabulary_size(&self) -> usize {
+        self.weights.tok_embeddings.shape()[0]
+    }
+}

@@ -1,0 +1,52 @@
+//! What the tests share: models made from the fixtures, and reference values.
+#![allow(dead_code)] // each test uses its part
+
+use bise_model::{Context, ContextOptions, Model};
+use bise_quantize::{Options, Silent, Target, quantize};
+use bise_tensor::mmap::FileBytes;
+use safetensors::SafeTensors;
+use std::path::{Path, PathBuf};
+
+/// A path under `fixtures/`.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
+}
+
+/// The model of a Hugging Face directory under `fixtures/`, quantized to `target`.
+pub fn model(directory: &str, target: &str) -> Model {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.gguf");
+    let options = Options::new(Target::from_name(target).expect("a known type"));
+    quantize(&fixture(directory), &file, &options, &Silent).unwrap();
+    Model::from_bytes(FileBytes::from_vec(std::fs::read(&file).unwrap())).unwrap()
+}
+
+/// The logits of every position, one after the other.
+pub fn logits(model: &Model, tokens: &[u32], options: ContextOptions) -> Vec<f32> {
+    let mut context = Context::new(model, options).unwrap();
+    let mut logits = Vec::new();
+    context.forward_all(tokens, |row| logits.extend_from_slice(row)).unwrap();
+    logits
+}
+
+pub fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+/// Tokens and logits that transformers computed.
+pub struct Golden {
+    pub tokens: Vec<u32>,
+    pub logits: Vec<f32>,
+}
+
+impl Golden {
+    pub fn read(name: &str) -> Self {
+        let bytes = std::fs::read(fixture("goldens").join(name)).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let words = |name| file.tensor(name).unwrap().data().as_chunks::<4>().0.to_vec();
+        Self {
+            tokens: words("tokens").into_iter().map(u32::from_le_bytes).collect(),
+            logits: words("logits").into_iter().map(f32::from_le_bytes).collect(),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Q4_1: 32 values in 20 bytes, `x = d * q + m`.
+//!
+//! ```text
+//! | d: f16 | m: f16 | qs: 16 bytes; byte i holds value i in its low nibble, value i + 16 in its high one |
+//! ```
+
+use super::{Format, IntFormat, dequantize_int, range, read_f16, reciprocal, truncate, write_f16};
+
+/// 4-bit integers, one f16 scale and one f16 offset for 32.
+pub struct Q4_1;
+
+impl IntFormat for Q4_1 {
+    const GROUP: usize = 32;
+    const HAS_MIN: bool = true;
+
+    #[inline(always)]
+    fn unpack(block: &[u8], q: &mut [i8], scale: &mut [f32], min: &mut [f32]) {
+        scale[0] = read_f16(block, 0);
+        min[0] = -read_f16(block, 2);
+        for (i, byte) in block[4..20].iter().enumerate() {
+            q[i] = (byte & 15) as i8;
+            q[i + 16] = (byte >> 4) as i8;
+        }
+    }
+}
+
+impl Format for Q4_1 {
+    const LEN: usize = 32;
+    const BYTES: usize = 20;
+    const U16_FIELDS: &'static [usize] = &[0, 2];
+
+    fn dequantize(block: &[u8], out: &mut [f32]) {
+        dequantize_int::<Self>(block, out);
+    }
+
+    /// The least value becomes 0, the greatest 15.
+    fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
+        let (least, greatest) = range(x);
+        let d = (greatest - least) / 15.0;
+        let inverse = reciprocal(d);
+        let level = |v: f32| truncate((v - least) * inverse + 0.5, 15);
+        write_f16(block, 0, d);
+        write_f16(block, 2, least);
+        for i in 0..16 {
+            block[4 + i] = level(x[i]) | level(x[i + 16]) << 4;
+        }
+    }
+}
+
+const _: () = assert!(Q4_1::BYTES == 2 + 2 + Q4_1::LEN / 2);

@@ -1,0 +1,68 @@
+//! Q5_0: 32 values in 22 bytes, `x = d * (q - 16)`.
+//!
+//! ```text
+//! | d: f16 | qh: u32, bit i is the fifth bit of value i
+//! | qs: 16 bytes; byte i holds the low bits of value i in its low nibble, of value i + 16 in its high one |
+//! ```
+
+use super::{Format, IntFormat, dequantize_int, extreme, read_f16, reciprocal, truncate, write_f16};
+
+/// 5-bit integers around zero, one f16 scale for 32.
+pub struct Q5_0;
+
+impl IntFormat for Q5_0 {
+    const GROUP: usize = 32;
+    const HAS_MIN: bool = false;
+
+    #[inline(always)]
+    fn unpack(block: &[u8], q: &mut [i8], scale: &mut [f32], _: &mut [f32]) {
+        scale[0] = read_f16(block, 0);
+        unpack_levels(&block[2..22], q);
+        for q in &mut q[..32] {
+            *q -= 16;
+        }
+    }
+}
+
+impl Format for Q5_0 {
+    const LEN: usize = 32;
+    const BYTES: usize = 22;
+    const U16_FIELDS: &'static [usize] = &[0];
+
+    fn dequantize(block: &[u8], out: &mut [f32]) {
+        dequantize_int::<Self>(block, out);
+    }
+
+    /// The value of largest magnitude becomes exactly -16.
+    fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
+        let d = extreme(x) / -16.0;
+        let inverse = reciprocal(d);
+        write_f16(block, 0, d);
+        pack_levels(&mut block[2..22], |i| truncate(x[i] * inverse + 16.5, 31));
+    }
+}
+
+/// Reads 32 values of five bits from `qh` and `qs` (20 bytes).
+///
+/// `qh` is a bit mask and no integer of a big-endian file: its four bytes stay as they are.
+#[inline(always)]
+pub(super) fn unpack_levels(bytes: &[u8], q: &mut [i8]) {
+    let high = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    for (i, byte) in bytes[4..20].iter().enumerate() {
+        q[i] = (byte & 15 | (high >> i << 4) as u8 & 16) as i8;
+        q[i + 16] = (byte >> 4 | (high >> (i + 16) << 4) as u8 & 16) as i8;
+    }
+}
+
+/// Writes 32 values of five bits to `qh` and `qs` (20 bytes).
+pub(super) fn pack_levels(bytes: &mut [u8], level: impl Fn(usize) -> u8) {
+    let mut high = 0u32;
+    for i in 0..16 {
+        let (a, b) = (level(i), level(i + 16));
+        high |= u32::from(a >> 4) << i | u32::from(b >> 4) << (i + 16);
+        bytes[4 + i] = a & 15 | b << 4;
+    }
+    bytes[..4].copy_from_slice(&high.to_le_bytes());
+}
+
+const _: () = assert!(Q5_0::BYTES == 2 + 4 + Q5_0::LEN / 2);

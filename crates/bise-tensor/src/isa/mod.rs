@@ -1,0 +1,152 @@
+//! Instruction sets: what the kernels ask of a CPU, and which CPU features answer.
+//!
+//! Kernels see every machine as one with [`LANES`] = 16 logical lanes, whatever the width of its
+//! registers. That is what makes results equal: a chain or a tree over 16 lanes is the same arithmetic in
+//! one AVX-512 register, two AVX2 ones, or an array walked by the scalar level, which is the executable
+//! specification of the others.
+//!
+//! An [`Isa`] value is a token: its constructor has proved that the features are there, so kernels need
+//! no `unsafe` of their own.
+
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+pub use scalar::Scalar;
+use std::fmt;
+use std::str::FromStr;
+#[cfg(target_arch = "x86_64")]
+pub use x86_64::Avx2;
+
+/// Logical lanes of every instruction set.
+pub const LANES: usize = 16;
+
+/// The operations that kernels are written in, on 16 lanes of f32 or i32.
+pub trait Isa: Copy + Send + Sync + 'static {
+    /// 16 lanes of f32.
+    type F: Copy;
+    /// 16 lanes of i32.
+    type I: Copy;
+    /// 64 signed bytes, four for each lane.
+    type B: Copy;
+
+    /// Runs a kernel compiled with the features of this instruction set.
+    fn run<K: Kernel>(self, kernel: K) -> K::Output;
+
+    /// `x` in every lane.
+    fn splat(self, x: f32) -> Self::F;
+    /// Lane `l` is `x[l]`.
+    fn load(self, x: &[f32; LANES]) -> Self::F;
+    /// Lane `l` is the `l`-th little-endian f32 of `x`.
+    fn load_f32(self, x: &[u8; 4 * LANES]) -> Self::F;
+    /// Lane `l` is the `l`-th little-endian f16 of `x`.
+    fn load_f16(self, x: &[u8; 2 * LANES]) -> Self::F;
+    /// Lane `l` is the `l`-th little-endian bf16 of `x`.
+    fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F;
+    /// Writes lane `l` to `out[l]`.
+    fn store(self, x: Self::F, out: &mut [f32; LANES]);
+    /// `a + b`.
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b`.
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`, rounded once.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// The sum of all lanes by halving: lanes `l` and `l + 8`, then `l + 4`, `l + 2`, `l + 1`.
+    fn sum(self, x: Self::F) -> f32;
+
+    /// Zero in every lane.
+    fn zero(self) -> Self::I;
+    /// Each lane converted to the nearest f32.
+    fn to_f32(self, x: Self::I) -> Self::F;
+    /// Bytes `4l .. 4l + 4` of `x` belong to lane `l`.
+    fn load_bytes(self, x: &[i8; 4 * LANES]) -> Self::B;
+    /// Adds to each lane the exact dot product of its four bytes of `w` with `x`, whose values lie in
+    /// `-127..=127`.
+    fn dot4(self, acc: Self::I, w: Self::B, x: [i8; 4]) -> Self::I;
+}
+
+/// A computation that is compiled once for each instruction set.
+///
+/// Implementations mark `call` and what it calls `#[inline(always)]`: only code inlined into
+/// [`Isa::run`] is compiled with the features.
+pub trait Kernel {
+    /// What the computation gives.
+    type Output;
+    /// The computation, in the operations of `isa`.
+    fn call<S: Isa>(self, isa: S) -> Self::Output;
+}
+
+/// An instruction set that this machine has, chosen at run time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Scalar(Scalar),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+}
+
+impl Level {
+    /// The level that every machine has, and that all others equal bit for bit.
+    pub const SCALAR: Level = Level(Kind::Scalar(Scalar));
+
+    /// The fastest level that this machine has.
+    pub fn detect() -> Self {
+        Self::available().pop().unwrap_or(Self::SCALAR)
+    }
+
+    /// All levels that this machine has, slowest first.
+    pub fn available() -> Vec<Self> {
+        let mut levels = vec![Self::SCALAR];
+        #[cfg(target_arch = "x86_64")]
+        levels.extend(Avx2::detect().map(|isa| Level(Kind::Avx2(isa))));
+        levels
+    }
+
+    /// The level's name, as [`Level::from_str`] reads it.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Scalar(_) => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(_) => "avx2",
+        }
+    }
+
+    /// Runs a kernel compiled for this level.
+    #[inline]
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            Kind::Scalar(isa) => isa.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(isa) => isa.run(kernel),
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A level that is unknown, or that this machine does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("no instruction set '{name}' here; this machine has: {available}")]
+pub struct LevelError {
+    name: String,
+    available: String,
+}
+
+impl FromStr for Level {
+    type Err = LevelError;
+
+    fn from_str(name: &str) -> Result<Self, LevelError> {
+        let levels = Self::available();
+        let found = levels.iter().find(|l| l.name().eq_ignore_ascii_case(name));
+        found.copied().ok_or_else(|| LevelError {
+            name: name.to_owned(),
+            available: levels.iter().map(|l| l.name()).collect::<Vec<_>>().join(", "),
+        })
+    }
+}

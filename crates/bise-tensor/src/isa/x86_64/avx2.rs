@@ -1,0 +1,162 @@
+//! AVX2 with FMA and F16C: 16 lanes in two registers of eight.
+
+use crate::isa::{Isa, Kernel, LANES};
+use std::arch::x86_64::*;
+
+/// Proof that the CPU has AVX2, FMA and F16C.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// The token, on a CPU that has the features.
+    pub fn detect() -> Option<Self> {
+        let found = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        found.then_some(Self(()))
+    }
+}
+
+/// Compiles `kernel` with the features that [`Avx2`] proves.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn with_features<K: Kernel>(isa: Avx2, kernel: K) -> K::Output {
+    kernel.call(isa)
+}
+
+// SAFETY, for every block below: `self` exists only where `Avx2::detect` found the features, and each
+// pointer comes from an array reference at least as long as the access; loads and stores are unaligned ones.
+impl Isa for Avx2 {
+    type F = [__m256; 2];
+    type I = [__m256i; 2];
+    type B = [__m256i; 2];
+
+    #[inline]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        // SAFETY: the features were detected.
+        unsafe { with_features(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::F {
+        // SAFETY: the features were detected.
+        unsafe { [_mm256_set1_ps(x); 2] }
+    }
+
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> Self::F {
+        // SAFETY: the features were detected; both loads lie within the array.
+        unsafe { [_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(x.as_ptr().add(8))] }
+    }
+
+    #[inline(always)]
+    fn load_f32(self, x: &[u8; 4 * LANES]) -> Self::F {
+        // SAFETY: the features were detected; both unaligned loads lie within the array.
+        unsafe {
+            [
+                _mm256_loadu_ps(x.as_ptr().cast()),
+                _mm256_loadu_ps(x.as_ptr().add(32).cast()),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, x: &[u8; 2 * LANES]) -> Self::F {
+        // SAFETY: the features were detected; both unaligned loads lie within the array.
+        unsafe {
+            let half = |at| _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().add(at).cast()));
+            [half(0), half(16)]
+        }
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F {
+        // SAFETY: the features were detected; both unaligned loads lie within the array.
+        unsafe {
+            let half = |at| {
+                let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().add(at).cast()));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+            };
+            [half(0), half(16)]
+        }
+    }
+
+    #[inline(always)]
+    fn store(self, x: Self::F, out: &mut [f32; LANES]) {
+        // SAFETY: the features were detected; both stores lie within the array.
+        unsafe {
+            _mm256_storeu_ps(out.as_mut_ptr(), x[0]);
+            _mm256_storeu_ps(out.as_mut_ptr().add(8), x[1]);
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F, b: Self::F) -> Self::F {
+        // SAFETY: the features were detected.
+        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+        // SAFETY: the features were detected.
+        unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        // SAFETY: the features were detected.
+        unsafe {
+            [
+                _mm256_fmadd_ps(a[0], b[0], c[0]),
+                _mm256_fmadd_ps(a[1], b[1], c[1]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn sum(self, x: Self::F) -> f32 {
+        // SAFETY: the features were detected.
+        unsafe {
+            let eight = _mm256_add_ps(x[0], x[1]);
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+
+    #[inline(always)]
+    fn zero(self) -> Self::I {
+        // SAFETY: the features were detected.
+        unsafe { [_mm256_setzero_si256(); 2] }
+    }
+
+    #[inline(always)]
+    fn to_f32(self, x: Self::I) -> Self::F {
+        // SAFETY: the features were detected.
+        unsafe { [_mm256_cvtepi32_ps(x[0]), _mm256_cvtepi32_ps(x[1])] }
+    }
+
+    #[inline(always)]
+    fn load_bytes(self, x: &[i8; 4 * LANES]) -> Self::B {
+        // SAFETY: the features were detected; both unaligned loads lie within the array.
+        unsafe {
+            [
+                _mm256_loadu_si256(x.as_ptr().cast()),
+                _mm256_loadu_si256(x.as_ptr().add(32).cast()),
+            ]
+        }
+    }
+
+    /// `|w| * (x with the sign of w)`: pairs stay below 2 * 128 * 127 < 2^15, so nothing saturates.
+    #[inline(always)]
+    fn dot4(self, acc: Self::I, w: Self::B, x: [i8; 4]) -> Self::I {
+        // SAFETY: the features were detected.
+        unsafe {
+            let x = _mm256_set1_epi32(i32::from_ne_bytes(x.map(|v| v as u8)));
+            let half = |acc, w| {
+                let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+                _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+            };
+            [half(acc[0], w[0]), half(acc[1], w[1])]
+        }
+    }
+}

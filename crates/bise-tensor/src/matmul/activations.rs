@@ -1,0 +1,166 @@
+//! The inputs of a matrix product: f32 rows, and the same rows quantized to 8 bits.
+
+use crate::isa::{Isa, Kernel, Level};
+
+/// Values of a row that share a scale.
+pub const GROUP: usize = 32;
+
+/// Rows of `width` inputs, each kept as f32 and, in groups of 32, as `x ~ d * q`:
+///
+/// ```text
+/// amax = max |x|    d = amax / 127    q = round_ties_even(x * (127 / amax)), 0 when amax is 0
+/// ```
+///
+/// Beside them stand `d * sum(q)` of each 32 and of each 16, which formats with minima multiply. The last
+/// group is filled up with zeros.
+#[derive(Default, PartialEq)]
+pub struct Activations {
+    width: usize,
+    x: Vec<f32>,
+    q: Vec<i8>,
+    d: Vec<f32>,
+    sum32: Vec<f32>,
+    sum16: Vec<f32>,
+}
+
+/// One quantized row of [`Activations`].
+#[derive(Clone, Copy)]
+pub(super) struct QuantizedRow<'a> {
+    /// Integers, a whole number of groups.
+    pub q: &'a [i8],
+    /// Scale of each group.
+    pub d: &'a [f32],
+    sum32: &'a [f32],
+    sum16: &'a [f32],
+}
+
+impl<'a> QuantizedRow<'a> {
+    /// `d * sum(q)` of each `group` (16 or 32) values.
+    #[inline(always)]
+    pub fn sums(&self, group: usize) -> &'a [f32] {
+        if group == GROUP { self.sum32 } else { self.sum16 }
+    }
+}
+
+impl Activations {
+    /// No rows, but room for `rows` of `width` values, so that [`set`](Self::set) within that allocates nothing.
+    pub fn with_capacity(rows: usize, width: usize) -> Self {
+        let groups = rows * width.div_ceil(GROUP);
+        Self {
+            width,
+            x: Vec::with_capacity(rows * width),
+            q: Vec::with_capacity(groups * GROUP),
+            d: Vec::with_capacity(groups),
+            sum32: Vec::with_capacity(groups),
+            sum16: Vec::with_capacity(2 * groups),
+        }
+    }
+
+    /// Rows held.
+    pub fn len(&self) -> usize {
+        self.x.len().checked_div(self.width).unwrap_or(0)
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.x.is_empty()
+    }
+
+    /// Values of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Row `n` in f32.
+    #[inline(always)]
+    pub(super) fn f32_row(&self, n: usize) -> &[f32] {
+        &self.x[n * self.width..(n + 1) * self.width]
+    }
+
+    /// Row `n`, quantized.
+    #[inline(always)]
+    pub(super) fn row(&self, n: usize) -> QuantizedRow<'_> {
+        let groups = self.width.div_ceil(GROUP);
+        QuantizedRow {
+            q: &self.q[n * groups * GROUP..(n + 1) * groups * GROUP],
+            d: &self.d[n * groups..(n + 1) * groups],
+            sum32: &self.sum32[n * groups..(n + 1) * groups],
+            sum16: &self.sum16[2 * n * groups..2 * (n + 1) * groups],
+        }
+    }
+
+    /// Holds the rows of `x`, each `width` long, and nothing else.
+    ///
+    /// # Panics
+    /// When `x` is not whole rows.
+    pub fn set(&mut self, level: Level, x: &[f32], width: usize) {
+        self.resize(width, x.len() / width);
+        self.x.copy_from_slice(x);
+        level.run(Quantize(self));
+    }
+
+    /// Holds the rows of `other` that `rows` names, in that order, and nothing else.
+    pub fn gather(&mut self, other: &Self, rows: &[u32]) {
+        self.resize(other.width, rows.len());
+        fn copy<T: Copy>(to: &mut [T], from: &[T], rows: &[u32]) {
+            let len = to.len() / rows.len().max(1);
+            for (to, &r) in to.chunks_exact_mut(len.max(1)).zip(rows) {
+                to.copy_from_slice(&from[r as usize * len..][..len]);
+            }
+        }
+        copy(&mut self.x, &other.x, rows);
+        copy(&mut self.q, &other.q, rows);
+        copy(&mut self.d, &other.d, rows);
+        copy(&mut self.sum32, &other.sum32, rows);
+        copy(&mut self.sum16, &other.sum16, rows);
+    }
+
+    fn resize(&mut self, width: usize, rows: usize) {
+        let groups = rows * width.div_ceil(GROUP);
+        self.width = width;
+        self.x.resize(rows * width, 0.0);
+        self.q.resize(groups * GROUP, 0);
+        self.d.resize(groups, 0.0);
+        self.sum32.resize(groups, 0.0);
+        self.sum16.resize(2 * groups, 0.0);
+    }
+}
+
+struct Quantize<'a>(&'a mut Activations);
+
+impl Kernel for Quantize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Isa>(self, _: S) {
+        let a = self.0;
+        let groups = a.width.div_ceil(GROUP);
+        for (n, x) in a.x.chunks_exact(a.width).enumerate() {
+            for (g, x) in x.chunks(GROUP).enumerate() {
+                let at = n * groups + g;
+                let mut group = [0f32; GROUP];
+                group[..x.len()].copy_from_slice(x);
+                let (d, q) = quantize_group(&group);
+                let sums = [&q[..16], &q[16..]].map(|half| half.iter().map(|&v| i32::from(v)).sum::<i32>());
+                a.q[at * GROUP..][..GROUP].copy_from_slice(&q);
+                a.d[at] = d;
+                a.sum32[at] = d * (sums[0] + sums[1]) as f32;
+                a.sum16[2 * at] = d * sums[0] as f32;
+                a.sum16[2 * at + 1] = d * sums[1] as f32;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn quantize_group(x: &[f32; GROUP]) -> (f32, [i8; GROUP]) {
+    let mut most = [0f32; 8];
+    for eight in x.as_chunks::<8>().0 {
+        for (m, v) in most.iter_mut().zip(eight) {
+            *m = if v.abs() > *m { v.abs() } else { *m };
+        }
+    }
+    let amax = most.into_iter().fold(0f32, f32::max);
+    let inverse = if amax == 0.0 { 0.0 } else { 127.0 / amax };
+    (amax / 127.0, x.map(|v| (v * inverse).round_ties_even() as i8))
+}

@@ -1,0 +1,52 @@
+//! Root-mean-square normalisation (Zhang and Sennrich, arXiv 1910.07467).
+
+use crate::isa::{Isa, Kernel, LANES, Level};
+
+/// `out[n, i] = x[n, i] / sqrt(mean(x[n, :]^2) + eps) * weight[i]`, for each row of `weight.len()` values.
+///
+/// # Panics
+/// When `x` is not whole rows or `out` not as long.
+pub fn rms_norm(level: Level, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    assert!(x.len() == out.len() && x.len().is_multiple_of(weight.len()));
+    for (x, out) in x
+        .chunks_exact(weight.len())
+        .zip(out.chunks_exact_mut(weight.len()))
+    {
+        level.run(RmsNorm { x, weight, eps, out });
+    }
+}
+
+struct RmsNorm<'a> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    eps: f32,
+    out: &'a mut [f32],
+}
+
+impl Kernel for RmsNorm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Isa>(self, isa: S) {
+        let mean = sum_of_squares(isa, self.x) / self.x.len() as f32;
+        let scale = 1.0 / (mean + self.eps).sqrt();
+        for ((out, x), weight) in self.out.iter_mut().zip(self.x).zip(self.weight) {
+            *out = x * scale * weight;
+        }
+    }
+}
+
+/// 16 chains and a tree, as in [`crate::matmul::plain`].
+#[inline(always)]
+fn sum_of_squares<S: Isa>(isa: S, x: &[f32]) -> f32 {
+    let (sixteens, rest) = x.as_chunks::<LANES>();
+    let mut acc = isa.splat(0.0);
+    for x in sixteens {
+        let x = isa.load(x);
+        acc = isa.fma(x, x, acc);
+    }
+    let mut last = [0f32; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    let last = isa.load(&last);
+    isa.sum(isa.fma(last, last, acc))
+}

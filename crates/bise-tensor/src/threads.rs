@@ -1,0 +1,113 @@
+//! Threads: one pool, and work split so that no two threads write the same values.
+//!
+//! Work is divided over rows and columns of results, never within a sum, so that the number of threads
+//! cannot change a bit.
+
+use rayon::prelude::*;
+use std::marker::PhantomData;
+
+/// A pool of worker threads.
+pub struct Threads(rayon::ThreadPool);
+
+impl Threads {
+    /// A pool of `count` threads, at least one.
+    ///
+    /// # Errors
+    /// When the system refuses to start the threads.
+    pub fn new(count: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(count.max(1))
+            .build()
+            .map(Self)
+    }
+
+    /// Threads in the pool.
+    pub fn count(&self) -> usize {
+        self.0.current_num_threads()
+    }
+
+    /// Runs `work` on the pool: the functions of this module, called from `work`, use its threads.
+    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.0.install(work)
+    }
+}
+
+/// Calls `task(i)` for every `i` below `count`, on all threads.
+pub fn for_each(count: usize, task: impl Fn(usize) + Sync + Send) {
+    (0..count).into_par_iter().for_each(task);
+}
+
+/// Cuts the row-major matrix `out`, `columns` wide, into strips of up to `width` columns and calls
+/// `task(first_column, strip)` for each, on all threads.
+///
+/// # Panics
+/// When `out` is not whole rows.
+pub fn for_each_strip(
+    out: &mut [f32],
+    columns: usize,
+    width: usize,
+    task: impl Fn(usize, Strip<'_>) + Sync + Send,
+) {
+    assert!(
+        columns > 0 && out.len().is_multiple_of(columns),
+        "{} values in rows of {columns}",
+        out.len()
+    );
+    let rows = out.len() / columns;
+    let matrix = Matrix(out.as_mut_ptr());
+    for_each(columns.div_ceil(width), |i| {
+        let first = i * width;
+        let matrix = &matrix;
+        let strip = Strip {
+            matrix: matrix.0,
+            rows,
+            columns,
+            first,
+            width: width.min(columns - first),
+            life: PhantomData,
+        };
+        task(first, strip);
+    });
+}
+
+/// The start of a matrix that several threads write.
+struct Matrix(*mut f32);
+
+// SAFETY: the pointer is only used by `Strip`s, whose columns do not overlap, within the borrow of the matrix.
+unsafe impl Sync for Matrix {}
+
+/// Some neighbouring columns of a matrix: exclusive access to them in every row.
+pub struct Strip<'a> {
+    matrix: *mut f32,
+    rows: usize,
+    columns: usize,
+    first: usize,
+    width: usize,
+    life: PhantomData<&'a mut [f32]>,
+}
+
+impl Strip<'_> {
+    /// Columns in the strip.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows of the matrix.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The strip's part of row `row`.
+    ///
+    /// # Panics
+    /// When the matrix has no such row.
+    #[inline]
+    pub fn row(&mut self, row: usize) -> &mut [f32] {
+        assert!(row < self.rows);
+        // SAFETY: row and columns lie inside the matrix, which is mutably borrowed for as long as strips live;
+        // no other strip has these columns, and `&mut self` lets only one row of this strip be out at a time.
+        unsafe {
+            std::slice::from_raw_parts_mut(self.matrix.add(row * self.columns + self.first), self.width)
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The numeric contract of matrix products: every level, batch and thread count gives the bits of the formula.
+
+use bise_tensor::block::{DType, FormatVisitor, IntFormat, PlainFormat};
+use bise_tensor::isa::Level;
+use bise_tensor::matmul::{Activations, Matrix, matmul};
+use bise_tensor::threads::Threads;
+use proptest::prelude::*;
+
+/// Reproducible values around zero with a heavy tail.
+fn values(seed: u64, n: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut uniform = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+    };
+    (0..n)
+        .map(|_| (uniform() + uniform() + uniform()) * (1.0 + 20.0 * uniform().powi(4)))
+        .collect()
+}
+
+/// The contract, written down once more and as plainly as possible.
+struct Formula<'a> {
+    row: &'a [u8],
+    x: &'a [f32],
+}
+
+impl FormatVisitor for Formula<'_> {
+    type Output = f32;
+
+    fn plain<F: PlainFormat>(self) -> f32 {
+        let mut acc = [0f32; 16];
+        for (k, x) in self.x.iter().enumerate() {
+            acc[k % 16] = F::to_f32(&self.row[k * F::BYTES..][..F::BYTES]).mul_add(*x, acc[k % 16]);
+        }
+        for half in [8, 4, 2, 1] {
+            for l in 0..half {
+                acc[l] += acc[l + half];
+            }
+        }
+        acc[0]
+    }
+
+    fn int<F: IntFormat>(self) -> f32 {
+        let mut acc = 0f32;
+        for (block, xs) in self.row.chunks_exact(F::BYTES).zip(self.x.chunks_exact(F::LEN)) {
+            let (mut q, mut scale, mut min) = (vec![0; F::LEN], vec![0.0; F::LEN], vec![0.0; F::LEN]);
+            F::unpack(block, &mut q, &mut scale, &mut min);
+            for (j, xs) in xs.chunks_exact(32).enumerate() {
+                let amax = xs.iter().fold(0f32, |m, v| m.max(v.abs()));
+                let d = amax / 127.0;
+                let int = |v: &f32| {
+                    if amax == 0.0 {
+                        0
+                    } else {
+                        (v * (127.0 / amax)).round_ties_even() as i32
+                    }
+                };
+                let x: Vec<i32> = xs.iter().map(int).collect();
+                for (h, x) in x.chunks_exact(F::GROUP).enumerate() {
+                    let g = j * 32 / F::GROUP + h;
+                    let isum: i32 = x
+                        .iter()
+                        .zip(&q[g * F::GROUP..])
+                        .map(|(x, q)| x * i32::from(*q))
+                        .sum();
+                    acc = (isum as f32).mul_add(scale[g] * d, acc);
+                    if F::HAS_MIN {
+                        acc = (-min[g]).mul_add(d * x.iter().sum::<i32>() as f32, acc);
+                    }
+                }
+            }
+        }
+        acc
+    }
+}
+
+struct Case {
+    dtype: DType,
+    rows: usize,
+    cols: usize,
+    batch: usize,
+    weights: Vec<u8>,
+    x: Vec<f32>,
+}
+
+impl Case {
+    fn new(dtype: DType, rows: usize, blocks: usize, batch: usize, seed: u64) -> Self {
+        let cols = if dtype.is_quantized() {
+            blocks * dtype.block_len()
+        } else {
+            37 * blocks
+        };
+        let mut weights = vec![0; dtype.bytes_for((rows * cols) as u64).unwrap() as usize];
+        dtype.quantize(&values(seed, rows * cols), None, &mut weights);
+        Self {
+            dtype,
+            rows,
+            cols,
+            batch,
+            weights,
+            x: values(seed + 1, batch * cols),
+        }
+    }
+
+    fn matrix(&self) -> Matrix<'_> {
+        Matrix::new(self.dtype, self.rows, self.cols, &self.weights).unwrap()
+    }
+
+    fn formula(&self) -> Vec<u32> {
+        let w = self.matrix();
+        let outputs = self.x.chunks_exact(self.cols).flat_map(|x| {
+            (0..self.rows).map(move |r| self.dtype.visit(Formula { row: w.row(r), x }).to_bits())
+        });
+        outputs.collect()
+    }
+
+    fn kernel(&self, level: Level) -> Vec<u32> {
+        let mut x = Activations::default();
+        x.set(level, &self.x, self.cols);
+        let mut out = vec![f32::NAN; self.rows * self.batch];
+        matmul(level, self.matrix(), &x, &mut out);
+        out.iter().map(|y| y.to_bits()).collect()
+    }
+}
+
+#[test]
+fn every_level_computes_the_formula_for_every_format_and_tail() {
+    for &dtype in DType::ALL {
+        for (rows, blocks, batch) in [
+            (1, 1, 1),
+            (17, 2, 3),
+            (15, 1, 4),
+            (16, 3, 5),
+            (33, 1, 9),
+            (5, 5, 17),
+        ] {
+            let case = Case::new(dtype, rows, blocks, batch, 7);
+            let expected = case.formula();
+            for level in Level::available() {
+                assert_eq!(
+                    case.kernel(level),
+                    expected,
+                    "{dtype} {rows}x{blocks} blocks, batch {batch}, {level}"
+                );
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn levels_and_threads_agree(
+        dtype in proptest::sample::select(DType::ALL),
+        rows in 1usize..40, blocks in 1usize..4, batch in 1usize..14, threads in 1usize..5, seed in 1u64..1 << 40,
+    ) {
+        let case = Case::new(dtype, rows, blocks, batch, seed);
+        let expected = case.formula();
+        for level in Level::available() {
+            let got = Threads::new(threads).unwrap().run(|| case.kernel(level));
+            prop_assert_eq!(&got, &expected, "{} on {} threads", level, threads);
+        }
+    }
+
+    #[test]
+    fn a_gathered_row_is_the_row(rows in 1usize..6, width in 1usize..70, pick in proptest::collection::vec(0u32..6, 0..9)) {
+        let pick: Vec<u32> = pick.into_iter().filter(|&r| (r as usize) < rows).collect();
+        let x = values(3, rows * width);
+        let level = Level::detect();
+        let (mut all, mut some, mut direct) = (Activations::default(), Activations::default(), Activations::default());
+        all.set(level, &x, width);
+        some.gather(&all, &pick);
+        let picked: Vec<f32> = pick.iter().flat_map(|&r| x[r as usize * width..][..width].to_vec()).collect();
+        direct.set(level, &picked, width);
+        prop_assert!(some == direct);
+    }
+}
+
+#[test]
+fn a_matrix_must_have_its_size() {
+    assert!(Matrix::new(DType::Q4_0, 2, 32, &[0; 36]).is_some());
+    assert!(Matrix::new(DType::Q4_0, 2, 32, &[0; 35]).is_none());
+    assert!(Matrix::new(DType::Q4_0, 2, 33, &[0; 36]).is_none());
+    assert!(Matrix::new(DType::F32, usize::MAX, usize::MAX, &[]).is_none());
+}

@@ -1,0 +1,148 @@
+//! What can go wrong, said so that a person can act on it.
+
+use bise_tensor::block::DType;
+use bise_tensor::gguf::GgufError;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a model cannot be quantized. No output file has been written.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what the fields are
+pub enum QuantizeError {
+    #[error("{}: {source}", .path.display())]
+    Io { path: PathBuf, source: io::Error },
+
+    #[error("{}: {source}", .path.display())]
+    Gguf { path: PathBuf, source: GgufError },
+
+    #[error("{}: not valid JSON for its purpose: {source}", .path.display())]
+    Json {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
+
+    #[error("{}: {what}", .path.display())]
+    Unsupported { path: PathBuf, what: String },
+
+    #[error("{}: damaged safetensors header: {what}", .path.display())]
+    Safetensors { path: PathBuf, what: String },
+
+    #[error("{}: truncated: {expected} bytes announced, {found} found", .path.display())]
+    Truncated {
+        path: PathBuf,
+        expected: u64,
+        found: u64,
+    },
+
+    #[error("{}: {faults}", .path.display())]
+    Tensors { path: PathBuf, faults: TensorFaults },
+
+    #[error("tensor `{tensor}`: the value in row {row}, column {column} is {value}")]
+    NotFinite {
+        tensor: String,
+        row: u64,
+        column: u64,
+        value: f32,
+    },
+
+    #[error("tensor `{tensor}`: the value {value} in row {row}, column {column} is too large for {dtype}")]
+    TooLarge {
+        tensor: String,
+        row: u64,
+        column: u64,
+        value: f32,
+        dtype: DType,
+    },
+
+    #[error("{} is part of the source; choose another destination", .dst.display())]
+    SameFile { dst: PathBuf },
+
+    #[error("threads cannot be started: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+
+    /// An error of the destination, until [`QuantizeError::at`] says which.
+    #[error(transparent)]
+    Destination(#[from] io::Error),
+
+    /// An error of the destination, until [`QuantizeError::at`] says which.
+    #[error(transparent)]
+    Write(#[from] GgufError),
+}
+
+impl QuantizeError {
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn gguf(path: &Path, source: GgufError) -> Self {
+        Self::Gguf {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn json(path: &Path, source: serde_json::Error) -> Self {
+        Self::Json {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn unsupported(path: &Path, what: impl Into<String>) -> Self {
+        Self::Unsupported {
+            path: path.to_owned(),
+            what: what.into(),
+        }
+    }
+
+    /// Names the destination in errors that do not.
+    pub(crate) fn at(self, dst: &Path) -> Self {
+        match self {
+            Self::Destination(source) => Self::io(dst, source),
+            Self::Write(source) => Self::gguf(dst, source),
+            other => other,
+        }
+    }
+}
+
+/// How the tensors of a directory differ from those that its configuration asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TensorFaults {
+    /// Names that are not there.
+    pub missing: Vec<String>,
+    /// Names that should not be there.
+    pub extra: Vec<String>,
+    /// Names with what is wrong about the tensor.
+    pub wrong: Vec<String>,
+}
+
+impl TensorFaults {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.extra.is_empty() && self.wrong.is_empty()
+    }
+}
+
+impl fmt::Display for TensorFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 10;
+        let kinds = [
+            ("missing", &self.missing),
+            ("unexpected", &self.extra),
+            ("wrong", &self.wrong),
+        ];
+        let mut separator = "";
+        for (kind, names) in kinds.into_iter().filter(|(_, names)| !names.is_empty()) {
+            let shown = names[..names.len().min(SHOWN)].join(", ");
+            write!(f, "{separator}{} {kind} tensors: {shown}", names.len())?;
+            if names.len() > SHOWN {
+                f.write_str(", ...")?;
+            }
+            separator = "; ";
+        }
+        Ok(())
+    }
+}

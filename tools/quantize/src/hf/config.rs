@@ -1,0 +1,251 @@
+//! `config.json`: what of it matters, checked, and as GGUF metadata.
+
+use super::read_json;
+use crate::error::QuantizeError;
+use bise_tensor::gguf::{Metadata, Value};
+use serde::Deserialize;
+use std::path::Path;
+
+/// The configuration of a Mistral or a Mixtral.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Config {
+    #[serde(default)]
+    architectures: Vec<String>,
+    pub hidden_size: u64,
+    pub intermediate_size: u64,
+    pub num_hidden_layers: u64,
+    pub num_attention_heads: u64,
+    num_key_value_heads: Option<u64>,
+    head_dim: Option<u64>,
+    pub vocab_size: u64,
+    max_position_embeddings: u64,
+    rms_norm_eps: f32,
+    hidden_act: Option<String>,
+    #[serde(default)]
+    pub tie_word_embeddings: bool,
+    sliding_window: Option<u64>,
+    rope_theta: Option<f32>,
+    rope_parameters: Option<Rope>,
+    rope_scaling: Option<Rope>,
+    num_local_experts: Option<u64>,
+    num_experts_per_tok: Option<u64>,
+    quantization_config: Option<serde_json::Value>,
+    bos_token_id: Option<TokenIds>,
+    eos_token_id: Option<TokenIds>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Rope {
+    rope_theta: Option<f32>,
+    #[serde(alias = "type")]
+    rope_type: Option<String>,
+}
+
+/// One token or several.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum TokenIds {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+impl TokenIds {
+    fn first(&self) -> Option<u32> {
+        match self {
+            Self::One(id) => Some(*id),
+            Self::Many(ids) => ids.first().copied(),
+        }
+    }
+}
+
+/// The tokens that a configuration names, for tokenizers that do not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SpecialTokens {
+    pub bos: Option<u32>,
+    pub eos: Option<u32>,
+}
+
+const MISTRAL: &str = "MistralForCausalLM";
+const MIXTRAL: &str = "MixtralForCausalLM";
+
+impl Config {
+    pub(crate) fn read(directory: &Path) -> Result<Self, QuantizeError> {
+        let path = directory.join("config.json");
+        if directory.join("params.json").exists() && !path.exists() {
+            let what = "Mistral's own layout (params.json); a Hugging Face layout with config.json is needed";
+            return Err(QuantizeError::unsupported(directory, what));
+        }
+        let json: serde_json::Value =
+            read_json(&path)?.ok_or_else(|| QuantizeError::io(&path, std::io::ErrorKind::NotFound.into()))?;
+        // Before all else: other architectures have other fields.
+        let architecture = json["architectures"][0].as_str().unwrap_or("none");
+        if ![MISTRAL, MIXTRAL].contains(&architecture) {
+            let what = format!("architecture {architecture}, expected {MISTRAL} or {MIXTRAL}");
+            return Err(QuantizeError::unsupported(&path, what));
+        }
+        let config: Self = serde_json::from_value(json).map_err(|e| QuantizeError::json(&path, e))?;
+        config
+            .check()
+            .map_err(|what| QuantizeError::unsupported(&path, what))?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        const LARGEST: u64 = 1 << 31;
+        let sizes = [
+            ("hidden_size", self.hidden_size, LARGEST),
+            ("intermediate_size", self.intermediate_size, LARGEST),
+            ("num_hidden_layers", self.num_hidden_layers, 1 << 10),
+            ("num_attention_heads", self.num_attention_heads, 1 << 16),
+            ("num_key_value_heads", self.num_key_value_heads(), 1 << 16),
+            ("head_dim", self.head_dim(), 1 << 16),
+            ("vocab_size", self.vocab_size, 1 << 24),
+            ("max_position_embeddings", self.max_position_embeddings, LARGEST),
+            ("num_local_experts", self.experts().unwrap_or(1), 1 << 8),
+            ("sliding_window", self.sliding_window.unwrap_or(1), LARGEST),
+        ];
+        for (name, value, largest) in sizes {
+            if !(1..=largest).contains(&value) {
+                return Err(format!("{name} is {value}, expected 1 to {largest}"));
+            }
+        }
+        let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads());
+        if !heads.is_multiple_of(kv_heads) {
+            return Err(format!(
+                "{heads} attention heads cannot share {kv_heads} key-value heads evenly"
+            ));
+        }
+        if self.head_dim.is_none() && !self.hidden_size.is_multiple_of(heads) {
+            return Err(format!(
+                "no head_dim, and {heads} heads do not divide hidden_size {}",
+                self.hidden_size
+            ));
+        }
+        if !self.head_dim().is_multiple_of(2) {
+            return Err(format!(
+                "head_dim is {}, expected an even number",
+                self.head_dim()
+            ));
+        }
+        self.check_experts()?;
+        self.check_kind()
+    }
+
+    fn check_experts(&self) -> Result<(), String> {
+        let is_mixtral = self.architectures[0] == MIXTRAL;
+        let used = self.num_experts_per_tok.unwrap_or(0);
+        match self.experts() {
+            None if is_mixtral => Err("no num_local_experts".to_owned()),
+            Some(experts) if !(1..=experts).contains(&used) => {
+                Err(format!("num_experts_per_tok is {used} of {experts} experts"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_kind(&self) -> Result<(), String> {
+        if let Some(act) = self.hidden_act.as_deref().filter(|act| *act != "silu") {
+            return Err(format!("hidden_act is {act}, expected silu"));
+        }
+        let rope_type = |rope: &Option<Rope>| rope.as_ref().and_then(|rope| rope.rope_type.clone());
+        let scaling = rope_type(&self.rope_parameters).or(rope_type(&self.rope_scaling));
+        if let Some(scaling) = scaling.filter(|scaling| scaling != "default") {
+            return Err(format!("RoPE scaling of type {scaling} is not supported"));
+        }
+        if !(self.rope_theta() > 0.0 && self.rope_theta().is_finite()) {
+            return Err(format!(
+                "rope_theta is {}, expected a positive number",
+                self.rope_theta()
+            ));
+        }
+        if !(self.rms_norm_eps > 0.0 && self.rms_norm_eps < 1.0) {
+            return Err(format!(
+                "rms_norm_eps is {}, expected a number between 0 and 1",
+                self.rms_norm_eps
+            ));
+        }
+        match &self.quantization_config {
+            None | Some(serde_json::Value::Null) => Ok(()),
+            Some(_) => Err("weights are quantized already (quantization_config)".to_owned()),
+        }
+    }
+
+    pub(crate) fn num_key_value_heads(&self) -> u64 {
+        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
+    }
+
+    pub(crate) fn head_dim(&self) -> u64 {
+        self.head_dim
+            .unwrap_or_else(|| self.hidden_size / self.num_attention_heads.max(1))
+    }
+
+    /// Experts a layer, of a Mixtral.
+    pub(crate) fn experts(&self) -> Option<u64> {
+        self.num_local_experts
+            .filter(|_| self.architectures[0] == MIXTRAL)
+    }
+
+    /// At the top level until transformers 5, within `rope_parameters` since.
+    fn rope_theta(&self) -> f32 {
+        let within = |rope: &Option<Rope>| rope.as_ref().and_then(|rope| rope.rope_theta);
+        within(&self.rope_parameters)
+            .or(self.rope_theta)
+            .or(within(&self.rope_scaling))
+            .unwrap_or(
+                // transformers' defaults
+                if self.architectures[0] == MIXTRAL {
+                    1e6
+                } else {
+                    1e4
+                },
+            )
+    }
+
+    pub(crate) fn special_tokens(&self) -> SpecialTokens {
+        let first = |ids: &Option<TokenIds>| ids.as_ref().and_then(TokenIds::first);
+        SpecialTokens {
+            bos: first(&self.bos_token_id),
+            eos: first(&self.eos_token_id),
+        }
+    }
+
+    /// The model's part of the metadata, keys as llama.cpp's converter writes them.
+    pub(crate) fn metadata(&self, name: &str) -> Metadata {
+        let mut metadata = Metadata::new();
+        metadata.insert("general.architecture", "llama");
+        metadata.insert("general.type", "model");
+        metadata.insert("general.name", name);
+        metadata.insert("general.alignment", 32u32);
+        let optional = |value: Option<u64>| value.map(|value| Value::U32(value as u32));
+        let entries = [
+            ("context_length", optional(Some(self.max_position_embeddings))),
+            ("embedding_length", optional(Some(self.hidden_size))),
+            ("block_count", optional(Some(self.num_hidden_layers))),
+            ("feed_forward_length", optional(Some(self.intermediate_size))),
+            ("attention.head_count", optional(Some(self.num_attention_heads))),
+            (
+                "attention.head_count_kv",
+                optional(Some(self.num_key_value_heads())),
+            ),
+            (
+                "attention.layer_norm_rms_epsilon",
+                Some(Value::F32(self.rms_norm_eps)),
+            ),
+            ("attention.key_length", optional(Some(self.head_dim()))),
+            ("attention.value_length", optional(Some(self.head_dim()))),
+            ("attention.sliding_window", optional(self.sliding_window)),
+            ("rope.freq_base", Some(Value::F32(self.rope_theta()))),
+            ("rope.dimension_count", optional(Some(self.head_dim()))),
+            ("vocab_size", optional(Some(self.vocab_size))),
+            ("expert_count", optional(self.experts())),
+            (
+                "expert_used_count",
+                optional(self.experts().and(self.num_experts_per_tok)),
+            ),
+        ];
+        for (key, value) in entries {
+            super::set_default(&mut metadata, &format!("llama.{key}"), value);
+        }
+        metadata
+    }
+}

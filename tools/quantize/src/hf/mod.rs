@@ -1,0 +1,137 @@
+//! Hugging Face directories: `config.json`, safetensors shards, and a tokenizer.
+
+mod config;
+mod shards;
+
+pub(crate) use config::{Config, SpecialTokens};
+
+use crate::error::{QuantizeError, TensorFaults};
+use crate::names::{self, Expected};
+use crate::source::{Model, Part, Tensor};
+use crate::tokenizer;
+use bise_tensor::block::DType;
+use bise_tensor::gguf::{Endian, Metadata, Value};
+use safetensors::Dtype;
+use shards::{Shards, Stored};
+use std::collections::HashSet;
+use std::path::Path;
+
+/// Reads the model in `directory`.
+pub(crate) fn open(directory: &Path) -> Result<Model, QuantizeError> {
+    let config = Config::read(directory)?;
+    let shards = Shards::open(directory)?;
+    let expected = names::expected(&config);
+    let faults = compare(&expected, &shards, &config);
+    if !faults.is_empty() {
+        return Err(QuantizeError::Tensors {
+            path: directory.to_owned(),
+            faults,
+        });
+    }
+    let mut notes = Vec::new();
+    let mut metadata = config.metadata(&name_of(directory));
+    match tokenizer::read(directory, config.vocab_size)? {
+        Some(tokenizer) => tokenizer.describe(&config.special_tokens(), &mut metadata, &mut notes),
+        None => notes.push("no tokenizer.model or tokenizer.json: the file has no tokenizer".to_owned()),
+    }
+    let experts = config.experts().unwrap_or(1);
+    let tensors = expected
+        .into_iter()
+        .map(|expected| tensor(expected, &shards, experts))
+        .collect();
+    Ok(Model {
+        metadata,
+        tensors,
+        notes,
+    })
+}
+
+fn name_of(directory: &Path) -> String {
+    let full = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    full.file_name()
+        .map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+fn compare(expected: &[Expected], shards: &Shards, config: &Config) -> TensorFaults {
+    let mut faults = TensorFaults::default();
+    let mut wanted = HashSet::new();
+    for expected in expected {
+        for name in &expected.sources {
+            wanted.insert(name.as_str());
+            match shards.get(name) {
+                None => faults.missing.push(name.clone()),
+                Some(stored) => faults.wrong.extend(fault(name, stored, &expected.shape)),
+            }
+        }
+    }
+    let extra = shards
+        .names()
+        .filter(|name| !wanted.contains(name) && !names::is_harmless(name, config));
+    faults.extra = extra.map(str::to_owned).collect();
+    faults
+}
+
+/// What is wrong with a tensor that should have this shape.
+fn fault(name: &str, stored: &Stored, shape: &[u64]) -> Option<String> {
+    if stored.shape != shape {
+        return Some(format!(
+            "{name} has shape {:?} instead of {shape:?}",
+            stored.shape
+        ));
+    }
+    match dtype(stored.dtype) {
+        Some(_) => None,
+        None => Some(format!(
+            "{name} is of type {:?} instead of F32, F16 or BF16",
+            stored.dtype
+        )),
+    }
+}
+
+fn dtype(dtype: Dtype) -> Option<DType> {
+    match dtype {
+        Dtype::F32 => Some(DType::F32),
+        Dtype::F16 => Some(DType::F16),
+        Dtype::BF16 => Some(DType::Bf16),
+        _ => None,
+    }
+}
+
+/// The tensor that `expected` describes, all of which is known to be there.
+fn tensor(expected: Expected, shards: &Shards, experts: u64) -> Tensor {
+    let dims = expected.dims(experts);
+    let part = |name: String| {
+        let stored = shards.get(&name).expect("compared with what is expected");
+        Part {
+            file: stored.file.clone(),
+            range: stored.range.clone(),
+            dtype: dtype(stored.dtype).expect("compared with what is expected"),
+            endian: Endian::Little,
+            order: expected.order,
+            name,
+        }
+    };
+    Tensor {
+        name: expected.gguf,
+        dims,
+        parts: expected.sources.into_iter().map(part).collect(),
+    }
+}
+
+/// An entry of a JSON file that many directories lack.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, QuantizeError> {
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|e| QuantizeError::json(path, e)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(QuantizeError::io(path, e)),
+    }
+}
+
+/// Adds what `metadata` lacks.
+pub(crate) fn set_default(metadata: &mut Metadata, key: &str, value: Option<Value>) {
+    if let (None, Some(value)) = (metadata.get(key), value) {
+        metadata.insert(key, value);
+    }
+}
