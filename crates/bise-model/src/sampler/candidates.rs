@@ -59,7 +59,10 @@ impl Candidates {
         self.order = Order::ById;
         for (token, &logit) in logits.iter().enumerate() {
             if logit.is_nan() || logit == f32::INFINITY {
-                return Err(SamplerError::Logit { token, found: logit });
+                return Err(SamplerError::Logit {
+                    token,
+                    found: logit.to_string(),
+                });
             }
             if logit != f32::NEG_INFINITY {
                 self.list.push(Candidate {

@@ -1,7 +1,7 @@
 //! What can go wrong in sampling.
 
 /// Why there is no sampler, or no next token.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SamplerError {
     /// An option has no meaning outside its range.
     #[error("{option} is {found}, expected {expected}")]
@@ -9,7 +9,7 @@ pub enum SamplerError {
         /// The field of [`SamplerOptions`](super::SamplerOptions).
         option: &'static str,
         /// Its value.
-        found: f32,
+        found: String,
         /// Its range.
         expected: &'static str,
     },
@@ -19,7 +19,7 @@ pub enum SamplerError {
         /// The token.
         token: usize,
         /// Its logit.
-        found: f32,
+        found: String,
     },
     /// Every token is excluded by a logit of negative infinity, or there are no logits.
     #[error("none of {tokens} tokens is allowed")]

@@ -95,7 +95,7 @@ impl SamplerOptions {
             if !in_range || !found.is_finite() {
                 return Err(SamplerError::Option {
                     option,
-                    found,
+                    found: found.to_string(),
                     expected,
                 });
             }
