@@ -19,6 +19,7 @@ mod kv_cache;
 mod linear;
 mod model;
 mod moe;
+pub mod sampler;
 pub mod tokenizer;
 mod weights;
 

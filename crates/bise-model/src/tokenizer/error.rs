@@ -9,9 +9,7 @@ pub enum TokenizerError {
     #[error(transparent)]
     Metadata(#[from] GgufError),
     /// The file's vocabulary is of another kind.
-    #[error(
-        "metadata `{key}` is {found:?}, expected \"llama\" (SentencePiece): other tokenizers are not supported yet"
-    )]
+    #[error("metadata `{key}` is {found:?}, expected \"llama\" (SentencePiece), the only kind supported")]
     Model {
         /// The metadata key.
         key: &'static str,

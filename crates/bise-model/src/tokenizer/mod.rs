@@ -1,7 +1,7 @@
 //! Text to tokens and back, as SentencePiece does it for Mistral's vocabularies.
 //!
 //! Token ids are identical to those of the `sentencepiece` library, which the goldens in
-//! `fixtures/tokenizer` prove. The merging is written out here ([`merge`]) because the order of merges in
+//! `fixtures/tokenizer` prove. The merging is written out here, in `merge.rs`, because the order of merges in
 //! SentencePiece is by score and then by place in the text. BPE libraries order merges by rank, one rank for
 //! each pair, and cannot express that two pairs tie: in vocabularies extended with pieces of one common
 //! score, as many fine-tunes do, they give other ids.

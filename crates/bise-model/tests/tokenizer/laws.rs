@@ -16,7 +16,7 @@ fn texts() -> impl Strategy<Value = Vec<u8>> {
         4 => any::<String>().prop_map(String::into_bytes),
         2 => "[ a-e\n\u{2581}é]{0,20}".prop_map(String::into_bytes),
         1 => prop::collection::vec(any::<u8>(), 0..8),
-        1 => prop::sample::select(vec!["<s>", "</s>", "[INST]", "<unk>", "<0x41>", "[REFERENCE_DOC_1]", "[/INST]"])
+        1 => prop::sample::select(vec!["<s>", "</s>", "[INST]", "<unk>", "<0x41>", "[REFERENCE_DOC_1]"])
             .prop_map(|s| s.as_bytes().to_vec()),
     ];
     prop::collection::vec(part, 0..6).prop_map(|parts| parts.concat())
