@@ -82,7 +82,7 @@ pub fn run(args: Args) -> Result<Outcome> {
 
     let mut text = Detokenizer::continuing(&tokenizer);
     let mut out = Output {
-        out: io::stdout().lock(),
+        out: io::stdout(),
         error: None,
     };
     if !args.no_echo {
@@ -142,7 +142,7 @@ impl Sampling {
 
 /// Standard output, flushed at every piece of text; remembers the first error.
 struct Output {
-    out: io::StdoutLock<'static>,
+    out: io::Stdout,
     error: Option<io::Error>,
 }
 

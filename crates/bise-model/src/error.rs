@@ -85,3 +85,14 @@ pub enum ForwardError {
         vocabulary: usize,
     },
 }
+
+/// Why text could not be generated; what was handed out before stands.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GenerateError {
+    /// Tokens could not be processed.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+    /// No token could be chosen.
+    #[error(transparent)]
+    Sampler(#[from] crate::sampler::SamplerError),
+}

@@ -1,7 +1,7 @@
 //! Text, token by token.
 
 use crate::context::Context;
-use crate::error::ForwardError;
+use crate::error::GenerateError;
 use crate::sampler::Sampler;
 use std::ops::ControlFlow;
 
@@ -28,7 +28,7 @@ pub enum Stop {
 /// Processes `prompt`, then samples tokens and hands each to `receive`, until a limit or `receive` stops it.
 ///
 /// # Errors
-/// When the prompt, or a generated token, does not fit the context; what was handed out before stands.
+/// When the prompt, or a generated token, does not fit the context, or logits are no numbers.
 ///
 /// # Panics
 /// When nothing precedes the first sampled token: `prompt` and `context` are both empty.
@@ -38,7 +38,7 @@ pub fn generate(
     limits: Limits<'_>,
     sampler: &mut Sampler,
     mut receive: impl FnMut(u32) -> ControlFlow<()>,
-) -> Result<Stop, ForwardError> {
+) -> Result<Stop, GenerateError> {
     assert!(!prompt.is_empty(), "a prompt of no tokens");
     let mut history = Vec::with_capacity(prompt.len() + limits.max_tokens.min(1 << 16));
     history.extend_from_slice(prompt);
@@ -46,7 +46,7 @@ pub fn generate(
     for _ in 0..limits.max_tokens {
         let logits = context.forward(&history[fed..])?;
         fed = history.len();
-        let token = sampler.sample(logits, &history);
+        let token = sampler.sample(logits, &history)?;
         if limits.end.contains(&token) {
             return Ok(Stop::EndOfText);
         }

@@ -15,6 +15,7 @@ mod config;
 mod context;
 mod error;
 mod feed_forward;
+mod generate;
 mod kv_cache;
 mod linear;
 mod model;
@@ -25,6 +26,7 @@ mod weights;
 
 pub use config::{Config, Experts};
 pub use context::{Context, ContextOptions};
-pub use error::{ForwardError, LoadError};
+pub use error::{ForwardError, GenerateError, LoadError};
+pub use generate::{Limits, Stop, generate};
 pub use kv_cache::KvType;
 pub use model::Model;

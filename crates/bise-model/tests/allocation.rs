@@ -51,7 +51,7 @@ fn a_decoded_token_allocates_nothing() {
         let counted = Threads::new(2).unwrap().run(|| {
             let mut step = |context: &mut Context<'_>, tokens: usize| {
                 let logits = context.forward(&history[history.len() - tokens..]).unwrap();
-                let token = sampler.sample(logits, &history);
+                let token = sampler.sample(logits, &history).unwrap();
                 history.push(token);
             };
             step(&mut context, 3);
