@@ -233,8 +233,8 @@ proptest! {
             dtype.swap_endian(&mut swapped);
             for (block, original) in swapped.chunks(dtype.block_bytes()).zip(bytes.chunks(dtype.block_bytes())) {
                 let mut expected = original.to_vec();
-                for field in integers(dtype) {
-                    expected[field.clone()].reverse();
+                for &(at, length) in integers(dtype) {
+                    expected[at..at + length].reverse();
                 }
                 prop_assert_eq!(block, &expected[..], "{}", dtype);
             }
@@ -244,15 +244,15 @@ proptest! {
     }
 }
 
-/// Where a block has numbers of several bytes, by the structs of GGML.
-fn integers(dtype: DType) -> &'static [std::ops::Range<usize>] {
+/// Where a block has numbers of several bytes, by the structs of GGML: offset and length.
+fn integers(dtype: DType) -> &'static [(usize, usize)] {
     match dtype {
-        DType::F32 => &[0..4],
-        DType::F16 | DType::Bf16 | DType::Q4_0 | DType::Q5_0 | DType::Q8_0 => &[0..2],
-        DType::Q4_1 | DType::Q5_1 | DType::Q4_K | DType::Q5_K => &[0..2, 2..4],
-        DType::Q2_K => &[80..82, 82..84],
-        DType::Q3_K => &[108..110],
-        DType::Q6_K => &[208..210],
+        DType::F32 => &[(0, 4)],
+        DType::F16 | DType::Bf16 | DType::Q4_0 | DType::Q5_0 | DType::Q8_0 => &[(0, 2)],
+        DType::Q4_1 | DType::Q5_1 | DType::Q4_K | DType::Q5_K => &[(0, 2), (2, 2)],
+        DType::Q2_K => &[(80, 2), (82, 2)],
+        DType::Q3_K => &[(108, 2)],
+        DType::Q6_K => &[(208, 2)],
     }
 }
 

@@ -149,18 +149,27 @@ fn reciprocal(d: f32) -> f32 {
     if d == 0.0 { 0.0 } else { 1.0 / d }
 }
 
-/// The whole part of each `level(i)`, at most `top`; 0 for one below 0, or so far above `top` as only an
-/// infinite [`reciprocal`] makes it.
+/// The whole part of each `level(i)`, at most `top`; 0 where it is negative or infinite.
 #[inline(always)]
 fn truncate(level: impl Fn(usize) -> f32, top: u8) -> [u8; 32] {
-    let mut q = [0; 32];
-    for (i, q) in q.iter_mut().enumerate() {
-        let v = level(i);
-        let v = if v > 0.0 { v } else { 0.0 };
-        let v = if v < 256.0 { v } else { 0.0 };
-        *q = (v as i32 as u8).min(top);
-    }
-    q
+    std::array::from_fn(|i| whole(level(i)).min(top))
+}
+
+/// The whole part of `v` when that lies in `0..=255`, else 0.
+#[inline(always)]
+fn whole(v: f32) -> u8 {
+    // From 2^23 to 2^24 floats are the integers, so the sum is rounded to one, and its last bits are the
+    // integer's. Unlike a cast, this is the same few operations in every lane of a vector.
+    const INTEGERS: f32 = 8_388_608.0;
+    let v = if v > 0.0 { v } else { 0.0 };
+    let v = if v < 256.0 { v } else { 0.0 };
+    let rounded = v + INTEGERS;
+    let down = if rounded - INTEGERS > v {
+        rounded - 1.0
+    } else {
+        rounded
+    };
+    down.to_bits() as u8
 }
 
 /// Bytes that hold `q[i]` in the low nibble and `q[i + 16]` in the high one.

@@ -13,8 +13,13 @@
 //! Candidates lie in [`LANES`] lanes and loops walk the values. So every sum has one order, and the same
 //! values give the same bytes on every machine.
 
+mod affine;
+mod symmetric;
+
 use crate::isa::LANES;
+use affine::Affine;
 use half::f16;
+use symmetric::Symmetric;
 
 /// Values in a super-block.
 const LEN: usize = 256;
@@ -69,8 +74,8 @@ fn search<const G: usize>(x: &[f32], importance: Option<&[f32]>, scheme: impl Sc
 trait Scheme<const G: usize>: Copy {
     /// Grids that are tried: the first, and those after a refit.
     const ROUNDS: usize;
-    /// The least and the greatest level.
-    fn range(self) -> (f32, f32);
+    /// The level nearest to `v`, and of two as near the even one; NaN becomes the least.
+    fn level(self, v: f32) -> f32;
     /// The best scale and minimum of a group that stores them exactly.
     fn fit(self, x: &[f32; G], w: &[f32; G]) -> Pair;
     /// `d` and `dmin`, as real numbers, that cover the scales and minima of all groups.
@@ -89,149 +94,6 @@ struct Pair {
     min: f32,
 }
 
-#[derive(Clone, Copy)]
-struct Affine {
-    levels: f32,
-    steps: f32,
-}
-
-impl<const G: usize> Scheme<G> for Affine {
-    const ROUNDS: usize = 3;
-
-    #[inline(always)]
-    fn range(self) -> (f32, f32) {
-        (0.0, self.levels)
-    }
-
-    /// Candidates cover 0.6 to 1.05 of the range of values, alternately nearer to its lower and upper end.
-    #[inline(always)]
-    fn fit(self, x: &[f32; G], w: &[f32; G]) -> Pair {
-        let (mut low, mut high) = (0f32, x[0]);
-        for &v in x {
-            low = if v < low { v } else { low };
-            high = if v > high { v } else { high };
-        }
-        let (mut scale, mut min) = ([0f32; LANES], [0f32; LANES]);
-        for l in 0..LANES {
-            let width = (high - low) * (0.6 + 0.03 * l as f32);
-            let left_out = (high - low - width) * if l % 2 == 0 { 0.3 } else { 0.7 };
-            scale[l] = width / self.levels;
-            min[l] = at_least(0.0, -low - left_out);
-        }
-        self.refine(x, w, &mut scale, &mut min);
-        let best = least(&errors(x, w, [&scale, &min], (0.0, self.levels))).0;
-        Pair {
-            scale: scale[best],
-            min: min[best],
-        }
-    }
-
-    #[inline(always)]
-    fn cover(self, fits: &[Pair]) -> Pair {
-        let most = |v: fn(&Pair) -> f32| fits.iter().map(v).fold(0.0, at_least) / self.steps;
-        Pair {
-            scale: most(|p| p.scale),
-            min: most(|p| p.min),
-        }
-    }
-
-    #[inline(always)]
-    fn around(self, near: Pair) -> [Lanes; 2] {
-        let first = |v: f32| level(v - 1.5, 0.0, self.steps - 3.0);
-        let (scale, min) = (first(near.scale), first(near.min));
-        [
-            std::array::from_fn(|l| scale + (l / 4) as f32),
-            std::array::from_fn(|l| min + (l % 4) as f32),
-        ]
-    }
-}
-
-impl Affine {
-    /// Replaces candidates by the least-squares scale and minimum for the levels that they give.
-    ///
-    /// With `y = x + min` and `y = s * q - e`, the normal equations give `s` and `e`; `min + e` must not
-    /// be negative, and where it would be, `x = s * q` is fitted.
-    #[inline(always)]
-    fn refine<const G: usize>(self, x: &[f32; G], w: &[f32; G], scale: &mut Lanes, min: &mut Lanes) {
-        let inverse = scale.map(inverse);
-        let [mut sq, mut sqq, mut sy, mut sqy] = [[0f32; LANES]; 4];
-        let mut sw = 0f32;
-        for i in 0..G {
-            sw += w[i];
-            for l in 0..LANES {
-                let y = x[i] + min[l];
-                let q = level(y * inverse[l], 0.0, self.levels);
-                sq[l] += w[i] * q;
-                sqq[l] += w[i] * q * q;
-                sy[l] += w[i] * y;
-                sqy[l] += w[i] * q * y;
-            }
-        }
-        for l in 0..LANES {
-            let determinant = sw * sqq[l] - sq[l] * sq[l];
-            let s = (sw * sqy[l] - sq[l] * sy[l]) / determinant;
-            let m = min[l] + (sq[l] * sqy[l] - sqq[l] * sy[l]) / determinant;
-            let alone = (sqy[l] - min[l] * sq[l]) / sqq[l];
-            let (s, m) = if m > 0.0 { (s, m) } else { (alone, 0.0) };
-            if s > 0.0 && s < f32::MAX && m < f32::MAX {
-                (scale[l], min[l]) = (s, m);
-            }
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Symmetric {
-    levels: f32,
-    steps: f32,
-}
-
-impl Scheme<16> for Symmetric {
-    const ROUNDS: usize = 2;
-
-    #[inline(always)]
-    fn range(self) -> (f32, f32) {
-        (-self.levels, self.levels - 1.0)
-    }
-
-    /// Candidates put the extreme value on levels from one beyond the least to almost three within.
-    #[inline(always)]
-    fn fit(self, x: &[f32; 16], w: &[f32; 16]) -> Pair {
-        let (low, high) = self.range();
-        let per_extreme = inverse(super::extreme(x));
-        let inverse: Lanes = std::array::from_fn(|l| (low - 1.0 + 0.25 * l as f32) * per_extreme);
-        let (mut sqq, mut sqx) = ([0f32; LANES], [0f32; LANES]);
-        for i in 0..16 {
-            for l in 0..LANES {
-                let q = level(x[i] * inverse[l], low, high);
-                sqq[l] += w[i] * q * q;
-                sqx[l] += w[i] * q * x[i];
-            }
-        }
-        // Levels q leave the error sxx - sqx^2 / sqq.
-        let gains = std::array::from_fn(|l| -sqx[l] * sqx[l] / at_least(f32::MIN_POSITIVE, sqq[l]));
-        let best = least(&gains).0;
-        let scale = sqx[best] / at_least(f32::MIN_POSITIVE, sqq[best]);
-        Pair { scale, min: 0.0 }
-    }
-
-    #[inline(always)]
-    fn cover(self, fits: &[Pair]) -> Pair {
-        let extreme = fits
-            .iter()
-            .fold(0f32, |m, p| if p.scale.abs() > m.abs() { p.scale } else { m });
-        Pair {
-            scale: extreme / -self.steps,
-            min: 0.0,
-        }
-    }
-
-    #[inline(always)]
-    fn around(self, near: Pair) -> [Lanes; 2] {
-        let first = level(near.scale - 7.5, -self.steps, self.steps - LANES as f32);
-        [std::array::from_fn(|l| first + l as f32), [0.0; LANES]]
-    }
-}
 /// The values in units of a power of two, so that no sum of squares overflows, and their weights.
 struct Values {
     x: [f32; LEN],
@@ -290,11 +152,11 @@ impl Values {
             (found.d, unit.scale) = self.round(unit.scale);
             (found.dmin, unit.min) = self.round(unit.min);
             let error = self.grid(scheme, fits, unit, &mut found);
-            // Not "less or stop": the error of finite values is finite.
-            if error.partial_cmp(&best_error) != Some(std::cmp::Ordering::Less) {
+            if error < best_error {
+                (best, best_error) = (found, error);
+            } else {
                 break;
             }
-            (best, best_error) = (found, error);
             let Some(next) = self.refit(scheme, &best, unit) else {
                 break;
             };
@@ -327,7 +189,7 @@ impl Values {
             };
             let [scales, mins] = scheme.around(near);
             let (scale, min) = (scales.map(|s| s * unit.scale), mins.map(|m| m * unit.min));
-            let (l, error) = least(&errors(&xs[g], &ws[g], [&scale, &min], scheme.range()));
+            let (l, error) = least(&errors(scheme, &xs[g], &ws[g], [&scale, &min]));
             found.scale[g] = scales[l] as i8;
             found.min[g] = mins[l] as i8;
             total += error;
@@ -341,14 +203,13 @@ impl Values {
     #[inline(always)]
     fn refit<const G: usize, P: Scheme<G>>(&self, scheme: P, found: &SuperBlock, unit: Pair) -> Option<Pair> {
         let (xs, ws) = (self.x.as_chunks::<G>().0, self.w.as_chunks::<G>().0);
-        let (low, high) = scheme.range();
         let [mut aa, mut am, mut mm, mut ax, mut mx] = [[0f32; LANES]; 5];
         for (g, (x, w)) in xs.iter().zip(ws).enumerate() {
             let (s, m) = (f32::from(found.scale[g]), f32::from(found.min[g]));
             let (inverse, min) = (inverse(s * unit.scale), m * unit.min);
             for (x, w) in x.as_chunks::<LANES>().0.iter().zip(w.as_chunks::<LANES>().0) {
                 for l in 0..LANES {
-                    let a = s * level((x[l] + min) * inverse, low, high);
+                    let a = s * scheme.level((x[l] + min) * inverse);
                     aa[l] += w[l] * a * a;
                     am[l] += w[l] * a * m;
                     mm[l] += w[l] * m * m;
@@ -376,7 +237,6 @@ impl Values {
     /// Picks the levels.
     #[inline(always)]
     fn pick<const G: usize, P: Scheme<G>>(&self, scheme: P, found: &mut SuperBlock) {
-        let (low, high) = scheme.range();
         let (d, dmin) = (
             found.d.to_f32() * self.per_unit,
             found.dmin.to_f32() * self.per_unit,
@@ -391,7 +251,7 @@ impl Values {
             let (scale, min) = (d * f32::from(found.scale[g]), dmin * f32::from(found.min[g]));
             let inverse = inverse(scale);
             for (q, x) in q.iter_mut().zip(x) {
-                *q = level((x + min) * inverse, low, high) as i8;
+                *q = scheme.level((x + min) * inverse) as i8;
             }
         }
     }
@@ -411,17 +271,17 @@ impl Values {
 /// Weighted squared errors of a group for candidate scales and minima.
 #[inline(always)]
 fn errors<const G: usize>(
+    scheme: impl Scheme<G>,
     x: &[f32; G],
     w: &[f32; G],
     [scale, min]: [&Lanes; 2],
-    (low, high): (f32, f32),
 ) -> Lanes {
     let inverse = scale.map(inverse);
     let mut errors = [0f32; LANES];
     for i in 0..G {
         for l in 0..LANES {
             let y = x[i] + min[l];
-            let e = y - scale[l] * level(y * inverse[l], low, high);
+            let e = y - scale[l] * scheme.level(y * inverse[l]);
             errors[l] += w[i] * e * e;
         }
     }
@@ -442,7 +302,7 @@ fn least(errors: &Lanes) -> (usize, f32) {
 
 /// `v` rounded to an integer, ties to even, and held between `low` and `high`; NaN becomes `low`.
 #[inline(always)]
-fn level(v: f32, low: f32, high: f32) -> f32 {
+fn nearest(v: f32, low: f32, high: f32) -> f32 {
     // Floats from 2^23 to 2^24 are the integers, so the sum is rounded to one.
     const INTEGERS: f32 = 12_582_912.0;
     let v = if v > low { v } else { low };
