@@ -149,6 +149,7 @@ fn metadata_as_llama_cpp_writes_it() {
         Some(1e-5)
     );
     assert_eq!(meta.get("llama.expert_count"), None);
+    assert_eq!(meta.str("tokenizer.ggml.model").unwrap(), Some("none"));
     assert!(out.report.notes.iter().any(|note| note.contains("no tokenizer")));
 
     let out = convert(&mixtral(), Dtype::BF16, "Q4_K_M");
