@@ -1,8 +1,11 @@
 //! The table of formats: every fact about a format that other code asks for comes from here.
 
 use super::*;
+use crate::isa::{Isa, Kernel, Level};
 use rayon::prelude::*;
 use std::fmt;
+use std::marker::PhantomData;
+use std::sync::LazyLock;
 
 /// Code to be compiled once for each format; [`DType::visit`] picks the instance.
 pub trait FormatVisitor {
@@ -61,7 +64,10 @@ formats! {
     plain Bf16 = 30, "BF16";
 }
 
-/// A format's facts and functions as values.
+/// Values that one thread quantizes at a time.
+const TASK: usize = 4096;
+
+/// A format's facts and functions as values; the functions take whole blocks.
 struct AnyFormat {
     len: usize,
     bytes: usize,
@@ -70,14 +76,68 @@ struct AnyFormat {
     quantize: fn(&[f32], Option<&[f32]>, &mut [u8]),
 }
 
+/// Every level gives the same values and the same bytes: formats use no operation whose result differs.
+static LEVEL: LazyLock<Level> = LazyLock::new(Level::detect);
+
+struct Dequantize<'a, F> {
+    blocks: &'a [u8],
+    out: &'a mut [f32],
+    format: PhantomData<F>,
+}
+
+impl<F: Format> Kernel for Dequantize<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Isa>(self, _: S) {
+        let blocks = self.blocks.chunks_exact(F::BYTES);
+        for (block, out) in blocks.zip(self.out.chunks_exact_mut(F::LEN)) {
+            F::dequantize(block, out);
+        }
+    }
+}
+
+struct Quantize<'a, F> {
+    x: &'a [f32],
+    importance: Option<&'a [f32]>,
+    blocks: &'a mut [u8],
+    format: PhantomData<F>,
+}
+
+impl<F: Format> Kernel for Quantize<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Isa>(self, _: S) {
+        let blocks = self.blocks.chunks_exact_mut(F::BYTES);
+        for (i, (block, x)) in blocks.zip(self.x.chunks_exact(F::LEN)).enumerate() {
+            let importance = self.importance.map(|w| &w[i * F::LEN..][..F::LEN]);
+            F::quantize(x, importance, block);
+        }
+    }
+}
+
 impl AnyFormat {
     fn of<F: Format>() -> Self {
         Self {
             len: F::LEN,
             bytes: F::BYTES,
             u16_fields: F::U16_FIELDS,
-            dequantize: F::dequantize,
-            quantize: F::quantize,
+            dequantize: |blocks, out| {
+                LEVEL.run(Dequantize {
+                    blocks,
+                    out,
+                    format: PhantomData::<F>,
+                });
+            },
+            quantize: |x, importance, blocks| {
+                LEVEL.run(Quantize {
+                    x,
+                    importance,
+                    blocks,
+                    format: PhantomData::<F>,
+                });
+            },
         }
     }
 }
@@ -139,12 +199,7 @@ impl DType {
             "{self} blocks for {} values",
             out.len()
         );
-        for (block, out) in bytes
-            .chunks_exact(format.bytes)
-            .zip(out.chunks_exact_mut(format.len))
-        {
-            (format.dequantize)(block, out);
-        }
+        (format.dequantize)(bytes, out);
     }
 
     /// Quantizes whole blocks, in parallel; `importance` (as long as `x`) weighs each value's squared error.
@@ -163,12 +218,14 @@ impl DType {
             importance.is_none_or(|w| w.len() == x.len()),
             "importance covers every value"
         );
-        out.par_chunks_exact_mut(format.bytes)
+        let blocks = TASK.div_ceil(format.len);
+        let tasks = out.par_chunks_mut(blocks * format.bytes);
+        tasks
+            .zip(x.par_chunks(blocks * format.len))
             .enumerate()
-            .with_min_len(64)
-            .for_each(|(i, block)| {
-                let range = i * format.len..(i + 1) * format.len;
-                (format.quantize)(&x[range.clone()], importance.map(|w| &w[range]), block);
+            .for_each(|(i, (out, x))| {
+                let importance = importance.map(|w| &w[i * blocks * format.len..][..x.len()]);
+                (format.quantize)(x, importance, out);
             });
     }
 
