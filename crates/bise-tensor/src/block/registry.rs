@@ -248,3 +248,78 @@ impl fmt::Display for DType {
         f.pad(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Quantizes `x` and dequantizes it again at `level`.
+    struct RoundTrip<'a> {
+        level: Level,
+        x: &'a [f32],
+        importance: Option<&'a [f32]>,
+    }
+
+    impl RoundTrip<'_> {
+        fn through<F: Format>(self) -> (Vec<u8>, Vec<u32>) {
+            let mut bytes = vec![0; self.x.len() / F::LEN * F::BYTES];
+            let mut out = vec![0.0; self.x.len()];
+            let (x, importance, format) = (self.x, self.importance, PhantomData::<F>);
+            self.level.run(Quantize {
+                x,
+                importance,
+                blocks: &mut bytes,
+                format,
+            });
+            self.level.run(Dequantize {
+                blocks: &bytes,
+                out: &mut out,
+                format,
+            });
+            (bytes, out.iter().map(|v| v.to_bits()).collect())
+        }
+    }
+
+    impl FormatVisitor for RoundTrip<'_> {
+        type Output = (Vec<u8>, Vec<u32>);
+
+        fn plain<F: PlainFormat>(self) -> Self::Output {
+            self.through::<F>()
+        }
+
+        fn int<F: IntFormat>(self) -> Self::Output {
+            self.through::<F>()
+        }
+    }
+
+    #[test]
+    fn every_level_gives_the_same_bytes() {
+        let mut state = 7u32;
+        let mut bits = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state
+        };
+        // Ordinary values, then any finite ones.
+        let ordinary: Vec<f32> = (0..16384)
+            .map(|_| bits() as i32 as f32 / (1u32 << 31) as f32)
+            .collect();
+        let any = (0..16384).map(|_| f32::from_bits(bits() & !(1 << 30)));
+        let x: Vec<f32> = ordinary.into_iter().chain(any).collect();
+        let weights: Vec<f32> = (0..x.len()).map(|_| (bits() >> 16) as f32).collect();
+        for &dtype in DType::ALL {
+            for importance in [None, Some(&weights[..])] {
+                let at = |level| {
+                    dtype.visit(RoundTrip {
+                        level,
+                        x: &x,
+                        importance,
+                    })
+                };
+                let scalar = at(Level::SCALAR);
+                for level in Level::available() {
+                    assert!(at(level) == scalar, "{dtype} at {level}");
+                }
+            }
+        }
+    }
+}
