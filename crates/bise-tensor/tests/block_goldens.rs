@@ -127,3 +127,36 @@ fn swaps_the_fields_that_gguf_convert_endian_swaps() {
     }
     assert_eq!(seen, 7, "three plain types, Q4_0, Q8_0, Q4_K and Q6_K");
 }
+
+/// Root of the weighted mean squared error.
+fn rmse(x: &[f32], y: &[f32], weights: Option<&[f32]>) -> f64 {
+    let weight = |i: usize| weights.map_or(1.0, |w| f64::from(w[i]));
+    let error = |i: usize| (f64::from(x[i]) - f64::from(y[i])).powi(2);
+    let (sum, total) = (0..x.len()).fold((0.0, 0.0), |(sum, total), i| {
+        (sum + weight(i) * error(i), total + weight(i))
+    });
+    (sum / total).sqrt()
+}
+
+#[test]
+fn searched_formats_err_no_more_than_llama_cpp() {
+    let importance = values("importance");
+    let cases = [
+        ("gaussian", "gaussian", false),
+        ("heavy", "heavy", false),
+        ("weighted", "gaussian", true),
+    ];
+    let references = REFERENCE["rmse"].as_object().expect("types");
+    assert_eq!(references.len(), 5);
+    for (name, theirs) in references {
+        let dtype = DType::from_name(name).expect("a known type");
+        for (case, input, weighted) in cases {
+            let x = values(input);
+            let weights: Vec<f32> = importance.iter().copied().cycle().take(x.len()).collect();
+            let weights = weighted.then_some(&weights[..]);
+            let ours = rmse(&x, &dequantize(dtype, &quantize(dtype, &x, weights)), weights);
+            let theirs = theirs[case].as_f64().expect("a number");
+            assert!(ours <= theirs, "{dtype} {case}: {ours:e}, llama.cpp {theirs:e}");
+        }
+    }
+}

@@ -37,6 +37,9 @@ pub use registry::{DType, FormatVisitor};
 use crate::isa::Isa;
 
 /// A storage format: how [`LEN`](Format::LEN) values become [`BYTES`](Format::BYTES) bytes.
+///
+/// Implementations mark their functions `#[inline(always)]`: the registry compiles the loops over blocks for
+/// each instruction set, and only inlined code is compiled with its features.
 pub trait Format: Send + Sync + 'static {
     /// Values in a block.
     const LEN: usize;
@@ -78,6 +81,7 @@ pub trait IntFormat: Format {
 }
 
 /// [`Format::dequantize`] for every [`IntFormat`]: `x = scale * q - min`, each operation rounded to f32.
+#[inline(always)]
 fn dequantize_int<F: IntFormat>(block: &[u8], out: &mut [f32]) {
     const MAX_LEN: usize = 256;
     let mut q = [0i8; MAX_LEN];
@@ -99,36 +103,70 @@ fn dequantize_int<F: IntFormat>(block: &[u8], out: &mut [f32]) {
 }
 
 /// The little-endian f16 at `at`, as f32.
+#[inline(always)]
 fn read_f16(block: &[u8], at: usize) -> f32 {
     half::f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
 /// Stores `x`, rounded to f16 (ties to even), little-endian at `at`.
+#[inline(always)]
 fn write_f16(block: &mut [u8], at: usize, x: f32) {
     block[at..at + 2].copy_from_slice(&half::f16::from_f32(x).to_le_bytes());
 }
 
-/// The first of the values of largest magnitude.
-fn extreme(x: &[f32]) -> f32 {
-    x.iter().fold(x[0], |m, &v| if v.abs() > m.abs() { v } else { m })
+/// The largest magnitude, or NaN when there is a NaN.
+#[inline(always)]
+fn magnitude(x: &[f32]) -> f32 {
+    // Without the sign, floats are ordered as their bits are; and integers need no order of operations.
+    f32::from_bits(x.iter().fold(0, |m, v| m.max(v.abs().to_bits())))
 }
 
-/// The least and the greatest value.
+/// The first of the values of largest magnitude.
+#[inline(always)]
+fn extreme(x: &[f32]) -> f32 {
+    let most = magnitude(x);
+    x.iter().copied().find(|v| v.abs() == most).unwrap_or(most)
+}
+
+/// The least and the greatest value, where -0 is less than 0.
+#[inline(always)]
 fn range(x: &[f32]) -> (f32, f32) {
-    x.iter().fold((x[0], x[0]), |(least, greatest), &v| {
-        (
-            if v < least { v } else { least },
-            if v > greatest { v } else { greatest },
-        )
-    })
+    // Flipping the magnitude of negative floats orders all bits as signed integers; doing so twice changes nothing.
+    let ordered = |bits: i32| bits ^ (bits >> 31 & i32::MAX);
+    let (least, greatest) = x.iter().fold((i32::MAX, i32::MIN), |(least, greatest), v| {
+        let v = ordered(v.to_bits() as i32);
+        (least.min(v), greatest.max(v))
+    });
+    (
+        f32::from_bits(ordered(least) as u32),
+        f32::from_bits(ordered(greatest) as u32),
+    )
 }
 
 /// `1 / d`, or 0 for a scale of 0; infinite when `d` is so small that the quotient overflows.
+#[inline(always)]
 fn reciprocal(d: f32) -> f32 {
     if d == 0.0 { 0.0 } else { 1.0 / d }
 }
 
-/// The whole part of `v`, at most `top`; 0 when `v` is not finite, as an overflowing [`reciprocal`] makes it.
-fn truncate(v: f32, top: u8) -> u8 {
-    if v.is_finite() { (v as u8).min(top) } else { 0 }
+/// The whole part of each `level(i)`, at most `top`; 0 for one below 0, or so far above `top` as only an
+/// infinite [`reciprocal`] makes it.
+#[inline(always)]
+fn truncate(level: impl Fn(usize) -> f32, top: u8) -> [u8; 32] {
+    let mut q = [0; 32];
+    for (i, q) in q.iter_mut().enumerate() {
+        let v = level(i);
+        let v = if v > 0.0 { v } else { 0.0 };
+        let v = if v < 256.0 { v } else { 0.0 };
+        *q = (v as i32 as u8).min(top);
+    }
+    q
+}
+
+/// Bytes that hold `q[i]` in the low nibble and `q[i + 16]` in the high one.
+#[inline(always)]
+fn pack_halves(q: &[u8; 32], bytes: &mut [u8]) {
+    for (i, byte) in bytes[..16].iter_mut().enumerate() {
+        *byte = q[i] & 15 | q[i + 16] << 4;
+    }
 }

@@ -28,10 +28,12 @@ impl Format for F32 {
     const BYTES: usize = 4;
     const U16_FIELDS: &'static [usize] = &[];
 
+    #[inline(always)]
     fn dequantize(block: &[u8], out: &mut [f32]) {
         out[0] = Self::to_f32(block);
     }
 
+    #[inline(always)]
     fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
         block.copy_from_slice(&x[0].to_le_bytes());
     }
@@ -54,10 +56,12 @@ impl Format for F16 {
     const BYTES: usize = 2;
     const U16_FIELDS: &'static [usize] = &[0];
 
+    #[inline(always)]
     fn dequantize(block: &[u8], out: &mut [f32]) {
         out[0] = Self::to_f32(block);
     }
 
+    #[inline(always)]
     fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
         block.copy_from_slice(&f16::from_f32(x[0]).to_le_bytes());
     }
@@ -80,10 +84,12 @@ impl Format for Bf16 {
     const BYTES: usize = 2;
     const U16_FIELDS: &'static [usize] = &[0];
 
+    #[inline(always)]
     fn dequantize(block: &[u8], out: &mut [f32]) {
         out[0] = Self::to_f32(block);
     }
 
+    #[inline(always)]
     fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
         block.copy_from_slice(&bf16::from_f32(x[0]).to_le_bytes());
     }

@@ -32,11 +32,13 @@ impl Format for Q2_K {
     const BYTES: usize = 84;
     const U16_FIELDS: &'static [usize] = &[80, 82];
 
+    #[inline(always)]
     fn dequantize(block: &[u8], out: &mut [f32]) {
         dequantize_int::<Self>(block, out);
     }
 
     /// The least weighted squared error that `search` finds.
+    #[inline(always)]
     fn quantize(x: &[f32], importance: Option<&[f32]>, block: &mut [u8]) {
         let found: SuperBlock = search::affine::<16>(x, importance, 3, 15);
         for (byte, (&scale, &min)) in block.iter_mut().zip(found.scale.iter().zip(&found.min)) {
@@ -61,6 +63,7 @@ pub(super) fn unpack_pairs(bytes: &[u8], q: &mut [i8]) {
 }
 
 /// Writes the two low bits of 256 values to `qs` (64 bytes).
+#[inline(always)]
 pub(super) fn pack_pairs(bytes: &mut [u8], level: impl Fn(usize) -> u8) {
     for (i, byte) in bytes.iter_mut().enumerate() {
         let first = i / 32 * 128 + i % 32;

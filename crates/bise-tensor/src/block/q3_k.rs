@@ -41,11 +41,13 @@ impl Format for Q3_K {
     const BYTES: usize = 110;
     const U16_FIELDS: &'static [usize] = &[108];
 
+    #[inline(always)]
     fn dequantize(block: &[u8], out: &mut [f32]) {
         dequantize_int::<Self>(block, out);
     }
 
     /// The least weighted squared error that `search` finds.
+    #[inline(always)]
     fn quantize(x: &[f32], importance: Option<&[f32]>, block: &mut [u8]) {
         let found: SuperBlock = search::symmetric(x, importance, 4, 32);
         let level = |i: usize| (found.q[i] + 4) as u8;

@@ -4,7 +4,9 @@
 //! | d: f16 | qs: 16 bytes; byte i holds value i in its low nibble, value i + 16 in its high one |
 //! ```
 
-use super::{Format, IntFormat, dequantize_int, extreme, read_f16, reciprocal, truncate, write_f16};
+use super::{
+    Format, IntFormat, dequantize_int, extreme, pack_halves, read_f16, reciprocal, truncate, write_f16,
+};
 
 /// 4-bit integers around zero, one f16 scale for 32.
 pub struct Q4_0;
@@ -28,19 +30,19 @@ impl Format for Q4_0 {
     const BYTES: usize = 18;
     const U16_FIELDS: &'static [usize] = &[0];
 
+    #[inline(always)]
     fn dequantize(block: &[u8], out: &mut [f32]) {
         dequantize_int::<Self>(block, out);
     }
 
     /// The value of largest magnitude becomes exactly -8.
+    #[inline(always)]
     fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
         let d = extreme(x) / -8.0;
         let inverse = reciprocal(d);
-        let level = |v: f32| truncate(v * inverse + 8.5, 15);
         write_f16(block, 0, d);
-        for i in 0..16 {
-            block[2 + i] = level(x[i]) | level(x[i + 16]) << 4;
-        }
+        let q = truncate(|i| x[i] * inverse + 8.5, 15);
+        pack_halves(&q, &mut block[2..18]);
     }
 }
 

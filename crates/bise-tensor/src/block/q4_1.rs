@@ -4,7 +4,9 @@
 //! | d: f16 | m: f16 | qs: 16 bytes; byte i holds value i in its low nibble, value i + 16 in its high one |
 //! ```
 
-use super::{Format, IntFormat, dequantize_int, range, read_f16, reciprocal, truncate, write_f16};
+use super::{
+    Format, IntFormat, dequantize_int, pack_halves, range, read_f16, reciprocal, truncate, write_f16,
+};
 
 /// 4-bit integers, one f16 scale and one f16 offset for 32.
 pub struct Q4_1;
@@ -29,21 +31,21 @@ impl Format for Q4_1 {
     const BYTES: usize = 20;
     const U16_FIELDS: &'static [usize] = &[0, 2];
 
+    #[inline(always)]
     fn dequantize(block: &[u8], out: &mut [f32]) {
         dequantize_int::<Self>(block, out);
     }
 
     /// The least value becomes 0, the greatest 15.
+    #[inline(always)]
     fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
         let (least, greatest) = range(x);
         let d = (greatest - least) / 15.0;
         let inverse = reciprocal(d);
-        let level = |v: f32| truncate((v - least) * inverse + 0.5, 15);
         write_f16(block, 0, d);
         write_f16(block, 2, least);
-        for i in 0..16 {
-            block[4 + i] = level(x[i]) | level(x[i + 16]) << 4;
-        }
+        let q = truncate(|i| (x[i] - least) * inverse + 0.5, 15);
+        pack_halves(&q, &mut block[4..20]);
     }
 }
 

@@ -30,11 +30,13 @@ impl Format for Q4_K {
     const BYTES: usize = 144;
     const U16_FIELDS: &'static [usize] = &[0, 2];
 
+    #[inline(always)]
     fn dequantize(block: &[u8], out: &mut [f32]) {
         dequantize_int::<Self>(block, out);
     }
 
     /// The least weighted squared error that `search` finds.
+    #[inline(always)]
     fn quantize(x: &[f32], importance: Option<&[f32]>, block: &mut [u8]) {
         let found = search::affine::<32>(x, importance, 15, 63);
         pack_scales(&found, block);
@@ -56,6 +58,7 @@ pub(super) fn unpack_scales(block: &[u8], scale: &mut [f32], min: &mut [f32]) {
 }
 
 /// Writes `d`, `dmin` and `scales` (the first 16 bytes of `block`).
+#[inline(always)]
 pub(super) fn pack_scales(found: &SuperBlock, block: &mut [u8]) {
     block[0..2].copy_from_slice(&found.d.to_le_bytes());
     block[2..4].copy_from_slice(&found.dmin.to_le_bytes());
@@ -79,6 +82,7 @@ pub(super) fn unpack_nibbles(bytes: &[u8], q: &mut [i8]) {
 }
 
 /// Writes the four low bits of 256 values to `qs` (128 bytes).
+#[inline(always)]
 pub(super) fn pack_nibbles(bytes: &mut [u8], level: impl Fn(usize) -> u8) {
     for (i, byte) in bytes.iter_mut().enumerate() {
         let first = i / 32 * 64 + i % 32;

@@ -5,7 +5,9 @@
 //! | qs: 16 bytes; byte i holds the low bits of value i in its low nibble, of value i + 16 in its high one |
 //! ```
 
-use super::{Format, IntFormat, dequantize_int, extreme, read_f16, reciprocal, truncate, write_f16};
+use super::{
+    Format, IntFormat, dequantize_int, extreme, pack_halves, read_f16, reciprocal, truncate, write_f16,
+};
 
 /// 5-bit integers around zero, one f16 scale for 32.
 pub struct Q5_0;
@@ -29,16 +31,19 @@ impl Format for Q5_0 {
     const BYTES: usize = 22;
     const U16_FIELDS: &'static [usize] = &[0];
 
+    #[inline(always)]
     fn dequantize(block: &[u8], out: &mut [f32]) {
         dequantize_int::<Self>(block, out);
     }
 
     /// The value of largest magnitude becomes exactly -16.
+    #[inline(always)]
     fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
         let d = extreme(x) / -16.0;
         let inverse = reciprocal(d);
         write_f16(block, 0, d);
-        pack_levels(&mut block[2..22], |i| truncate(x[i] * inverse + 16.5, 31));
+        let q = truncate(|i| x[i] * inverse + 16.5, 31);
+        pack_levels(&q, &mut block[2..22]);
     }
 }
 
@@ -55,14 +60,11 @@ pub(super) fn unpack_levels(bytes: &[u8], q: &mut [i8]) {
 }
 
 /// Writes 32 values of five bits to `qh` and `qs` (20 bytes).
-pub(super) fn pack_levels(bytes: &mut [u8], level: impl Fn(usize) -> u8) {
-    let mut high = 0u32;
-    for i in 0..16 {
-        let (a, b) = (level(i), level(i + 16));
-        high |= u32::from(a >> 4) << i | u32::from(b >> 4) << (i + 16);
-        bytes[4 + i] = a & 15 | b << 4;
-    }
+#[inline(always)]
+pub(super) fn pack_levels(q: &[u8; 32], bytes: &mut [u8]) {
+    let high = q.iter().rev().fold(0, |high, q| high << 1 | u32::from(q >> 4));
     bytes[..4].copy_from_slice(&high.to_le_bytes());
+    pack_halves(q, &mut bytes[4..20]);
 }
 
 const _: () = assert!(Q5_0::BYTES == 2 + 4 + Q5_0::LEN / 2);

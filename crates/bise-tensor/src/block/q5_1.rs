@@ -28,20 +28,21 @@ impl Format for Q5_1 {
     const BYTES: usize = 24;
     const U16_FIELDS: &'static [usize] = &[0, 2];
 
+    #[inline(always)]
     fn dequantize(block: &[u8], out: &mut [f32]) {
         dequantize_int::<Self>(block, out);
     }
 
     /// The least value becomes 0, the greatest 31.
+    #[inline(always)]
     fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
         let (least, greatest) = range(x);
         let d = (greatest - least) / 31.0;
         let inverse = reciprocal(d);
         write_f16(block, 0, d);
         write_f16(block, 2, least);
-        pack_levels(&mut block[4..24], |i| {
-            truncate((x[i] - least) * inverse + 0.5, 31)
-        });
+        let q = truncate(|i| (x[i] - least) * inverse + 0.5, 31);
+        pack_levels(&q, &mut block[4..24]);
     }
 }
 

@@ -34,11 +34,13 @@ impl Format for Q5_K {
     const BYTES: usize = 176;
     const U16_FIELDS: &'static [usize] = &[0, 2];
 
+    #[inline(always)]
     fn dequantize(block: &[u8], out: &mut [f32]) {
         dequantize_int::<Self>(block, out);
     }
 
     /// The least weighted squared error that `search` finds.
+    #[inline(always)]
     fn quantize(x: &[f32], importance: Option<&[f32]>, block: &mut [u8]) {
         let found = search::affine::<32>(x, importance, 31, 63);
         pack_scales(&found, block);

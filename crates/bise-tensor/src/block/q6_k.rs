@@ -40,11 +40,13 @@ impl Format for Q6_K {
     const BYTES: usize = 210;
     const U16_FIELDS: &'static [usize] = &[208];
 
+    #[inline(always)]
     fn dequantize(block: &[u8], out: &mut [f32]) {
         dequantize_int::<Self>(block, out);
     }
 
     /// The least weighted squared error that `search` finds.
+    #[inline(always)]
     fn quantize(x: &[f32], importance: Option<&[f32]>, block: &mut [u8]) {
         let found: SuperBlock = search::symmetric(x, importance, 32, 128);
         let level = |i: usize| (found.q[i] + 32) as u8;

@@ -4,7 +4,7 @@
 //! | d: f16 | qs: 32 x i8 |
 //! ```
 
-use super::{Format, IntFormat, dequantize_int, read_f16, reciprocal, write_f16};
+use super::{Format, IntFormat, dequantize_int, magnitude, read_f16, reciprocal, write_f16};
 
 /// 8-bit integers, one f16 scale for 32.
 pub struct Q8_0;
@@ -27,18 +27,23 @@ impl Format for Q8_0 {
     const BYTES: usize = 34;
     const U16_FIELDS: &'static [usize] = &[0];
 
+    #[inline(always)]
     fn dequantize(block: &[u8], out: &mut [f32]) {
         dequantize_int::<Self>(block, out);
     }
 
     /// The value of largest magnitude becomes 127; halves round away from zero.
+    #[inline(always)]
     fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
-        let d = x.iter().fold(0f32, |m, v| m.max(v.abs())) / 127.0;
+        // The greatest float below a half: with a half itself, values just below one would reach the next integer.
+        const HALF: f32 = 0.5f32.next_down();
+        let d = magnitude(x) / 127.0;
         let inverse = reciprocal(d);
+        let inverse = if inverse.is_finite() { inverse } else { 0.0 };
         write_f16(block, 0, d);
         for (byte, v) in block[2..34].iter_mut().zip(x) {
-            let level = (v * inverse).round();
-            *byte = if level.is_finite() { level as i8 as u8 } else { 0 };
+            let level = v * inverse;
+            *byte = (level + HALF.copysign(level)) as i32 as u8;
         }
     }
 }

@@ -1,8 +1,11 @@
 //! The table of formats: every fact about a format that other code asks for comes from here.
 
 use super::*;
+use crate::isa::{Isa, Kernel, Level};
 use rayon::prelude::*;
 use std::fmt;
+use std::marker::PhantomData;
+use std::sync::LazyLock;
 
 /// Code to be compiled once for each format; [`DType::visit`] picks the instance.
 pub trait FormatVisitor {
@@ -61,7 +64,10 @@ formats! {
     plain Bf16 = 30, "BF16";
 }
 
-/// A format's facts and functions as values.
+/// Values that one thread quantizes at a time.
+const TASK: usize = 4096;
+
+/// A format's facts and functions as values; the functions take whole blocks.
 struct AnyFormat {
     len: usize,
     bytes: usize,
@@ -70,14 +76,68 @@ struct AnyFormat {
     quantize: fn(&[f32], Option<&[f32]>, &mut [u8]),
 }
 
+/// Every level gives the same values and the same bytes: formats use no operation whose result differs.
+static LEVEL: LazyLock<Level> = LazyLock::new(Level::detect);
+
+struct Dequantize<'a, F> {
+    blocks: &'a [u8],
+    out: &'a mut [f32],
+    format: PhantomData<F>,
+}
+
+impl<F: Format> Kernel for Dequantize<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Isa>(self, _: S) {
+        let blocks = self.blocks.chunks_exact(F::BYTES);
+        for (block, out) in blocks.zip(self.out.chunks_exact_mut(F::LEN)) {
+            F::dequantize(block, out);
+        }
+    }
+}
+
+struct Quantize<'a, F> {
+    x: &'a [f32],
+    importance: Option<&'a [f32]>,
+    blocks: &'a mut [u8],
+    format: PhantomData<F>,
+}
+
+impl<F: Format> Kernel for Quantize<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Isa>(self, _: S) {
+        let blocks = self.blocks.chunks_exact_mut(F::BYTES);
+        for (i, (block, x)) in blocks.zip(self.x.chunks_exact(F::LEN)).enumerate() {
+            let importance = self.importance.map(|w| &w[i * F::LEN..][..F::LEN]);
+            F::quantize(x, importance, block);
+        }
+    }
+}
+
 impl AnyFormat {
     fn of<F: Format>() -> Self {
         Self {
             len: F::LEN,
             bytes: F::BYTES,
             u16_fields: F::U16_FIELDS,
-            dequantize: F::dequantize,
-            quantize: F::quantize,
+            dequantize: |blocks, out| {
+                LEVEL.run(Dequantize {
+                    blocks,
+                    out,
+                    format: PhantomData::<F>,
+                });
+            },
+            quantize: |x, importance, blocks| {
+                LEVEL.run(Quantize {
+                    x,
+                    importance,
+                    blocks,
+                    format: PhantomData::<F>,
+                });
+            },
         }
     }
 }
@@ -139,12 +199,7 @@ impl DType {
             "{self} blocks for {} values",
             out.len()
         );
-        for (block, out) in bytes
-            .chunks_exact(format.bytes)
-            .zip(out.chunks_exact_mut(format.len))
-        {
-            (format.dequantize)(block, out);
-        }
+        (format.dequantize)(bytes, out);
     }
 
     /// Quantizes whole blocks, in parallel; `importance` (as long as `x`) weighs each value's squared error.
@@ -163,12 +218,14 @@ impl DType {
             importance.is_none_or(|w| w.len() == x.len()),
             "importance covers every value"
         );
-        out.par_chunks_exact_mut(format.bytes)
+        let blocks = TASK.div_ceil(format.len);
+        let tasks = out.par_chunks_mut(blocks * format.bytes);
+        tasks
+            .zip(x.par_chunks(blocks * format.len))
             .enumerate()
-            .with_min_len(64)
-            .for_each(|(i, block)| {
-                let range = i * format.len..(i + 1) * format.len;
-                (format.quantize)(&x[range.clone()], importance.map(|w| &w[range]), block);
+            .for_each(|(i, (out, x))| {
+                let importance = importance.map(|w| &w[i * blocks * format.len..][..x.len()]);
+                (format.quantize)(x, importance, out);
             });
     }
 
@@ -189,5 +246,80 @@ impl DType {
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Quantizes `x` and dequantizes it again at `level`.
+    struct RoundTrip<'a> {
+        level: Level,
+        x: &'a [f32],
+        importance: Option<&'a [f32]>,
+    }
+
+    impl RoundTrip<'_> {
+        fn through<F: Format>(self) -> (Vec<u8>, Vec<u32>) {
+            let mut bytes = vec![0; self.x.len() / F::LEN * F::BYTES];
+            let mut out = vec![0.0; self.x.len()];
+            let (x, importance, format) = (self.x, self.importance, PhantomData::<F>);
+            self.level.run(Quantize {
+                x,
+                importance,
+                blocks: &mut bytes,
+                format,
+            });
+            self.level.run(Dequantize {
+                blocks: &bytes,
+                out: &mut out,
+                format,
+            });
+            (bytes, out.iter().map(|v| v.to_bits()).collect())
+        }
+    }
+
+    impl FormatVisitor for RoundTrip<'_> {
+        type Output = (Vec<u8>, Vec<u32>);
+
+        fn plain<F: PlainFormat>(self) -> Self::Output {
+            self.through::<F>()
+        }
+
+        fn int<F: IntFormat>(self) -> Self::Output {
+            self.through::<F>()
+        }
+    }
+
+    #[test]
+    fn every_level_gives_the_same_bytes() {
+        let mut state = 7u32;
+        let mut bits = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state
+        };
+        // Ordinary values, then any finite ones.
+        let ordinary: Vec<f32> = (0..16384)
+            .map(|_| bits() as i32 as f32 / (1u32 << 31) as f32)
+            .collect();
+        let any = (0..16384).map(|_| f32::from_bits(bits() & !(1 << 30)));
+        let x: Vec<f32> = ordinary.into_iter().chain(any).collect();
+        let weights: Vec<f32> = (0..x.len()).map(|_| (bits() >> 16) as f32).collect();
+        for &dtype in DType::ALL {
+            for importance in [None, Some(&weights[..])] {
+                let at = |level| {
+                    dtype.visit(RoundTrip {
+                        level,
+                        x: &x,
+                        importance,
+                    })
+                };
+                let scalar = at(Level::SCALAR);
+                for level in Level::available() {
+                    assert!(at(level) == scalar, "{dtype} at {level}");
+                }
+            }
+        }
     }
 }

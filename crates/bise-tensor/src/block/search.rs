@@ -1,74 +1,463 @@
 //! Scales and levels for super-blocks of 256 values: what the K formats share.
+//!
+//! A super-block stores `x = d * scale[g] * q[i] - dmin * min[g]`, small integers but for `d` and `dmin`. The
+//! search looks for the least weighted squared error in three steps:
+//!
+//! 1. *Fit.* Each group alone finds a real scale and minimum: candidates give levels, and levels give the
+//!    best scale and minimum in closed form (least squares).
+//! 2. *Grid.* `d` and `dmin` follow from the largest scale and minimum. Each group then tries the stored
+//!    integers around its own scale and minimum, with levels picked anew for each.
+//! 3. *Refit.* With all integers fixed, the best `d` and `dmin` are least squares again; back to 2, while the
+//!    error falls.
+//!
+//! Candidates lie in [`LANES`] lanes and loops walk the values. So every sum has one order, and the same
+//! values give the same bytes on every machine.
 
+use crate::isa::LANES;
 use half::f16;
 
+/// Values in a super-block.
+const LEN: usize = 256;
+
 /// A super-block as integers: `x = d * scale[g] * q[i] - dmin * min[g]` for value `i` of group `g`.
+#[derive(Clone)]
 pub(super) struct SuperBlock {
     pub d: f16,
     pub dmin: f16,
-    pub scale: [i8; 16],
-    pub min: [i8; 16],
-    pub q: [i8; 256],
+    pub scale: [i8; LEN / 16],
+    pub min: [i8; LEN / 16],
+    pub q: [i8; LEN],
 }
 
+/// All values zero.
+const ZERO: SuperBlock = SuperBlock {
+    d: f16::ZERO,
+    dmin: f16::ZERO,
+    scale: [0; LEN / 16],
+    min: [0; LEN / 16],
+    q: [0; LEN],
+};
+
 /// Levels `0..=levels`, scales and minima `0..=steps`, for groups of `G`.
-pub(super) fn affine<const G: usize>(x: &[f32], _: Option<&[f32]>, levels: i8, steps: i8) -> SuperBlock {
-    let (mut scales, mut mins) = ([0f32; 16], [0f32; 16]);
-    for (g, x) in x.chunks_exact(G).enumerate() {
-        let (least, greatest) = super::range(x);
-        mins[g] = -least.min(0.0);
-        scales[g] = (greatest.max(0.0) + mins[g]) / f32::from(levels);
-    }
-    let top = |v: &[f32; 16]| f16::from_f32(v.iter().fold(0f32, |a, &b| a.max(b)) / f32::from(steps));
-    let (d, dmin) = (top(&scales), top(&mins));
-    let step = |v: f32, d: f16| {
-        (v * super::reciprocal(d.to_f32()))
-            .round()
-            .clamp(0.0, f32::from(steps)) as i8
-    };
-    let scale = scales.map(|s| step(s, d));
-    let min = mins.map(|m| step(m, dmin));
-    let mut q = [0; 256];
-    for (i, q) in q.iter_mut().enumerate() {
-        let (s, m) = (
-            d.to_f32() * f32::from(scale[i / G]),
-            dmin.to_f32() * f32::from(min[i / G]),
-        );
-        *q = ((x[i] + m) * super::reciprocal(s))
-            .round()
-            .clamp(0.0, f32::from(levels)) as i8;
-    }
-    SuperBlock {
-        d,
-        dmin,
-        scale,
-        min,
-        q,
-    }
+#[inline(always)]
+pub(super) fn affine<const G: usize>(
+    x: &[f32],
+    importance: Option<&[f32]>,
+    levels: u8,
+    steps: u8,
+) -> SuperBlock {
+    let (levels, steps) = (f32::from(levels), f32::from(steps));
+    search::<G>(x, importance, Affine { levels, steps })
 }
 
 /// Levels `-levels..levels`, scales `-steps..steps`, no minima, for groups of 16.
-pub(super) fn symmetric(x: &[f32], _: Option<&[f32]>, levels: i8, steps: u8) -> SuperBlock {
-    let mut scales = [0f32; 16];
-    for (scale, x) in scales.iter_mut().zip(x.chunks_exact(16)) {
-        *scale = super::extreme(x) / -f32::from(levels);
+#[inline(always)]
+pub(super) fn symmetric(x: &[f32], importance: Option<&[f32]>, levels: u8, steps: u8) -> SuperBlock {
+    let (levels, steps) = (f32::from(levels), f32::from(steps));
+    search::<16>(x, importance, Symmetric { levels, steps })
+}
+
+#[inline(always)]
+fn search<const G: usize>(x: &[f32], importance: Option<&[f32]>, scheme: impl Scheme<G>) -> SuperBlock {
+    match Values::new(x, importance) {
+        Some(values) => values.search(scheme),
+        None => ZERO,
     }
-    let steps = f32::from(steps);
-    let d = f16::from_f32(super::extreme(&scales) / -steps);
-    let inverse = super::reciprocal(d.to_f32());
-    let scale = scales.map(|s| (s * inverse).round().clamp(-steps, steps - 1.0) as i8);
-    let mut q = [0; 256];
-    for (i, q) in q.iter_mut().enumerate() {
-        let inverse = super::reciprocal(d.to_f32() * f32::from(scale[i / 16]));
-        *q = (x[i] * inverse)
-            .round()
-            .clamp(-f32::from(levels), f32::from(levels) - 1.0) as i8;
+}
+
+/// What groups of `G` values can store, and how each step of the search is done for them.
+trait Scheme<const G: usize>: Copy {
+    /// Grids that are tried: the first, and those after a refit.
+    const ROUNDS: usize;
+    /// The least and the greatest level.
+    fn range(self) -> (f32, f32);
+    /// The best scale and minimum of a group that stores them exactly.
+    fn fit(self, x: &[f32; G], w: &[f32; G]) -> Pair;
+    /// `d` and `dmin`, as real numbers, that cover the scales and minima of all groups.
+    fn cover(self, fits: &[Pair]) -> Pair;
+    /// Stored scales and minima to try around `near`, which is in units of `d` and `dmin`.
+    fn around(self, near: Pair) -> [Lanes; 2];
+}
+
+/// One number for each candidate.
+type Lanes = [f32; LANES];
+
+/// A scale and a minimum.
+#[derive(Clone, Copy, Default)]
+struct Pair {
+    scale: f32,
+    min: f32,
+}
+
+#[derive(Clone, Copy)]
+struct Affine {
+    levels: f32,
+    steps: f32,
+}
+
+impl<const G: usize> Scheme<G> for Affine {
+    const ROUNDS: usize = 3;
+
+    #[inline(always)]
+    fn range(self) -> (f32, f32) {
+        (0.0, self.levels)
     }
-    SuperBlock {
-        d,
-        dmin: f16::ZERO,
-        scale,
-        min: [0; 16],
-        q,
+
+    /// Candidates cover 0.6 to 1.05 of the range of values, alternately nearer to its lower and upper end.
+    #[inline(always)]
+    fn fit(self, x: &[f32; G], w: &[f32; G]) -> Pair {
+        let (mut low, mut high) = (0f32, x[0]);
+        for &v in x {
+            low = if v < low { v } else { low };
+            high = if v > high { v } else { high };
+        }
+        let (mut scale, mut min) = ([0f32; LANES], [0f32; LANES]);
+        for l in 0..LANES {
+            let width = (high - low) * (0.6 + 0.03 * l as f32);
+            let left_out = (high - low - width) * if l % 2 == 0 { 0.3 } else { 0.7 };
+            scale[l] = width / self.levels;
+            min[l] = at_least(0.0, -low - left_out);
+        }
+        self.refine(x, w, &mut scale, &mut min);
+        let best = least(&errors(x, w, [&scale, &min], (0.0, self.levels))).0;
+        Pair {
+            scale: scale[best],
+            min: min[best],
+        }
     }
+
+    #[inline(always)]
+    fn cover(self, fits: &[Pair]) -> Pair {
+        let most = |v: fn(&Pair) -> f32| fits.iter().map(v).fold(0.0, at_least) / self.steps;
+        Pair {
+            scale: most(|p| p.scale),
+            min: most(|p| p.min),
+        }
+    }
+
+    #[inline(always)]
+    fn around(self, near: Pair) -> [Lanes; 2] {
+        let first = |v: f32| level(v - 1.5, 0.0, self.steps - 3.0);
+        let (scale, min) = (first(near.scale), first(near.min));
+        [
+            std::array::from_fn(|l| scale + (l / 4) as f32),
+            std::array::from_fn(|l| min + (l % 4) as f32),
+        ]
+    }
+}
+
+impl Affine {
+    /// Replaces candidates by the least-squares scale and minimum for the levels that they give.
+    ///
+    /// With `y = x + min` and `y = s * q - e`, the normal equations give `s` and `e`; `min + e` must not
+    /// be negative, and where it would be, `x = s * q` is fitted.
+    #[inline(always)]
+    fn refine<const G: usize>(self, x: &[f32; G], w: &[f32; G], scale: &mut Lanes, min: &mut Lanes) {
+        let inverse = scale.map(inverse);
+        let [mut sq, mut sqq, mut sy, mut sqy] = [[0f32; LANES]; 4];
+        let mut sw = 0f32;
+        for i in 0..G {
+            sw += w[i];
+            for l in 0..LANES {
+                let y = x[i] + min[l];
+                let q = level(y * inverse[l], 0.0, self.levels);
+                sq[l] += w[i] * q;
+                sqq[l] += w[i] * q * q;
+                sy[l] += w[i] * y;
+                sqy[l] += w[i] * q * y;
+            }
+        }
+        for l in 0..LANES {
+            let determinant = sw * sqq[l] - sq[l] * sq[l];
+            let s = (sw * sqy[l] - sq[l] * sy[l]) / determinant;
+            let m = min[l] + (sq[l] * sqy[l] - sqq[l] * sy[l]) / determinant;
+            let alone = (sqy[l] - min[l] * sq[l]) / sqq[l];
+            let (s, m) = if m > 0.0 { (s, m) } else { (alone, 0.0) };
+            if s > 0.0 && s < f32::MAX && m < f32::MAX {
+                (scale[l], min[l]) = (s, m);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Symmetric {
+    levels: f32,
+    steps: f32,
+}
+
+impl Scheme<16> for Symmetric {
+    const ROUNDS: usize = 2;
+
+    #[inline(always)]
+    fn range(self) -> (f32, f32) {
+        (-self.levels, self.levels - 1.0)
+    }
+
+    /// Candidates put the extreme value on levels from one beyond the least to almost three within.
+    #[inline(always)]
+    fn fit(self, x: &[f32; 16], w: &[f32; 16]) -> Pair {
+        let (low, high) = self.range();
+        let per_extreme = inverse(super::extreme(x));
+        let inverse: Lanes = std::array::from_fn(|l| (low - 1.0 + 0.25 * l as f32) * per_extreme);
+        let (mut sqq, mut sqx) = ([0f32; LANES], [0f32; LANES]);
+        for i in 0..16 {
+            for l in 0..LANES {
+                let q = level(x[i] * inverse[l], low, high);
+                sqq[l] += w[i] * q * q;
+                sqx[l] += w[i] * q * x[i];
+            }
+        }
+        // Levels q leave the error sxx - sqx^2 / sqq.
+        let gains = std::array::from_fn(|l| -sqx[l] * sqx[l] / at_least(f32::MIN_POSITIVE, sqq[l]));
+        let best = least(&gains).0;
+        let scale = sqx[best] / at_least(f32::MIN_POSITIVE, sqq[best]);
+        Pair { scale, min: 0.0 }
+    }
+
+    #[inline(always)]
+    fn cover(self, fits: &[Pair]) -> Pair {
+        let extreme = fits
+            .iter()
+            .fold(0f32, |m, p| if p.scale.abs() > m.abs() { p.scale } else { m });
+        Pair {
+            scale: extreme / -self.steps,
+            min: 0.0,
+        }
+    }
+
+    #[inline(always)]
+    fn around(self, near: Pair) -> [Lanes; 2] {
+        let first = level(near.scale - 7.5, -self.steps, self.steps - LANES as f32);
+        [std::array::from_fn(|l| first + l as f32), [0.0; LANES]]
+    }
+}
+/// The values in units of a power of two, so that no sum of squares overflows, and their weights.
+struct Values {
+    x: [f32; LEN],
+    w: [f32; LEN],
+    /// What a unit is.
+    unit: f32,
+    /// `1 / unit`.
+    per_unit: f32,
+}
+
+impl Values {
+    /// `None` when every value is nearer to zero than to what any scale can store, or one is not finite.
+    #[inline(always)]
+    fn new(x: &[f32], importance: Option<&[f32]>) -> Option<Self> {
+        let most = super::magnitude(x);
+        let half_a_step = f16::MIN_POSITIVE_SUBNORMAL.to_f32() / 2.0;
+        if !(most > half_a_step && most.is_finite()) {
+            return None;
+        }
+        let unit = f32::from_bits(most.to_bits() & f32::INFINITY.to_bits());
+        let per_unit = 1.0 / unit;
+        let mut values = Values {
+            x: [0.0; LEN],
+            w: [1.0; LEN],
+            unit,
+            per_unit,
+        };
+        for (y, x) in values.x.iter_mut().zip(x) {
+            *y = x * per_unit;
+        }
+        if let Some(importance) = importance {
+            let most = importance.iter().copied().fold(0.0, at_least);
+            if most > 0.0 && most < f32::MAX {
+                for (w, v) in values.w.iter_mut().zip(importance) {
+                    // Values without weight still decide when all others are alike.
+                    *w = at_least(1e-6, v / most);
+                }
+            }
+        }
+        Some(values)
+    }
+
+    #[inline(always)]
+    fn search<const G: usize, P: Scheme<G>>(&self, scheme: P) -> SuperBlock {
+        let (xs, ws) = (self.x.as_chunks::<G>().0, self.w.as_chunks::<G>().0);
+        let mut fits = [Pair::default(); LEN / 16];
+        let fits = &mut fits[..LEN / G];
+        for (fit, (x, w)) in fits.iter_mut().zip(xs.iter().zip(ws)) {
+            *fit = scheme.fit(x, w);
+        }
+        let mut unit = scheme.cover(fits);
+        let mut best = ZERO;
+        let mut best_error = f32::INFINITY;
+        for _ in 0..P::ROUNDS {
+            let mut found = ZERO;
+            (found.d, unit.scale) = self.round(unit.scale);
+            (found.dmin, unit.min) = self.round(unit.min);
+            let error = self.grid(scheme, fits, unit, &mut found);
+            // Not "less or stop": the error of finite values is finite.
+            if error.partial_cmp(&best_error) != Some(std::cmp::Ordering::Less) {
+                break;
+            }
+            (best, best_error) = (found, error);
+            let Some(next) = self.refit(scheme, &best, unit) else {
+                break;
+            };
+            for (g, fit) in fits.iter_mut().enumerate() {
+                fit.scale = next.scale * f32::from(best.scale[g]);
+                fit.min = next.min * f32::from(best.min[g]);
+            }
+            unit = next;
+        }
+        self.pick(scheme, &mut best);
+        best
+    }
+
+    /// Picks each group's stored scale and minimum near `fits`; gives the error.
+    #[inline(always)]
+    fn grid<const G: usize, P: Scheme<G>>(
+        &self,
+        scheme: P,
+        fits: &[Pair],
+        unit: Pair,
+        found: &mut SuperBlock,
+    ) -> f32 {
+        let (xs, ws) = (self.x.as_chunks::<G>().0, self.w.as_chunks::<G>().0);
+        let (per_d, per_dmin) = (inverse(unit.scale), inverse(unit.min));
+        let mut total = 0f32;
+        for (g, fit) in fits.iter().enumerate() {
+            let near = Pair {
+                scale: fit.scale * per_d,
+                min: fit.min * per_dmin,
+            };
+            let [scales, mins] = scheme.around(near);
+            let (scale, min) = (scales.map(|s| s * unit.scale), mins.map(|m| m * unit.min));
+            let (l, error) = least(&errors(&xs[g], &ws[g], [&scale, &min], scheme.range()));
+            found.scale[g] = scales[l] as i8;
+            found.min[g] = mins[l] as i8;
+            total += error;
+        }
+        total
+    }
+
+    /// The best `d` and `dmin` for the integers that `found` has with `unit`, or `None` when undetermined.
+    ///
+    /// With `a = scale * q` and `x = d * a - dmin * min`, these are the normal equations.
+    #[inline(always)]
+    fn refit<const G: usize, P: Scheme<G>>(&self, scheme: P, found: &SuperBlock, unit: Pair) -> Option<Pair> {
+        let (xs, ws) = (self.x.as_chunks::<G>().0, self.w.as_chunks::<G>().0);
+        let (low, high) = scheme.range();
+        let [mut aa, mut am, mut mm, mut ax, mut mx] = [[0f32; LANES]; 5];
+        for (g, (x, w)) in xs.iter().zip(ws).enumerate() {
+            let (s, m) = (f32::from(found.scale[g]), f32::from(found.min[g]));
+            let (inverse, min) = (inverse(s * unit.scale), m * unit.min);
+            for (x, w) in x.as_chunks::<LANES>().0.iter().zip(w.as_chunks::<LANES>().0) {
+                for l in 0..LANES {
+                    let a = s * level((x[l] + min) * inverse, low, high);
+                    aa[l] += w[l] * a * a;
+                    am[l] += w[l] * a * m;
+                    mm[l] += w[l] * m * m;
+                    ax[l] += w[l] * a * x[l];
+                    mx[l] += w[l] * m * x[l];
+                }
+            }
+        }
+        let [aa, am, mm, ax, mx] = [aa, am, mm, ax, mx].map(|v| v.iter().sum::<f32>());
+        let next = if mm > 0.0 {
+            let determinant = aa * mm - am * am;
+            Pair {
+                scale: (ax * mm - am * mx) / determinant,
+                min: (am * ax - aa * mx) / determinant,
+            }
+        } else {
+            Pair {
+                scale: ax / aa,
+                min: 0.0,
+            }
+        };
+        (next.scale.is_finite() && next.min >= 0.0 && next.min.is_finite()).then_some(next)
+    }
+
+    /// Picks the levels.
+    #[inline(always)]
+    fn pick<const G: usize, P: Scheme<G>>(&self, scheme: P, found: &mut SuperBlock) {
+        let (low, high) = scheme.range();
+        let (d, dmin) = (
+            found.d.to_f32() * self.per_unit,
+            found.dmin.to_f32() * self.per_unit,
+        );
+        let groups = found
+            .q
+            .as_chunks_mut::<G>()
+            .0
+            .iter_mut()
+            .zip(self.x.as_chunks::<G>().0);
+        for (g, (q, x)) in groups.enumerate() {
+            let (scale, min) = (d * f32::from(found.scale[g]), dmin * f32::from(found.min[g]));
+            let inverse = inverse(scale);
+            for (q, x) in q.iter_mut().zip(x) {
+                *q = level((x + min) * inverse, low, high) as i8;
+            }
+        }
+    }
+
+    /// The f16 nearest to `v` units, neither zero nor infinite unless `v` is zero, and its value in units.
+    #[inline(always)]
+    fn round(&self, v: f32) -> (f16, f32) {
+        let v = v * self.unit;
+        let mut stored = f16::from_f32(v.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()));
+        if stored == f16::ZERO && v != 0.0 {
+            stored = f16::MIN_POSITIVE_SUBNORMAL.copysign(stored);
+        }
+        (stored, stored.to_f32() * self.per_unit)
+    }
+}
+
+/// Weighted squared errors of a group for candidate scales and minima.
+#[inline(always)]
+fn errors<const G: usize>(
+    x: &[f32; G],
+    w: &[f32; G],
+    [scale, min]: [&Lanes; 2],
+    (low, high): (f32, f32),
+) -> Lanes {
+    let inverse = scale.map(inverse);
+    let mut errors = [0f32; LANES];
+    for i in 0..G {
+        for l in 0..LANES {
+            let y = x[i] + min[l];
+            let e = y - scale[l] * level(y * inverse[l], low, high);
+            errors[l] += w[i] * e * e;
+        }
+    }
+    errors
+}
+
+/// The first of the least of `errors`, and where it is.
+#[inline(always)]
+fn least(errors: &Lanes) -> (usize, f32) {
+    let mut best = (0, errors[0]);
+    for (l, &error) in errors.iter().enumerate() {
+        if error < best.1 {
+            best = (l, error);
+        }
+    }
+    best
+}
+
+/// `v` rounded to an integer, ties to even, and held between `low` and `high`; NaN becomes `low`.
+#[inline(always)]
+fn level(v: f32, low: f32, high: f32) -> f32 {
+    // Floats from 2^23 to 2^24 are the integers, so the sum is rounded to one.
+    const INTEGERS: f32 = 12_582_912.0;
+    let v = if v > low { v } else { low };
+    let v = if v < high { v } else { high };
+    (v + INTEGERS) - INTEGERS
+}
+
+/// The greater of `a` and `b`; `a` when `b` is NaN.
+#[inline(always)]
+fn at_least(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
+
+/// `1 / v`, or 0 for 0.
+#[inline(always)]
+fn inverse(v: f32) -> f32 {
+    if v == 0.0 { 0.0 } else { 1.0 / v }
 }
