@@ -32,7 +32,11 @@ pub(crate) fn open(directory: &Path) -> Result<Model, QuantizeError> {
     let mut metadata = config.metadata(&name_of(directory));
     match tokenizer::read(directory, config.vocab_size)? {
         Some(tokenizer) => tokenizer.describe(&config.special_tokens(), &mut metadata, &mut notes),
-        None => notes.push("no tokenizer.model or tokenizer.json: the file has no tokenizer".to_owned()),
+        None => {
+            // What llama.cpp calls a file for token ids only.
+            metadata.insert("tokenizer.ggml.model", "none");
+            notes.push("no tokenizer.model or tokenizer.json: the file has no tokenizer".to_owned());
+        }
     }
     let experts = config.experts().unwrap_or(1);
     let tensors = expected

@@ -3,6 +3,8 @@
 mod bpe_json;
 mod sentencepiece;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use crate::error::QuantizeError;
 use crate::hf::{SpecialTokens, set_default};
