@@ -26,6 +26,9 @@ pub struct Args {
     /// Tokens to generate [default: until the model ends the text]
     #[arg(short, long = "tokens", value_name = "N")]
     n: Option<usize>,
+    /// Go on after the model ends the text
+    #[arg(long)]
+    ignore_eos: bool,
     /// Do not print the prompt before its continuation
     #[arg(long)]
     no_echo: bool,
@@ -74,7 +77,12 @@ pub fn run(args: Args) -> Result<Outcome> {
         "the prompt is empty, and the model has no token to begin a text with"
     );
     let mut context = args.runtime.context(&model)?;
-    let end: Vec<u32> = tokenizer.vocabulary().eos.into_iter().collect();
+    let end: Vec<u32> = tokenizer
+        .vocabulary()
+        .eos
+        .into_iter()
+        .filter(|_| !args.ignore_eos)
+        .collect();
     let limits = Limits {
         max_tokens: args.n.unwrap_or(usize::MAX),
         end: &end,

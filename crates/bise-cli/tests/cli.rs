@@ -1,0 +1,251 @@
+//! The program as a user meets it: output, errors, exit codes, pipes, Ctrl-C.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+fn bise(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bise"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    bise(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Standard output of a run that succeeds.
+fn succeeds(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Standard error of a run that fails with `code` and prints nothing else.
+fn fails(arguments: &[&str], code: i32) -> String {
+    let output = run(arguments);
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{arguments:?}: {}",
+        text(&output.stderr)
+    );
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn fixture(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../fixtures")
+        .join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+fn spawn_with_pipes(arguments: &[&str]) -> Child {
+    bise(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn a_story_from_the_built_in_model() {
+    let output = run(&["run", "-p", "Once upon a time", "--temp", "0"]);
+    let story = text(&output.stdout);
+    assert!(output.status.success());
+    assert!(
+        story.starts_with("Once upon a time") && story.len() > 200 && story.ends_with('\n'),
+        "{story}"
+    );
+    assert!(text(&output.stderr).contains("tok/s"));
+    let rest = succeeds(&["run", "-p", "Once upon a time", "--temp", "0", "--no-echo"]);
+    assert_eq!(format!("Once upon a time{rest}"), story);
+}
+
+#[test]
+fn a_prompt_from_a_pipe() {
+    let mut child = spawn_with_pipes(&["run", "--temp", "0", "-n", "5"]);
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"Once upon a time")
+        .unwrap();
+    let piped = child.wait_with_output().unwrap();
+    assert!(piped.status.success());
+    assert_eq!(
+        text(&piped.stdout),
+        succeeds(&["run", "--temp", "0", "-n", "5", "-p", "Once upon a time"])
+    );
+}
+
+#[test]
+fn a_seed_gives_the_same_text_at_every_level_and_thread_count() {
+    let story = |more: &[&str]| {
+        let mut arguments = vec!["run", "-p", "One day", "-n", "60", "--temp", "1.2", "--seed", "7"];
+        arguments.extend(more);
+        succeeds(&arguments)
+    };
+    let expected = story(&[]);
+    assert_eq!(story(&["--isa", "scalar", "-t", "1"]), expected);
+    assert_eq!(story(&["-t", "3", "--batch", "1"]), expected);
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let mut child = spawn_with_pipes(&["run", "-p", "Once", "--ignore-eos"]);
+    let mut some = [0; 10];
+    child.stdout.take().unwrap().read_exact(&mut some).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(!text(&output.stderr).contains("panic"));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_the_text_cleanly() {
+    let mut child = spawn_with_pipes(&["run", "-p", "Once", "--ignore-eos"]);
+    let mut some = [0; 40];
+    child.stdout.as_mut().unwrap().read_exact(&mut some).unwrap();
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(output.stdout.ends_with(b"\n"));
+    assert!(text(&output.stderr).contains("tok/s"), "statistics all the same");
+}
+
+#[test]
+fn errors_say_what_is_wrong_and_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let junk = path("junk.gguf");
+    std::fs::write(&junk, b"GGUX, not a model").unwrap();
+    for (arguments, words) in [
+        (
+            vec!["run", "/no/such/model.gguf", "-p", "x"],
+            "/no/such/model.gguf",
+        ),
+        (vec!["inspect", &junk], "junk.gguf"),
+        (
+            vec!["run", folder.path().to_str().unwrap(), "-p", "x"],
+            "bise quantize",
+        ),
+        (vec!["run", "-p", "x", "--temp", "-1"], "temperature"),
+        (vec!["logits", "--tokens", "1,5000", "-o", &path("out")], "5000"),
+        (vec!["perplexity", "-f", "/no/such/text"], "/no/such/text"),
+        (
+            vec!["quantize", "/no/such/model", &path("out"), "--type", "Q8_0"],
+            "/no/such/model",
+        ),
+    ] {
+        let message = fails(&arguments, 1);
+        assert!(
+            message.starts_with("bise: ") && message.contains(words),
+            "{arguments:?}: {message}"
+        );
+    }
+    for arguments in [
+        vec!["run", "-p", "x", "--isa", "z80"],
+        vec!["run", "-p", "x", "--kv-type", "f17"],
+        vec!["quantize", "a", "b", "--type", "Q9"],
+        vec!["logits", "-o", "x"],
+        vec!["frobnicate"],
+    ] {
+        fails(&arguments, 2);
+    }
+    assert!(!Path::new(&path("out")).exists());
+}
+
+#[test]
+fn logits_are_written_with_their_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let out: PathBuf = folder.path().join("logits.safetensors");
+    let file = folder.path().join("tokens.txt");
+    std::fs::write(&file, "1, 468\n502 261").unwrap();
+    let (out_name, file_name) = (out.to_str().unwrap(), file.to_str().unwrap());
+    let mut results = Vec::new();
+    for input in [
+        ["--tokens", "1,468,502,261"],
+        ["--tokens-file", file_name],
+        ["-p", "Once upon a"],
+    ] {
+        succeeds(&["logits", input[0], input[1], "-o", out_name]);
+        results.push(std::fs::read(&out).unwrap());
+    }
+    assert!(results[0] == results[1] && results[0] == results[2]);
+    let tensors = safetensors::SafeTensors::deserialize(&results[0]).unwrap();
+    let (tokens, logits) = (
+        tensors.tensor("tokens").unwrap(),
+        tensors.tensor("logits").unwrap(),
+    );
+    assert_eq!(
+        (tokens.dtype(), tokens.shape()),
+        (safetensors::Dtype::I32, &[4][..])
+    );
+    assert_eq!(
+        (logits.dtype(), logits.shape()),
+        (safetensors::Dtype::F32, &[4, 1024][..])
+    );
+    assert_eq!(tokens.data()[4..8], 468i32.to_le_bytes());
+}
+
+#[test]
+fn tokens_pieces_and_facts_as_json() {
+    let json: serde_json::Value =
+        serde_json::from_str(&succeeds(&["tokenize", "Once upon </s>", "--json"])).unwrap();
+    assert_eq!(json["ids"][0], 1);
+    assert_eq!(json["pieces"][1], "\u{2581}Once");
+    assert!(
+        json["ids"].as_array().unwrap().iter().all(|id| id != 2),
+        "text is never a control token"
+    );
+    let facts: serde_json::Value = serde_json::from_str(&succeeds(&["inspect", "--json"])).unwrap();
+    assert_eq!(facts["model"]["sliding_window"], 64);
+    assert_eq!(facts["tensors"].as_array().unwrap().len(), 39);
+    assert!(succeeds(&["inspect"]).contains("sliding window 64"));
+}
+
+#[test]
+fn perplexity_of_the_held_out_text() {
+    let heldout = fixture("heldout.txt");
+    let json = succeeds(&["perplexity", "-f", &heldout, "--chunk", "256", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let perplexity = json["perplexity"].as_f64().unwrap();
+    assert!((1.0..3.0).contains(&perplexity), "{perplexity}");
+}
+
+/// The built-in model is what the quantizer makes of the fixture, byte for byte.
+#[test]
+fn the_built_in_model_can_be_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("demo.gguf");
+    succeeds(&[
+        "quantize",
+        &fixture("tiny-mistral"),
+        out.to_str().unwrap(),
+        "--type",
+        "Q4_K_M",
+    ]);
+    assert!(std::fs::read(&out).unwrap() == std::fs::read(fixture("demo.gguf")).unwrap());
+}
+
+#[test]
+fn help_reads_well() {
+    let help = succeeds(&["--help"]);
+    for command in ["run", "quantize", "inspect", "tokenize", "logits", "perplexity"] {
+        assert!(help.contains(command));
+        let help = succeeds(&[command, "--help"]);
+        assert!(help.contains("Usage: bise"), "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 120), "{help}");
+    }
+}
