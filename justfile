@@ -28,4 +28,4 @@ demo:
 # Compare with llama.cpp (needs tools/fixtures/requirements.txt)
 compare:
     cargo build --release
-    python3 tools/fixtures/llama_cpp.py
+    python3 tools/fixtures/against_llama.py
