@@ -140,7 +140,7 @@ fn errors_say_what_is_wrong_and_where() {
             vec!["run", folder.path().to_str().unwrap(), "-p", "x"],
             "bise quantize",
         ),
-        (vec!["run", "-p", "x", "--temp", "-1"], "temperature"),
+        (vec!["run", "-p", "x", "--temp=-1"], "temperature"),
         (vec!["logits", "--tokens", "1,5000", "-o", &path("out")], "5000"),
         (vec!["perplexity", "-f", "/no/such/text"], "/no/such/text"),
         (
