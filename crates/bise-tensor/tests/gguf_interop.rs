@@ -1,6 +1,6 @@
 //! Files written by PyPI gguf (`tools/fixtures/gguf_vectors.py`) hold what its own reader finds in them.
 
-use bise_tensor::gguf::{Array, Endian, Gguf, Value};
+use bise_tensor::gguf::{Array, Endian, Gguf, GgufWriter, TensorInfo, TensorSpec, Value};
 use bise_tensor::mmap::FileBytes;
 use serde_json::{Value as Json, json};
 use std::path::Path;
@@ -104,8 +104,26 @@ fn check(name: &str) {
     }
 }
 
+/// What our writer makes of the contents is the same file.
+fn check_rewritten(name: &str) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/gguf");
+    let file = FileBytes::map(&directory.join(format!("{name}.gguf"))).unwrap();
+    let gguf = Gguf::parse(&file).unwrap();
+    let spec = |info: &TensorInfo| TensorSpec {
+        name: info.name.clone(),
+        dims: info.dims.clone(),
+        dtype: info.dtype,
+    };
+    let mut writer = GgufWriter::new(Vec::new(), &gguf.metadata, gguf.tensors.values().map(spec)).unwrap();
+    for info in gguf.tensors.values() {
+        writer.write_tensor(&info.name, gguf.bytes(&file, info)).unwrap();
+    }
+    assert!(writer.finish().unwrap() == *file, "{name}");
+}
+
 #[test]
 fn little_endian() {
+    check_rewritten("little");
     check("little");
 }
 
@@ -116,5 +134,6 @@ fn big_endian() {
 
 #[test]
 fn other_alignment() {
+    check_rewritten("aligned");
     check("aligned");
 }

@@ -61,11 +61,13 @@ pub enum QuantizeError {
     #[error("threads cannot be started: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
 
-    /// An error of the destination, until [`QuantizeError::at`] says which.
+    /// Of the destination, before its name is known: never returned.
+    #[doc(hidden)]
     #[error(transparent)]
     Destination(#[from] io::Error),
 
-    /// An error of the destination, until [`QuantizeError::at`] says which.
+    /// Of the destination, before its name is known: never returned.
+    #[doc(hidden)]
     #[error(transparent)]
     Write(#[from] GgufError),
 }

@@ -175,8 +175,8 @@ pub(crate) struct Facts {
 impl Facts {
     pub(crate) fn of(metadata: &Metadata, tensors: &[Tensor]) -> Result<Self, GgufError> {
         Ok(Self {
-            layers: metadata.u64("llama.block_count")?.unwrap_or(0),
-            experts: metadata.u64("llama.expert_count")?.unwrap_or(0),
+            layers: metadata.u32("llama.block_count")?.unwrap_or(0).into(),
+            experts: metadata.u32("llama.expert_count")?.unwrap_or(0).into(),
             tied: tensors.iter().all(|tensor| tensor.name != "output.weight"),
         })
     }

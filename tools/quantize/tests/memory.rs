@@ -1,0 +1,87 @@
+//! Memory is a few slabs of rows, however large the model or its largest tensor.
+
+mod directory;
+
+use bise_quantize::{Options, Progress, Target, quantize};
+use directory::with_tensors;
+use safetensors::Dtype;
+use serde_json::json;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tempfile::TempDir;
+
+/// Counts the bytes in use by all threads, and the most there have been.
+struct Counting;
+
+static USED: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to `System` unchanged; counting touches no memory that it manages.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let used = USED.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(used, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        USED.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `dealloc`, and `System` made the pointer.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Adds up what it hears.
+#[derive(Default)]
+struct Sum {
+    announced: Cell<u64>,
+    done: Cell<u64>,
+}
+
+impl Progress for Sum {
+    fn start(&self, bytes: u64) {
+        self.announced.set(bytes);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.done.set(self.done.get() + bytes);
+    }
+
+    fn finish(&self) {
+        assert_eq!(self.announced, self.done);
+    }
+}
+
+#[test]
+fn a_large_tensor_passes_in_slabs() {
+    const MIB: usize = 1 << 20;
+    let src = TempDir::new().unwrap();
+    let model = with_tensors(json!({
+        "architectures": ["MistralForCausalLM"], "hidden_size": 512, "intermediate_size": 256,
+        "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 1, "vocab_size": 50_000,
+        "max_position_embeddings": 128, "rms_norm_eps": 1e-5,
+    }));
+    model.write(src.path(), Dtype::F32);
+    drop(model);
+    let options = Options {
+        threads: Some(2),
+        ..Options::new(Target::from_name("Q8_0").unwrap())
+    };
+    let progress = Sum::default();
+    let before = USED.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let report = quantize(src.path(), &src.path().join("out.gguf"), &options, &progress).unwrap();
+    let peak = PEAK.load(Ordering::Relaxed) - before;
+    assert_eq!(report.source_len, progress.done.get());
+    // 2 x 98 MiB of matrices. Two threads hold two slabs each (4 MiB of f32, 1.1 of Q8_0), and two
+    // batches of 4 wait while a third is written.
+    let allowed = 40 * MIB;
+    assert!(report.source_len as usize > 4 * allowed);
+    assert!(peak <= allowed, "{} MiB", peak / MIB);
+    println!("{} MiB at most", peak / MIB);
+}
