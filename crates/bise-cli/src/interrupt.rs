@@ -22,6 +22,11 @@ impl Interrupt {
         Ok(Self(pressed))
     }
 
+    /// The flag that becomes true.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.0.clone()
+    }
+
     /// Whether it was pressed.
     pub fn pressed(&self) -> bool {
         self.0.load(Ordering::Relaxed)

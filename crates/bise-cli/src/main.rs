@@ -5,6 +5,7 @@ mod inspect;
 mod interrupt;
 mod logits;
 mod perplexity;
+mod quantize;
 mod run;
 mod runtime;
 mod tokenize;
@@ -49,9 +50,7 @@ enum Outcome {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(args),
-        Command::Quantize(args) => bise_quantize::cli::run(args)
-            .map(|()| Outcome::Done)
-            .map_err(Into::into),
+        Command::Quantize(args) => quantize::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Logits(args) => logits::run(args),

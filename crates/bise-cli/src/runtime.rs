@@ -86,7 +86,7 @@ pub fn open(path: Option<&Path>) -> Result<Model> {
                 "{} is a directory; make a GGUF file of it with bise quantize",
                 path.display()
             );
-            Model::open(path).with_context(|| format!("cannot load {}", path.display()))
+            Model::open(path).with_context(|| path.display().to_string())
         }
         None => Model::from_bytes(FileBytes::from_static(DEMO)).context("the built-in model"),
     }

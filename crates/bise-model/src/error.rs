@@ -1,19 +1,14 @@
 //! What can go wrong.
 
 use bise_tensor::gguf::GgufError;
-use std::path::PathBuf;
+use std::io;
 
 /// Why a model could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file could not be read.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
+    #[error("the file cannot be read: {0}")]
+    Io(io::Error),
     /// The file is not sound GGUF.
     #[error(transparent)]
     Gguf(#[from] GgufError),

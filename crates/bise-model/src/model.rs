@@ -22,10 +22,7 @@ impl Model {
     /// # Errors
     /// When the file cannot be read, is not sound GGUF, or is not a complete Mistral or Mixtral model.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
-        let file = FileBytes::map(path).map_err(|source| LoadError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+        let file = FileBytes::map(path).map_err(LoadError::Io)?;
         Self::from_bytes(file)
     }
 

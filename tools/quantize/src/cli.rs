@@ -3,6 +3,8 @@
 use crate::{Bar, Options, QuantizeError, Target, quantize};
 use clap::Parser;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Make a quantized GGUF file
 ///
@@ -33,11 +35,11 @@ fn target(name: &str) -> Result<Target, String> {
     })
 }
 
-/// Does what `args` ask for; notes and a summary go to standard error.
+/// Does what `args` ask for, until `stop` becomes true; notes and a summary go to standard error.
 ///
 /// # Errors
 /// As [`quantize`].
-pub fn run(args: Args) -> Result<(), QuantizeError> {
+pub fn run(args: Args, stop: Arc<AtomicBool>) -> Result<(), QuantizeError> {
     let Args {
         src,
         dst,
@@ -53,7 +55,7 @@ pub fn run(args: Args) -> Result<(), QuantizeError> {
             pure,
             threads,
         },
-        &Bar::new(),
+        &Bar::new(stop),
     )?;
     for note in &report.notes {
         eprintln!("note: {note}");

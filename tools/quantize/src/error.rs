@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what the fields are
 pub enum QuantizeError {
-    #[error("{}: {source}", .path.display())]
-    Io { path: PathBuf, source: io::Error },
+    #[error("{}: {reason}", .path.display())]
+    Io { path: PathBuf, reason: io::Error },
 
-    #[error("{}: {source}", .path.display())]
-    Gguf { path: PathBuf, source: GgufError },
+    #[error("{}: {reason}", .path.display())]
+    Gguf { path: PathBuf, reason: GgufError },
 
-    #[error("{}: not valid JSON for its purpose: {source}", .path.display())]
+    #[error("{}: not valid JSON for its purpose: {reason}", .path.display())]
     Json {
         path: PathBuf,
-        source: serde_json::Error,
+        reason: serde_json::Error,
     },
 
     #[error("{}: {what}", .path.display())]
@@ -61,6 +61,9 @@ pub enum QuantizeError {
     #[error("threads cannot be started: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
 
+    #[error("stopped; nothing has been written")]
+    Stopped,
+
     /// Of the destination, before its name is known: never returned.
     #[doc(hidden)]
     #[error(transparent)]
@@ -73,24 +76,24 @@ pub enum QuantizeError {
 }
 
 impl QuantizeError {
-    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+    pub(crate) fn io(path: &Path, reason: io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),
-            source,
+            reason,
         }
     }
 
-    pub(crate) fn gguf(path: &Path, source: GgufError) -> Self {
+    pub(crate) fn gguf(path: &Path, reason: GgufError) -> Self {
         Self::Gguf {
             path: path.to_owned(),
-            source,
+            reason,
         }
     }
 
-    pub(crate) fn json(path: &Path, source: serde_json::Error) -> Self {
+    pub(crate) fn json(path: &Path, reason: serde_json::Error) -> Self {
         Self::Json {
             path: path.to_owned(),
-            source,
+            reason,
         }
     }
 
@@ -104,8 +107,8 @@ impl QuantizeError {
     /// Names the destination in errors that do not.
     pub(crate) fn at(self, dst: &Path) -> Self {
         match self {
-            Self::Destination(source) => Self::io(dst, source),
-            Self::Write(source) => Self::gguf(dst, source),
+            Self::Destination(reason) => Self::io(dst, reason),
+            Self::Write(reason) => Self::gguf(dst, reason),
             other => other,
         }
     }

@@ -82,6 +82,9 @@ fn make<'a>(
         let row_len = tensor.source_len() / rows;
         let batch = step * 2 * pool.current_num_threads() as u64;
         for start in (0..rows).step_by(batch as usize) {
+            if progress.wants_stop() {
+                return Err(Stop::Failed(QuantizeError::Stopped));
+            }
             let end = (start + batch).min(rows);
             let slabs = pool.install(|| {
                 let starts: Vec<u64> = (start..end).step_by(step as usize).collect();

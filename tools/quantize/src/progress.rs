@@ -1,6 +1,8 @@
 //! Telling how far the work is.
 
 use indicatif::{ProgressBar, ProgressStyle};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Hears of progress, from the thread that runs the quantizer.
 pub trait Progress {
@@ -10,6 +12,10 @@ pub trait Progress {
     fn advance(&self, bytes: u64);
     /// All is written.
     fn finish(&self);
+    /// Whether to stop with [`QuantizeError::Stopped`](crate::QuantizeError::Stopped), leaving nothing behind.
+    fn wants_stop(&self) -> bool {
+        false
+    }
 }
 
 /// Says nothing.
@@ -22,33 +28,37 @@ impl Progress for Silent {
 }
 
 /// A bar on stderr with bytes and the time left; nothing when stderr is not a terminal.
-pub struct Bar(ProgressBar);
-
-impl Bar {
-    /// A bar that shows when the work starts.
-    pub fn new() -> Self {
-        let style =
-            ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left");
-        Self(ProgressBar::no_length().with_style(style.expect("a valid template")))
-    }
+pub struct Bar {
+    bar: ProgressBar,
+    stop: Arc<AtomicBool>,
 }
 
-impl Default for Bar {
-    fn default() -> Self {
-        Self::new()
+impl Bar {
+    /// A bar that shows when the work starts. The work stops when `stop` becomes true.
+    pub fn new(stop: Arc<AtomicBool>) -> Self {
+        let style =
+            ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left");
+        Self {
+            bar: ProgressBar::no_length().with_style(style.expect("a valid template")),
+            stop,
+        }
     }
 }
 
 impl Progress for Bar {
     fn start(&self, bytes: u64) {
-        self.0.set_length(bytes);
+        self.bar.set_length(bytes);
     }
 
     fn advance(&self, bytes: u64) {
-        self.0.inc(bytes);
+        self.bar.inc(bytes);
     }
 
     fn finish(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
+    }
+
+    fn wants_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 }
