@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 /// Write the logits of every position to a safetensors file
 ///
-/// The file holds `tokens`, I32 [n], and `logits`, F32 [n, vocabulary]: row i is what follows tokens 0 to i.
+/// The file holds `tokens`, n of I32, and `logits`, n rows of F32: row i says what follows tokens 0 to i.
 #[derive(clap::Args)]
 pub struct Args {
     /// GGUF file [default: the built-in story teller]

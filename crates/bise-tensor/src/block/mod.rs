@@ -80,23 +80,50 @@ pub trait IntFormat: Format {
     fn unpack(block: &[u8], q: &mut [i8], scale: &mut [f32], min: &mut [f32]);
 }
 
+/// Values in the longest block.
+const MAX_LEN: usize = 256;
+
+/// A block of an [`IntFormat`], taken apart; only the first `LEN` values and `LEN / GROUP` groups count.
+pub struct Unpacked {
+    /// The integers, in the order of the values.
+    pub q: [i8; MAX_LEN],
+    /// The scale of each group.
+    pub scale: [f32; MAX_LEN / 16],
+    /// The minimum of each group; 0 in formats without.
+    pub min: [f32; MAX_LEN / 16],
+}
+
+impl Unpacked {
+    /// A block of zeros.
+    pub const ZERO: Self = Self {
+        q: [0; MAX_LEN],
+        scale: [0.0; MAX_LEN / 16],
+        min: [0.0; MAX_LEN / 16],
+    };
+
+    /// Takes `block` apart.
+    #[inline(always)]
+    pub fn set<F: IntFormat>(&mut self, block: &[u8]) {
+        let groups = F::LEN / F::GROUP;
+        F::unpack(
+            block,
+            &mut self.q[..F::LEN],
+            &mut self.scale[..groups],
+            &mut self.min[..groups],
+        );
+    }
+}
+
 /// [`Format::dequantize`] for every [`IntFormat`]: `x = scale * q - min`, each operation rounded to f32.
 #[inline(always)]
 fn dequantize_int<F: IntFormat>(block: &[u8], out: &mut [f32]) {
-    const MAX_LEN: usize = 256;
-    let mut q = [0i8; MAX_LEN];
-    let (mut scale, mut min) = ([0f32; MAX_LEN / 16], [0f32; MAX_LEN / 16]);
-    F::unpack(
-        block,
-        &mut q[..F::LEN],
-        &mut scale[..F::LEN / F::GROUP],
-        &mut min[..F::LEN / F::GROUP],
-    );
+    let mut w = Unpacked::ZERO;
+    w.set::<F>(block);
     for (g, out) in out.chunks_exact_mut(F::GROUP).enumerate() {
-        for (x, &q) in out.iter_mut().zip(&q[g * F::GROUP..]) {
-            *x = scale[g] * f32::from(q);
+        for (x, &q) in out.iter_mut().zip(&w.q[g * F::GROUP..]) {
+            *x = w.scale[g] * f32::from(q);
             if F::HAS_MIN {
-                *x -= min[g];
+                *x -= w.min[g];
             }
         }
     }

@@ -10,26 +10,22 @@
 //! ```
 
 use super::activations::{GROUP, QuantizedRow};
-use crate::block::IntFormat;
-
-/// Values in the longest block.
-const MAX_LEN: usize = 256;
+use crate::block::{IntFormat, Unpacked};
 
 /// One row of weights times one row of activations, straight from the stored blocks.
 #[inline(always)]
 pub(super) fn dot<F: IntFormat>(row: &[u8], x: QuantizedRow<'_>) -> f32 {
-    let (mut q, mut scale, mut min) = ([0i8; MAX_LEN], [0f32; MAX_LEN / 16], [0f32; MAX_LEN / 16]);
-    let groups = F::LEN / F::GROUP;
+    let mut w = Unpacked::ZERO;
     let sums = x.sums(F::GROUP);
     let mut acc = 0f32;
     for (b, block) in row.chunks_exact(F::BYTES).enumerate() {
-        F::unpack(block, &mut q[..F::LEN], &mut scale[..groups], &mut min[..groups]);
-        for g in 0..groups {
+        w.set::<F>(block);
+        for g in 0..F::LEN / F::GROUP {
             let at = b * F::LEN + g * F::GROUP;
-            let isum = dot_i8(&q[g * F::GROUP..][..F::GROUP], &x.q[at..][..F::GROUP]);
-            acc = (isum as f32).mul_add(scale[g] * x.d[at / GROUP], acc);
+            let isum = dot_i8(&w.q[g * F::GROUP..][..F::GROUP], &x.q[at..][..F::GROUP]);
+            acc = (isum as f32).mul_add(w.scale[g] * x.d[at / GROUP], acc);
             if F::HAS_MIN {
-                acc = (-min[g]).mul_add(sums[at / F::GROUP], acc);
+                acc = (-w.min[g]).mul_add(sums[at / F::GROUP], acc);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Quantized products for many rows of activations: 16 rows of weights unpacked once, then multiplied by all.
 
 use super::activations::{Activations, GROUP, QuantizedRow};
-use crate::block::IntFormat;
+use crate::block::{IntFormat, Unpacked};
 use crate::isa::{Isa, LANES};
 use crate::threads::Strip;
 use std::array::from_fn;
@@ -67,27 +67,25 @@ impl Panel {
     /// Unpacks `rows` rows of `width` values; missing rows are zero.
     #[inline(always)]
     fn unpack<'w, F: IntFormat>(&mut self, row: impl Fn(usize) -> &'w [u8], rows: usize, width: usize) {
-        const MAX_LEN: usize = 256;
         let groups = F::LEN / F::GROUP;
         self.q.resize(width * LANES, 0);
         self.scale.resize(width / F::GROUP * LANES, 0.0);
         self.minus_min.resize(width / F::GROUP * LANES, 0.0);
-        let (mut q, mut scale, mut min) = ([0i8; MAX_LEN], [0f32; MAX_LEN / 16], [0f32; MAX_LEN / 16]);
+        let mut w = Unpacked::ZERO;
         for l in 0..LANES {
             for b in 0..width / F::LEN {
                 if l < rows {
-                    let block = &row(l)[b * F::BYTES..][..F::BYTES];
-                    F::unpack(block, &mut q[..F::LEN], &mut scale[..groups], &mut min[..groups]);
+                    w.set::<F>(&row(l)[b * F::BYTES..][..F::BYTES]);
                 } else {
-                    (q, scale, min) = ([0; MAX_LEN], [0.0; MAX_LEN / 16], [0.0; MAX_LEN / 16]);
+                    w = Unpacked::ZERO;
                 }
                 let fours = self.q[b * F::LEN * LANES..].as_chunks_mut::<4>().0;
-                for (i, four) in q[..F::LEN].as_chunks::<4>().0.iter().enumerate() {
+                for (i, four) in w.q[..F::LEN].as_chunks::<4>().0.iter().enumerate() {
                     fours[i * LANES + l] = *four;
                 }
                 for g in 0..groups {
-                    self.scale[(b * groups + g) * LANES + l] = scale[g];
-                    self.minus_min[(b * groups + g) * LANES + l] = -min[g];
+                    self.scale[(b * groups + g) * LANES + l] = w.scale[g];
+                    self.minus_min[(b * groups + g) * LANES + l] = -w.min[g];
                 }
             }
         }
