@@ -37,6 +37,13 @@ pub fn for_each(count: usize, task: impl Fn(usize) + Sync + Send) {
     (0..count).into_par_iter().for_each(task);
 }
 
+/// Cuts `out` into pieces of up to `width` values and calls `task(i, piece)` for each, on all threads.
+pub fn for_each_piece(out: &mut [f32], width: usize, task: impl Fn(usize, &mut [f32]) + Sync + Send) {
+    out.par_chunks_mut(width)
+        .enumerate()
+        .for_each(|(i, piece)| task(i, piece));
+}
+
 /// Cuts the row-major matrix `out`, `columns` wide, into strips of up to `width` columns and calls
 /// `task(first_column, strip)` for each, on all threads.
 ///

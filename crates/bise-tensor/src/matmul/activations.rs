@@ -1,6 +1,7 @@
 //! The inputs of a matrix product: f32 rows, and the same rows quantized to 8 bits.
 
 use crate::isa::{Isa, Kernel, Level};
+use rayon::prelude::*;
 
 /// Values of a row that share a scale.
 pub const GROUP: usize = 32;
@@ -96,7 +97,25 @@ impl Activations {
     pub fn set(&mut self, level: Level, x: &[f32], width: usize) {
         self.resize(width, x.len() / width);
         self.x.copy_from_slice(x);
-        level.run(Quantize(self));
+        let groups = width.div_ceil(GROUP);
+        let integers = self
+            .q
+            .par_chunks_mut(groups * GROUP)
+            .zip(self.d.par_chunks_mut(groups));
+        let sums = self
+            .sum32
+            .par_chunks_mut(groups)
+            .zip(self.sum16.par_chunks_mut(2 * groups));
+        let rows = self.x.par_chunks(width).zip(integers.zip(sums));
+        rows.for_each(|(x, ((q, d), (sum32, sum16)))| {
+            level.run(Quantize {
+                x,
+                q,
+                d,
+                sum32,
+                sum16,
+            })
+        });
     }
 
     /// Holds the rows of `other` that `rows` names, in that order, and nothing else.
@@ -126,28 +145,30 @@ impl Activations {
     }
 }
 
-struct Quantize<'a>(&'a mut Activations);
+/// Quantizes one row.
+struct Quantize<'a> {
+    x: &'a [f32],
+    q: &'a mut [i8],
+    d: &'a mut [f32],
+    sum32: &'a mut [f32],
+    sum16: &'a mut [f32],
+}
 
 impl Kernel for Quantize<'_> {
     type Output = ();
 
     #[inline(always)]
     fn call<S: Isa>(self, _: S) {
-        let a = self.0;
-        let groups = a.width.div_ceil(GROUP);
-        for (n, x) in a.x.chunks_exact(a.width).enumerate() {
-            for (g, x) in x.chunks(GROUP).enumerate() {
-                let at = n * groups + g;
-                let mut group = [0f32; GROUP];
-                group[..x.len()].copy_from_slice(x);
-                let (d, q) = quantize_group(&group);
-                let sums = [&q[..16], &q[16..]].map(|half| half.iter().map(|&v| i32::from(v)).sum::<i32>());
-                a.q[at * GROUP..][..GROUP].copy_from_slice(&q);
-                a.d[at] = d;
-                a.sum32[at] = d * (sums[0] + sums[1]) as f32;
-                a.sum16[2 * at] = d * sums[0] as f32;
-                a.sum16[2 * at + 1] = d * sums[1] as f32;
-            }
+        for (g, x) in self.x.chunks(GROUP).enumerate() {
+            let mut group = [0f32; GROUP];
+            group[..x.len()].copy_from_slice(x);
+            let (d, q) = quantize_group(&group);
+            let sums = [&q[..16], &q[16..]].map(|half| half.iter().map(|&v| i32::from(v)).sum::<i32>());
+            self.q[g * GROUP..][..GROUP].copy_from_slice(&q);
+            self.d[g] = d;
+            self.sum32[g] = d * (sums[0] + sums[1]) as f32;
+            self.sum16[2 * g] = d * sums[0] as f32;
+            self.sum16[2 * g + 1] = d * sums[1] as f32;
         }
     }
 }

@@ -2,6 +2,10 @@
 
 use super::exp;
 use crate::isa::{Isa, Kernel, Level};
+use crate::threads::for_each_piece;
+
+/// Values that one thread works on at a time: enough to be worth handing over.
+const PIECE: usize = 1 << 14;
 
 /// `gate[i] = silu(gate[i]) * up[i]`, where `silu(x) = x / (1 + e^-x)` (Shazeer, arXiv 2002.05202).
 ///
@@ -9,7 +13,10 @@ use crate::isa::{Isa, Kernel, Level};
 /// When the lengths differ.
 pub fn swiglu(level: Level, gate: &mut [f32], up: &[f32]) {
     assert_eq!(gate.len(), up.len());
-    level.run(SwiGlu { gate, up });
+    for_each_piece(gate, PIECE, |i, gate| {
+        let up = &up[i * PIECE..][..gate.len()];
+        level.run(SwiGlu { gate, up });
+    });
 }
 
 /// `out[i] = fma(scale, x[i], out[i])`.
@@ -18,7 +25,10 @@ pub fn swiglu(level: Level, gate: &mut [f32], up: &[f32]) {
 /// When the lengths differ.
 pub fn add_scaled(level: Level, scale: f32, x: &[f32], out: &mut [f32]) {
     assert_eq!(x.len(), out.len());
-    level.run(AddScaled { scale, x, out });
+    for_each_piece(out, PIECE, |i, out| {
+        let x = &x[i * PIECE..][..out.len()];
+        level.run(AddScaled { scale, x, out });
+    });
 }
 
 struct SwiGlu<'a> {
