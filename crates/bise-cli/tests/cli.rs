@@ -215,13 +215,40 @@ fn tokens_pieces_and_facts_as_json() {
     assert!(succeeds(&["inspect"]).contains("sliding window 64"));
 }
 
+fn perplexity(model: &str) -> f64 {
+    let json = succeeds(&[
+        "perplexity",
+        model,
+        "-f",
+        &fixture("heldout.txt"),
+        "--chunk",
+        "256",
+        "--json",
+    ]);
+    serde_json::from_str::<serde_json::Value>(&json).unwrap()["perplexity"]
+        .as_f64()
+        .unwrap()
+}
+
+/// F32 foresees the held-out text as transformers does, and good quantization hardly worse.
 #[test]
 fn perplexity_of_the_held_out_text() {
-    let heldout = fixture("heldout.txt");
-    let json = succeeds(&["perplexity", "-f", &heldout, "--chunk", "256", "--json"]);
-    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    let perplexity = json["perplexity"].as_f64().unwrap();
-    assert!((1.0..3.0).contains(&perplexity), "{perplexity}");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["tiny-mistral", "tiny-mixtral"] {
+        let golden = std::fs::read(fixture(&format!("goldens/{name}.perplexity.json"))).unwrap();
+        let golden: serde_json::Value = serde_json::from_slice(&golden).unwrap();
+        let expected = golden["perplexity"].as_f64().unwrap();
+        for (kind, within) in [("F32", 1e-4), ("F16", 5e-3), ("Q8_0", 5e-3)] {
+            let file = folder.path().join(format!("{name}-{kind}.gguf"));
+            let file = file.to_str().unwrap();
+            succeeds(&["quantize", &fixture(name), file, "--type", kind]);
+            let found = perplexity(file);
+            assert!(
+                (found / expected - 1.0).abs() <= within,
+                "{name} {kind}: {found} against {expected}"
+            );
+        }
+    }
 }
 
 /// The built-in model is what the quantizer makes of the fixture, byte for byte.
