@@ -74,31 +74,26 @@ fn tiny_mixtral() {
 }
 
 #[derive(Deserialize)]
-struct Greedy {
-    prompts: Vec<GreedyText>,
-}
-
-#[derive(Deserialize)]
 struct GreedyText {
     prompt: String,
     prompt_ids: Vec<u32>,
-    greedy_ids: Vec<u32>,
+    tokens: Vec<u32>,
 }
 
 fn check_greedy(name: &str) {
     let model: Model = model(name, "F32");
     let golden = std::fs::read(fixture("goldens").join(format!("{name}.greedy.json"))).unwrap();
-    let golden: Greedy = serde_json::from_slice(&golden).unwrap();
+    let golden: Vec<GreedyText> = serde_json::from_slice(&golden).unwrap();
     let tokenizer = Tokenizer::new(Vocabulary::from_metadata(&model.gguf().metadata).unwrap()).unwrap();
-    assert!(golden.prompts.len() >= 3);
+    assert!(golden.len() >= 3);
     for GreedyText {
         prompt,
         prompt_ids,
-        greedy_ids,
-    } in golden.prompts
+        tokens,
+    } in golden
     {
         assert_eq!(tokenizer.encode_prompt(prompt.as_bytes()), prompt_ids, "{prompt}");
-        assert_eq!(greedy_ids.len(), 200);
+        assert_eq!(tokens.len(), 200);
         for kv in [KvType::F32, KvType::F16] {
             let mut context = Context::new(
                 &model,
@@ -124,7 +119,7 @@ fn check_greedy(name: &str) {
                 end: &[],
             };
             generate(&mut context, &prompt_ids, limits, &mut sampler, receive).unwrap();
-            assert_eq!(got, greedy_ids, "{prompt}, {kv:?}");
+            assert_eq!(got, tokens, "{prompt}, {kv:?}");
         }
     }
 }
