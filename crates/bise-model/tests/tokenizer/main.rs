@@ -4,10 +4,12 @@ mod goldens;
 mod laws;
 mod metadata;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
 use bise_tensor::gguf::{Gguf, Metadata};
+use flate2::read::GzDecoder;
 
 /// A file of fixtures/tokenizer, written by tools/fixtures/tokenizer_goldens.py.
 fn fixture(name: &str) -> PathBuf {
@@ -16,9 +18,11 @@ fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// The metadata of `mistral-{version}.gguf`.
+/// The metadata of `mistral-{version}.gguf.gz`.
 fn mistral_metadata(version: &str) -> Metadata {
-    let file = std::fs::read(fixture(&format!("mistral-{version}.gguf"))).unwrap();
+    let compressed = std::fs::File::open(fixture(&format!("mistral-{version}.gguf.gz"))).unwrap();
+    let mut file = Vec::new();
+    GzDecoder::new(compressed).read_to_end(&mut file).unwrap();
     Gguf::parse(&file).unwrap().metadata
 }
 
