@@ -199,6 +199,57 @@ fn logits_are_written_with_their_tokens() {
     assert_eq!(tokens.data()[4..8], 468i32.to_le_bytes());
 }
 
+fn floats(file: &[u8], name: &str) -> Vec<f32> {
+    let tensors = safetensors::SafeTensors::deserialize(file).unwrap();
+    let data = tensors.tensor(name).unwrap().data().as_chunks::<4>().0.to_vec();
+    data.into_iter().map(f32::from_le_bytes).collect()
+}
+
+/// From a checkpoint to logits with the program alone, against transformers.
+#[test]
+fn logits_of_a_checkpoint_equal_those_of_transformers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (model, ids, out) = (path("model.gguf"), path("ids"), path("logits.safetensors"));
+    for name in [
+        "tiny-mistral",
+        "tiny-mixtral",
+        "random/mistral-window-7",
+        "random/mixtral-4-top-3",
+    ] {
+        let golden = std::fs::read(fixture(&format!("goldens/{name}.safetensors"))).unwrap();
+        let tokens = floats(&golden, "tokens")
+            .into_iter()
+            .map(|t| t.to_bits().to_string());
+        std::fs::write(&ids, tokens.collect::<Vec<_>>().join(",")).unwrap();
+        succeeds(&["quantize", &fixture(name), &model, "--type", "F32"]);
+        succeeds(&[
+            "logits",
+            &model,
+            "--tokens-file",
+            &ids,
+            "-o",
+            &out,
+            "--kv-type",
+            "f32",
+        ]);
+        let (found, expected) = (
+            floats(&std::fs::read(&out).unwrap(), "logits"),
+            floats(&golden, "logits"),
+        );
+        let largest = expected.iter().fold(0f32, |m, l| m.max(l.abs()));
+        let error = found
+            .iter()
+            .zip(&expected)
+            .map(|(f, e)| (f - e).abs())
+            .fold(0f32, f32::max);
+        assert!(
+            found.len() == expected.len() && error <= 1e-4 * largest,
+            "{name}: off by {error} of {largest}"
+        );
+    }
+}
+
 #[test]
 fn tokens_pieces_and_facts_as_json() {
     let json: serde_json::Value =

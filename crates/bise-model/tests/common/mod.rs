@@ -14,13 +14,18 @@ pub fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// The model of a Hugging Face directory under `fixtures/`, quantized to `target`.
-pub fn model(directory: &str, target: &str) -> Model {
+/// A Hugging Face directory under `fixtures/` as the bytes of a GGUF file, quantized to `target`.
+pub fn file(directory: &str, target: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.gguf");
     let options = Options::new(Target::from_name(target).expect("a known type"));
     quantize(&fixture(directory), &file, &options, &Silent).unwrap();
-    Model::from_bytes(FileBytes::from_vec(std::fs::read(&file).unwrap())).unwrap()
+    std::fs::read(&file).unwrap()
+}
+
+/// The model in [`file`].
+pub fn model(directory: &str, target: &str) -> Model {
+    Model::from_bytes(FileBytes::from_vec(file(directory, target))).unwrap()
 }
 
 /// The logits of every position, one after the other.
