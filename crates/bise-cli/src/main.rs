@@ -11,7 +11,8 @@ mod runtime;
 mod tokenize;
 
 use clap::{Parser, Subcommand};
-use std::io;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Run and quantize Mistral and Mixtral models on the CPU.
@@ -62,10 +63,15 @@ fn main() -> ExitCode {
         // The reader of a pipe had enough: that is its right.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bise: {error:#}");
+            say(format!("bise: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints a line to standard error; when nobody reads that, there is nobody to tell.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -1,8 +1,8 @@
 //! `bise run`: continue a text.
 
-use crate::Outcome;
 use crate::interrupt::Interrupt;
 use crate::runtime::{self, Runtime};
+use crate::{Outcome, say};
 use anyhow::{Context as _, Result, ensure};
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_model::tokenizer::Detokenizer;
@@ -113,7 +113,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     if let Some(error) = out.error {
         return Err(error).context("cannot write to standard output");
     }
-    eprintln!("{}", clock.report(&context, sampler.seed()));
+    say(clock.report(&context, sampler.seed()));
     Ok(if stop? == Stop::Asked {
         Outcome::Interrupted
     } else {

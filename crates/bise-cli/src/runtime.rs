@@ -1,5 +1,6 @@
 //! What the commands that run a model share: which model, and how to run it.
 
+use crate::say;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
 use bise_model::{Context, ContextOptions, KvType, Model};
@@ -63,7 +64,9 @@ impl Runtime {
         };
         let level = self.isa.unwrap_or_else(Level::detect);
         if context > trained && model.config().sliding_window.is_none() {
-            eprintln!("bise: the model was trained for {trained} tokens of context, fewer than {context}");
+            say(format!(
+                "bise: the model was trained for {trained} tokens of context, fewer than {context}"
+            ));
         }
         Ok(Context::new(
             model,

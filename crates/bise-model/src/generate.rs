@@ -42,6 +42,9 @@ pub fn generate(
     assert!(!prompt.is_empty(), "a prompt of no tokens");
     let mut history = Vec::with_capacity(prompt.len() + limits.max_tokens.min(1 << 16));
     history.extend_from_slice(prompt);
+    if limits.max_tokens == 0 {
+        context.forward(prompt)?;
+    }
     let mut fed = 0;
     for _ in 0..limits.max_tokens {
         let logits = context.forward(&history[fed..])?;

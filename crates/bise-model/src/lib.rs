@@ -1,11 +1,36 @@
 //! Mistral 7B (arXiv 2310.06825) and Mixtral 8x7B (arXiv 2401.04088) as their papers describe them.
 //!
-//! A [`Model`] is what a GGUF file holds: configuration, weights and tokenizer. A [`Context`] is one run of it over
-//! a text: the keys and values so far. The layers bear the papers' names:
+//! A [`Model`] is what a GGUF file holds. A [`Context`] is one run of it over a text: the keys and values so far.
+//! A [`tokenizer::Tokenizer`] makes tokens of text, a [`sampler::Sampler`] chooses the next one, and [`generate`]
+//! brings them together. The layers bear the papers' names:
 //!
 //! ```text
 //! h = x + attention(attention_norm(x))
 //! y = h + feed_forward(ffn_norm(h))
+//! ```
+//!
+//! ```
+//! use bise_model::sampler::{Sampler, SamplerOptions};
+//! use bise_model::tokenizer::{Detokenizer, Tokenizer, Vocabulary};
+//! use bise_model::{Context, ContextOptions, Limits, Model, generate};
+//! use std::ops::ControlFlow;
+//!
+//! let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/demo.gguf");
+//! let model = Model::open(path.as_ref())?;
+//! let tokenizer = Tokenizer::new(Vocabulary::from_metadata(&model.gguf().metadata)?)?;
+//! let mut context = Context::new(&model, ContextOptions::new(512))?;
+//! let mut sampler = Sampler::new(SamplerOptions::greedy())?;
+//!
+//! let mut text = Detokenizer::continuing(&tokenizer);
+//! let mut story = String::from("Once upon a time");
+//! let prompt = tokenizer.encode_prompt(story.as_bytes());
+//! let limits = Limits { max_tokens: 20, end: &[] };
+//! generate(&mut context, &prompt, limits, &mut sampler, |token| {
+//!     story.push_str(text.push(token));
+//!     ControlFlow::Continue(())
+//! })?;
+//! assert!(story.len() > 40);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]
 

@@ -1,37 +1,12 @@
 //! Decoding allocates nothing: not in the layers, not in the sampler.
-#![allow(unsafe_code)] // a counting allocator
 
 mod common;
+mod counting;
 
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_model::{Context, ContextOptions};
 use bise_tensor::threads::Threads;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is handed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promises are the system allocator's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are the system allocator's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promises are the system allocator's.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
+use counting::{Counting, allocations};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -58,11 +33,11 @@ fn a_decoded_token_allocates_nothing() {
             for _ in 0..20 {
                 step(&mut context, 1); // each thread's first work may set things up
             }
-            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            let before = allocations();
             for _ in 0..200 {
                 step(&mut context, 1);
             }
-            ALLOCATIONS.load(Ordering::Relaxed) - before
+            allocations() - before
         });
         assert_eq!(counted, 0, "{name}: allocations in 200 tokens");
     }

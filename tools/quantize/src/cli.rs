@@ -35,11 +35,11 @@ fn target(name: &str) -> Result<Target, String> {
     })
 }
 
-/// Does what `args` ask for, until `stop` becomes true; notes and a summary go to standard error.
+/// Does what `args` ask for, until `stop` becomes true. Gives what the user should know: notes and a summary.
 ///
 /// # Errors
 /// As [`quantize`].
-pub fn run(args: Args, stop: Arc<AtomicBool>) -> Result<(), QuantizeError> {
+pub fn run(args: Args, stop: Arc<AtomicBool>) -> Result<String, QuantizeError> {
     let Args {
         src,
         dst,
@@ -57,15 +57,14 @@ pub fn run(args: Args, stop: Arc<AtomicBool>) -> Result<(), QuantizeError> {
         },
         &Bar::new(stop),
     )?;
-    for note in &report.notes {
-        eprintln!("note: {note}");
-    }
-    eprintln!(
-        "{}: {} tensors, {} bytes, {:.2} bits per weight",
-        dst.display(),
-        report.tensors.len(),
-        report.file_len,
-        report.bits_per_weight()
-    );
-    Ok(())
+    let notes: String = report
+        .notes
+        .iter()
+        .map(|note| format!("note: {note}\n"))
+        .collect();
+    let (dst, tensors) = (dst.display(), report.tensors.len());
+    let (bytes, bits) = (report.file_len, report.bits_per_weight());
+    Ok(format!(
+        "{notes}{dst}: {tensors} tensors, {bytes} bytes, {bits:.2} bits per weight"
+    ))
 }

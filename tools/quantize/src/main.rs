@@ -3,6 +3,7 @@
 
 use bise_quantize::cli::{Args, run};
 use clap::Parser;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +13,11 @@ fn main() -> ExitCode {
     let seen = stop.clone();
     let listening = ctrlc::set_handler(move || seen.store(true, Ordering::Relaxed));
     let done = listening.map_err(|error| error.to_string());
-    match done.and_then(|()| run(Args::parse(), stop).map_err(|error| error.to_string())) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bise-quantize: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let (text, code) = match done.and_then(|()| run(Args::parse(), stop).map_err(|error| error.to_string())) {
+        Ok(summary) => (summary, ExitCode::SUCCESS),
+        Err(error) => (format!("bise-quantize: {error}"), ExitCode::FAILURE),
+    };
+    // When nobody reads standard error, there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{text}");
+    code
 }
