@@ -28,7 +28,7 @@ fn bench(c: &mut Criterion) {
                 x.set(level, &values(batch * COLS), COLS);
                 let mut out = vec![0.0; batch * ROWS];
                 group.bench_function(BenchmarkId::new(dtype.name(), level), |b| {
-                    b.iter(|| matmul(level, matrix, &x, &mut out));
+                    b.iter(|| matmul(level, matrix, &mut x, &mut out));
                 });
             }
         }

@@ -35,9 +35,9 @@ impl Attention {
             &mut s.k[..n * kv_width],
             &mut s.v[..n * kv_width],
         );
-        self.wq.forward(s.level, &s.input, q);
-        self.wk.forward(s.level, &s.input, k);
-        self.wv.forward(s.level, &s.input, v);
+        self.wq.forward(s.level, &mut s.input, q);
+        self.wk.forward(s.level, &mut s.input, k);
+        self.wv.forward(s.level, &mut s.input, v);
         s.rope.rotate(s.level, q, config.head_dim);
         s.rope.rotate(s.level, k, config.head_dim);
         let scale = 1.0 / (config.head_dim as f32).sqrt();
@@ -70,7 +70,7 @@ impl Attention {
         }
         s.joined.set(s.level, heads, q_width);
         self.wo
-            .forward(s.level, &s.joined, &mut s.delta[..n * config.dim]);
+            .forward(s.level, &mut s.joined, &mut s.delta[..n * config.dim]);
     }
 }
 

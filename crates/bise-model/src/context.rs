@@ -233,7 +233,7 @@ impl<'m> Context<'m> {
         rms_norm(s.level, x, &self.model.weights.norm, config.norm_eps, normed);
         s.input.set(s.level, normed, config.dim);
         let logits = &mut s.logits[..rows * self.model.vocabulary_size()];
-        self.model.weights.output.forward(s.level, &s.input, logits);
+        self.model.weights.output.forward(s.level, &mut s.input, logits);
         logits
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Hidden {
 
 impl SwiGlu {
     /// `x` is `[n, dim]`; `out` takes `[n, dim]`.
-    pub fn forward(&self, level: Level, x: &Activations, hidden: &mut Hidden, out: &mut [f32]) {
+    pub fn forward(&self, level: Level, x: &mut Activations, hidden: &mut Hidden, out: &mut [f32]) {
         let width = self.w2.0.shape()[1];
         let (gate, up) = (
             &mut hidden.gate[..x.len() * width],
@@ -36,7 +36,7 @@ impl SwiGlu {
         self.w3.forward(level, x, up);
         swiglu(level, gate, up);
         hidden.activations.set(level, gate, width);
-        self.w2.forward(level, &hidden.activations, out);
+        self.w2.forward(level, &mut hidden.activations, out);
     }
 }
 
@@ -54,7 +54,7 @@ impl FeedForward {
         match self {
             FeedForward::Dense(network) => {
                 let n = s.input.len() * s.input.width();
-                network.forward(s.level, &s.input, &mut s.hidden, &mut s.delta[..n]);
+                network.forward(s.level, &mut s.input, &mut s.hidden, &mut s.delta[..n]);
             }
             FeedForward::SparseMoe(mixture) => mixture.forward(s),
         }

@@ -9,7 +9,7 @@ pub(crate) struct Linear(pub Tensor);
 
 impl Linear {
     /// `x` is `[n, inputs]`, `out` becomes `[n, outputs]`.
-    pub fn forward(&self, level: Level, x: &Activations, out: &mut [f32]) {
+    pub fn forward(&self, level: Level, x: &mut Activations, out: &mut [f32]) {
         matmul(level, self.0.matrix(), x, out);
     }
 }

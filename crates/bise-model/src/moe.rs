@@ -46,7 +46,7 @@ impl SparseMoe {
             outputs,
         } = &mut s.routing;
         let (logits, weights) = (&mut logits[..n * experts], &mut weights[..n * experts]);
-        self.gate.forward(s.level, &s.input, logits);
+        self.gate.forward(s.level, &mut s.input, logits);
         for (logits, weights) in logits
             .chunks_exact(experts)
             .zip(weights.chunks_exact_mut(experts))

@@ -69,6 +69,10 @@ pub trait PlainFormat: Format {
 
 /// A quantized format: `x[i] = scale[g] * q[i] - min[g]` for each value `i` of group `g = i / GROUP`.
 pub trait IntFormat: Format {
+    /// The integers plus [`ZERO`](Self::ZERO) lie in `0..2^BITS`.
+    const BITS: u32;
+    /// What makes the integers unsigned: those of formats with minima are.
+    const ZERO: i32 = if Self::HAS_MIN { 0 } else { 1 << (Self::BITS - 1) };
     /// Values that share a scale: 16 or 32, a divisor of `LEN`.
     const GROUP: usize;
     /// Whether groups have a minimum; when false `unpack` leaves `min` alone.

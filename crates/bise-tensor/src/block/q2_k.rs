@@ -13,6 +13,7 @@ use super::{Format, IntFormat, dequantize_int, read_f16};
 pub struct Q2_K;
 
 impl IntFormat for Q2_K {
+    const BITS: u32 = 2;
     const GROUP: usize = 16;
     const HAS_MIN: bool = true;
 

@@ -16,6 +16,7 @@ use super::{Format, IntFormat, dequantize_int, read_f16};
 pub struct Q3_K;
 
 impl IntFormat for Q3_K {
+    const BITS: u32 = 3;
     const GROUP: usize = 16;
     const HAS_MIN: bool = false;
 

@@ -12,6 +12,7 @@ use super::{
 pub struct Q4_0;
 
 impl IntFormat for Q4_0 {
+    const BITS: u32 = 4;
     const GROUP: usize = 32;
     const HAS_MIN: bool = false;
 

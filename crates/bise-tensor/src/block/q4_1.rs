@@ -12,6 +12,7 @@ use super::{
 pub struct Q4_1;
 
 impl IntFormat for Q4_1 {
+    const BITS: u32 = 4;
     const GROUP: usize = 32;
     const HAS_MIN: bool = true;
 

@@ -15,6 +15,7 @@ use super::{Format, IntFormat, dequantize_int, read_f16};
 pub struct Q4_K;
 
 impl IntFormat for Q4_K {
+    const BITS: u32 = 4;
     const GROUP: usize = 32;
     const HAS_MIN: bool = true;
 

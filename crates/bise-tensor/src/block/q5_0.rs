@@ -13,6 +13,7 @@ use super::{
 pub struct Q5_0;
 
 impl IntFormat for Q5_0 {
+    const BITS: u32 = 5;
     const GROUP: usize = 32;
     const HAS_MIN: bool = false;
 

@@ -12,6 +12,7 @@ use super::{Format, IntFormat, dequantize_int, range, read_f16, reciprocal, trun
 pub struct Q5_1;
 
 impl IntFormat for Q5_1 {
+    const BITS: u32 = 5;
     const GROUP: usize = 32;
     const HAS_MIN: bool = true;
 

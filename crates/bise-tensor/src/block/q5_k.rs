@@ -14,6 +14,7 @@ use super::{Format, IntFormat, dequantize_int, search};
 pub struct Q5_K;
 
 impl IntFormat for Q5_K {
+    const BITS: u32 = 5;
     const GROUP: usize = 32;
     const HAS_MIN: bool = true;
 

@@ -10,6 +10,7 @@ use super::{Format, IntFormat, dequantize_int, magnitude, read_f16, reciprocal, 
 pub struct Q8_0;
 
 impl IntFormat for Q8_0 {
+    const BITS: u32 = 8;
     const GROUP: usize = 32;
     const HAS_MIN: bool = false;
 

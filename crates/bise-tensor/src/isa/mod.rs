@@ -16,7 +16,7 @@ pub use scalar::Scalar;
 use std::fmt;
 use std::str::FromStr;
 #[cfg(target_arch = "x86_64")]
-pub use x86_64::Avx2;
+pub use x86_64::{Avx2, Avx512};
 
 /// Logical lanes of every instruction set.
 pub const LANES: usize = 16;
@@ -27,8 +27,15 @@ pub trait Isa: Copy + Send + Sync + 'static {
     type F: Copy;
     /// 16 lanes of i32.
     type I: Copy;
-    /// 64 signed bytes, four for each lane.
+    /// 64 bytes, four for each lane.
     type B: Copy;
+    /// 16 lanes of integer sums on their way to `I`, perhaps in a form that holds only so much.
+    type P: Copy;
+
+    /// Columns that a matrix product works on at a time: as many as the registers hold sums of.
+    const COLUMNS: usize;
+    /// Whether [`dot`](Self::dot) takes weights of 8 bits as `w - 128`: some machines only multiply signed bytes.
+    const CENTERS_BYTES: bool;
 
     /// Runs a kernel compiled with the features of this instruction set.
     fn run<K: Kernel>(self, kernel: K) -> K::Output;
@@ -54,15 +61,23 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// The sum of all lanes by halving: lanes `l` and `l + 8`, then `l + 4`, `l + 2`, `l + 1`.
     fn sum(self, x: Self::F) -> f32;
 
-    /// Zero in every lane.
-    fn zero(self) -> Self::I;
+    /// How many times [`dot`](Self::dot) may add weights below `2^bits` to one sum.
+    fn capacity(bits: u32) -> usize;
+    /// Bytes `4l .. 4l + 4` of `w` belong to lane `l`.
+    fn load_bytes(self, w: &[u8; 4 * LANES]) -> Self::B;
+    /// A sum of nothing.
+    fn begin(self) -> Self::P;
+    /// Adds to each lane the exact dot product of its four bytes of `w`, all below `2^bits`, with `x`, whose values
+    /// lie in `-127..=127`.
+    fn dot(self, sum: Self::P, w: Self::B, x: [i8; 4], bits: u32) -> Self::P;
+    /// The sums of weights below `2^bits`.
+    fn end(self, sum: Self::P, bits: u32) -> Self::I;
+    /// `x` in every lane.
+    fn splat_int(self, x: i32) -> Self::I;
+    /// `a + b`.
+    fn add_int(self, a: Self::I, b: Self::I) -> Self::I;
     /// Each lane converted to the nearest f32.
     fn to_f32(self, x: Self::I) -> Self::F;
-    /// Bytes `4l .. 4l + 4` of `x` belong to lane `l`.
-    fn load_bytes(self, x: &[i8; 4 * LANES]) -> Self::B;
-    /// Adds to each lane the exact dot product of its four bytes of `w` with `x`, whose values lie in
-    /// `-127..=127`.
-    fn dot4(self, acc: Self::I, w: Self::B, x: [i8; 4]) -> Self::I;
 }
 
 /// A computation that is compiled once for each instruction set.
@@ -85,6 +100,8 @@ enum Kind {
     Scalar(Scalar),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
 }
 
 impl Level {
@@ -100,7 +117,10 @@ impl Level {
     pub fn available() -> Vec<Self> {
         let mut levels = vec![Self::SCALAR];
         #[cfg(target_arch = "x86_64")]
-        levels.extend(Avx2::detect().map(|isa| Level(Kind::Avx2(isa))));
+        {
+            levels.extend(Avx2::detect().map(|isa| Level(Kind::Avx2(isa))));
+            levels.extend(Avx512::detect().map(|isa| Level(Kind::Avx512(isa))));
+        }
         levels
     }
 
@@ -110,7 +130,23 @@ impl Level {
             Kind::Scalar(_) => "scalar",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_) => "avx512",
         }
+    }
+
+    /// [`Isa::COLUMNS`] of this level.
+    pub fn columns(self) -> usize {
+        struct Columns;
+        impl Kernel for Columns {
+            type Output = usize;
+
+            #[inline(always)]
+            fn call<S: Isa>(self, _: S) -> usize {
+                S::COLUMNS
+            }
+        }
+        self.run(Columns)
     }
 
     /// Runs a kernel compiled for this level.
@@ -120,6 +156,8 @@ impl Level {
             Kind::Scalar(isa) => isa.run(kernel),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(isa) => isa.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(isa) => isa.run(kernel),
         }
     }
 }

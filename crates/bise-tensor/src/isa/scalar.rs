@@ -11,7 +11,11 @@ pub struct Scalar;
 impl Isa for Scalar {
     type F = [f32; LANES];
     type I = [i32; LANES];
-    type B = [i8; 4 * LANES];
+    type B = [u8; 4 * LANES];
+    type P = [i32; LANES];
+
+    const COLUMNS: usize = 4;
+    const CENTERS_BYTES: bool = false;
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -73,28 +77,45 @@ impl Isa for Scalar {
         x[0]
     }
 
+    fn capacity(_: u32) -> usize {
+        usize::MAX
+    }
+
     #[inline(always)]
-    fn zero(self) -> Self::I {
+    fn load_bytes(self, w: &[u8; 4 * LANES]) -> Self::B {
+        *w
+    }
+
+    #[inline(always)]
+    fn begin(self) -> Self::P {
         [0; LANES]
+    }
+
+    #[inline(always)]
+    fn dot(self, sum: Self::P, w: Self::B, x: [i8; 4], _: u32) -> Self::P {
+        from_fn(|l| {
+            let products = (0..4).map(|j| i32::from(w[4 * l + j]) * i32::from(x[j]));
+            sum[l] + products.sum::<i32>()
+        })
+    }
+
+    #[inline(always)]
+    fn end(self, sum: Self::P, _: u32) -> Self::I {
+        sum
+    }
+
+    #[inline(always)]
+    fn splat_int(self, x: i32) -> Self::I {
+        [x; LANES]
+    }
+
+    #[inline(always)]
+    fn add_int(self, a: Self::I, b: Self::I) -> Self::I {
+        from_fn(|l| a[l] + b[l])
     }
 
     #[inline(always)]
     fn to_f32(self, x: Self::I) -> Self::F {
         x.map(|v| v as f32)
-    }
-
-    #[inline(always)]
-    fn load_bytes(self, x: &[i8; 4 * LANES]) -> Self::B {
-        *x
-    }
-
-    #[inline(always)]
-    fn dot4(self, acc: Self::I, w: Self::B, x: [i8; 4]) -> Self::I {
-        from_fn(|l| {
-            acc[l]
-                + (0..4)
-                    .map(|j| i32::from(w[4 * l + j]) * i32::from(x[j]))
-                    .sum::<i32>()
-        })
     }
 }

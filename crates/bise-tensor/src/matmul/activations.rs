@@ -1,5 +1,7 @@
 //! The inputs of a matrix product: f32 rows, and the same rows quantized to 8 bits.
 
+use super::tiles::{Tile, Tiles};
+use crate::block::IntFormat;
 use crate::isa::{Isa, Kernel, Level};
 use rayon::prelude::*;
 
@@ -14,7 +16,7 @@ pub const GROUP: usize = 32;
 ///
 /// Beside them stand `d * sum(q)` of each 32 and of each 16, which formats with minima multiply. The last
 /// group is filled up with zeros.
-#[derive(Default, PartialEq)]
+#[derive(Default)]
 pub struct Activations {
     width: usize,
     x: Vec<f32>,
@@ -22,6 +24,7 @@ pub struct Activations {
     d: Vec<f32>,
     sum32: Vec<f32>,
     sum16: Vec<f32>,
+    tiles: Tiles,
 }
 
 /// One quantized row of [`Activations`].
@@ -54,6 +57,7 @@ impl Activations {
             d: Vec::with_capacity(groups),
             sum32: Vec::with_capacity(groups),
             sum16: Vec::with_capacity(2 * groups),
+            tiles: Tiles::default(),
         }
     }
 
@@ -88,6 +92,14 @@ impl Activations {
             sum32: &self.sum32[n * groups..(n + 1) * groups],
             sum16: &self.sum16[2 * n * groups..2 * (n + 1) * groups],
         }
+    }
+
+    /// The rows in tiles of up to `columns`, for weights of format `F`.
+    pub(super) fn tiles<F: IntFormat>(&mut self, columns: usize) -> &[Tile] {
+        let mut tiles = std::mem::take(&mut self.tiles);
+        tiles.make::<F>(self.len(), columns, |n| self.row(n));
+        self.tiles = tiles;
+        self.tiles.all()
     }
 
     /// Holds the rows of `x`, each `width` long, and nothing else.
@@ -137,6 +149,7 @@ impl Activations {
     fn resize(&mut self, width: usize, rows: usize) {
         let groups = rows * width.div_ceil(GROUP);
         self.width = width;
+        self.tiles.clear();
         self.x.resize(rows * width, 0.0);
         self.q.resize(groups * GROUP, 0);
         self.d.resize(groups, 0.0);

@@ -7,12 +7,15 @@ mod activations;
 pub mod int;
 mod panel;
 pub mod plain;
+mod tiles;
 
 pub use activations::{Activations, GROUP};
 
 use crate::block::{DType, FormatVisitor, IntFormat, PlainFormat};
 use crate::isa::{Isa, Kernel, LANES, Level};
 use crate::threads::{Strip, for_each_strip};
+use std::marker::PhantomData;
+use tiles::Tile;
 
 /// A row-major matrix of stored blocks: the weights of a linear map from `cols` to `rows` values.
 #[derive(Clone, Copy)]
@@ -63,73 +66,125 @@ impl<'a> Matrix<'a> {
 ///
 /// # Panics
 /// When `out` is not `x.len() * w.rows()` long, or the widths of `w` and `x` differ.
-pub fn matmul(level: Level, w: Matrix<'_>, x: &Activations, out: &mut [f32]) {
+pub fn matmul(level: Level, w: Matrix<'_>, x: &mut Activations, out: &mut [f32]) {
     assert_eq!(w.cols, x.width(), "inputs of the matrix, values of a row of x");
     assert_eq!(
         out.len(),
         w.rows * x.len(),
         "outputs of the matrix times rows of x"
     );
-    for_each_strip(out, w.rows, LANES, |first, strip| {
-        level.run(StripProduct { w, x, first, strip })
-    });
+    w.dtype.visit(Product { level, w, x, out });
 }
 
-/// The outputs of up to 16 neighbouring rows of the weights, for every row of `x`.
-struct StripProduct<'a> {
+/// A product, to be computed in strips of 16 outputs.
+struct Product<'a> {
+    level: Level,
+    w: Matrix<'a>,
+    x: &'a mut Activations,
+    out: &'a mut [f32],
+}
+
+impl FormatVisitor for Product<'_> {
+    type Output = ();
+
+    fn plain<F: PlainFormat>(self) {
+        let Self { level, w, x, out } = self;
+        for_each_strip(out, w.rows, LANES, |first, strip| {
+            level.run(PlainStrip {
+                w,
+                x,
+                first,
+                strip,
+                format: PhantomData::<F>,
+            });
+        });
+    }
+
+    fn int<F: IntFormat>(self) {
+        let Self { level, w, x, out } = self;
+        if x.len() < panel::WORTHWHILE {
+            for_each_strip(out, w.rows, LANES, |first, strip| {
+                level.run(DotStrip {
+                    w,
+                    x,
+                    first,
+                    strip,
+                    format: PhantomData::<F>,
+                });
+            });
+        } else {
+            let tiles = x.tiles::<F>(level.columns());
+            for_each_strip(out, w.rows, LANES, |first, strip| {
+                level.run(PanelStrip {
+                    w,
+                    tiles,
+                    first,
+                    strip,
+                    format: PhantomData::<F>,
+                });
+            });
+        }
+    }
+}
+
+/// Up to 16 outputs of unquantized weights.
+struct PlainStrip<'a, F> {
     w: Matrix<'a>,
     x: &'a Activations,
     first: usize,
     strip: Strip<'a>,
+    format: PhantomData<F>,
 }
 
-impl Kernel for StripProduct<'_> {
+impl<F: PlainFormat> Kernel for PlainStrip<'_, F> {
     type Output = ();
 
     #[inline(always)]
-    fn call<S: Isa>(self, isa: S) {
-        let dtype = self.w.dtype;
-        dtype.visit(StripVisitor { isa, product: self });
-    }
-}
-
-struct StripVisitor<'a, S> {
-    isa: S,
-    product: StripProduct<'a>,
-}
-
-impl<S: Isa> FormatVisitor for StripVisitor<'_, S> {
-    type Output = ();
-
-    #[inline(always)]
-    fn plain<F: PlainFormat>(self) {
-        let StripProduct {
-            w,
-            x,
-            first,
-            mut strip,
-        } = self.product;
-        for l in 0..strip.width() {
-            plain::row::<S, F>(self.isa, w.row(first + l), x, |n, y| strip.row(n)[l] = y);
+    fn call<S: Isa>(mut self, isa: S) {
+        for l in 0..self.strip.width() {
+            let row = self.w.row(self.first + l);
+            plain::row::<S, F>(isa, row, self.x, |n, y| self.strip.row(n)[l] = y);
         }
     }
+}
+
+/// Up to 16 outputs of quantized weights, row by row.
+struct DotStrip<'a, F> {
+    w: Matrix<'a>,
+    x: &'a Activations,
+    first: usize,
+    strip: Strip<'a>,
+    format: PhantomData<F>,
+}
+
+impl<F: IntFormat> Kernel for DotStrip<'_, F> {
+    type Output = ();
 
     #[inline(always)]
-    fn int<F: IntFormat>(self) {
-        let StripProduct {
-            w,
-            x,
-            first,
-            mut strip,
-        } = self.product;
-        if x.len() < panel::WORTHWHILE {
-            for n in 0..x.len() {
-                for l in 0..strip.width() {
-                    strip.row(n)[l] = int::dot::<F>(w.row(first + l), x.row(n));
-                }
+    fn call<S: Isa>(mut self, _: S) {
+        for n in 0..self.x.len() {
+            for l in 0..self.strip.width() {
+                self.strip.row(n)[l] = int::dot::<F>(self.w.row(self.first + l), self.x.row(n));
             }
-        } else {
-            panel::multiply::<S, F>(self.isa, |l| w.row(first + l), x, &mut strip);
         }
+    }
+}
+
+/// Up to 16 outputs of quantized weights, for many rows of activations.
+struct PanelStrip<'a, F> {
+    w: Matrix<'a>,
+    tiles: &'a [Tile],
+    first: usize,
+    strip: Strip<'a>,
+    format: PhantomData<F>,
+}
+
+impl<F: IntFormat> Kernel for PanelStrip<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Isa>(mut self, isa: S) {
+        let row = |l| self.w.row(self.first + l);
+        panel::multiply::<S, F>(isa, row, self.w.cols, self.tiles, &mut self.strip);
     }
 }

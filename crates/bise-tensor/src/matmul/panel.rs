@@ -1,10 +1,10 @@
 //! Quantized products for many rows of activations: 16 rows of weights unpacked once, then multiplied by all.
 
-use super::activations::{Activations, GROUP, QuantizedRow};
+use super::activations::GROUP;
+use super::tiles::Tile;
 use crate::block::{IntFormat, Unpacked};
 use crate::isa::{Isa, LANES};
 use crate::threads::Strip;
-use std::array::from_fn;
 use std::cell::RefCell;
 
 /// Rows of activations from which unpacking a panel pays.
@@ -15,40 +15,34 @@ thread_local! {
     static PANEL: RefCell<Panel> = const { RefCell::new(Panel::new()) };
 }
 
-/// Computes the outputs of up to 16 rows of weights (`row(l)` are the blocks of row `l`) for all of `x`.
+/// Computes the outputs of up to 16 rows of weights (`row(l)` are the blocks of row `l`) for all tiles.
 #[inline(always)]
 pub(super) fn multiply<'w, S: Isa, F: IntFormat>(
     isa: S,
     row: impl Fn(usize) -> &'w [u8],
-    x: &Activations,
+    width: usize,
+    tiles: &[Tile],
     strip: &mut Strip<'_>,
 ) {
     PANEL.with_borrow_mut(|panel| {
-        panel.unpack::<F>(row, strip.width(), x.width());
-        let mut n = 0;
-        while n + 4 <= x.len() {
-            tile::<S, F, 4>(isa, panel, from_fn(|c| x.row(n + c)), |c, y| {
-                strip_row(strip, n + c, y)
-            });
-            n += 4;
-        }
-        while n < x.len() {
-            tile::<S, F, 1>(isa, panel, [x.row(n)], |_, y| strip_row(strip, n, y));
-            n += 1;
+        panel.unpack::<F>(row, strip.width(), width);
+        for t in tiles {
+            match t.width {
+                1 => tile::<S, F, 1>(isa, panel, t, strip),
+                2 => tile::<S, F, 2>(isa, panel, t, strip),
+                4 => tile::<S, F, 4>(isa, panel, t, strip),
+                8 => tile::<S, F, 8>(isa, panel, t, strip),
+                12 => tile::<S, F, 12>(isa, panel, t, strip),
+                width => unreachable!("a tile of {width} rows"),
+            }
         }
     });
 }
 
-#[inline(always)]
-fn strip_row(strip: &mut Strip<'_>, n: usize, y: [f32; LANES]) {
-    let width = strip.width();
-    strip.row(n).copy_from_slice(&y[..width]);
-}
-
 /// 16 rows of weights side by side, so that each row has a lane.
 struct Panel {
-    /// `[width / 4][row][4]`: the four integers of a row that meet four neighbouring inputs.
-    q: Vec<i8>,
+    /// `[width / 4][row][4]`: the four integers of a row that meet four neighbouring inputs, unsigned.
+    q: Vec<u8>,
     /// `[width / F::GROUP][row]`.
     scale: Vec<f32>,
     /// `[width / F::GROUP][row]`, when the format has minima: what multiplies the sums of activations.
@@ -81,7 +75,7 @@ impl Panel {
                 }
                 let fours = self.q[b * F::LEN * LANES..].as_chunks_mut::<4>().0;
                 for (i, four) in w.q[..F::LEN].as_chunks::<4>().0.iter().enumerate() {
-                    fours[i * LANES + l] = *four;
+                    fours[i * LANES + l] = four.map(|q| (i32::from(q) + F::ZERO) as u8);
                 }
                 for g in 0..groups {
                     self.scale[(b * groups + g) * LANES + l] = w.scale[g];
@@ -94,40 +88,52 @@ impl Panel {
 
 /// The chain of [`super::int`], on 16 rows of weights and `N` rows of activations at a time.
 #[inline(always)]
-fn tile<S: Isa, F: IntFormat, const N: usize>(
-    isa: S,
-    panel: &Panel,
-    x: [QuantizedRow<'_>; N],
-    mut write: impl FnMut(usize, [f32; LANES]),
-) {
-    let (scales, _) = panel.scale.as_chunks::<LANES>();
-    let (minus_mins, _) = panel.minus_min.as_chunks::<LANES>();
-    let (weights, _) = panel.q.as_chunks::<{ 4 * LANES }>();
-    let inputs: [&[[i8; 4]]; N] = from_fn(|c| x[c].q.as_chunks().0);
+fn tile<S: Isa, F: IntFormat, const N: usize>(isa: S, panel: &Panel, t: &Tile, strip: &mut Strip<'_>) {
+    let quads = F::GROUP / 4;
+    let (scales, minus_mins) = (
+        panel.scale.as_chunks::<LANES>().0,
+        panel.minus_min.as_chunks::<LANES>().0,
+    );
+    let weights = panel.q.as_chunks::<{ 4 * LANES }>().0.chunks_exact(quads);
+    let inputs = t.q.as_chunks::<N>().0.chunks_exact(quads);
+    let (d, bias, sums) = (
+        t.d.as_chunks::<N>().0,
+        t.bias.as_chunks::<N>().0,
+        t.sums.as_chunks::<N>().0,
+    );
+    let centred = F::BITS == 8 && S::CENTERS_BYTES;
     let mut acc = [isa.splat(0.0); N];
-    for (g, group) in weights.chunks_exact(F::GROUP / 4).enumerate() {
-        let mut isum = [isa.zero(); N];
-        for (i, w) in group.iter().enumerate() {
-            let w = isa.load_bytes(w);
+    for (g, (weights, inputs)) in weights.zip(inputs).enumerate() {
+        let mut isum: [S::I; N] = bias[g].map(|bias| isa.splat_int(if centred { 0 } else { bias }));
+        let part = quads.min(S::capacity(F::BITS));
+        for (weights, inputs) in weights.chunks_exact(part).zip(inputs.chunks_exact(part)) {
+            let mut sum = [isa.begin(); N];
+            for (w, x) in weights.iter().zip(inputs) {
+                let w = isa.load_bytes(w);
+                for c in 0..N {
+                    sum[c] = isa.dot(sum[c], w, x[c], F::BITS);
+                }
+            }
             for c in 0..N {
-                isum[c] = isa.dot4(isum[c], w, inputs[c][g * F::GROUP / 4 + i]);
+                isum[c] = isa.add_int(isum[c], isa.end(sum[c], F::BITS));
             }
         }
         let scale = isa.load(&scales[g]);
         for c in 0..N {
-            let d = isa.splat(x[c].d[g * F::GROUP / GROUP]);
+            let d = isa.splat(d[g * F::GROUP / GROUP][c]);
             acc[c] = isa.fma(isa.to_f32(isum[c]), isa.mul(scale, d), acc[c]);
         }
         if F::HAS_MIN {
             let minus_min = isa.load(&minus_mins[g]);
             for c in 0..N {
-                acc[c] = isa.fma(minus_min, isa.splat(x[c].sums(F::GROUP)[g]), acc[c]);
+                acc[c] = isa.fma(minus_min, isa.splat(sums[g][c]), acc[c]);
             }
         }
     }
-    for (c, acc) in acc.into_iter().enumerate() {
+    for (c, acc) in acc.into_iter().enumerate().take(t.len) {
         let mut y = [0f32; LANES];
         isa.store(acc, &mut y);
-        write(c, y);
+        let width = strip.width();
+        strip.row(t.first + c).copy_from_slice(&y[..width]);
     }
 }

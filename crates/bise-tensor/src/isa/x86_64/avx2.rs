@@ -29,6 +29,11 @@ impl Isa for Avx2 {
     type F = [__m256; 2];
     type I = [__m256i; 2];
     type B = [__m256i; 2];
+    /// 16-bit sums, two a lane; for weights of 8 bits, which need more, 32-bit ones.
+    type P = [__m256i; 2];
+
+    const COLUMNS: usize = 4;
+    const CENTERS_BYTES: bool = true;
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -123,40 +128,79 @@ impl Isa for Avx2 {
         }
     }
 
+    /// Each `dot` adds two products to a 16-bit sum.
     #[inline(always)]
-    fn zero(self) -> Self::I {
+    fn capacity(bits: u32) -> usize {
+        if bits == 8 {
+            usize::MAX
+        } else {
+            i16::MAX as usize / (2 * 127 * ((1 << bits) - 1))
+        }
+    }
+
+    #[inline(always)]
+    fn load_bytes(self, w: &[u8; 4 * LANES]) -> Self::B {
+        // SAFETY: the features were detected; both unaligned loads lie within the array.
+        unsafe {
+            [
+                _mm256_loadu_si256(w.as_ptr().cast()),
+                _mm256_loadu_si256(w.as_ptr().add(32).cast()),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn begin(self) -> Self::P {
         // SAFETY: the features were detected.
         unsafe { [_mm256_setzero_si256(); 2] }
+    }
+
+    /// Bytes are centred and multiplied as `|w| * (x with the sign of w)`: two products stay below
+    /// `2 * 128 * 127 < 2^15`, so nothing saturates.
+    #[inline(always)]
+    fn dot(self, sum: Self::P, w: Self::B, x: [i8; 4], bits: u32) -> Self::P {
+        // SAFETY: the features were detected.
+        unsafe {
+            let x = _mm256_set1_epi32(i32::from_ne_bytes(x.map(|v| v as u8)));
+            let half = |sum, w| {
+                if bits < 8 {
+                    return _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x));
+                }
+                let w = _mm256_xor_si256(w, _mm256_set1_epi8(i8::MIN));
+                let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+                _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+            };
+            [half(sum[0], w[0]), half(sum[1], w[1])]
+        }
+    }
+
+    #[inline(always)]
+    fn end(self, sum: Self::P, bits: u32) -> Self::I {
+        // SAFETY: the features were detected.
+        unsafe {
+            if bits < 8 {
+                sum.map(|half| _mm256_madd_epi16(half, _mm256_set1_epi16(1)))
+            } else {
+                sum
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn splat_int(self, x: i32) -> Self::I {
+        // SAFETY: the features were detected.
+        unsafe { [_mm256_set1_epi32(x); 2] }
+    }
+
+    #[inline(always)]
+    fn add_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the features were detected.
+        unsafe { [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])] }
     }
 
     #[inline(always)]
     fn to_f32(self, x: Self::I) -> Self::F {
         // SAFETY: the features were detected.
         unsafe { [_mm256_cvtepi32_ps(x[0]), _mm256_cvtepi32_ps(x[1])] }
-    }
-
-    #[inline(always)]
-    fn load_bytes(self, x: &[i8; 4 * LANES]) -> Self::B {
-        // SAFETY: the features were detected; both unaligned loads lie within the array.
-        unsafe {
-            [
-                _mm256_loadu_si256(x.as_ptr().cast()),
-                _mm256_loadu_si256(x.as_ptr().add(32).cast()),
-            ]
-        }
-    }
-
-    /// `|w| * (x with the sign of w)`: pairs stay below 2 * 128 * 127 < 2^15, so nothing saturates.
-    #[inline(always)]
-    fn dot4(self, acc: Self::I, w: Self::B, x: [i8; 4]) -> Self::I {
-        // SAFETY: the features were detected.
-        unsafe {
-            let x = _mm256_set1_epi32(i32::from_ne_bytes(x.map(|v| v as u8)));
-            let half = |acc, w| {
-                let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
-                _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-            };
-            [half(acc[0], w[0]), half(acc[1], w[1])]
-        }
     }
 }

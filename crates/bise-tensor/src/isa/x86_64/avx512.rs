@@ -1,0 +1,159 @@
+//! AVX-512 with VNNI: 16 lanes in one register.
+
+use crate::isa::{Isa, Kernel, LANES};
+use std::arch::x86_64::*;
+
+/// Proof that the CPU has AVX-512 F, BW, VL, DQ and VNNI, and what [`super::Avx2`] proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// The token, on a CPU that has the features.
+    pub fn detect() -> Option<Self> {
+        let found = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vnni")
+            && super::Avx2::detect().is_some();
+        found.then_some(Self(()))
+    }
+}
+
+/// Compiles `kernel` with the features that [`Avx512`] proves.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn with_features<K: Kernel>(isa: Avx512, kernel: K) -> K::Output {
+    kernel.call(isa)
+}
+
+// SAFETY, for every block below: `self` exists only where `Avx512::detect` found the features, and each
+// pointer comes from an array reference at least as long as the access; loads and stores are unaligned ones.
+impl Isa for Avx512 {
+    type F = __m512;
+    type I = __m512i;
+    type B = __m512i;
+    type P = __m512i;
+
+    const COLUMNS: usize = 12;
+    const CENTERS_BYTES: bool = false;
+
+    #[inline]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        // SAFETY: the features were detected.
+        unsafe { with_features(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::F {
+        // SAFETY: the features were detected.
+        unsafe { _mm512_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> Self::F {
+        // SAFETY: the features were detected; the load is the array.
+        unsafe { _mm512_loadu_ps(x.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn load_f32(self, x: &[u8; 4 * LANES]) -> Self::F {
+        // SAFETY: the features were detected; the unaligned load is the array.
+        unsafe { _mm512_loadu_ps(x.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, x: &[u8; 2 * LANES]) -> Self::F {
+        // SAFETY: the features were detected; the unaligned load is the array.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F {
+        // SAFETY: the features were detected; the unaligned load is the array.
+        unsafe {
+            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+        }
+    }
+
+    #[inline(always)]
+    fn store(self, x: Self::F, out: &mut [f32; LANES]) {
+        // SAFETY: the features were detected; the store is the array.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), x) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F, b: Self::F) -> Self::F {
+        // SAFETY: the features were detected.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+        // SAFETY: the features were detected.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        // SAFETY: the features were detected.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn sum(self, x: Self::F) -> f32 {
+        // SAFETY: the features were detected.
+        unsafe {
+            let eight = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x));
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+
+    #[inline(always)]
+    fn capacity(_: u32) -> usize {
+        usize::MAX
+    }
+
+    #[inline(always)]
+    fn load_bytes(self, w: &[u8; 4 * LANES]) -> Self::B {
+        // SAFETY: the features were detected; the unaligned load is the array.
+        unsafe { _mm512_loadu_si512(w.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn begin(self) -> Self::P {
+        // SAFETY: the features were detected.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    fn dot(self, sum: Self::P, w: Self::B, x: [i8; 4], _: u32) -> Self::P {
+        // SAFETY: the features were detected.
+        unsafe { _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(i32::from_ne_bytes(x.map(|v| v as u8)))) }
+    }
+
+    #[inline(always)]
+    fn end(self, sum: Self::P, _: u32) -> Self::I {
+        sum
+    }
+
+    #[inline(always)]
+    fn splat_int(self, x: i32) -> Self::I {
+        // SAFETY: the features were detected.
+        unsafe { _mm512_set1_epi32(x) }
+    }
+
+    #[inline(always)]
+    fn add_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the features were detected.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn to_f32(self, x: Self::I) -> Self::F {
+        // SAFETY: the features were detected.
+        unsafe { _mm512_cvtepi32_ps(x) }
+    }
+}
