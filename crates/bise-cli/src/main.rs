@@ -1,6 +1,7 @@
 //! `bise`: run and quantize Mistral and Mixtral on the CPU.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod inspect;
 mod interrupt;
 mod logits;
@@ -39,6 +40,7 @@ enum Command {
     Tokenize(tokenize::Args),
     Logits(logits::Args),
     Perplexity(perplexity::Args),
+    Bench(bench::Args),
 }
 
 /// How a command that did its work ends.
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Tokenize(args) => tokenize::run(args),
         Command::Logits(args) => logits::run(args),
         Command::Perplexity(args) => perplexity::run(args),
+        Command::Bench(args) => bench::run(args),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

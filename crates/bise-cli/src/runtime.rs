@@ -38,8 +38,9 @@ pub struct Runtime {
     isa: Option<Level>,
 }
 
+/// [`KvType`] on the command line.
 #[derive(Clone, Copy, ValueEnum)]
-enum KvTypeName {
+pub enum KvTypeName {
     F16,
     F32,
 }
@@ -47,21 +48,14 @@ enum KvTypeName {
 impl Runtime {
     /// The pool that work runs on.
     pub fn threads(&self) -> Result<Threads> {
-        let count = match self.threads {
-            Some(count) => usize::from(count),
-            None => available_parallelism().map_or(1, |n| n.get()),
-        };
-        Threads::new(count).context("cannot start threads")
+        Threads::new(self.threads.map_or_else(default_threads, usize::from)).context("cannot start threads")
     }
 
     /// An empty context for `model`.
     pub fn context<'m>(&self, model: &'m Model) -> Result<Context<'m>> {
         let trained = model.config().context_length;
         let context = self.context.map_or(trained.min(DEFAULT_CONTEXT), |c| c as usize);
-        let kv = match self.kv_type {
-            KvTypeName::F16 => KvType::F16,
-            KvTypeName::F32 => KvType::F32,
-        };
+        let kv = self.kv_type.kv_type();
         let level = self.isa.unwrap_or_else(Level::detect);
         if context > trained && model.config().sliding_window.is_none() {
             say(format!(
@@ -78,6 +72,21 @@ impl Runtime {
             },
         )?)
     }
+}
+
+impl KvTypeName {
+    /// The model's name for it.
+    pub fn kv_type(self) -> KvType {
+        match self {
+            KvTypeName::F16 => KvType::F16,
+            KvTypeName::F32 => KvType::F32,
+        }
+    }
+}
+
+/// The cores that the process may use: affinity and container quotas count.
+pub fn default_threads() -> usize {
+    available_parallelism().map_or(1, |n| n.get())
 }
 
 /// Opens the model at `path`, or the one that is part of the program.

@@ -318,9 +318,39 @@ fn the_built_in_model_can_be_made_again() {
 }
 
 #[test]
+fn a_bench_names_its_tests_and_limits() {
+    let arguments = [
+        "bench", "-p", "3,8", "-n", "2", "-d", "0,4", "-r", "2", "-t", "1,2", "--json",
+    ];
+    let results: serde_json::Value = serde_json::from_str(&succeeds(&arguments)).unwrap();
+    let names: Vec<_> = results
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| r["test"].as_str().unwrap())
+        .collect();
+    assert_eq!(names[..6], ["pp3", "pp8", "tg2", "pp3@d4", "pp8@d4", "tg2@d4"]);
+    assert_eq!(names.len(), 12);
+    for result in results.as_array().unwrap() {
+        assert_eq!(result["samples"].as_array().unwrap().len(), 2);
+        assert!(result["tokens_per_second"].as_f64().unwrap() > 0.0);
+        assert!(result["integer_peak"].as_f64().unwrap() > 0.0);
+    }
+    assert!(fails(&["bench", "--synthetic", "gemma:Q4_0"], 1).contains("gemma:Q4_0"));
+}
+
+#[test]
 fn help_reads_well() {
     let help = succeeds(&["--help"]);
-    for command in ["run", "quantize", "inspect", "tokenize", "logits", "perplexity"] {
+    for command in [
+        "run",
+        "quantize",
+        "inspect",
+        "tokenize",
+        "logits",
+        "perplexity",
+        "bench",
+    ] {
         assert!(help.contains(command));
         let help = succeeds(&[command, "--help"]);
         assert!(help.contains("Usage: bise"), "{help}");

@@ -10,6 +10,7 @@ pub mod gguf;
 #[allow(unsafe_code)] // intrinsics, behind tokens that prove the features
 pub mod isa;
 pub mod matmul;
+pub mod measure;
 #[allow(unsafe_code)] // mapping a file
 pub mod mmap;
 pub mod ops;

@@ -37,6 +37,11 @@ pub fn for_each(count: usize, task: impl Fn(usize) + Sync + Send) {
     (0..count).into_par_iter().for_each(task);
 }
 
+/// Calls `task(i)` once on each thread of the current pool, `i` counting them.
+pub fn on_each_thread(task: impl Fn(usize) + Sync) {
+    rayon::broadcast(|thread| task(thread.index()));
+}
+
 /// Cuts `out` into pieces of up to `width` values and calls `task(i, piece)` for each, on all threads.
 pub fn for_each_piece(out: &mut [f32], width: usize, task: impl Fn(usize, &mut [f32]) + Sync + Send) {
     out.par_chunks_mut(width)

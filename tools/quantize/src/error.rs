@@ -61,6 +61,11 @@ pub enum QuantizeError {
     #[error("threads cannot be started: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
 
+    #[error(
+        "`{0}` is no synthetic model; expected mistral-7b or mixtral-8x7b, a colon, and a type or recipe"
+    )]
+    Synthetic(String),
+
     #[error("stopped; nothing has been written")]
     Stopped,
 

@@ -19,11 +19,13 @@ mod pipeline;
 mod progress;
 mod recipe;
 mod source;
+mod synthetic;
 mod tokenizer;
 
 pub use error::{QuantizeError, TensorFaults};
 pub use progress::{Bar, Progress, Silent};
 pub use recipe::Target;
+pub use synthetic::synthetic;
 
 use bise_tensor::atomic::write_atomic;
 use bise_tensor::block::DType;

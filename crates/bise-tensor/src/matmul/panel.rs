@@ -12,7 +12,7 @@ pub(super) const WORTHWHILE: usize = 4;
 
 thread_local! {
     /// Each thread unpacks into its own panel, which grows to the widest matrix seen.
-    static PANEL: RefCell<Panel> = const { RefCell::new(Panel::new()) };
+    static PANEL: RefCell<Panel> = RefCell::default();
 }
 
 /// Computes the outputs of up to 16 rows of weights (`row(l)` are the blocks of row `l`) for all tiles.
@@ -24,22 +24,24 @@ pub(super) fn multiply<'w, S: Isa, F: IntFormat>(
     tiles: &[Tile],
     strip: &mut Strip<'_>,
 ) {
-    PANEL.with_borrow_mut(|panel| {
-        panel.unpack::<F>(row, strip.width(), width);
-        for t in tiles {
-            match t.width {
-                1 => tile::<S, F, 1>(isa, panel, t, strip),
-                2 => tile::<S, F, 2>(isa, panel, t, strip),
-                4 => tile::<S, F, 4>(isa, panel, t, strip),
-                8 => tile::<S, F, 8>(isa, panel, t, strip),
-                12 => tile::<S, F, 12>(isa, panel, t, strip),
-                width => unreachable!("a tile of {width} rows"),
-            }
+    // Taken, not borrowed: code in a closure would not be compiled with the features of `isa`.
+    let mut panel = PANEL.take();
+    panel.unpack::<F>(row, strip.width(), width);
+    for t in tiles {
+        match t.width {
+            1 => tile::<S, F, 1>(isa, &panel, t, strip),
+            2 => tile::<S, F, 2>(isa, &panel, t, strip),
+            4 => tile::<S, F, 4>(isa, &panel, t, strip),
+            8 => tile::<S, F, 8>(isa, &panel, t, strip),
+            12 => tile::<S, F, 12>(isa, &panel, t, strip),
+            width => unreachable!("a tile of {width} rows"),
         }
-    });
+    }
+    PANEL.set(panel);
 }
 
 /// 16 rows of weights side by side, so that each row has a lane.
+#[derive(Default)]
 struct Panel {
     /// `[width / 4][row][4]`: the four integers of a row that meet four neighbouring inputs, unsigned.
     q: Vec<u8>,
@@ -50,14 +52,6 @@ struct Panel {
 }
 
 impl Panel {
-    const fn new() -> Self {
-        Self {
-            q: Vec::new(),
-            scale: Vec::new(),
-            minus_min: Vec::new(),
-        }
-    }
-
     /// Unpacks `rows` rows of `width` values; missing rows are zero.
     #[inline(always)]
     fn unpack<'w, F: IntFormat>(&mut self, row: impl Fn(usize) -> &'w [u8], rows: usize, width: usize) {
@@ -104,7 +98,12 @@ fn tile<S: Isa, F: IntFormat, const N: usize>(isa: S, panel: &Panel, t: &Tile, s
     let centred = F::BITS == 8 && S::CENTERS_BYTES;
     let mut acc = [isa.splat(0.0); N];
     for (g, (weights, inputs)) in weights.zip(inputs).enumerate() {
-        let mut isum: [S::I; N] = bias[g].map(|bias| isa.splat_int(if centred { 0 } else { bias }));
+        let mut isum = [isa.splat_int(0); N];
+        if !centred {
+            for c in 0..N {
+                isum[c] = isa.splat_int(bias[g][c]);
+            }
+        }
         let part = quads.min(S::capacity(F::BITS));
         for (weights, inputs) in weights.chunks_exact(part).zip(inputs.chunks_exact(part)) {
             let mut sum = [isa.begin(); N];

@@ -60,5 +60,9 @@ pub(crate) fn dot<S: Isa, F: PlainFormat, const N: usize>(isa: S, w: &[u8], x: [
             acc[c] = isa.fma(w, isa.load(&last), acc[c]);
         }
     }
-    acc.map(|acc| isa.sum(acc))
+    let mut sums = [0f32; N];
+    for c in 0..N {
+        sums[c] = isa.sum(acc[c]);
+    }
+    sums
 }

@@ -68,8 +68,11 @@ impl Isa for Avx2 {
     fn load_f16(self, x: &[u8; 2 * LANES]) -> Self::F {
         // SAFETY: the features were detected; both unaligned loads lie within the array.
         unsafe {
-            let half = |at| _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().add(at).cast()));
-            [half(0), half(16)]
+            let (low, high) = (x.as_ptr().cast(), x.as_ptr().add(16).cast());
+            [
+                _mm256_cvtph_ps(_mm_loadu_si128(low)),
+                _mm256_cvtph_ps(_mm_loadu_si128(high)),
+            ]
         }
     }
 
@@ -77,11 +80,12 @@ impl Isa for Avx2 {
     fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F {
         // SAFETY: the features were detected; both unaligned loads lie within the array.
         unsafe {
-            let half = |at| {
-                let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().add(at).cast()));
-                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
-            };
-            [half(0), half(16)]
+            let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().cast()));
+            let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().add(16).cast()));
+            [
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(low)),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high)),
+            ]
         }
     }
 
@@ -155,34 +159,36 @@ impl Isa for Avx2 {
         unsafe { [_mm256_setzero_si256(); 2] }
     }
 
-    /// Bytes are centred and multiplied as `|w| * (x with the sign of w)`: two products stay below
-    /// `2 * 128 * 127 < 2^15`, so nothing saturates.
     #[inline(always)]
     fn dot(self, sum: Self::P, w: Self::B, x: [i8; 4], bits: u32) -> Self::P {
         // SAFETY: the features were detected.
         unsafe {
-            let x = _mm256_set1_epi32(i32::from_ne_bytes(x.map(|v| v as u8)));
-            let half = |sum, w| {
-                if bits < 8 {
-                    return _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x));
-                }
-                let w = _mm256_xor_si256(w, _mm256_set1_epi8(i8::MIN));
-                let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
-                _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-            };
-            [half(sum[0], w[0]), half(sum[1], w[1])]
+            let x = _mm256_set1_epi32(i32::from_ne_bytes([
+                x[0] as u8, x[1] as u8, x[2] as u8, x[3] as u8,
+            ]));
+            if bits < 8 {
+                [
+                    _mm256_add_epi16(sum[0], _mm256_maddubs_epi16(w[0], x)),
+                    _mm256_add_epi16(sum[1], _mm256_maddubs_epi16(w[1], x)),
+                ]
+            } else {
+                [
+                    _mm256_add_epi32(sum[0], centred(w[0], x)),
+                    _mm256_add_epi32(sum[1], centred(w[1], x)),
+                ]
+            }
         }
     }
 
     #[inline(always)]
     fn end(self, sum: Self::P, bits: u32) -> Self::I {
+        if bits == 8 {
+            return sum;
+        }
         // SAFETY: the features were detected.
         unsafe {
-            if bits < 8 {
-                sum.map(|half| _mm256_madd_epi16(half, _mm256_set1_epi16(1)))
-            } else {
-                sum
-            }
+            let ones = _mm256_set1_epi16(1);
+            [_mm256_madd_epi16(sum[0], ones), _mm256_madd_epi16(sum[1], ones)]
         }
     }
 
@@ -203,4 +209,14 @@ impl Isa for Avx2 {
         // SAFETY: the features were detected.
         unsafe { [_mm256_cvtepi32_ps(x[0]), _mm256_cvtepi32_ps(x[1])] }
     }
+}
+
+/// The dot products of four bytes of `w - 128` with `x`, as `|w - 128| * (x with the sign of w - 128)`: two products stay
+/// below `2 * 128 * 127 < 2^15`, so nothing saturates.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn centred(w: __m256i, x: __m256i) -> __m256i {
+    let w = _mm256_xor_si256(w, _mm256_set1_epi8(i8::MIN));
+    let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))
 }

@@ -131,7 +131,10 @@ impl Isa for Avx512 {
     #[inline(always)]
     fn dot(self, sum: Self::P, w: Self::B, x: [i8; 4], _: u32) -> Self::P {
         // SAFETY: the features were detected.
-        unsafe { _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(i32::from_ne_bytes(x.map(|v| v as u8)))) }
+        unsafe {
+            let x = i32::from_ne_bytes([x[0] as u8, x[1] as u8, x[2] as u8, x[3] as u8]);
+            _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(x))
+        }
     }
 
     #[inline(always)]

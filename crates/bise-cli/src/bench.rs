@@ -1,0 +1,322 @@
+//! `bise bench`: how fast a model runs, and how much of the machine that takes.
+
+use crate::Outcome;
+use crate::interrupt::Interrupt;
+use crate::runtime::{self, KvTypeName, default_threads};
+use anyhow::{Result, ensure};
+use bise_model::{Context, ContextOptions, Model};
+use bise_tensor::isa::Level;
+use bise_tensor::measure;
+use bise_tensor::mmap::FileBytes;
+use bise_tensor::threads::Threads;
+use serde_json::{Value, json};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Measure how fast a model runs
+///
+/// Each test is named as llama-bench names it: pp512 processes a prompt of 512 tokens, tg128 generates 128 tokens one by
+/// one, and @d1024 does so after 1024 other tokens. The figure is the median. Beside it stands what the test takes of the
+/// machine, whose limits are measured first: for prompts the integer operations of the weights, for generation the bytes
+/// of weights read. Lists are separated by commas.
+#[derive(clap::Args)]
+pub struct Args {
+    /// GGUF file [default: the built-in story teller]
+    model: Option<PathBuf>,
+    /// Measure random weights of a published shape instead: mistral-7b or mixtral-8x7b, a colon, and a type or recipe
+    #[arg(long, value_name = "SHAPE:TYPE", conflicts_with = "model")]
+    synthetic: Option<String>,
+    /// Layers of the synthetic model [default: as many as the shape has]
+    #[arg(long, requires = "synthetic", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    layers: Option<u64>,
+    /// Tokens of a prompt; 0 for no such test
+    #[arg(short, long, value_delimiter = ',', default_value = "512")]
+    prompt: Vec<usize>,
+    /// Tokens to generate; 0 for no such test
+    #[arg(short = 'n', long, value_delimiter = ',', default_value = "128")]
+    generate: Vec<usize>,
+    /// Tokens processed before a test
+    #[arg(short, long, value_delimiter = ',', default_value = "0")]
+    depth: Vec<usize>,
+    /// Repetitions of each test
+    #[arg(short, long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    repetitions: u32,
+    /// Threads [default: all cores that the process may use]
+    #[arg(short, long, value_delimiter = ',')]
+    threads: Vec<usize>,
+    /// Instruction sets [default: the best that this machine has]
+    #[arg(long, value_delimiter = ',')]
+    isa: Vec<Level>,
+    /// Format of cached keys and values
+    #[arg(long, value_name = "TYPE", default_value = "f16")]
+    kv_type: KvTypeName,
+    /// Print a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> Result<Outcome> {
+    let interrupt = Interrupt::listen()?;
+    let model = match &args.synthetic {
+        Some(spec) => Model::from_bytes(FileBytes::from_vec(bise_quantize::synthetic(spec, args.layers)?))?,
+        None => runtime::open(args.model.as_deref())?,
+    };
+    let named = args.model.as_ref().map(|path| path.display().to_string());
+    let name = args
+        .synthetic
+        .clone()
+        .or(named)
+        .unwrap_or_else(|| "built-in".to_owned());
+    let threads = if args.threads.is_empty() {
+        vec![default_threads()]
+    } else {
+        args.threads.clone()
+    };
+    ensure!(!threads.contains(&0), "0 threads do no work");
+    let levels = if args.isa.is_empty() {
+        vec![Level::detect()]
+    } else {
+        args.isa.clone()
+    };
+    let mut results = Vec::new();
+    let mut out = io::stdout().lock();
+    if !args.json {
+        writeln!(
+            out,
+            "| model | isa | threads | test | tok/s | spread | takes | of the limit |"
+        )?;
+        writeln!(out, "|---|---|---|---|---|---|---|---|")?;
+    }
+    for &count in &threads {
+        let pool = Threads::new(count)?;
+        for &level in &levels {
+            let bench = Bench {
+                args: &args,
+                model: &model,
+                name: &name,
+                level,
+                limits: Limits::of(&pool, level),
+            };
+            for test in bench.tests() {
+                if interrupt.pressed() {
+                    return Ok(Outcome::Interrupted);
+                }
+                let result = pool.run(|| bench.measure(test))?;
+                if !args.json {
+                    writeln!(out, "{}", result.row())?;
+                }
+                results.push(result.json());
+            }
+        }
+    }
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&Value::Array(results))?)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// What the machine can do at most.
+#[derive(Clone, Copy)]
+struct Limits {
+    threads: usize,
+    bytes: f64,
+    operations: f64,
+}
+
+impl Limits {
+    fn of(pool: &Threads, level: Level) -> Self {
+        let threads = pool.count();
+        let bytes = pool.run(|| measure::read_bandwidth(level, threads));
+        Self {
+            threads,
+            bytes,
+            operations: pool.run(|| measure::integer_peak(level, threads)),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Prompt,
+    Generate,
+}
+
+#[derive(Clone, Copy)]
+struct Test {
+    kind: Kind,
+    tokens: usize,
+    depth: usize,
+}
+
+impl Test {
+    fn name(self) -> String {
+        let kind = match self.kind {
+            Kind::Prompt => "pp",
+            Kind::Generate => "tg",
+        };
+        let depth = if self.depth > 0 {
+            format!("@d{}", self.depth)
+        } else {
+            String::new()
+        };
+        format!("{kind}{}{depth}", self.tokens)
+    }
+}
+
+struct Bench<'a> {
+    args: &'a Args,
+    model: &'a Model,
+    name: &'a str,
+    level: Level,
+    limits: Limits,
+}
+
+impl Bench<'_> {
+    fn tests(&self) -> Vec<Test> {
+        let mut tests = Vec::new();
+        for &depth in &self.args.depth {
+            for (kind, counts) in [
+                (Kind::Prompt, &self.args.prompt),
+                (Kind::Generate, &self.args.generate),
+            ] {
+                let counts = counts.iter().filter(|&&tokens| tokens > 0);
+                tests.extend(counts.map(|&tokens| Test { kind, tokens, depth }));
+            }
+        }
+        tests
+    }
+
+    /// Runs a test once to warm up, then as often as asked.
+    fn measure(&self, test: Test) -> Result<Measured> {
+        let options = ContextOptions {
+            kv: self.args.kv_type.kv_type(),
+            level: self.level,
+            ..ContextOptions::new(test.depth + test.tokens)
+        };
+        let token = |i: usize| (i * 7919 % self.model.vocabulary_size()) as u32;
+        let tokens: Vec<u32> = (0..test.depth + test.tokens).map(token).collect();
+        let mut context = Context::new(self.model, options)?;
+        let mut samples = Vec::new();
+        for _ in 0..=self.args.repetitions {
+            context.clear();
+            context.forward(&tokens[..test.depth])?;
+            let start = Instant::now();
+            let step = match test.kind {
+                Kind::Prompt => test.tokens,
+                Kind::Generate => 1,
+            };
+            for part in tokens[test.depth..].chunks(step) {
+                context.forward(part)?;
+            }
+            samples.push(test.tokens as f64 / start.elapsed().as_secs_f64());
+        }
+        samples.remove(0);
+        Ok(Measured {
+            model: self.name.to_owned(),
+            level: self.level,
+            limits: self.limits,
+            test,
+            work: Work::of_a_token(self.model),
+            samples,
+        })
+    }
+}
+
+/// The weights that one token meets.
+#[derive(Clone, Copy, Default)]
+struct Work {
+    values: f64,
+    bytes: f64,
+}
+
+impl Work {
+    /// All matrices, of experts the chosen ones; of the embeddings one row, which is left out.
+    fn of_a_token(model: &Model) -> Self {
+        let gguf = model.gguf();
+        let tied = gguf.tensor("output.weight").is_none();
+        let chosen = model
+            .config()
+            .experts
+            .map_or(1.0, |e| e.top_k as f64 / e.count as f64);
+        let mut work = Self::default();
+        for tensor in gguf
+            .tensors
+            .values()
+            .filter(|t| tied || t.name != "token_embd.weight")
+        {
+            // Experts are stacked, or numbered after the layer: blk.N.ffn_up.E.weight.
+            let of_expert = tensor.name.contains("_exps") || tensor.name.split('.').count() > 4;
+            let share = if of_expert { chosen } else { 1.0 };
+            work.values += share * tensor.elements() as f64;
+            work.bytes += share * tensor.len as f64;
+        }
+        work
+    }
+}
+
+/// The results of a test.
+struct Measured {
+    model: String,
+    level: Level,
+    limits: Limits,
+    test: Test,
+    work: Work,
+    samples: Vec<f64>,
+}
+
+impl Measured {
+    fn median(&self) -> f64 {
+        let mut sorted = self.samples.clone();
+        sorted.sort_by(f64::total_cmp);
+        let half = sorted.len() / 2;
+        if sorted.len() % 2 == 1 {
+            sorted[half]
+        } else {
+            (sorted[half - 1] + sorted[half]) / 2.0
+        }
+    }
+
+    fn row(&self) -> String {
+        let rate = self.median();
+        let (least, most) = self
+            .samples
+            .iter()
+            .fold((f64::MAX, 0f64), |(l, m), &s| (l.min(s), m.max(s)));
+        let (takes, share) = match self.test.kind {
+            Kind::Prompt => {
+                let operations = 2.0 * self.work.values * rate;
+                (
+                    format!("{:.3} TOPS", operations / 1e12),
+                    operations / self.limits.operations,
+                )
+            }
+            Kind::Generate => {
+                let bytes = self.work.bytes * rate;
+                (format!("{:.1} GB/s", bytes / 1e9), bytes / self.limits.bytes)
+            }
+        };
+        format!(
+            "| {} | {} | {} | {} | {rate:.2} | {:.0} % | {takes} | {:.0} % |",
+            self.model,
+            self.level,
+            self.limits.threads,
+            self.test.name(),
+            (most - least) / rate * 100.0,
+            share * 100.0,
+        )
+    }
+
+    fn json(&self) -> Value {
+        let rate = self.median();
+        let (bytes, operations) = (self.work.bytes * rate, 2.0 * self.work.values * rate);
+        json!({
+            "model": self.model, "isa": self.level.name(), "threads": self.limits.threads,
+            "test": self.test.name(), "tokens_per_second": rate, "samples": self.samples,
+            "weight_bytes_per_second": bytes, "read_bandwidth": self.limits.bytes,
+            "percent_of_read_bandwidth": bytes / self.limits.bytes * 100.0,
+            "operations_per_second": operations, "integer_peak": self.limits.operations,
+            "percent_of_integer_peak": operations / self.limits.operations * 100.0,
+        })
+    }
+}

@@ -1,0 +1,96 @@
+//! Models of random weights at the shapes of published ones: for measuring speed, where weights do not matter.
+
+use crate::error::QuantizeError;
+use crate::hf::Config;
+use crate::names;
+use crate::recipe::{Facts, Role, Target, fit};
+use bise_tensor::block::DType;
+use bise_tensor::gguf::{GgufWriter, TensorSpec};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// Random values that all tensors of a type are made of, over and over.
+const VALUES: usize = 1 << 16;
+
+/// A published shape, as its `config.json` has it.
+fn shape(name: &str) -> Option<Value> {
+    let mistral = json!({
+        "architectures": ["MistralForCausalLM"], "hidden_size": 4096, "intermediate_size": 14336,
+        "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 32000,
+        "max_position_embeddings": 32768, "rms_norm_eps": 1e-5, "hidden_act": "silu", "rope_theta": 1e6,
+    });
+    let mut config = mistral;
+    match name {
+        "mistral-7b" => {}
+        "mixtral-8x7b" => {
+            config["architectures"] = json!(["MixtralForCausalLM"]);
+            config["num_local_experts"] = json!(8);
+            config["num_experts_per_tok"] = json!(2);
+        }
+        _ => return None,
+    }
+    Some(config)
+}
+
+/// A GGUF file of random weights: `spec` is a shape and a type or recipe, such as `mistral-7b:Q4_0` or
+/// `mixtral-8x7b:Q4_K_M`; `layers` may be fewer than the shape has. It has no tokenizer.
+///
+/// # Errors
+/// When the shape or the type is unknown.
+pub fn synthetic(spec: &str, layers: Option<u64>) -> Result<Vec<u8>, QuantizeError> {
+    let unknown = || QuantizeError::Synthetic(spec.to_owned());
+    let (name, target) = spec.split_once(':').ok_or_else(unknown)?;
+    let target = Target::from_name(target).ok_or_else(unknown)?;
+    let mut config = shape(name).ok_or_else(unknown)?;
+    if let Some(layers) = layers {
+        config["num_hidden_layers"] = json!(layers);
+    }
+    let config: Config = serde_json::from_value(config).expect("a sound configuration");
+    let mut metadata = config.metadata(name);
+    metadata.insert("tokenizer.ggml.model", "none");
+    metadata.insert("general.file_type", target.file_type());
+
+    let experts = config.experts().unwrap_or(0);
+    let facts = Facts {
+        layers: config.num_hidden_layers,
+        experts,
+        tied: false,
+    };
+    let specs: Vec<TensorSpec> = names::expected(&config)
+        .into_iter()
+        .map(|expected| {
+            let dims = expected.dims(experts);
+            let dtype = fit(target.dtype(Role::of(&expected.gguf, &dims), &facts), dims[0]);
+            TensorSpec {
+                name: expected.gguf,
+                dims,
+                dtype,
+            }
+        })
+        .collect();
+    let mut writer = GgufWriter::new(Vec::new(), &metadata, specs.clone())?;
+    let mut blocks: HashMap<DType, Vec<u8>> = HashMap::new();
+    for spec in &specs {
+        let some = blocks
+            .entry(spec.dtype)
+            .or_insert_with(|| random_blocks(spec.dtype));
+        let values: u64 = spec.dims.iter().product();
+        let mut left = spec.dtype.bytes_for(values).expect("whole blocks") as usize;
+        while left > 0 {
+            let part = left.min(some.len());
+            writer.write_part(&spec.name, &some[..part])?;
+            left -= part;
+        }
+    }
+    Ok(writer.finish()?)
+}
+
+/// Blocks of values that look like weights: around zero, of the size that keeps activations bounded.
+fn random_blocks(dtype: DType) -> Vec<u8> {
+    let uniform = |i: u32| (i.wrapping_mul(2_654_435_761) ^ i >> 7).wrapping_mul(2_246_822_519) >> 8;
+    let value = |i: u32| (uniform(2 * i) + uniform(2 * i + 1)) as f32 / (1 << 24) as f32 - 1.0;
+    let x: Vec<f32> = (0..VALUES as u32).map(|i| 0.04 * value(i)).collect();
+    let mut blocks = vec![0; dtype.bytes_for(VALUES as u64).expect("whole blocks") as usize];
+    dtype.quantize(&x, None, &mut blocks);
+    blocks
+}
