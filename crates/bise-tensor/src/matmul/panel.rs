@@ -58,7 +58,9 @@ impl Panel {
         let groups = F::LEN / F::GROUP;
         self.q.resize(width * LANES, 0);
         self.scale.resize(width / F::GROUP * LANES, 0.0);
-        self.minus_min.resize(width / F::GROUP * LANES, 0.0);
+        if F::HAS_MIN {
+            self.minus_min.resize(width / F::GROUP * LANES, 0.0);
+        }
         let mut w = Unpacked::ZERO;
         for l in 0..LANES {
             for b in 0..width / F::LEN {
@@ -73,7 +75,9 @@ impl Panel {
                 }
                 for g in 0..groups {
                     self.scale[(b * groups + g) * LANES + l] = w.scale[g];
-                    self.minus_min[(b * groups + g) * LANES + l] = -w.min[g];
+                    if F::HAS_MIN {
+                        self.minus_min[(b * groups + g) * LANES + l] = -w.min[g];
+                    }
                 }
             }
         }

@@ -29,7 +29,7 @@ pub(super) struct Tile {
     pub d: Vec<f32>,
     /// `[values / F::GROUP][width]`: what an unsigned product lacks, `-ZERO * sum(q)`.
     pub bias: Vec<i32>,
-    /// `[values / F::GROUP][width]`: `d * sum(q)`, for formats with minima.
+    /// `[values / F::GROUP][width]`: `d * sum(q)`; empty for formats without minima.
     pub sums: Vec<f32>,
 }
 
@@ -84,7 +84,9 @@ impl Tile {
         self.bias.clear();
         self.bias.resize(values / F::GROUP * width, 0);
         self.sums.clear();
-        self.sums.resize(values / F::GROUP * width, 0.0);
+        if F::HAS_MIN {
+            self.sums.resize(values / F::GROUP * width, 0.0);
+        }
         for c in 0..self.len {
             let x = row(self.first + c);
             for (i, four) in x.q.as_chunks::<4>().0.iter().enumerate() {
@@ -96,7 +98,9 @@ impl Tile {
             for (g, group) in x.q.chunks_exact(F::GROUP).enumerate() {
                 let sum: i32 = group.iter().map(|&q| i32::from(q)).sum();
                 self.bias[g * width + c] = -F::ZERO * sum;
-                self.sums[g * width + c] = x.sums(F::GROUP)[g];
+                if F::HAS_MIN {
+                    self.sums[g * width + c] = x.sums(F::GROUP)[g];
+                }
             }
         }
     }
