@@ -50,6 +50,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn load_f16(self, x: &[u8; 2 * LANES]) -> Self::F;
     /// Lane `l` is the `l`-th little-endian bf16 of `x`.
     fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F;
+    /// Lane `l` is `x[l]`.
+    fn load_u8(self, x: &[u8; LANES]) -> Self::F;
     /// Writes lane `l` to `out[l]`.
     fn store(self, x: Self::F, out: &mut [f32; LANES]);
     /// `a + b`.
@@ -65,6 +67,12 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn capacity(bits: u32) -> usize;
     /// Bytes `4l .. 4l + 4` of `w` belong to lane `l`.
     fn load_bytes(self, w: &[u8; 4 * LANES]) -> Self::B;
+    /// Each byte shifted right by `shift` bits, left when `shift` is negative, and cut to the bits of `mask`: a field of
+    /// each byte, so `mask` has only bits that the shift brings from the byte itself. `shift` is known at compile time
+    /// once loops are unrolled.
+    fn field(self, w: Self::B, shift: i32, mask: u8) -> Self::B;
+    /// The bits of both.
+    fn or(self, a: Self::B, b: Self::B) -> Self::B;
     /// A sum of nothing.
     fn begin(self) -> Self::P;
     /// Adds to each lane the exact dot product of its four bytes of `w`, all below `2^bits`, with `x`, whose values

@@ -48,6 +48,11 @@ impl Isa for Scalar {
     }
 
     #[inline(always)]
+    fn load_u8(self, x: &[u8; LANES]) -> Self::F {
+        x.map(f32::from)
+    }
+
+    #[inline(always)]
     fn store(self, x: Self::F, out: &mut [f32; LANES]) {
         *out = x;
     }
@@ -84,6 +89,16 @@ impl Isa for Scalar {
     #[inline(always)]
     fn load_bytes(self, w: &[u8; 4 * LANES]) -> Self::B {
         *w
+    }
+
+    #[inline(always)]
+    fn field(self, w: Self::B, shift: i32, mask: u8) -> Self::B {
+        w.map(|byte| if shift < 0 { byte << -shift } else { byte >> shift } & mask)
+    }
+
+    #[inline(always)]
+    fn or(self, a: Self::B, b: Self::B) -> Self::B {
+        from_fn(|i| a[i] | b[i])
     }
 
     #[inline(always)]

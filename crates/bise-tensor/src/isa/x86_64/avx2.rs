@@ -90,6 +90,18 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    fn load_u8(self, x: &[u8; LANES]) -> Self::F {
+        // SAFETY: the features were detected; both unaligned loads of eight bytes lie within the array.
+        unsafe {
+            let (low, high) = (x.as_ptr().cast(), x.as_ptr().add(8).cast());
+            [
+                _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(low))),
+                _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(high))),
+            ]
+        }
+    }
+
+    #[inline(always)]
     fn store(self, x: Self::F, out: &mut [f32; LANES]) {
         // SAFETY: the features were detected; both stores lie within the array.
         unsafe {
@@ -151,6 +163,29 @@ impl Isa for Avx2 {
                 _mm256_loadu_si256(w.as_ptr().add(32).cast()),
             ]
         }
+    }
+
+    #[inline(always)]
+    fn field(self, w: Self::B, shift: i32, mask: u8) -> Self::B {
+        // SAFETY: the features were detected.
+        unsafe {
+            let (count, mask) = (_mm_cvtsi32_si128(shift.abs()), _mm256_set1_epi8(mask as i8));
+            let shifted = if shift < 0 {
+                [_mm256_sll_epi16(w[0], count), _mm256_sll_epi16(w[1], count)]
+            } else {
+                [_mm256_srl_epi16(w[0], count), _mm256_srl_epi16(w[1], count)]
+            };
+            [
+                _mm256_and_si256(shifted[0], mask),
+                _mm256_and_si256(shifted[1], mask),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn or(self, a: Self::B, b: Self::B) -> Self::B {
+        // SAFETY: the features were detected.
+        unsafe { [_mm256_or_si256(a[0], b[0]), _mm256_or_si256(a[1], b[1])] }
     }
 
     #[inline(always)]

@@ -77,6 +77,12 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    fn load_u8(self, x: &[u8; LANES]) -> Self::F {
+        // SAFETY: the features were detected; the unaligned load is the array.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(x.as_ptr().cast()))) }
+    }
+
+    #[inline(always)]
     fn store(self, x: Self::F, out: &mut [f32; LANES]) {
         // SAFETY: the features were detected; the store is the array.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), x) }
@@ -120,6 +126,26 @@ impl Isa for Avx512 {
     fn load_bytes(self, w: &[u8; 4 * LANES]) -> Self::B {
         // SAFETY: the features were detected; the unaligned load is the array.
         unsafe { _mm512_loadu_si512(w.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn field(self, w: Self::B, shift: i32, mask: u8) -> Self::B {
+        // SAFETY: the features were detected.
+        unsafe {
+            let count = _mm_cvtsi32_si128(shift.abs());
+            let shifted = if shift < 0 {
+                _mm512_sll_epi16(w, count)
+            } else {
+                _mm512_srl_epi16(w, count)
+            };
+            _mm512_and_si512(shifted, _mm512_set1_epi8(mask as i8))
+        }
+    }
+
+    #[inline(always)]
+    fn or(self, a: Self::B, b: Self::B) -> Self::B {
+        // SAFETY: the features were detected.
+        unsafe { _mm512_or_si512(a, b) }
     }
 
     #[inline(always)]
