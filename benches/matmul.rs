@@ -2,7 +2,9 @@
 
 use bise_tensor::block::DType;
 use bise_tensor::isa::Level;
-use bise_tensor::matmul::{Activations, Matrix, matmul};
+use bise_tensor::matmul::{Activations, Weights, matmul};
+use bise_tensor::mmap::FileBytes;
+use bise_tensor::tensor::Tensor;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const ROWS: usize = 4096;
@@ -22,13 +24,15 @@ fn bench(c: &mut Criterion) {
         for &dtype in DType::ALL {
             let mut weights = vec![0; dtype.bytes_for((ROWS * COLS) as u64).expect("whole blocks") as usize];
             dtype.quantize(&values(ROWS * COLS), None, &mut weights);
-            let matrix = Matrix::new(dtype, ROWS, COLS, &weights).expect("its size");
+            let tensor =
+                Tensor::from_bytes(dtype, &[ROWS, COLS], FileBytes::from_vec(weights)).expect("its size");
+            let weights = Weights::new(&tensor).expect("memory");
             for level in Level::available().into_iter().skip(1) {
                 let mut x = Activations::default();
                 x.set(level, &values(batch * COLS), COLS);
                 let mut out = vec![0.0; batch * ROWS];
                 group.bench_function(BenchmarkId::new(dtype.name(), level), |b| {
-                    b.iter(|| matmul(level, matrix, &mut x, &mut out));
+                    b.iter(|| matmul(level, &weights, &mut x, &mut out));
                 });
             }
         }

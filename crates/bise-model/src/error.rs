@@ -50,6 +50,16 @@ pub enum LoadError {
         /// The shape that the metadata ask for.
         expected: Vec<usize>,
     },
+    /// A matrix does not fit in memory.
+    #[error("no memory for tensor '{tensor}', {bytes} bytes: {error}")]
+    Memory {
+        /// The tensor.
+        tensor: String,
+        /// The bytes it takes.
+        bytes: usize,
+        /// What the system says.
+        error: io::Error,
+    },
     /// Keys and values do not fit in memory.
     #[error("no memory for the keys and values of {tokens} tokens; ask for a smaller context")]
     Context {

@@ -27,7 +27,7 @@ pub(crate) struct Hidden {
 impl SwiGlu {
     /// `x` is `[n, dim]`; `out` takes `[n, dim]`.
     pub fn forward(&self, level: Level, x: &mut Activations, hidden: &mut Hidden, out: &mut [f32]) {
-        let width = self.w2.0.shape()[1];
+        let width = self.w2.0.cols();
         let (gate, up) = (
             &mut hidden.gate[..x.len() * width],
             &mut hidden.up[..x.len() * width],

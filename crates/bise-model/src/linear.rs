@@ -1,15 +1,14 @@
 //! A linear map without bias.
 
 use bise_tensor::isa::Level;
-use bise_tensor::matmul::{Activations, matmul};
-use bise_tensor::tensor::Tensor;
+use bise_tensor::matmul::{Activations, Weights, matmul};
 
 /// `y = x w^T`, with `w` `[outputs, inputs]`.
-pub(crate) struct Linear(pub Tensor);
+pub(crate) struct Linear(pub Weights);
 
 impl Linear {
     /// `x` is `[n, inputs]`, `out` becomes `[n, outputs]`.
     pub fn forward(&self, level: Level, x: &mut Activations, out: &mut [f32]) {
-        matmul(level, self.0.matrix(), x, out);
+        matmul(level, &self.0, x, out);
     }
 }

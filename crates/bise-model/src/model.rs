@@ -9,7 +9,8 @@ use std::path::Path;
 
 /// Configuration and weights of a Mistral or Mixtral model, ready to run.
 ///
-/// Quantized weights stay where they are in the file's bytes.
+/// Quantized matrices are laid out anew for the kernels, in as much memory as they take in the file; embeddings and
+/// unquantized matrices stay where they are in the file's bytes.
 pub struct Model {
     gguf: Gguf,
     config: Config,

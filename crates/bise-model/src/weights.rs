@@ -8,6 +8,7 @@ use crate::feed_forward::{FeedForward, SwiGlu};
 use crate::linear::Linear;
 use crate::moe::SparseMoe;
 use bise_tensor::gguf::Gguf;
+use bise_tensor::matmul;
 use bise_tensor::mmap::FileBytes;
 use bise_tensor::tensor::Tensor;
 
@@ -31,7 +32,7 @@ impl Weights {
         loader.check("token_embd.weight", &tok_embeddings, &[vocabulary, config.dim])?;
         let output = match loader.gguf.tensor("output.weight") {
             Some(_) => loader.linear("output.weight", vocabulary, config.dim)?,
-            None => Linear(tok_embeddings.clone()),
+            None => loader.lay_out("token_embd.weight", &tok_embeddings)?,
         };
         let norm = loader.vector("output_norm.weight")?;
         let mut blocks = Vec::new();
@@ -81,7 +82,16 @@ impl Loader<'_> {
     }
 
     fn linear(&self, name: &str, outputs: usize, inputs: usize) -> Result<Linear, LoadError> {
-        self.shaped(name, &[outputs, inputs]).map(Linear)
+        self.lay_out(name, &self.shaped(name, &[outputs, inputs])?)
+    }
+
+    fn lay_out(&self, name: &str, tensor: &Tensor) -> Result<Linear, LoadError> {
+        let no_room = |error| LoadError::Memory {
+            tensor: name.to_owned(),
+            bytes: tensor.bytes().len(),
+            error,
+        };
+        matmul::Weights::new(tensor).map(Linear).map_err(no_room)
     }
 
     fn vector(&self, name: &str) -> Result<Vec<f32>, LoadError> {
@@ -139,20 +149,16 @@ impl Loader<'_> {
             }
         } else {
             let stacked = |part: &str, outputs, inputs| {
-                self.shaped(
-                    &format!("blk.{layer}.ffn_{part}_exps.weight"),
-                    &[count, outputs, inputs],
-                )
+                let name = format!("blk.{layer}.ffn_{part}_exps.weight");
+                let tensor = self.shaped(&name, &[count, outputs, inputs])?;
+                let slabs = (0..count).map(|e| self.lay_out(&name, &tensor.slab(e)));
+                slabs.collect::<Result<Vec<_>, _>>()
             };
             let w1 = stacked("gate", hidden_dim, dim)?;
             let w2 = stacked("down", dim, hidden_dim)?;
             let w3 = stacked("up", hidden_dim, dim)?;
-            let expert = |e| SwiGlu {
-                w1: Linear(w1.slab(e)),
-                w2: Linear(w2.slab(e)),
-                w3: Linear(w3.slab(e)),
-            };
-            experts.extend((0..count).map(expert));
+            let parts = w1.into_iter().zip(w2).zip(w3);
+            experts.extend(parts.map(|((w1, w2), w3)| SwiGlu { w1, w2, w3 }));
         }
         Ok(SparseMoe { gate, experts, top_k })
     }

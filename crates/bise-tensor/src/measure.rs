@@ -67,7 +67,7 @@ struct Dots;
 
 impl Dots {
     const ROUNDS: usize = 1_000_000;
-    const SUMS: usize = 12;
+    const SUMS: usize = 6;
 }
 
 impl Kernel for Dots {
@@ -75,14 +75,12 @@ impl Kernel for Dots {
 
     #[inline(always)]
     fn call<S: Isa>(self, isa: S) {
-        let (w, x) = (
-            isa.load_bytes(black_box(&[3; 4 * LANES])),
-            black_box([1, -2, 3, -1]),
-        );
+        let w = isa.load_bytes(black_box(&[3; 4 * LANES]));
+        let x = black_box([[1, -2, 3, -1]; 64]);
         let mut sums = [isa.begin(); Self::SUMS];
-        for _ in 0..Self::ROUNDS {
-            for sum in &mut sums {
-                *sum = isa.dot(*sum, w, x, 4);
+        for round in 0..Self::ROUNDS {
+            for s in 0..Self::SUMS {
+                sums[s] = isa.settle(isa.dot(sums[s], w, x[(round + s) % 64], 4));
             }
         }
         black_box(sums.map(|sum| isa.sum(isa.to_f32(isa.end(sum, 4)))));

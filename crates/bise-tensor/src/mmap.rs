@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut, Range};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,6 +35,37 @@ impl Deref for Mapped {
     }
 }
 
+/// Memory for weights, in huge pages where the system has them: kernels walk through all of it for every token.
+pub struct Buffer(memmap2::MmapMut);
+
+impl Buffer {
+    /// `len` zeros.
+    ///
+    /// # Errors
+    /// When the system has no room.
+    pub fn zeroed(len: usize) -> io::Result<Self> {
+        let map = memmap2::MmapMut::map_anon(len.max(1))?;
+        // Only advice: where there are no huge pages, small ones do.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
+        Ok(Self(map))
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
 /// The bytes of a file: mapped, compiled in, or in memory. Clones share them.
 #[derive(Clone)]
 pub struct FileBytes(Owner);
@@ -53,6 +84,25 @@ impl FileBytes {
     /// As [`Mapped::open`].
     pub fn map(path: &Path) -> io::Result<Self> {
         Mapped::open(path).map(|map| Self(Owner::Mapped(Arc::new(map))))
+    }
+
+    /// Says that the bytes of `range` will not be needed for long: those of a mapped file may leave memory, and come back
+    /// from the file when they are looked at again.
+    pub fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Owner::Mapped(map) = &self.0 {
+            const PAGE: usize = 4096;
+            let (start, end) = (range.start.next_multiple_of(PAGE), range.end / PAGE * PAGE);
+            if start < end {
+                // SAFETY: the map is of a file, shared and read-only: pages that go are read from the file again.
+                let _ = unsafe {
+                    map.0
+                        .unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start)
+                };
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = range;
     }
 
     /// A file that is part of the program.

@@ -42,6 +42,22 @@ impl Tensor {
         }
     }
 
+    /// `bytes` as a tensor of `shape`, outermost extent first; `None` when that is not its size.
+    pub fn from_bytes(dtype: DType, shape: &[usize], bytes: FileBytes) -> Option<Self> {
+        let rows = shape
+            .iter()
+            .rev()
+            .skip(1)
+            .try_fold(1usize, |n, &d| n.checked_mul(d))?;
+        Matrix::new(dtype, rows, *shape.last()?, &bytes)?;
+        Some(Self {
+            dtype,
+            shape: shape.to_vec(),
+            range: 0..bytes.len(),
+            file: bytes,
+        })
+    }
+
     /// The type of the values.
     pub fn dtype(&self) -> DType {
         self.dtype
@@ -55,6 +71,11 @@ impl Tensor {
     /// The stored blocks.
     pub fn bytes(&self) -> &[u8] {
         &self.file[self.range.clone()]
+    }
+
+    /// Says that the blocks will not be looked at for long; see [`FileBytes::release`].
+    pub fn release(&self) {
+        self.file.release(self.range.clone());
     }
 
     /// All values, dequantized.

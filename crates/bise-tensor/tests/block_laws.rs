@@ -1,6 +1,6 @@
 //! What every format promises, whatever the values: each law walks [`DType::ALL`].
 
-use bise_tensor::block::{DType, FormatVisitor, IntFormat, PlainFormat};
+use bise_tensor::block::{DType, FormatVisitor, IntFormat, Parts, PlainFormat};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -267,18 +267,17 @@ impl FormatVisitor for Unpack<'_> {
     }
 
     fn int<F: IntFormat>(self) -> Vec<f32> {
-        let mut q = vec![0; F::LEN];
-        let (mut scale, mut min) = (vec![0.0; F::LEN / F::GROUP], vec![f32::NAN; F::LEN / F::GROUP]);
-        F::unpack(self.0, &mut q, &mut scale, &mut min);
-        let value = |(i, &q): (usize, &i8)| {
-            let product = scale[i / F::GROUP] * f32::from(q);
+        let mut w = Parts::ZERO;
+        F::split(self.0, &mut w);
+        let value = |i: usize| {
+            let product = w.scale::<F>(i / F::GROUP) * (i32::from(w.q[i]) - F::ZERO) as f32;
             if F::HAS_MIN {
-                product - min[i / F::GROUP]
+                product - w.min::<F>(i / F::GROUP)
             } else {
                 product
             }
         };
-        q.iter().enumerate().map(value).collect()
+        (0..F::LEN).map(value).collect()
     }
 }
 

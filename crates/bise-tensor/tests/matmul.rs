@@ -1,8 +1,10 @@
 //! The numeric contract of matrix products: every level, batch and thread count gives the bits of the formula.
 
-use bise_tensor::block::{DType, FormatVisitor, IntFormat, PlainFormat};
+use bise_tensor::block::{DType, FormatVisitor, IntFormat, Parts, PlainFormat};
 use bise_tensor::isa::Level;
-use bise_tensor::matmul::{Activations, Matrix, matmul};
+use bise_tensor::matmul::{Activations, Matrix, Weights, matmul};
+use bise_tensor::mmap::FileBytes;
+use bise_tensor::tensor::Tensor;
 use bise_tensor::threads::Threads;
 use proptest::prelude::*;
 
@@ -45,8 +47,8 @@ impl FormatVisitor for Formula<'_> {
     fn int<F: IntFormat>(self) -> f32 {
         let mut acc = 0f32;
         for (block, xs) in self.row.chunks_exact(F::BYTES).zip(self.x.chunks_exact(F::LEN)) {
-            let (mut q, mut scale, mut min) = (vec![0; F::LEN], vec![0.0; F::LEN], vec![0.0; F::LEN]);
-            F::unpack(block, &mut q, &mut scale, &mut min);
+            let mut w = Parts::ZERO;
+            F::split(block, &mut w);
             for (j, xs) in xs.chunks_exact(32).enumerate() {
                 let amax = xs.iter().fold(0f32, |m, v| m.max(v.abs()));
                 let d = amax / 127.0;
@@ -62,12 +64,12 @@ impl FormatVisitor for Formula<'_> {
                     let g = j * 32 / F::GROUP + h;
                     let isum: i32 = x
                         .iter()
-                        .zip(&q[g * F::GROUP..])
-                        .map(|(x, q)| x * i32::from(*q))
+                        .zip(&w.q[g * F::GROUP..])
+                        .map(|(x, q)| x * (i32::from(*q) - F::ZERO))
                         .sum();
-                    acc = (isum as f32).mul_add(scale[g] * d, acc);
+                    acc = (isum as f32).mul_add(w.scale::<F>(g) * d, acc);
                     if F::HAS_MIN {
-                        acc = (-min[g]).mul_add(d * x.iter().sum::<i32>() as f32, acc);
+                        acc = (-w.min::<F>(g)).mul_add(d * x.iter().sum::<i32>() as f32, acc);
                     }
                 }
             }
@@ -108,6 +110,11 @@ impl Case {
         Matrix::new(self.dtype, self.rows, self.cols, &self.weights).unwrap()
     }
 
+    fn weights(&self) -> Weights {
+        let bytes = FileBytes::from_vec(self.weights.clone());
+        Weights::new(&Tensor::from_bytes(self.dtype, &[self.rows, self.cols], bytes).unwrap()).unwrap()
+    }
+
     fn formula(&self) -> Vec<u32> {
         let w = self.matrix();
         let outputs = self.x.chunks_exact(self.cols).flat_map(|x| {
@@ -120,7 +127,7 @@ impl Case {
         let mut x = Activations::default();
         x.set(level, &self.x, self.cols);
         let mut out = vec![f32::NAN; self.rows * self.batch];
-        matmul(level, self.matrix(), &mut x, &mut out);
+        matmul(level, &self.weights(), &mut x, &mut out);
         out.iter().map(|y| y.to_bits()).collect()
     }
 }
@@ -135,6 +142,9 @@ fn every_level_computes_the_formula_for_every_format_and_tail() {
             (16, 3, 5),
             (33, 1, 9),
             (5, 5, 17),
+            (2, 1, 11),
+            (1, 2, 12),
+            (16, 1, 26),
         ] {
             let case = Case::new(dtype, rows, blocks, batch, 7);
             let expected = case.formula();
@@ -179,7 +189,7 @@ proptest! {
         x.set(level, &case.x, case.cols);
         some.gather(&x, &pick);
         let mut out = vec![f32::NAN; 3 * pick.len()];
-        matmul(level, case.matrix(), &mut some, &mut out);
+        matmul(level, &case.weights(), &mut some, &mut out);
         prop_assert_eq!(out.iter().map(|y| y.to_bits()).collect::<Vec<_>>(), expected);
     }
 }

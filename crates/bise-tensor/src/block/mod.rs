@@ -35,6 +35,7 @@ pub use q8_0::Q8_0;
 pub use registry::{DType, FormatVisitor};
 
 use crate::isa::Isa;
+use half::f16;
 
 /// A storage format: how [`LEN`](Format::LEN) values become [`BYTES`](Format::BYTES) bytes.
 ///
@@ -67,82 +68,99 @@ pub trait PlainFormat: Format {
     fn load<S: Isa>(isa: S, bytes: &[u8]) -> S::F;
 }
 
-/// A quantized format: `x[i] = scale[g] * q[i] - min[g]` for each value `i` of group `g = i / GROUP`.
+/// A quantized format: each value `i`, in group `g = i / GROUP`, is
+///
+/// ```text
+/// x[i] = scale[g] * (q[i] - ZERO) - min[g]     scale[g] = d * (factor[g] - FACTOR_ZERO)     min[g] = dmin * min_factor[g]
+/// ```
+///
+/// with unsigned integers `q`, and `scale` and `min` rounded to f32 once.
 pub trait IntFormat: Format {
-    /// The integers plus [`ZERO`](Self::ZERO) lie in `0..2^BITS`.
+    /// Integers lie in `0..2^BITS`: 2, 3, 4, 5, 6 or 8.
     const BITS: u32;
-    /// What makes the integers unsigned: those of formats with minima are.
+    /// The integer that stands for 0 in formats without minima.
     const ZERO: i32 = if Self::HAS_MIN { 0 } else { 1 << (Self::BITS - 1) };
     /// Values that share a scale: 16 or 32, a divisor of `LEN`.
     const GROUP: usize;
-    /// Whether groups have a minimum; when false `unpack` leaves `min` alone.
+    /// Whether groups have a minimum.
     const HAS_MIN: bool;
+    /// Factors lie in `0..2^FACTOR_BITS`: 4, 6 or 8 bits; 0 for formats of one group a block, which have no factors.
+    const FACTOR_BITS: u32 = 0;
+    /// The factor that stands for 0.
+    const FACTOR_ZERO: u8 = 0;
 
-    /// Takes `block` (`BYTES` long) apart: `q` is `LEN` long, `scale` and `min` are `LEN / GROUP` long.
-    ///
-    /// Each scale and each minimum is rounded to f32 once.
-    fn unpack(block: &[u8], q: &mut [i8], scale: &mut [f32], min: &mut [f32]);
+    /// Takes `block` (`BYTES` long) apart; what the format does not have it leaves alone.
+    fn split(block: &[u8], parts: &mut Parts);
 }
 
 /// Values in the longest block.
 const MAX_LEN: usize = 256;
+/// Groups in a block of the most.
+pub(crate) const MAX_GROUPS: usize = MAX_LEN / 16;
 
 /// A block of an [`IntFormat`], taken apart; only the first `LEN` values and `LEN / GROUP` groups count.
-pub struct Unpacked {
+pub struct Parts {
+    /// What the scales are multiples of.
+    pub d: f16,
+    /// What the minima are multiples of; 0 in formats without.
+    pub dmin: f16,
+    /// The factor of each group's scale; 1 in formats without factors.
+    pub factor: [u8; MAX_GROUPS],
+    /// The factor of each group's minimum; 1 in formats without factors.
+    pub min_factor: [u8; MAX_GROUPS],
     /// The integers, in the order of the values.
-    pub q: [i8; MAX_LEN],
-    /// The scale of each group.
-    pub scale: [f32; MAX_LEN / 16],
-    /// The minimum of each group; 0 in formats without.
-    pub min: [f32; MAX_LEN / 16],
+    pub q: [u8; MAX_LEN],
 }
 
-impl Unpacked {
-    /// A block of zeros.
+impl Parts {
+    /// A block of which every value is 0.
     pub const ZERO: Self = Self {
+        d: f16::ZERO,
+        dmin: f16::ZERO,
+        factor: [1; MAX_GROUPS],
+        min_factor: [1; MAX_GROUPS],
         q: [0; MAX_LEN],
-        scale: [0.0; MAX_LEN / 16],
-        min: [0.0; MAX_LEN / 16],
     };
 
-    /// Takes `block` apart.
+    /// The scale of group `g`.
     #[inline(always)]
-    pub fn set<F: IntFormat>(&mut self, block: &[u8]) {
-        let groups = F::LEN / F::GROUP;
-        F::unpack(
-            block,
-            &mut self.q[..F::LEN],
-            &mut self.scale[..groups],
-            &mut self.min[..groups],
-        );
+    pub fn scale<F: IntFormat>(&self, g: usize) -> f32 {
+        self.d.to_f32() * (f32::from(self.factor[g]) - f32::from(F::FACTOR_ZERO))
+    }
+
+    /// The minimum of group `g`.
+    #[inline(always)]
+    pub fn min<F: IntFormat>(&self, g: usize) -> f32 {
+        self.dmin.to_f32() * f32::from(self.min_factor[g])
     }
 }
 
 /// [`Format::dequantize`] for every [`IntFormat`]: `x = scale * q - min`, each operation rounded to f32.
 #[inline(always)]
 fn dequantize_int<F: IntFormat>(block: &[u8], out: &mut [f32]) {
-    let mut w = Unpacked::ZERO;
-    w.set::<F>(block);
+    let mut w = Parts::ZERO;
+    F::split(block, &mut w);
     for (g, out) in out.chunks_exact_mut(F::GROUP).enumerate() {
+        let (scale, min) = (w.scale::<F>(g), w.min::<F>(g));
         for (x, &q) in out.iter_mut().zip(&w.q[g * F::GROUP..]) {
-            *x = w.scale[g] * f32::from(q);
+            *x = scale * (i32::from(q) - F::ZERO) as f32;
             if F::HAS_MIN {
-                *x -= w.min[g];
+                *x -= min;
             }
         }
     }
 }
 
-/// The little-endian f16 at `at`, as f32.
+/// The little-endian f16 at `at`.
 #[inline(always)]
-fn read_f16(block: &[u8], at: usize) -> f32 {
-    half::f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+fn read_f16(block: &[u8], at: usize) -> f16 {
+    f16::from_le_bytes([block[at], block[at + 1]])
 }
 
 /// Stores `x`, rounded to f16 (ties to even), little-endian at `at`.
 #[inline(always)]
 fn write_f16(block: &mut [u8], at: usize, x: f32) {
-    block[at..at + 2].copy_from_slice(&half::f16::from_f32(x).to_le_bytes());
+    block[at..at + 2].copy_from_slice(&f16::from_f32(x).to_le_bytes());
 }
 
 /// The largest magnitude, or NaN when there is a NaN.
@@ -201,6 +219,15 @@ fn whole(v: f32) -> u8 {
         rounded
     };
     down.to_bits() as u8
+}
+
+/// Reads 32 values from bytes that hold value `i` in the low nibble and value `i + 16` in the high one.
+#[inline(always)]
+fn unpack_halves(bytes: &[u8], q: &mut [u8]) {
+    for (i, byte) in bytes[..16].iter().enumerate() {
+        q[i] = byte & 15;
+        q[i + 16] = byte >> 4;
+    }
 }
 
 /// Bytes that hold `q[i]` in the low nibble and `q[i + 16]` in the high one.

@@ -7,7 +7,7 @@
 //! ```
 
 use super::search::{self, SuperBlock};
-use super::{Format, IntFormat, dequantize_int, read_f16};
+use super::{Format, IntFormat, Parts, dequantize_int, read_f16};
 
 /// 2-bit integers, 4-bit scales and minima for 16, f16 scales of those for 256.
 pub struct Q2_K;
@@ -16,15 +16,16 @@ impl IntFormat for Q2_K {
     const BITS: u32 = 2;
     const GROUP: usize = 16;
     const HAS_MIN: bool = true;
+    const FACTOR_BITS: u32 = 4;
 
     #[inline(always)]
-    fn unpack(block: &[u8], q: &mut [i8], scale: &mut [f32], min: &mut [f32]) {
-        let (d, dmin) = (read_f16(block, 80), read_f16(block, 82));
+    fn split(block: &[u8], parts: &mut Parts) {
+        (parts.d, parts.dmin) = (read_f16(block, 80), read_f16(block, 82));
         for (g, byte) in block[..16].iter().enumerate() {
-            scale[g] = d * f32::from(byte & 15);
-            min[g] = dmin * f32::from(byte >> 4);
+            parts.factor[g] = byte & 15;
+            parts.min_factor[g] = byte >> 4;
         }
-        unpack_pairs(&block[16..80], q);
+        unpack_pairs(&block[16..80], &mut parts.q);
     }
 }
 
@@ -53,11 +54,11 @@ impl Format for Q2_K {
 
 /// Reads 256 values of two bits from `qs` (64 bytes).
 #[inline(always)]
-pub(super) fn unpack_pairs(bytes: &[u8], q: &mut [i8]) {
+pub(super) fn unpack_pairs(bytes: &[u8], q: &mut [u8]) {
     for (bytes, q) in bytes.chunks_exact(32).zip(q.chunks_exact_mut(128)) {
         for (s, q) in q.chunks_exact_mut(32).enumerate() {
             for (q, byte) in q.iter_mut().zip(bytes) {
-                *q = (byte >> (2 * s) & 3) as i8;
+                *q = byte >> (2 * s) & 3;
             }
         }
     }

@@ -10,7 +10,7 @@
 
 use super::q2_k::{pack_pairs, unpack_pairs};
 use super::search::{self, SuperBlock};
-use super::{Format, IntFormat, dequantize_int, read_f16};
+use super::{Format, IntFormat, Parts, dequantize_int, read_f16};
 
 /// 3-bit integers around zero, 6-bit signed scales for 16, an f16 scale of those for 256.
 pub struct Q3_K;
@@ -19,19 +19,22 @@ impl IntFormat for Q3_K {
     const BITS: u32 = 3;
     const GROUP: usize = 16;
     const HAS_MIN: bool = false;
+    const FACTOR_BITS: u32 = 6;
+    const FACTOR_ZERO: u8 = 32;
 
     #[inline(always)]
-    fn unpack(block: &[u8], q: &mut [i8], scale: &mut [f32], _: &mut [f32]) {
-        let (d, scales) = (read_f16(block, 108), &block[96..108]);
-        for (g, scale) in scale[..16].iter_mut().enumerate() {
+    fn split(block: &[u8], parts: &mut Parts) {
+        parts.d = read_f16(block, 108);
+        let scales = &block[96..108];
+        for (g, factor) in parts.factor.iter_mut().enumerate() {
             let low = scales[g % 8] >> (g / 8 * 4) & 15;
             let high = scales[8 + g % 4] >> (g / 4 * 2) & 3;
-            *scale = d * f32::from((low | high << 4) as i8 - 32);
+            *factor = low | high << 4;
         }
-        unpack_pairs(&block[32..96], q);
-        for (b, q) in q[..256].chunks_exact_mut(32).enumerate() {
+        unpack_pairs(&block[32..96], &mut parts.q);
+        for (b, q) in parts.q.chunks_exact_mut(32).enumerate() {
             for (q, mask) in q.iter_mut().zip(&block[..32]) {
-                *q += (mask >> b & 1) as i8 * 4 - 4;
+                *q |= (mask >> b & 1) << 2;
             }
         }
     }

@@ -5,7 +5,8 @@
 //! ```
 
 use super::{
-    Format, IntFormat, dequantize_int, extreme, pack_halves, read_f16, reciprocal, truncate, write_f16,
+    Format, IntFormat, Parts, dequantize_int, extreme, pack_halves, read_f16, reciprocal, truncate,
+    unpack_halves, write_f16,
 };
 
 /// 4-bit integers around zero, one f16 scale for 32.
@@ -17,12 +18,9 @@ impl IntFormat for Q4_0 {
     const HAS_MIN: bool = false;
 
     #[inline(always)]
-    fn unpack(block: &[u8], q: &mut [i8], scale: &mut [f32], _: &mut [f32]) {
-        scale[0] = read_f16(block, 0);
-        for (i, byte) in block[2..18].iter().enumerate() {
-            q[i] = (byte & 15) as i8 - 8;
-            q[i + 16] = (byte >> 4) as i8 - 8;
-        }
+    fn split(block: &[u8], parts: &mut Parts) {
+        parts.d = read_f16(block, 0);
+        unpack_halves(&block[2..18], &mut parts.q);
     }
 }
 

@@ -5,7 +5,8 @@
 //! ```
 
 use super::{
-    Format, IntFormat, dequantize_int, pack_halves, range, read_f16, reciprocal, truncate, write_f16,
+    Format, IntFormat, Parts, dequantize_int, pack_halves, range, read_f16, reciprocal, truncate,
+    unpack_halves, write_f16,
 };
 
 /// 4-bit integers, one f16 scale and one f16 offset for 32.
@@ -17,13 +18,9 @@ impl IntFormat for Q4_1 {
     const HAS_MIN: bool = true;
 
     #[inline(always)]
-    fn unpack(block: &[u8], q: &mut [i8], scale: &mut [f32], min: &mut [f32]) {
-        scale[0] = read_f16(block, 0);
-        min[0] = -read_f16(block, 2);
-        for (i, byte) in block[4..20].iter().enumerate() {
-            q[i] = (byte & 15) as i8;
-            q[i + 16] = (byte >> 4) as i8;
-        }
+    fn split(block: &[u8], parts: &mut Parts) {
+        (parts.d, parts.dmin) = (read_f16(block, 0), -read_f16(block, 2));
+        unpack_halves(&block[4..20], &mut parts.q);
     }
 }
 

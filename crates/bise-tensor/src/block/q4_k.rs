@@ -9,7 +9,7 @@
 //! ```
 
 use super::search::{self, SuperBlock};
-use super::{Format, IntFormat, dequantize_int, read_f16};
+use super::{Format, IntFormat, Parts, dequantize_int, read_f16};
 
 /// 4-bit integers, 6-bit scales and minima for 32, f16 scales of those for 256.
 pub struct Q4_K;
@@ -18,11 +18,12 @@ impl IntFormat for Q4_K {
     const BITS: u32 = 4;
     const GROUP: usize = 32;
     const HAS_MIN: bool = true;
+    const FACTOR_BITS: u32 = 6;
 
     #[inline(always)]
-    fn unpack(block: &[u8], q: &mut [i8], scale: &mut [f32], min: &mut [f32]) {
-        unpack_scales(block, scale, min);
-        unpack_nibbles(&block[16..144], q);
+    fn split(block: &[u8], parts: &mut Parts) {
+        split_scales(block, parts);
+        unpack_nibbles(&block[16..144], &mut parts.q);
     }
 }
 
@@ -45,16 +46,17 @@ impl Format for Q4_K {
     }
 }
 
-/// Reads `d`, `dmin` and `scales` (the first 16 bytes of `block`): scales and minima of 8 groups.
+/// Reads `d`, `dmin` and `scales` (the first 16 bytes of `block`): what makes scales and minima of 8 groups.
 #[inline(always)]
-pub(super) fn unpack_scales(block: &[u8], scale: &mut [f32], min: &mut [f32]) {
-    let (d, dmin, packed) = (read_f16(block, 0), read_f16(block, 2), &block[4..16]);
+pub(super) fn split_scales(block: &[u8], parts: &mut Parts) {
+    (parts.d, parts.dmin) = (read_f16(block, 0), read_f16(block, 2));
+    let packed = &block[4..16];
     for g in 0..4 {
         let (a, b, low) = (packed[g], packed[4 + g], packed[8 + g]);
-        scale[g] = d * f32::from(a & 63);
-        min[g] = dmin * f32::from(b & 63);
-        scale[4 + g] = d * f32::from(low & 15 | (a >> 6) << 4);
-        min[4 + g] = dmin * f32::from(low >> 4 | (b >> 6) << 4);
+        parts.factor[g] = a & 63;
+        parts.min_factor[g] = b & 63;
+        parts.factor[4 + g] = low & 15 | (a >> 6) << 4;
+        parts.min_factor[4 + g] = low >> 4 | (b >> 6) << 4;
     }
 }
 
@@ -73,11 +75,11 @@ pub(super) fn pack_scales(found: &SuperBlock, block: &mut [u8]) {
 
 /// Reads 256 values of four bits from `qs` (128 bytes).
 #[inline(always)]
-pub(super) fn unpack_nibbles(bytes: &[u8], q: &mut [i8]) {
+pub(super) fn unpack_nibbles(bytes: &[u8], q: &mut [u8]) {
     for (bytes, q) in bytes.chunks_exact(32).zip(q.chunks_exact_mut(64)) {
         for (l, byte) in bytes.iter().enumerate() {
-            q[l] = (byte & 15) as i8;
-            q[32 + l] = (byte >> 4) as i8;
+            q[l] = byte & 15;
+            q[32 + l] = byte >> 4;
         }
     }
 }

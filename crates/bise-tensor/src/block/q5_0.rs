@@ -6,7 +6,7 @@
 //! ```
 
 use super::{
-    Format, IntFormat, dequantize_int, extreme, pack_halves, read_f16, reciprocal, truncate, write_f16,
+    Format, IntFormat, Parts, dequantize_int, extreme, pack_halves, read_f16, reciprocal, truncate, write_f16,
 };
 
 /// 5-bit integers around zero, one f16 scale for 32.
@@ -18,12 +18,9 @@ impl IntFormat for Q5_0 {
     const HAS_MIN: bool = false;
 
     #[inline(always)]
-    fn unpack(block: &[u8], q: &mut [i8], scale: &mut [f32], _: &mut [f32]) {
-        scale[0] = read_f16(block, 0);
-        unpack_levels(&block[2..22], q);
-        for q in &mut q[..32] {
-            *q -= 16;
-        }
+    fn split(block: &[u8], parts: &mut Parts) {
+        parts.d = read_f16(block, 0);
+        unpack_levels(&block[2..22], &mut parts.q);
     }
 }
 
@@ -52,11 +49,11 @@ impl Format for Q5_0 {
 ///
 /// `qh` is a bit mask and no integer of a big-endian file: its four bytes stay as they are.
 #[inline(always)]
-pub(super) fn unpack_levels(bytes: &[u8], q: &mut [i8]) {
+pub(super) fn unpack_levels(bytes: &[u8], q: &mut [u8]) {
     let high = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     for (i, byte) in bytes[4..20].iter().enumerate() {
-        q[i] = (byte & 15 | (high >> i << 4) as u8 & 16) as i8;
-        q[i + 16] = (byte >> 4 | (high >> (i + 16) << 4) as u8 & 16) as i8;
+        q[i] = byte & 15 | (high >> i << 4) as u8 & 16;
+        q[i + 16] = byte >> 4 | (high >> (i + 16) << 4) as u8 & 16;
     }
 }
 

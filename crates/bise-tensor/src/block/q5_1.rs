@@ -6,7 +6,7 @@
 //! ```
 
 use super::q5_0::{pack_levels, unpack_levels};
-use super::{Format, IntFormat, dequantize_int, range, read_f16, reciprocal, truncate, write_f16};
+use super::{Format, IntFormat, Parts, dequantize_int, range, read_f16, reciprocal, truncate, write_f16};
 
 /// 5-bit integers, one f16 scale and one f16 offset for 32.
 pub struct Q5_1;
@@ -17,10 +17,9 @@ impl IntFormat for Q5_1 {
     const HAS_MIN: bool = true;
 
     #[inline(always)]
-    fn unpack(block: &[u8], q: &mut [i8], scale: &mut [f32], min: &mut [f32]) {
-        scale[0] = read_f16(block, 0);
-        min[0] = -read_f16(block, 2);
-        unpack_levels(&block[4..24], q);
+    fn split(block: &[u8], parts: &mut Parts) {
+        (parts.d, parts.dmin) = (read_f16(block, 0), -read_f16(block, 2));
+        unpack_levels(&block[4..24], &mut parts.q);
     }
 }
 

@@ -7,8 +7,8 @@
 //! |     of value 64p + 32 + l in its high one |
 //! ```
 
-use super::q4_k::{pack_nibbles, pack_scales, unpack_nibbles, unpack_scales};
-use super::{Format, IntFormat, dequantize_int, search};
+use super::q4_k::{pack_nibbles, pack_scales, split_scales, unpack_nibbles};
+use super::{Format, IntFormat, Parts, dequantize_int, search};
 
 /// 5-bit integers, 6-bit scales and minima for 32, f16 scales of those for 256.
 pub struct Q5_K;
@@ -17,14 +17,15 @@ impl IntFormat for Q5_K {
     const BITS: u32 = 5;
     const GROUP: usize = 32;
     const HAS_MIN: bool = true;
+    const FACTOR_BITS: u32 = 6;
 
     #[inline(always)]
-    fn unpack(block: &[u8], q: &mut [i8], scale: &mut [f32], min: &mut [f32]) {
-        unpack_scales(block, scale, min);
-        unpack_nibbles(&block[48..176], q);
-        for (b, q) in q[..256].chunks_exact_mut(32).enumerate() {
+    fn split(block: &[u8], parts: &mut Parts) {
+        split_scales(block, parts);
+        unpack_nibbles(&block[48..176], &mut parts.q);
+        for (b, q) in parts.q.chunks_exact_mut(32).enumerate() {
             for (q, high) in q.iter_mut().zip(&block[16..48]) {
-                *q |= (high >> b & 1) as i8 * 16;
+                *q |= (high >> b & 1) << 4;
             }
         }
     }

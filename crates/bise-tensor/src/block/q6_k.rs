@@ -10,7 +10,7 @@
 
 use super::q2_k::{pack_pairs, unpack_pairs};
 use super::search::{self, SuperBlock};
-use super::{Format, IntFormat, dequantize_int, read_f16};
+use super::{Format, IntFormat, Parts, dequantize_int, read_f16};
 
 /// 6-bit integers around zero, 8-bit signed scales for 16, an f16 scale of those for 256.
 pub struct Q6_K;
@@ -19,18 +19,20 @@ impl IntFormat for Q6_K {
     const BITS: u32 = 6;
     const GROUP: usize = 16;
     const HAS_MIN: bool = false;
+    const FACTOR_BITS: u32 = 8;
+    const FACTOR_ZERO: u8 = 128;
 
     #[inline(always)]
-    fn unpack(block: &[u8], q: &mut [i8], scale: &mut [f32], _: &mut [f32]) {
-        let d = read_f16(block, 208);
-        for (scale, &byte) in scale.iter_mut().zip(&block[192..208]) {
-            *scale = d * f32::from(byte as i8);
+    fn split(block: &[u8], parts: &mut Parts) {
+        parts.d = read_f16(block, 208);
+        for (factor, byte) in parts.factor.iter_mut().zip(&block[192..208]) {
+            *factor = byte ^ 128;
         }
-        unpack_pairs(&block[128..192], q);
-        for (bytes, q) in block[..128].chunks_exact(64).zip(q.chunks_exact_mut(128)) {
+        unpack_pairs(&block[128..192], &mut parts.q);
+        for (bytes, q) in block[..128].chunks_exact(64).zip(parts.q.chunks_exact_mut(128)) {
             for (l, byte) in bytes.iter().enumerate() {
-                q[l] = (q[l] << 4 | (byte & 15) as i8) - 32;
-                q[64 + l] = (q[64 + l] << 4 | (byte >> 4) as i8) - 32;
+                q[l] = q[l] << 4 | byte & 15;
+                q[64 + l] = q[64 + l] << 4 | byte >> 4;
             }
         }
     }

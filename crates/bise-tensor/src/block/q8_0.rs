@@ -4,7 +4,7 @@
 //! | d: f16 | qs: 32 x i8 |
 //! ```
 
-use super::{Format, IntFormat, dequantize_int, magnitude, read_f16, reciprocal, whole, write_f16};
+use super::{Format, IntFormat, Parts, dequantize_int, magnitude, read_f16, reciprocal, whole, write_f16};
 
 /// 8-bit integers, one f16 scale for 32.
 pub struct Q8_0;
@@ -15,10 +15,10 @@ impl IntFormat for Q8_0 {
     const HAS_MIN: bool = false;
 
     #[inline(always)]
-    fn unpack(block: &[u8], q: &mut [i8], scale: &mut [f32], _: &mut [f32]) {
-        scale[0] = read_f16(block, 0);
-        for (q, &byte) in q.iter_mut().zip(&block[2..34]) {
-            *q = byte as i8;
+    fn split(block: &[u8], parts: &mut Parts) {
+        parts.d = read_f16(block, 0);
+        for (q, byte) in parts.q.iter_mut().zip(&block[2..34]) {
+            *q = byte ^ 128;
         }
     }
 }

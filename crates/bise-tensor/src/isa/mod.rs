@@ -34,6 +34,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
 
     /// Columns that a matrix product works on at a time: as many as the registers hold sums of.
     const COLUMNS: usize;
+    /// Sums of 16 lanes of f32 that the registers hold beside what is added to them.
+    const SUMS: usize;
     /// Whether [`dot`](Self::dot) takes weights of 8 bits as `w - 128`: some machines only multiply signed bytes.
     const CENTERS_BYTES: bool;
 
@@ -67,6 +69,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn capacity(bits: u32) -> usize;
     /// Bytes `4l .. 4l + 4` of `w` belong to lane `l`.
     fn load_bytes(self, w: &[u8; 4 * LANES]) -> Self::B;
+    /// Asks for the cache line at `at`, which may be any address, to be brought near.
+    #[inline(always)]
+    fn prefetch(self, _at: *const u8) {}
     /// Each byte shifted right by `shift` bits, left when `shift` is negative, and cut to the bits of `mask`: a field of
     /// each byte, so `mask` has only bits that the shift brings from the byte itself. `shift` is known at compile time
     /// once loops are unrolled.
@@ -78,6 +83,12 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// Adds to each lane the exact dot product of its four bytes of `w`, all below `2^bits`, with `x`, whose values
     /// lie in `-127..=127`.
     fn dot(self, sum: Self::P, w: Self::B, x: [i8; 4], bits: u32) -> Self::P;
+    /// The same sums, finished here: the compiler may not mix what adds to them before and after. Left alone, it reorders
+    /// exact additions until the registers do not suffice.
+    #[inline(always)]
+    fn settle(self, sum: Self::P) -> Self::P {
+        sum
+    }
     /// The sums of weights below `2^bits`.
     fn end(self, sum: Self::P, bits: u32) -> Self::I;
     /// `x` in every lane.

@@ -14,7 +14,8 @@ impl Isa for Scalar {
     type B = [u8; 4 * LANES];
     type P = [i32; LANES];
 
-    const COLUMNS: usize = 4;
+    const COLUMNS: usize = 2;
+    const SUMS: usize = 6;
     const CENTERS_BYTES: bool = false;
 
     #[inline]

@@ -5,19 +5,23 @@
 
 mod activations;
 pub mod int;
-mod panel;
+mod interleaved;
 pub mod plain;
+mod planes;
 mod tiles;
+mod weights;
 
 pub use activations::{Activations, GROUP};
+pub use weights::Weights;
 
 use crate::block::{DType, FormatVisitor, IntFormat, PlainFormat};
 use crate::isa::{Isa, Kernel, LANES, Level};
 use crate::threads::{Strip, for_each_strip};
 use std::marker::PhantomData;
 use tiles::Tile;
+use weights::Layout;
 
-/// A row-major matrix of stored blocks: the weights of a linear map from `cols` to `rows` values.
+/// A row-major matrix of stored blocks, `rows` by `cols` values.
 #[derive(Clone, Copy)]
 pub struct Matrix<'a> {
     dtype: DType,
@@ -39,20 +43,25 @@ impl<'a> Matrix<'a> {
         })
     }
 
-    /// Outputs of the map.
+    /// Rows of the matrix.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Inputs of the map.
+    /// Values of a row.
     pub fn cols(&self) -> usize {
         self.cols
+    }
+
+    /// Bytes of a row.
+    pub fn row_bytes(&self) -> usize {
+        self.data.len() / self.rows
     }
 
     /// The blocks of row `r`.
     #[inline]
     pub fn row(&self, r: usize) -> &'a [u8] {
-        let bytes = self.data.len() / self.rows;
+        let bytes = self.row_bytes();
         &self.data[r * bytes..(r + 1) * bytes]
     }
 
@@ -66,20 +75,20 @@ impl<'a> Matrix<'a> {
 ///
 /// # Panics
 /// When `out` is not `x.len() * w.rows()` long, or the widths of `w` and `x` differ.
-pub fn matmul(level: Level, w: Matrix<'_>, x: &mut Activations, out: &mut [f32]) {
-    assert_eq!(w.cols, x.width(), "inputs of the matrix, values of a row of x");
+pub fn matmul(level: Level, w: &Weights, x: &mut Activations, out: &mut [f32]) {
+    assert_eq!(w.cols(), x.width(), "inputs of the weights, values of a row of x");
     assert_eq!(
         out.len(),
-        w.rows * x.len(),
-        "outputs of the matrix times rows of x"
+        w.rows() * x.len(),
+        "outputs of the weights times rows of x"
     );
-    w.dtype.visit(Product { level, w, x, out });
+    w.dtype().visit(Product { level, w, x, out });
 }
 
 /// A product, to be computed in strips of 16 outputs.
 struct Product<'a> {
     level: Level,
-    w: Matrix<'a>,
+    w: &'a Weights,
     x: &'a mut Activations,
     out: &'a mut [f32],
 }
@@ -89,9 +98,13 @@ impl FormatVisitor for Product<'_> {
 
     fn plain<F: PlainFormat>(self) {
         let Self { level, w, x, out } = self;
-        for_each_strip(out, w.rows, LANES, |first, strip| {
+        let Layout::Rows(tensor) = &w.layout else {
+            unreachable!("{} weights stay in rows", w.dtype());
+        };
+        let matrix = tensor.matrix();
+        for_each_strip(out, w.rows(), LANES, |first, strip| {
             level.run(PlainStrip {
-                w,
+                w: matrix,
                 x,
                 first,
                 strip,
@@ -102,29 +115,46 @@ impl FormatVisitor for Product<'_> {
 
     fn int<F: IntFormat>(self) {
         let Self { level, w, x, out } = self;
-        if x.len() < panel::WORTHWHILE {
-            for_each_strip(out, w.rows, LANES, |first, strip| {
-                level.run(DotStrip {
-                    w,
-                    x,
-                    first,
-                    strip,
-                    format: PhantomData::<F>,
-                });
-            });
-        } else {
-            let tiles = x.tiles::<F>(level.columns());
-            for_each_strip(out, w.rows, LANES, |first, strip| {
-                level.run(PanelStrip {
-                    w,
-                    tiles,
-                    first,
-                    strip,
-                    format: PhantomData::<F>,
-                });
-            });
-        }
+        let Layout::Strips(strips) = &w.layout else {
+            unreachable!("{} weights are interleaved", w.dtype());
+        };
+        let tiles = x.tiles::<F>(level.columns());
+        let bytes = w.cols() / F::LEN * F::BYTES;
+        for_each_strip(out, w.rows(), LANES, |first, mut strip| {
+            let weights = &strips[first * bytes..(first + LANES) * bytes];
+            for tile in tiles {
+                multiply::<F>(level, weights, tile, &mut strip);
+            }
+        });
     }
+}
+
+/// The outputs of a strip of quantized weights for a tile, with a kernel of just its width.
+fn multiply<F: IntFormat>(level: Level, weights: &[u8], tile: &Tile, strip: &mut Strip<'_>) {
+    match tile.width {
+        1 => run::<F, 1>(level, weights, tile, strip),
+        2 => run::<F, 2>(level, weights, tile, strip),
+        3 => run::<F, 3>(level, weights, tile, strip),
+        4 => run::<F, 4>(level, weights, tile, strip),
+        5 => run::<F, 5>(level, weights, tile, strip),
+        6 => run::<F, 6>(level, weights, tile, strip),
+        7 => run::<F, 7>(level, weights, tile, strip),
+        8 => run::<F, 8>(level, weights, tile, strip),
+        9 => run::<F, 9>(level, weights, tile, strip),
+        10 => run::<F, 10>(level, weights, tile, strip),
+        11 => run::<F, 11>(level, weights, tile, strip),
+        12 => run::<F, 12>(level, weights, tile, strip),
+        width => unreachable!("a tile of {width} rows"),
+    }
+}
+
+fn run<F: IntFormat, const N: usize>(level: Level, weights: &[u8], tile: &Tile, strip: &mut Strip<'_>) {
+    level.run(IntTile::<F, N> {
+        weights,
+        tile,
+        strip,
+        format: PhantomData,
+    });
 }
 
 /// Up to 16 outputs of unquantized weights.
@@ -141,50 +171,26 @@ impl<F: PlainFormat> Kernel for PlainStrip<'_, F> {
 
     #[inline(always)]
     fn call<S: Isa>(mut self, isa: S) {
-        for l in 0..self.strip.width() {
-            let row = self.w.row(self.first + l);
-            plain::row::<S, F>(isa, row, self.x, |n, y| self.strip.row(n)[l] = y);
-        }
+        plain::multiply::<S, F>(isa, self.w, self.first, self.x, &mut self.strip);
     }
 }
 
-/// Up to 16 outputs of quantized weights, row by row.
-struct DotStrip<'a, F> {
-    w: Matrix<'a>,
-    x: &'a Activations,
-    first: usize,
-    strip: Strip<'a>,
+/// Up to 16 outputs of quantized weights for `N` rows of activations.
+struct IntTile<'a, 's, F, const N: usize> {
+    weights: &'a [u8],
+    tile: &'a Tile,
+    strip: &'a mut Strip<'s>,
     format: PhantomData<F>,
 }
 
-impl<F: IntFormat> Kernel for DotStrip<'_, F> {
+impl<F: IntFormat, const N: usize> Kernel for IntTile<'_, '_, F, N> {
     type Output = ();
 
     #[inline(always)]
-    fn call<S: Isa>(mut self, _: S) {
-        for n in 0..self.x.len() {
-            for l in 0..self.strip.width() {
-                self.strip.row(n)[l] = int::dot::<F>(self.w.row(self.first + l), self.x.row(n));
-            }
+    fn call<S: Isa>(self, isa: S) {
+        // Wider tiles are not made, and need not be compiled.
+        if N <= S::COLUMNS {
+            int::tile::<S, F, N>(isa, self.weights, self.tile, self.strip);
         }
-    }
-}
-
-/// Up to 16 outputs of quantized weights, for many rows of activations.
-struct PanelStrip<'a, F> {
-    w: Matrix<'a>,
-    tiles: &'a [Tile],
-    first: usize,
-    strip: Strip<'a>,
-    format: PhantomData<F>,
-}
-
-impl<F: IntFormat> Kernel for PanelStrip<'_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call<S: Isa>(mut self, isa: S) {
-        let row = |l| self.w.row(self.first + l);
-        panel::multiply::<S, F>(isa, row, self.w.cols, self.tiles, &mut self.strip);
     }
 }

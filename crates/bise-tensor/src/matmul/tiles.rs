@@ -4,9 +4,8 @@ use super::activations::{GROUP, QuantizedRow};
 use crate::block::IntFormat;
 use rayon::prelude::*;
 
-/// Rows of activations, cut into tiles of up to a fixed number. In a tile of `N` rows, padded with zeros to a width
-/// that kernels are compiled for, neighbouring values belong to neighbouring rows: no stride between rows can fall on
-/// the same cache line over and over.
+/// Rows of activations, cut into as few tiles as can be, all about as wide. In a tile neighbouring values belong to
+/// neighbouring rows: no stride between rows can fall on the same cache line over and over.
 #[derive(Default)]
 pub(super) struct Tiles {
     /// The zero point and group of the format that this is for; `None` when there is nothing here.
@@ -14,14 +13,12 @@ pub(super) struct Tiles {
     tiles: Vec<Tile>,
 }
 
-/// Up to `width` rows of activations.
+/// Some neighbouring rows of activations.
 #[derive(Default)]
 pub(super) struct Tile {
     /// The first row.
     pub first: usize,
-    /// Rows that are there.
-    pub len: usize,
-    /// Rows with the padding.
+    /// Rows.
     pub width: usize,
     /// `[values / 4][width]`: four neighbouring integers of each row.
     pub q: Vec<[i8; 4]>,
@@ -39,7 +36,7 @@ impl Tiles {
         self.made_for = None;
     }
 
-    /// Makes the tiles of `rows` rows for weights of format `F`, unless they are there already.
+    /// Makes the tiles of `rows` rows, up to `columns` in each, for weights of format `F`, unless they are there already.
     pub fn make<'x, F: IntFormat>(
         &mut self,
         rows: usize,
@@ -49,11 +46,11 @@ impl Tiles {
         let made_for = Some((F::ZERO, F::GROUP));
         if self.made_for != made_for {
             self.made_for = made_for;
-            self.tiles.resize_with(rows.div_ceil(columns), Tile::default);
+            let count = rows.div_ceil(columns);
+            self.tiles.resize_with(count, Tile::default);
             self.tiles.par_iter_mut().enumerate().for_each(|(i, tile)| {
-                tile.first = i * columns;
-                tile.len = columns.min(rows - tile.first);
-                tile.width = padded(tile.len, columns);
+                tile.first = i * rows / count;
+                tile.width = (i + 1) * rows / count - tile.first;
                 tile.fill::<F>(&row);
             });
         }
@@ -63,14 +60,6 @@ impl Tiles {
     pub fn all(&self) -> &[Tile] {
         &self.tiles
     }
-}
-
-/// The least width that kernels are compiled for.
-fn padded(len: usize, columns: usize) -> usize {
-    [1, 2, 4, 8]
-        .into_iter()
-        .find(|&width| width >= len && width < columns)
-        .unwrap_or(columns)
 }
 
 impl Tile {
@@ -87,7 +76,7 @@ impl Tile {
         if F::HAS_MIN {
             self.sums.resize(values / F::GROUP * width, 0.0);
         }
-        for c in 0..self.len {
+        for c in 0..width {
             let x = row(self.first + c);
             for (i, four) in x.q.as_chunks::<4>().0.iter().enumerate() {
                 self.q[i * width + c] = *four;

@@ -35,6 +35,7 @@ impl Isa for Avx512 {
     type P = __m512i;
 
     const COLUMNS: usize = 12;
+    const SUMS: usize = 24;
     const CENTERS_BYTES: bool = false;
 
     #[inline]
@@ -126,6 +127,12 @@ impl Isa for Avx512 {
     fn load_bytes(self, w: &[u8; 4 * LANES]) -> Self::B {
         // SAFETY: the features were detected; the unaligned load is the array.
         unsafe { _mm512_loadu_si512(w.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        // SAFETY: a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 
     #[inline(always)]
