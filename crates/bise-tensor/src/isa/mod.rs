@@ -32,6 +32,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// 16 lanes of integer sums on their way to `I`, perhaps in a form that holds only so much.
     type P: Copy;
 
+    /// How many `F` the registers hold: a kernel keeps up to three quarters of them as sums.
+    const REGISTERS: usize;
     /// Columns that a matrix product works on at a time: as many as the registers hold sums of.
     const COLUMNS: usize;
     /// Whether [`dot`](Self::dot) takes weights of 8 bits as `w - 128`: some machines only multiply signed bytes.

@@ -14,6 +14,7 @@ impl Isa for Scalar {
     type B = [u8; 4 * LANES];
     type P = [i32; LANES];
 
+    const REGISTERS: usize = 8;
     const COLUMNS: usize = 4;
     const CENTERS_BYTES: bool = false;
 

@@ -32,6 +32,7 @@ impl Isa for Avx2 {
     /// 16-bit sums, two a lane; for weights of 8 bits, which need more, 32-bit ones.
     type P = [__m256i; 2];
 
+    const REGISTERS: usize = 8;
     const COLUMNS: usize = 4;
     const CENTERS_BYTES: bool = true;
 

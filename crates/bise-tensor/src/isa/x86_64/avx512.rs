@@ -34,6 +34,7 @@ impl Isa for Avx512 {
     type B = __m512i;
     type P = __m512i;
 
+    const REGISTERS: usize = 32;
     const COLUMNS: usize = 12;
     const CENTERS_BYTES: bool = false;
 

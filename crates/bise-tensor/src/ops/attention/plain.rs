@@ -1,0 +1,173 @@
+//! Keys and values as they are: F32 and F16.
+//!
+//! A chunk is panels 16 wide, which are read from one end to the other:
+//!
+//! ```text
+//! keys    [64 / 16][head_dim][16]               16 keys side by side
+//! values  [head_dim / 16, rounded up][64][16]   16 values of one position side by side
+//! ```
+
+use super::kv::{CHUNK, KvFormat, MAX_HEAD_DIM, Weights};
+use super::tile::Row;
+use crate::block::PlainFormat;
+use crate::isa::{Isa, LANES};
+use std::hint::black_box;
+use std::ops::Range;
+
+impl<F: PlainFormat> KvFormat for F {
+    type Queries<const N: usize> = [[f32; MAX_HEAD_DIM]; N];
+
+    #[inline(always)]
+    fn chunk_bytes(head_dim: usize) -> usize {
+        CHUNK * (head_dim + head_dim.next_multiple_of(LANES)) * F::BYTES
+    }
+
+    #[inline(always)]
+    fn store(j: usize, key: &[f32], value: &[f32], chunk: &mut [u8]) {
+        let mut row = [0; MAX_HEAD_DIM * size_of::<f32>()];
+        let row = &mut row[..key.len() * F::BYTES];
+        let (keys, values) = chunk.split_at_mut(CHUNK * row.len());
+        F::from_f32s(key, row);
+        let panel = &mut keys[j / LANES * row.len() * LANES..][..row.len() * LANES];
+        for (key, to) in row
+            .chunks_exact(F::BYTES)
+            .zip(panel.chunks_exact_mut(LANES * F::BYTES))
+        {
+            to[j % LANES * F::BYTES..][..F::BYTES].copy_from_slice(key);
+        }
+        F::from_f32s(value, row);
+        let panels = values.chunks_exact_mut(CHUNK * LANES * F::BYTES);
+        for (value, panel) in row.chunks(LANES * F::BYTES).zip(panels) {
+            panel[j * LANES * F::BYTES..][..value.len()].copy_from_slice(value);
+        }
+    }
+
+    #[inline(always)]
+    fn queries<const N: usize>(queries: [&[f32]; N], scale: f32) -> Self::Queries<N> {
+        let mut scaled = [[0f32; MAX_HEAD_DIM]; N];
+        for (scaled, query) in scaled.iter_mut().zip(queries) {
+            for (scaled, q) in scaled.iter_mut().zip(query) {
+                *scaled = q * scale;
+            }
+        }
+        scaled
+    }
+
+    #[inline(always)]
+    fn scores<S: Isa, const N: usize>(
+        isa: S,
+        queries: &Self::Queries<N>,
+        head_dim: usize,
+        chunk: &[u8],
+    ) -> [[f32; CHUNK]; N] {
+        let mut scores = [[0f32; CHUNK]; N];
+        let panel = head_dim * LANES * F::BYTES;
+        if S::REGISTERS >= 32 {
+            let sums = product::<S, F, N, 4, MAX_HEAD_DIM>(isa, queries, 0..head_dim, chunk, panel);
+            save(isa, &sums, 0, &mut scores);
+        } else {
+            for i in 0..CHUNK / LANES {
+                let keys = &chunk[i * panel..][..panel];
+                let sums = product::<S, F, N, 1, MAX_HEAD_DIM>(isa, queries, 0..head_dim, keys, panel);
+                save(isa, &sums, i * LANES, &mut scores);
+            }
+        }
+        scores
+    }
+
+    #[inline(always)]
+    fn mix<S: Isa, const N: usize>(
+        isa: S,
+        weights: &Weights<N>,
+        seen: Range<usize>,
+        head_dim: usize,
+        chunk: &[u8],
+        rows: &mut [Row; N],
+    ) {
+        let values = &chunk[CHUNK * head_dim * F::BYTES..];
+        let panel = CHUNK * LANES * F::BYTES;
+        let panels = head_dim.div_ceil(LANES);
+        let mut i = 0;
+        while S::REGISTERS >= 32 && i + 4 <= panels {
+            let v = &values[i * panel..];
+            let sums = product::<S, F, N, 4, CHUNK>(isa, &weights.p, seen.clone(), v, panel);
+            join(isa, &sums, weights, i * LANES, rows);
+            i += 4;
+        }
+        while i < panels {
+            let v = &values[i * panel..];
+            let sums = product::<S, F, N, 1, CHUNK>(isa, &weights.p, seen.clone(), v, panel);
+            join(isa, &sums, weights, i * LANES, rows);
+            i += 1;
+        }
+    }
+}
+
+/// `sum over k of a[r][k] b[v][k][l]` for `k` in `range`, one fma chain for each `r`, `v` and `l`, with `V` neighbouring
+/// panels `b[v]`.
+#[inline(always)]
+pub(super) fn product<S: Isa, F: PlainFormat, const N: usize, const V: usize, const K: usize>(
+    isa: S,
+    a: &[[f32; K]; N],
+    range: Range<usize>,
+    panels: &[u8],
+    panel: usize,
+) -> [[S::F; V]; N] {
+    let mut acc = [[isa.splat(0.0); V]; N];
+    let sixteen = LANES * F::BYTES;
+    let (first, len) = (range.start, range.len());
+    assert!(range.end <= K && len > 0);
+    let mut b = [panels; V];
+    for v in 0..V {
+        b[v] = &panels[v * panel + first * sixteen..][..len * sixteen];
+    }
+    for k in 0..len {
+        let mut w = [isa.splat(0.0); V];
+        for v in 0..V {
+            w[v] = F::load(isa, &b[v][k * sixteen..][..sixteen]);
+        }
+        for r in 0..N {
+            let a = isa.splat(a[r][first + k]);
+            for v in 0..V {
+                acc[r][v] = isa.fma(a, w[v], acc[r][v]);
+            }
+        }
+    }
+    acc
+}
+
+/// Writes sums to each row, from column `at` on.
+#[inline(always)]
+pub(super) fn save<S: Isa, const N: usize, const V: usize>(
+    isa: S,
+    sums: &[[S::F; V]; N],
+    at: usize,
+    out: &mut [[f32; CHUNK]; N],
+) {
+    for r in 0..N {
+        let out = out[r][at..at + V * LANES].as_chunks_mut::<LANES>().0;
+        for v in 0..V {
+            isa.store(sums[r][v], &mut out[v]);
+        }
+    }
+    // Sums of several products would else be kept in registers, at the price of those of the next product.
+    black_box(out);
+}
+
+/// `O = fma(o, b, O a)` for the values of each row from `at` on.
+#[inline(always)]
+pub(super) fn join<S: Isa, const N: usize, const V: usize>(
+    isa: S,
+    o: &[[S::F; V]; N],
+    weights: &Weights<N>,
+    at: usize,
+    rows: &mut [Row; N],
+) {
+    for r in 0..N {
+        let (a, b) = (isa.splat(weights.a[r]), isa.splat(weights.b[r]));
+        let all = rows[r].sums[at..at + V * LANES].as_chunks_mut::<LANES>().0;
+        for v in 0..V {
+            isa.store(isa.fma(o[r][v], b, isa.mul(isa.load(&all[v]), a)), &mut all[v]);
+        }
+    }
+}
