@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::context::Scratch;
 use crate::kv_cache::{KvCache, KvType};
 use crate::linear::Linear;
-use bise_tensor::block::{F16, F32};
+use bise_tensor::block::{F16, F32, Q8_0};
 use bise_tensor::isa::Level;
 use bise_tensor::ops::{self, attend};
 
@@ -83,6 +83,7 @@ impl Tokens<'_> {
         match cache.kind() {
             KvType::F16 => attend::<F16, _, _>(self.level, &attention, partials, out),
             KvType::F32 => attend::<F32, _, _>(self.level, &attention, partials, out),
+            KvType::Q8_0 => attend::<Q8_0, _, _>(self.level, &attention, partials, out),
         }
     }
 }

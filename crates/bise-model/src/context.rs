@@ -249,7 +249,9 @@ mod tests {
     /// A ring that wraps gives the bits of a cache in which every position has a place of its own.
     #[test]
     fn the_ring_changes_nothing() {
-        for name in ["mistral-window-1", "mistral-window-7", "mistral-window-16"] {
+        let names = ["mistral-window-1", "mistral-window-7", "mistral-window-16"];
+        let kinds = [KvType::F16, KvType::F32, KvType::Q8_0];
+        for (name, kv) in names.into_iter().zip(kinds) {
             let source = Path::new(env!("CARGO_MANIFEST_DIR"))
                 .join("../../fixtures/random")
                 .join(name);
@@ -262,6 +264,7 @@ mod tests {
             let run = |whole: bool, batch: usize| {
                 let options = ContextOptions {
                     batch,
+                    kv,
                     ..ContextOptions::new(tokens.len())
                 };
                 let mut context = Context::new(&model, options).unwrap();

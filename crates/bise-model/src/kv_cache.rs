@@ -6,7 +6,7 @@
 //! the modulo.
 
 use crate::config::Config;
-use bise_tensor::block::{F16, F32};
+use bise_tensor::block::{F16, F32, Q8_0};
 use bise_tensor::isa::Level;
 use bise_tensor::ops::{self, CHUNK, KvFormat};
 use bise_tensor::threads::for_each_piece;
@@ -20,6 +20,8 @@ pub enum KvType {
     F16,
     /// Four bytes a value.
     F32,
+    /// 34 bytes for 32 values, or for what is left of a head.
+    Q8_0,
 }
 
 impl KvType {
@@ -28,6 +30,7 @@ impl KvType {
         match self {
             KvType::F16 => F16::chunk_bytes(head_dim),
             KvType::F32 => F32::chunk_bytes(head_dim),
+            KvType::Q8_0 => Q8_0::chunk_bytes(head_dim),
         }
     }
 }
@@ -136,6 +139,7 @@ impl KvCache {
         match self.kind {
             KvType::F16 => self.store_as::<F16>(level, layer, first, keys, values),
             KvType::F32 => self.store_as::<F32>(level, layer, first, keys, values),
+            KvType::Q8_0 => self.store_as::<Q8_0>(level, layer, first, keys, values),
         }
     }
 

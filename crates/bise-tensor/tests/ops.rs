@@ -1,6 +1,6 @@
 //! The other operations: accurate, and the same bits at every level.
 
-use bise_tensor::block::{F16, F32};
+use bise_tensor::block::{F16, F32, Format, Q8_0};
 use bise_tensor::isa::Level;
 use bise_tensor::ops::{
     Attention, CHUNK, KvFormat, RopeTable, add_scaled, attend, exp, partials_len, rms_norm, store, swiglu,
@@ -126,6 +126,49 @@ impl Case {
         }
         expected
     }
+
+    /// Checks results against softmax in f64.
+    fn check(&self, got: &[f32], queries: &[f32], [keys, values]: &[Vec<f32>; 2]) {
+        let &Case {
+            kv_heads,
+            group,
+            dim,
+            tokens,
+            back,
+            ..
+        } = self;
+        // A score sums dim products below 1: error dim eps * dim / 2 in the exponent; the chains add n eps.
+        let n = tokens.min(back.saturating_add(1)) as f64;
+        let bound = f64::from(f32::EPSILON) * (dim as f64 * dim as f64 / 2.0 + n + 20.0);
+        for (i, (query, got)) in queries.chunks_exact(dim).zip(got.chunks_exact(dim)).enumerate() {
+            let (token, head) = (i / (kv_heads * group), i % (kv_heads * group) / group);
+            let visible = token.saturating_sub(back)..token + 1;
+            let at = |j: usize| (j * kv_heads + head) * dim..(j * kv_heads + head + 1) * dim;
+            let product = |(k, q): (&f32, &f32)| f64::from(*k) * f64::from(*q);
+            let score = |j| keys[at(j)].iter().zip(query).map(product).sum::<f64>();
+            let weights: Vec<f64> = visible.clone().map(|j| score(j).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            let mut exact = vec![0.0; dim];
+            for (j, w) in visible.zip(&weights) {
+                for (exact, v) in exact.iter_mut().zip(&values[at(j)]) {
+                    *exact += w * f64::from(*v) / total;
+                }
+            }
+            for (got, exact) in got.iter().zip(exact) {
+                let error = (f64::from(*got) - exact).abs();
+                assert!(error <= bound, "{self:?}, token {token}: {got} against {exact}");
+            }
+        }
+    }
+}
+
+/// Up to 32 values, stored in Q8_0 and read again.
+fn through_q8_0(x: &[f32]) -> Vec<f32> {
+    let (mut values, mut block) = ([0f32; 32], [0u8; 34]);
+    values[..x.len()].copy_from_slice(x);
+    Q8_0::quantize(&values, None, &mut block);
+    Q8_0::dequantize(&block, &mut values);
+    values[..x.len()].to_vec()
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -135,7 +178,7 @@ fn cases() -> impl Strategy<Value = Case> {
         prop_oneof![Just(2usize), Just(16), Just(20), Just(40), Just(128), 1usize..100],
     );
     let lengths = (
-        prop_oneof![1usize..150, 500usize..700],
+        prop_oneof![1usize..150, 1usize..150, 1usize..150, 500usize..560],
         prop_oneof![0usize..700, Just(1 << 40)],
         0u32..1000,
     );
@@ -208,33 +251,19 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn attention_agrees_with_f64(case in cases(), step in 1usize..100, threads in 1usize..4) {
         let got = case.one_result::<F16>(step, threads);
         prop_assert_eq!(bits(&got), bits(&case.run::<F32>(Level::detect(), step)), "values that f16 holds exactly");
-        let (queries, [keys, values]) = (case.queries(), case.keys_and_values());
-        let &Case { kv_heads, group, dim, tokens, back, .. } = &case;
-        // A score sums dim products below 1: error dim eps * dim / 2 in the exponent; the chains add n eps.
-        let n = tokens.min(back.saturating_add(1)) as f64;
-        let bound = f64::from(f32::EPSILON) * (dim as f64 * dim as f64 / 2.0 + n + 20.0);
-        for (i, (query, got)) in queries.chunks_exact(dim).zip(got.chunks_exact(dim)).enumerate() {
-            let (token, head) = (i / (kv_heads * group), i % (kv_heads * group) / group);
-            let visible = token.saturating_sub(back)..token + 1;
-            let row = |x: &'_ [f32], j: usize| x[(j * kv_heads + head) * dim..][..dim].to_vec();
-            let score = |j| row(&keys, j).iter().zip(query).map(|(k, q)| f64::from(k * q)).sum::<f64>();
-            let weights: Vec<f64> = visible.clone().map(|j| score(j).exp()).collect();
-            let total: f64 = weights.iter().sum();
-            let mut exact = vec![0.0; dim];
-            for (j, w) in visible.zip(&weights) {
-                for (exact, v) in exact.iter_mut().zip(row(&values, j)) {
-                    *exact += w * f64::from(v) / total;
-                }
-            }
-            for (got, exact) in got.iter().zip(exact) {
-                prop_assert!((f64::from(*got) - exact).abs() <= bound, "{got} against {exact}, token {token}");
-            }
-        }
+        case.check(&got, &case.queries(), &case.keys_and_values());
+    }
+
+    #[test]
+    fn attention_in_q8_0_agrees_with_f64(case in cases(), step in 1usize..100, threads in 1usize..4) {
+        let got = case.one_result::<Q8_0>(step, threads);
+        let blocks = |x: Vec<f32>| x.chunks(case.dim).flat_map(|head| head.chunks(32)).flat_map(through_q8_0).collect::<Vec<_>>();
+        case.check(&got, &blocks(case.queries()), &case.keys_and_values().map(blocks));
     }
 }

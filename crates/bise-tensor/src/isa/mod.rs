@@ -50,6 +50,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn load_f32(self, x: &[u8; 4 * LANES]) -> Self::F;
     /// Lane `l` is the `l`-th little-endian f16 of `x`.
     fn load_f16(self, x: &[u8; 2 * LANES]) -> Self::F;
+    /// Lane `l` is `x[l]` as a signed integer.
+    fn load_i8(self, x: &[u8; LANES]) -> Self::F;
     /// Lane `l` is the `l`-th little-endian bf16 of `x`.
     fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F;
     /// Writes lane `l` to `out[l]`.

@@ -44,6 +44,11 @@ impl Isa for Scalar {
     }
 
     #[inline(always)]
+    fn load_i8(self, x: &[u8; LANES]) -> Self::F {
+        from_fn(|l| f32::from(x[l] as i8))
+    }
+
+    #[inline(always)]
     fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F {
         from_fn(|l| bf16::from_le_bytes([x[2 * l], x[2 * l + 1]]).to_f32())
     }

@@ -78,6 +78,16 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    fn load_i8(self, x: &[u8; LANES]) -> Self::F {
+        // SAFETY: the features were detected; both unaligned loads of eight bytes lie within the array.
+        unsafe {
+            let low = _mm256_cvtepi8_epi32(_mm_loadl_epi64(x.as_ptr().cast()));
+            let high = _mm256_cvtepi8_epi32(_mm_loadl_epi64(x.as_ptr().add(8).cast()));
+            [_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)]
+        }
+    }
+
+    #[inline(always)]
     fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F {
         // SAFETY: the features were detected; both unaligned loads lie within the array.
         unsafe {

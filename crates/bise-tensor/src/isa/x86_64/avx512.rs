@@ -69,6 +69,12 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    fn load_i8(self, x: &[u8; LANES]) -> Self::F {
+        // SAFETY: the features were detected; the unaligned load is the array.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(x.as_ptr().cast()))) }
+    }
+
+    #[inline(always)]
     fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F {
         // SAFETY: the features were detected; the unaligned load is the array.
         unsafe {

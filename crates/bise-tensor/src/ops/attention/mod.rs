@@ -12,17 +12,28 @@
 //! `L = fma(l, b, L a)` and `O = fma(o, b, O a)`. Eight chunks join to a span in this way, and the spans join to the whole
 //! in the same way, both in ascending order. The result is `O / L`.
 //!
-//! The chains of the formats are, for F32 and F16,
+//! For keys and values in F32 or F16 the score is
 //!
 //! ```text
 //! q . k[j] = sum over d of q[d] k[j, d]                    one fma chain, d ascending
 //! ```
+//!
+//! and in Q8_0, where `q`, `k[j]` and `v[j]` are blocks of 32 integers with scales `dq[g]`, `dk[j, g]` and `dv[j, g]`,
+//!
+//! ```text
+//! isum     = sum over the group of q[i] k[j, i]            exact, in i32
+//! q . k[j] = sum over g of isum (dk[j, g] dq[g])           one fma chain, g ascending
+//! o[d]     = sum over visible j of (p[j] dv[j, g]) v[j, d] one fma chain, j ascending
+//! ```
+//!
+//! where each bracket is rounded once.
 //!
 //! As chunks and spans are cut by absolute position, prefill, decode and a ring cache see the same partial results in the
 //! same order, whether one thread walks all spans or each takes some.
 
 mod kv;
 mod plain;
+mod q8_0;
 mod tile;
 
 pub use kv::{CHUNK, KvFormat, MAX_HEAD_DIM};

@@ -9,12 +9,12 @@
 
 use super::kv::{CHUNK, KvFormat, MAX_HEAD_DIM, Weights};
 use super::tile::Row;
-use crate::block::PlainFormat;
+use crate::block::{F16, F32, PlainFormat};
 use crate::isa::{Isa, LANES};
 use std::hint::black_box;
 use std::ops::Range;
 
-impl<F: PlainFormat> KvFormat for F {
+impl<F: PlainFormat + Load> KvFormat for F {
     type Queries<const N: usize> = [[f32; MAX_HEAD_DIM]; N];
 
     #[inline(always)]
@@ -63,12 +63,12 @@ impl<F: PlainFormat> KvFormat for F {
         let mut scores = [[0f32; CHUNK]; N];
         let panel = head_dim * LANES * F::BYTES;
         if S::REGISTERS >= 32 {
-            let sums = product::<S, F, N, 4, MAX_HEAD_DIM>(isa, queries, 0..head_dim, chunk, panel);
+            let sums = product::<S, F, N, 4, MAX_HEAD_DIM>(isa, queries, 0..head_dim, chunk, head_dim);
             save(isa, &sums, 0, &mut scores);
         } else {
             for i in 0..CHUNK / LANES {
                 let keys = &chunk[i * panel..][..panel];
-                let sums = product::<S, F, N, 1, MAX_HEAD_DIM>(isa, queries, 0..head_dim, keys, panel);
+                let sums = product::<S, F, N, 1, MAX_HEAD_DIM>(isa, queries, 0..head_dim, keys, head_dim);
                 save(isa, &sums, i * LANES, &mut scores);
             }
         }
@@ -90,46 +90,90 @@ impl<F: PlainFormat> KvFormat for F {
         let mut i = 0;
         while S::REGISTERS >= 32 && i + 4 <= panels {
             let v = &values[i * panel..];
-            let sums = product::<S, F, N, 4, CHUNK>(isa, &weights.p, seen.clone(), v, panel);
+            let sums = product::<S, F, N, 4, CHUNK>(isa, &weights.p, seen.clone(), v, CHUNK);
             join(isa, &sums, weights, i * LANES, rows);
             i += 4;
         }
         while i < panels {
             let v = &values[i * panel..];
-            let sums = product::<S, F, N, 1, CHUNK>(isa, &weights.p, seen.clone(), v, panel);
+            let sums = product::<S, F, N, 1, CHUNK>(isa, &weights.p, seen.clone(), v, CHUNK);
             join(isa, &sums, weights, i * LANES, rows);
             i += 1;
         }
     }
 }
 
+/// Values that kernels load as they are stored.
+pub trait Load {
+    /// The bytes of 16 values.
+    type Sixteen;
+
+    /// `bytes`, 16 values at a time.
+    fn sixteens(bytes: &[u8]) -> &[Self::Sixteen];
+
+    /// 16 values, one a lane.
+    fn load<S: Isa>(isa: S, bytes: &Self::Sixteen) -> S::F;
+}
+
+impl Load for F16 {
+    type Sixteen = [u8; 2 * LANES];
+
+    #[inline(always)]
+    fn sixteens(bytes: &[u8]) -> &[Self::Sixteen] {
+        bytes.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn load<S: Isa>(isa: S, bytes: &Self::Sixteen) -> S::F {
+        isa.load_f16(bytes)
+    }
+}
+
+impl Load for F32 {
+    type Sixteen = [u8; 4 * LANES];
+
+    #[inline(always)]
+    fn sixteens(bytes: &[u8]) -> &[Self::Sixteen] {
+        bytes.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn load<S: Isa>(isa: S, bytes: &Self::Sixteen) -> S::F {
+        isa.load_f32(bytes)
+    }
+}
+
 /// `sum over k of a[r][k] b[v][k][l]` for `k` in `range`, one fma chain for each `r`, `v` and `l`, with `V` neighbouring
-/// panels `b[v]`.
+/// panels `b[v]` of `height` rows.
 #[inline(always)]
-pub(super) fn product<S: Isa, F: PlainFormat, const N: usize, const V: usize, const K: usize>(
+pub(super) fn product<S: Isa, F: Load, const N: usize, const V: usize, const K: usize>(
     isa: S,
     a: &[[f32; K]; N],
     range: Range<usize>,
     panels: &[u8],
-    panel: usize,
+    height: usize,
 ) -> [[S::F; V]; N] {
-    let mut acc = [[isa.splat(0.0); V]; N];
-    let sixteen = LANES * F::BYTES;
-    let (first, len) = (range.start, range.len());
-    assert!(range.end <= K && len > 0);
-    let mut b = [panels; V];
-    for v in 0..V {
-        b[v] = &panels[v * panel + first * sixteen..][..len * sixteen];
+    // Slices that are all as long as the loop need no checks in it.
+    let len = range.len();
+    let mut x = [&a[0][..0]; N];
+    for r in 0..N {
+        x[r] = &a[r][range.clone()][..len];
     }
+    let rows = F::sixteens(panels);
+    let mut b = [rows; V];
+    for v in 0..V {
+        b[v] = &rows[v * height..][range.clone()][..len];
+    }
+    let mut acc = [[isa.splat(0.0); V]; N];
     for k in 0..len {
         let mut w = [isa.splat(0.0); V];
         for v in 0..V {
-            w[v] = F::load(isa, &b[v][k * sixteen..][..sixteen]);
+            w[v] = F::load(isa, &b[v][k]);
         }
         for r in 0..N {
-            let a = isa.splat(a[r][first + k]);
+            let x = isa.splat(x[r][k]);
             for v in 0..V {
-                acc[r][v] = isa.fma(a, w[v], acc[r][v]);
+                acc[r][v] = isa.fma(x, w[v], acc[r][v]);
             }
         }
     }
