@@ -43,6 +43,8 @@ pub struct Runtime {
 pub enum KvTypeName {
     F16,
     F32,
+    #[value(name = "q8_0")]
+    Q8_0,
 }
 
 impl Runtime {
@@ -80,6 +82,7 @@ impl KvTypeName {
         match self {
             KvTypeName::F16 => KvType::F16,
             KvTypeName::F32 => KvType::F32,
+            KvTypeName::Q8_0 => KvType::Q8_0,
         }
     }
 }

@@ -4,11 +4,9 @@ use crate::config::Config;
 use crate::context::Scratch;
 use crate::kv_cache::{KvCache, KvType};
 use crate::linear::Linear;
-use bise_tensor::block::{F16, F32};
+use bise_tensor::block::{F16, F32, Q8_0};
 use bise_tensor::isa::Level;
 use bise_tensor::ops::{self, attend};
-use bise_tensor::threads::for_each_strip;
-use std::ops::Range;
 
 /// The attention of one block.
 pub(crate) struct Attention {
@@ -40,32 +38,19 @@ impl Attention {
         self.wv.forward(s.level, &mut s.input, v);
         s.rope.rotate(s.level, q, config.head_dim);
         s.rope.rotate(s.level, k, config.head_dim);
-        let scale = 1.0 / (config.head_dim as f32).sqrt();
-        q.iter_mut().for_each(|q| *q *= scale);
-
         let heads = &mut s.heads[..n * q_width];
         let mut done = 0;
         while done < n {
             let next = done + cache.storable(first + done, n - done);
-            for t in done..next {
-                cache.store(
-                    layer,
-                    first + t,
-                    &k[t * kv_width..][..kv_width],
-                    &v[t * kv_width..][..kv_width],
-                );
-            }
-            let tokens = Queries {
+            let (kv, queries) = (done * kv_width..next * kv_width, done * q_width..next * q_width);
+            cache.store(s.level, layer, first + done, &k[kv.clone()], &v[kv]);
+            let tokens = Tokens {
                 config,
                 level: s.level,
                 layer,
-                positions: first + done..first + next,
+                first: first + done,
             };
-            tokens.attend(
-                cache,
-                &q[done * q_width..next * q_width],
-                &mut heads[done * q_width..next * q_width],
-            );
+            tokens.attend(cache, &q[queries.clone()], &mut s.partials, &mut heads[queries]);
             done = next;
         }
         s.joined.set(s.level, heads, q_width);
@@ -75,37 +60,30 @@ impl Attention {
 }
 
 /// Neighbouring tokens whose keys and values are stored.
-struct Queries<'a> {
+struct Tokens<'a> {
     config: &'a Config,
     level: Level,
     layer: usize,
-    positions: Range<usize>,
+    /// Position of the first.
+    first: usize,
 }
 
-impl Queries<'_> {
-    /// `q` and `out` are `[tokens][n_heads][head_dim]`; query head `h` reads key head `h / (n_heads / n_kv_heads)`.
-    fn attend(&self, cache: &KvCache, q: &[f32], out: &mut [f32]) {
-        let &Config {
-            n_heads,
-            n_kv_heads,
-            head_dim,
-            ..
-        } = self.config;
-        let width = n_heads * head_dim;
-        for_each_strip(out, width, head_dim, |column, mut strip| {
-            let kv_head = column / head_dim / (n_heads / n_kv_heads);
-            for (t, position) in self.positions.clone().enumerate() {
-                let attention = ops::Attention {
-                    query: &q[t * width + column..][..head_dim],
-                    visible: cache.visible(position),
-                    chunk: |c| cache.chunk(self.layer, kv_head, c),
-                    out: strip.row(t),
-                };
-                match cache.kind() {
-                    KvType::F16 => attend::<F16>(self.level, attention),
-                    KvType::F32 => attend::<F32>(self.level, attention),
-                }
-            }
-        });
+impl Tokens<'_> {
+    /// `queries` and `out` are `[tokens][n_heads][head_dim]`.
+    fn attend(&self, cache: &KvCache, queries: &[f32], partials: &mut [f32], out: &mut [f32]) {
+        let attention = ops::Attention {
+            queries,
+            scale: 1.0 / (self.config.head_dim as f32).sqrt(),
+            heads: self.config.n_heads,
+            kv_heads: self.config.n_kv_heads,
+            head_dim: self.config.head_dim,
+            visible: |token| cache.visible(self.first + token),
+            chunk: |head, c| cache.chunk(self.layer, head, c),
+        };
+        match cache.kind() {
+            KvType::F16 => attend::<F16, _, _>(self.level, &attention, partials, out),
+            KvType::F32 => attend::<F32, _, _>(self.level, &attention, partials, out),
+            KvType::Q8_0 => attend::<Q8_0, _, _>(self.level, &attention, partials, out),
+        }
     }
 }

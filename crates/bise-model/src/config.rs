@@ -2,9 +2,7 @@
 
 use crate::error::LoadError;
 use bise_tensor::gguf::Metadata;
-
-/// The widest head that the attention kernel takes.
-const MAX_HEAD_DIM: usize = 512;
+use bise_tensor::ops::MAX_HEAD_DIM;
 
 /// The dimensions of a Mistral or Mixtral model.
 #[derive(Clone, Debug, PartialEq)]

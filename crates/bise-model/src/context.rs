@@ -7,7 +7,7 @@ use crate::model::Model;
 use crate::moe::Routing;
 use bise_tensor::isa::Level;
 use bise_tensor::matmul::Activations;
-use bise_tensor::ops::{RopeTable, rms_norm};
+use bise_tensor::ops::{RopeTable, partials_len, rms_norm};
 
 /// Rows of logits computed at a time.
 const LOGIT_ROWS: usize = 32;
@@ -66,6 +66,8 @@ pub(crate) struct Scratch {
     pub v: Vec<f32>,
     /// `[n, n_heads, head_dim]`: what each head found.
     pub heads: Vec<f32>,
+    /// What attention works in when one token's keys are shared out among threads.
+    pub partials: Vec<f32>,
     /// `heads`, ready for the output projection.
     pub joined: Activations,
     pub hidden: Hidden,
@@ -75,7 +77,7 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    fn new(model: &Model, level: Level, batch: usize) -> Self {
+    fn new(model: &Model, level: Level, batch: usize, chunks: usize) -> Self {
         let c = model.config();
         let (q_width, kv_width) = (c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim);
         let floats = |width: usize| vec![0f32; batch * width];
@@ -96,6 +98,7 @@ impl Scratch {
             k: floats(kv_width),
             v: floats(kv_width),
             heads: floats(q_width),
+            partials: vec![0.0; partials_len(c.n_heads, c.head_dim, chunks)],
             joined: Activations::with_capacity(batch, q_width),
             hidden: Hidden {
                 gate: floats(c.hidden_dim),
@@ -123,7 +126,7 @@ impl<'m> Context<'m> {
             KvCache::new(KvShape::new(config, options.context), options.kv).ok_or(LoadError::Context {
                 tokens: options.context,
             })?;
-        let scratch = Scratch::new(model, options.level, options.batch);
+        let scratch = Scratch::new(model, options.level, options.batch, cache.chunks());
         Ok(Self {
             model,
             options,
@@ -246,7 +249,9 @@ mod tests {
     /// A ring that wraps gives the bits of a cache in which every position has a place of its own.
     #[test]
     fn the_ring_changes_nothing() {
-        for name in ["mistral-window-1", "mistral-window-7", "mistral-window-16"] {
+        let names = ["mistral-window-1", "mistral-window-7", "mistral-window-16"];
+        let kinds = [KvType::F16, KvType::F32, KvType::Q8_0];
+        for (name, kv) in names.into_iter().zip(kinds) {
             let source = Path::new(env!("CARGO_MANIFEST_DIR"))
                 .join("../../fixtures/random")
                 .join(name);
@@ -259,6 +264,7 @@ mod tests {
             let run = |whole: bool, batch: usize| {
                 let options = ContextOptions {
                     batch,
+                    kv,
                     ..ContextOptions::new(tokens.len())
                 };
                 let mut context = Context::new(&model, options).unwrap();

@@ -6,8 +6,10 @@
 //! the modulo.
 
 use crate::config::Config;
-use bise_tensor::block::{F16, F32, Format};
-use bise_tensor::ops::{CHUNK, KvChunk};
+use bise_tensor::block::{F16, F32, Q8_0};
+use bise_tensor::isa::Level;
+use bise_tensor::ops::{self, CHUNK, KvFormat};
+use bise_tensor::threads::for_each_piece;
 use std::ops::Range;
 
 /// The format of cached keys and values.
@@ -18,13 +20,17 @@ pub enum KvType {
     F16,
     /// Four bytes a value.
     F32,
+    /// 34 bytes for 32 values, or for what is left of a head.
+    Q8_0,
 }
 
 impl KvType {
-    fn bytes(self) -> usize {
+    /// Bytes of a chunk of one head.
+    fn chunk_bytes(self, head_dim: usize) -> usize {
         match self {
-            KvType::F16 => F16::BYTES,
-            KvType::F32 => F32::BYTES,
+            KvType::F16 => F16::chunk_bytes(head_dim),
+            KvType::F32 => F32::chunk_bytes(head_dim),
+            KvType::Q8_0 => Q8_0::chunk_bytes(head_dim),
         }
     }
 }
@@ -65,14 +71,10 @@ pub(crate) struct KvCache {
     kind: KvType,
     /// Chunks held of each head.
     chunks: usize,
-    layers: Vec<Layer>,
-}
-
-struct Layer {
-    /// `[kv_head][chunk][head_dim][64]`
-    keys: Vec<u8>,
-    /// `[kv_head][chunk][64][head_dim rounded up to 16]`
-    values: Vec<u8>,
+    /// Bytes of a chunk.
+    chunk_bytes: usize,
+    /// Of each layer `[kv_head][chunk][chunk_bytes]`.
+    layers: Vec<Vec<u8>>,
 }
 
 impl KvCache {
@@ -88,23 +90,17 @@ impl KvCache {
 
     /// A cache of `chunks` chunks a head; more than the window needs change nothing but when they are used again.
     pub fn with_chunks(shape: KvShape, kind: KvType, chunks: usize) -> Option<Self> {
-        let stride = shape.head_dim.next_multiple_of(16);
-        let positions = chunks.checked_mul(CHUNK * kind.bytes() * shape.n_kv_heads)?;
-        let (keys, values) = (
-            positions.checked_mul(shape.head_dim)?,
-            positions.checked_mul(stride)?,
-        );
-        let all = keys.checked_add(values)?.checked_mul(shape.n_layers)?;
-        Vec::<u8>::new().try_reserve_exact(all).ok()?;
-        let layer = || Layer {
-            keys: vec![0; keys],
-            values: vec![0; values],
-        };
+        let chunk_bytes = kind.chunk_bytes(shape.head_dim);
+        let layer = chunks.checked_mul(shape.n_kv_heads)?.checked_mul(chunk_bytes)?;
+        Vec::<u8>::new()
+            .try_reserve_exact(layer.checked_mul(shape.n_layers)?)
+            .ok()?;
         Some(Self {
             shape,
             kind,
             chunks,
-            layers: (0..shape.n_layers).map(|_| layer()).collect(),
+            chunk_bytes,
+            layers: (0..shape.n_layers).map(|_| vec![0; layer]).collect(),
         })
     }
 
@@ -112,9 +108,14 @@ impl KvCache {
         self.kind
     }
 
+    /// Chunks held of each head: no query sees keys in more.
+    pub fn chunks(&self) -> usize {
+        self.chunks
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.layers.iter().map(|l| l.keys.len() + l.values.len()).sum()
+        self.layers.iter().map(Vec::len).sum()
     }
 
     /// Positions that the query at `position` sees: at most a window, its own included.
@@ -133,57 +134,38 @@ impl KvCache {
         }
     }
 
-    /// Stores one position of a layer; `keys` and `values` are `[kv_head][head_dim]`.
-    pub fn store(&mut self, layer: usize, position: usize, keys: &[f32], values: &[f32]) {
+    /// Stores the positions from `first` on in a layer; `keys` and `values` are `[position][kv_head][head_dim]`.
+    pub fn store(&mut self, level: Level, layer: usize, first: usize, keys: &[f32], values: &[f32]) {
         match self.kind {
-            KvType::F16 => self.store_as::<F16>(layer, position, keys, values),
-            KvType::F32 => self.store_as::<F32>(layer, position, keys, values),
+            KvType::F16 => self.store_as::<F16>(level, layer, first, keys, values),
+            KvType::F32 => self.store_as::<F32>(level, layer, first, keys, values),
+            KvType::Q8_0 => self.store_as::<Q8_0>(level, layer, first, keys, values),
         }
     }
 
-    fn store_as<F: Format>(&mut self, layer: usize, position: usize, keys: &[f32], values: &[f32]) {
-        let (dim, j) = (self.shape.head_dim, position % CHUNK);
-        let stride = dim.next_multiple_of(16);
-        for head in 0..self.shape.n_kv_heads {
-            let chunk = self.place(head, position / CHUNK);
-            let Layer {
-                keys: to_keys,
-                values: to_values,
-            } = &mut self.layers[layer];
-            for d in 0..dim {
-                let key = ((chunk * dim + d) * CHUNK + j) * F::BYTES;
-                F::quantize(
-                    &keys[head * dim + d..][..1],
-                    None,
-                    &mut to_keys[key..key + F::BYTES],
-                );
-                let value = ((chunk * CHUNK + j) * stride + d) * F::BYTES;
-                F::quantize(
-                    &values[head * dim + d..][..1],
-                    None,
-                    &mut to_values[value..value + F::BYTES],
-                );
+    fn store_as<K: KvFormat>(
+        &mut self,
+        level: Level,
+        layer: usize,
+        first: usize,
+        keys: &[f32],
+        values: &[f32],
+    ) {
+        let (dim, chunks, bytes) = (self.shape.head_dim, self.chunks, self.chunk_bytes);
+        let width = self.shape.n_kv_heads * dim;
+        for_each_piece(&mut self.layers[layer], chunks * bytes, |head, cached| {
+            let rows = keys.chunks_exact(width).zip(values.chunks_exact(width));
+            for (position, (key, value)) in (first..).zip(rows) {
+                let chunk = &mut cached[position / CHUNK % chunks * bytes..][..bytes];
+                let (key, value) = (&key[head * dim..][..dim], &value[head * dim..][..dim]);
+                ops::store::<K>(level, position % CHUNK, key, value, chunk);
             }
-        }
+        });
     }
 
     /// Chunk `c` of a head; parts of it that are not visible hold anything.
-    pub fn chunk(&self, layer: usize, head: usize, c: usize) -> KvChunk<'_> {
-        let Layer { keys, values } = &self.layers[layer];
-        let size = |width: usize| width * CHUNK * self.kind.bytes();
-        let (k, v) = (
-            size(self.shape.head_dim),
-            size(self.shape.head_dim.next_multiple_of(16)),
-        );
-        let place = self.place(head, c);
-        KvChunk {
-            keys: &keys[place * k..(place + 1) * k],
-            values: &values[place * v..(place + 1) * v],
-        }
-    }
-
-    /// Where chunk `c` of a head lies among all chunks of a layer.
-    fn place(&self, head: usize, c: usize) -> usize {
-        head * self.chunks + c % self.chunks
+    pub fn chunk(&self, layer: usize, head: usize, c: usize) -> &[u8] {
+        let place = head * self.chunks + c % self.chunks;
+        &self.layers[layer][place * self.chunk_bytes..][..self.chunk_bytes]
     }
 }

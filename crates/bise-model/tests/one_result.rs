@@ -32,7 +32,7 @@ proptest! {
 
     #[test]
     fn levels_threads_and_batches_agree(
-        which in 0..MODELS.len(), threads in 1usize..5, kv in prop_oneof![Just(KvType::F16), Just(KvType::F32)],
+        which in 0..MODELS.len(), threads in 1usize..5, kv in prop_oneof![Just(KvType::F16), Just(KvType::F32), Just(KvType::Q8_0)],
         batches in proptest::collection::vec(prop_oneof![Just(1usize), Just(3), Just(64), 1usize..20], 1..4),
         seed in 0u32..1000, n in 1usize..90,
     ) {
@@ -51,11 +51,14 @@ proptest! {
     }
 
     #[test]
-    fn prefill_equals_token_by_token(which in 0..MODELS.len(), cuts in proptest::collection::vec(1usize..40, 1..5)) {
+    fn prefill_equals_token_by_token(
+        which in 0..MODELS.len(), kv in prop_oneof![Just(KvType::F16), Just(KvType::Q8_0)],
+        cuts in proptest::collection::vec(1usize..40, 1..5),
+    ) {
         let (name, model) = &MODELS[which];
         let total: usize = cuts.iter().sum();
         let tokens: Vec<u32> = (0..total as u32).map(|i| (i * 7 + 3) % model.vocabulary_size() as u32).collect();
-        let options = ContextOptions::new(total);
+        let options = ContextOptions { kv, ..ContextOptions::new(total) };
         let every = bits(&logits(model, &tokens, options));
         let mut context = Context::new(model, options).unwrap();
         let (mut done, vocabulary) = (0, model.vocabulary_size());

@@ -43,7 +43,7 @@ pub fn on_each_thread(task: impl Fn(usize) + Sync) {
 }
 
 /// Cuts `out` into pieces of up to `width` values and calls `task(i, piece)` for each, on all threads.
-pub fn for_each_piece(out: &mut [f32], width: usize, task: impl Fn(usize, &mut [f32]) + Sync + Send) {
+pub fn for_each_piece<T: Send>(out: &mut [T], width: usize, task: impl Fn(usize, &mut [T]) + Sync + Send) {
     out.par_chunks_mut(width)
         .enumerate()
         .for_each(|(i, piece)| task(i, piece));
@@ -60,6 +60,22 @@ pub fn for_each_strip(
     width: usize,
     task: impl Fn(usize, Strip<'_>) + Sync + Send,
 ) {
+    let rows = out.len().checked_div(columns).unwrap_or(0).max(1);
+    for_each_tile(out, columns, rows, width, |_, first, strip| task(first, strip));
+}
+
+/// Cuts the row-major matrix `out`, `columns` wide, into tiles of up to `height` rows and `width` columns and calls
+/// `task(first_row, first_column, tile)` for each, on all threads.
+///
+/// # Panics
+/// When `out` is not whole rows, or a tile is empty.
+pub fn for_each_tile(
+    out: &mut [f32],
+    columns: usize,
+    height: usize,
+    width: usize,
+    task: impl Fn(usize, usize, Strip<'_>) + Sync + Send,
+) {
     assert!(
         columns > 0 && out.len().is_multiple_of(columns),
         "{} values in rows of {columns}",
@@ -67,32 +83,35 @@ pub fn for_each_strip(
     );
     let rows = out.len() / columns;
     let matrix = Matrix(out.as_mut_ptr());
-    for_each(columns.div_ceil(width), |i| {
-        let first = i * width;
+    let across = columns.div_ceil(width);
+    for_each(rows.div_ceil(height) * across, |i| {
+        let (row, column) = (i / across * height, i % across * width);
         let matrix = &matrix;
         let strip = Strip {
             matrix: matrix.0,
-            rows,
             columns,
-            first,
-            width: width.min(columns - first),
+            first_row: row,
+            rows: height.min(rows - row),
+            first: column,
+            width: width.min(columns - column),
             life: PhantomData,
         };
-        task(first, strip);
+        task(row, column, strip);
     });
 }
 
 /// The start of a matrix that several threads write.
 struct Matrix(*mut f32);
 
-// SAFETY: the pointer is only used by `Strip`s, whose columns do not overlap, within the borrow of the matrix.
+// SAFETY: the pointer is only used by `Strip`s, which do not overlap, within the borrow of the matrix.
 unsafe impl Sync for Matrix {}
 
-/// Some neighbouring columns of a matrix: exclusive access to them in every row.
+/// Some neighbouring columns of a matrix, in some neighbouring rows: exclusive access to them.
 pub struct Strip<'a> {
     matrix: *mut f32,
-    rows: usize,
     columns: usize,
+    first_row: usize,
+    rows: usize,
     first: usize,
     width: usize,
     life: PhantomData<&'a mut [f32]>,
@@ -104,7 +123,7 @@ impl Strip<'_> {
         self.width
     }
 
-    /// Rows of the matrix.
+    /// Rows of the strip.
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -112,14 +131,15 @@ impl Strip<'_> {
     /// The strip's part of row `row`.
     ///
     /// # Panics
-    /// When the matrix has no such row.
+    /// When the strip has no such row.
     #[inline]
     pub fn row(&mut self, row: usize) -> &mut [f32] {
         assert!(row < self.rows);
         // SAFETY: row and columns lie inside the matrix, which is mutably borrowed for as long as strips live;
-        // no other strip has these columns, and `&mut self` lets only one row of this strip be out at a time.
+        // no other strip has these columns in these rows, and `&mut self` lets only one row of this strip be out at a time.
         unsafe {
-            std::slice::from_raw_parts_mut(self.matrix.add(row * self.columns + self.first), self.width)
+            let row = (self.first_row + row) * self.columns;
+            std::slice::from_raw_parts_mut(self.matrix.add(row + self.first), self.width)
         }
     }
 }

@@ -1,8 +1,11 @@
 //! The other operations: accurate, and the same bits at every level.
 
-use bise_tensor::block::{F16, F32, Format};
+use bise_tensor::block::{F16, F32, Format, Q8_0};
 use bise_tensor::isa::Level;
-use bise_tensor::ops::{Attention, CHUNK, KvChunk, RopeTable, add_scaled, attend, exp, rms_norm, swiglu};
+use bise_tensor::ops::{
+    Attention, CHUNK, KvFormat, RopeTable, add_scaled, attend, exp, partials_len, rms_norm, store, swiglu,
+};
+use bise_tensor::threads::Threads;
 use proptest::prelude::*;
 
 fn bits(x: &[f32]) -> Vec<u32> {
@@ -45,30 +48,148 @@ fn exp_at_the_ends() {
     assert!(exp(f32::NAN).is_nan());
 }
 
-/// Keys and values of positions `0..n` in chunks, as the cache lays them out, in format `F`.
-fn chunks<F: Format>(keys: &[f32], values: &[f32], dim: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let stride = dim.next_multiple_of(16);
-    let store = |x: f32, bytes: &mut [u8], at: usize| {
-        F::quantize(&[x], None, &mut bytes[at * F::BYTES..][..F::BYTES])
-    };
-    let mut chunks = vec![
-        (
-            vec![0xff; dim * CHUNK * F::BYTES],
-            vec![0xff; stride * CHUNK * F::BYTES]
-        );
-        (keys.len() / dim).div_ceil(CHUNK)
-    ];
-    for (j, (k, v)) in keys.chunks_exact(dim).zip(values.chunks_exact(dim)).enumerate() {
-        let (kc, vc) = &mut chunks[j / CHUNK];
-        for d in 0..dim {
-            store(k[d], kc, d * CHUNK + j % CHUNK);
-            store(v[d], vc, j % CHUNK * stride + d);
+/// Attention of every token to itself and up to `back` before it, in steps of some tokens.
+#[derive(Debug)]
+struct Case {
+    kv_heads: usize,
+    /// Query heads for each key head.
+    group: usize,
+    dim: usize,
+    tokens: usize,
+    back: usize,
+    seed: u32,
+}
+
+impl Case {
+    /// Values between -1 and 1 that f16 holds exactly.
+    fn series(&self, len: usize, salt: u32) -> Vec<f32> {
+        let value = |i: usize| {
+            let x = (i as u32).wrapping_mul(2_654_435_761) ^ self.seed.wrapping_mul(salt);
+            (x.wrapping_mul(2_246_822_519) >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..len).map(|i| half::f16::from_f32(value(i)).to_f32()).collect()
+    }
+
+    /// `[tokens][heads][dim]`
+    fn queries(&self) -> Vec<f32> {
+        self.series(self.tokens * self.kv_heads * self.group * self.dim, 3)
+    }
+
+    /// Keys and values, each `[tokens][kv_heads][dim]`.
+    fn keys_and_values(&self) -> [Vec<f32>; 2] {
+        [5, 7].map(|salt| self.series(self.tokens * self.kv_heads * self.dim, salt))
+    }
+
+    /// The results, of `step` tokens at a time.
+    fn run<K: KvFormat>(&self, level: Level, step: usize) -> Vec<f32> {
+        let &Case {
+            kv_heads,
+            group,
+            dim,
+            tokens,
+            ..
+        } = self;
+        let (queries, [keys, values]) = (self.queries(), self.keys_and_values());
+        let (chunks, bytes) = (tokens.div_ceil(CHUNK), K::chunk_bytes(dim));
+        let mut cache = vec![0u8; kv_heads * chunks * bytes];
+        let rows = keys.chunks_exact(dim).zip(values.chunks_exact(dim));
+        for (i, (key, value)) in rows.enumerate() {
+            let (position, head) = (i / kv_heads, i % kv_heads);
+            let chunk = &mut cache[(head * chunks + position / CHUNK) * bytes..][..bytes];
+            store::<K>(level, position % CHUNK, key, value, chunk);
         }
-        for d in dim..stride {
-            store(0.0, vc, j % CHUNK * stride + d);
+        let mut partials = vec![f32::NAN; partials_len(kv_heads * group, dim, chunks)];
+        let mut out = vec![f32::NAN; queries.len()];
+        let width = kv_heads * group * dim;
+        for (i, out) in out.chunks_mut(step * width).enumerate() {
+            let attention = Attention {
+                queries: &queries[i * step * width..][..out.len()],
+                scale: 1.0,
+                heads: kv_heads * group,
+                kv_heads,
+                head_dim: dim,
+                visible: |t: usize| (i * step + t).saturating_sub(self.back)..i * step + t + 1,
+                chunk: |head: usize, c: usize| &cache[(head * chunks + c) * bytes..][..bytes],
+            };
+            attend::<K, _, _>(level, &attention, &mut partials, out);
+        }
+        out
+    }
+
+    /// The results at all levels, equal bit for bit however many tokens and threads work at a time.
+    fn one_result<K: KvFormat>(&self, step: usize, threads: usize) -> Vec<f32> {
+        let expected = same_at_every_level(|level| self.run::<K>(level, self.tokens));
+        let pool = Threads::new(threads).unwrap();
+        for step in [1, step] {
+            let got = pool.run(|| self.run::<K>(Level::detect(), step));
+            assert_eq!(bits(&got), bits(&expected), "{self:?}, {step} tokens at a time");
+        }
+        expected
+    }
+
+    /// Checks results against softmax in f64.
+    fn check(&self, got: &[f32], queries: &[f32], [keys, values]: &[Vec<f32>; 2]) {
+        let &Case {
+            kv_heads,
+            group,
+            dim,
+            tokens,
+            back,
+            ..
+        } = self;
+        // A score sums dim products below 1: error dim eps * dim / 2 in the exponent; the chains add n eps.
+        let n = tokens.min(back.saturating_add(1)) as f64;
+        let bound = f64::from(f32::EPSILON) * (dim as f64 * dim as f64 / 2.0 + n + 20.0);
+        for (i, (query, got)) in queries.chunks_exact(dim).zip(got.chunks_exact(dim)).enumerate() {
+            let (token, head) = (i / (kv_heads * group), i % (kv_heads * group) / group);
+            let visible = token.saturating_sub(back)..token + 1;
+            let at = |j: usize| (j * kv_heads + head) * dim..(j * kv_heads + head + 1) * dim;
+            let product = |(k, q): (&f32, &f32)| f64::from(*k) * f64::from(*q);
+            let score = |j| keys[at(j)].iter().zip(query).map(product).sum::<f64>();
+            let weights: Vec<f64> = visible.clone().map(|j| score(j).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            let mut exact = vec![0.0; dim];
+            for (j, w) in visible.zip(&weights) {
+                for (exact, v) in exact.iter_mut().zip(&values[at(j)]) {
+                    *exact += w * f64::from(*v) / total;
+                }
+            }
+            for (got, exact) in got.iter().zip(exact) {
+                let error = (f64::from(*got) - exact).abs();
+                assert!(error <= bound, "{self:?}, token {token}: {got} against {exact}");
+            }
         }
     }
-    chunks
+}
+
+/// Up to 32 values, stored in Q8_0 and read again.
+fn through_q8_0(x: &[f32]) -> Vec<f32> {
+    let (mut values, mut block) = ([0f32; 32], [0u8; 34]);
+    values[..x.len()].copy_from_slice(x);
+    Q8_0::quantize(&values, None, &mut block);
+    Q8_0::dequantize(&block, &mut values);
+    values[..x.len()].to_vec()
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let shapes = (
+        1usize..3,
+        prop_oneof![1usize..8, Just(16)],
+        prop_oneof![Just(2usize), Just(16), Just(20), Just(40), Just(128), 1usize..100],
+    );
+    let lengths = (
+        prop_oneof![1usize..150, 1usize..150, 1usize..150, 500usize..560],
+        prop_oneof![0usize..700, Just(1 << 40)],
+        0u32..1000,
+    );
+    (shapes, lengths).prop_map(|((kv_heads, group, dim), (tokens, back, seed))| Case {
+        kv_heads,
+        group,
+        dim,
+        tokens,
+        back,
+        seed,
+    })
 }
 
 proptest! {
@@ -127,36 +248,22 @@ proptest! {
         prop_assert!((dot(&rotated(&q, at), &rotated(&q, at)) - dot(&q, &q)).abs() <= 1e-5 * dot(&q, &q).max(1.0));
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
     #[test]
-    fn attention_agrees_with_f64(
-        dim in prop_oneof![Just(2usize), Just(16), Just(20), Just(128)], n in 1usize..200, back in 1usize..220, seed in 0u32..1000,
-    ) {
-        let value = |i: usize, salt: u32| {
-            let x = (i as u32).wrapping_mul(2_654_435_761) ^ seed.wrapping_mul(salt);
-            (x.wrapping_mul(2_246_822_519) >> 8) as f32 / (1 << 23) as f32 - 1.0
-        };
-        let series = |len: usize, salt| (0..len).map(|i| half::f16::from_f32(value(i, salt)).to_f32()).collect::<Vec<_>>();
-        let (query, keys, values) = (series(dim, 3), series(n * dim, 5), series(n * dim, 7));
-        let visible = n.saturating_sub(back)..n;
-        let run = |f16: bool| same_at_every_level(|level| {
-            let store = if f16 { chunks::<F16>(&keys, &values, dim) } else { chunks::<F32>(&keys, &values, dim) };
-            let chunk = |c: usize| KvChunk { keys: &store[c].0, values: &store[c].1 };
-            let mut out = vec![f32::NAN; dim];
-            let attention = Attention { query: &query, visible: visible.clone(), chunk, out: &mut out };
-            if f16 { attend::<F16>(level, attention) } else { attend::<F32>(level, attention) }
-            out
-        });
-        let got = run(true);
-        prop_assert_eq!(bits(&got), bits(&run(false)), "values that f16 holds exactly");
-        let row = |x: &[f32], j: usize| x[j * dim..(j + 1) * dim].iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
-        let score = |j: usize| row(&keys, j).iter().zip(&query).map(|(k, &q)| k * f64::from(q)).sum::<f64>();
-        let weights: Vec<f64> = visible.clone().map(|j| score(j).exp()).collect();
-        let total: f64 = weights.iter().sum();
-        // A score sums dim products below 1: error dim eps * dim / 2 in the exponent; the chains add n eps.
-        let bound = f64::from(f32::EPSILON) * (dim as f64 * dim as f64 / 2.0 + n as f64 + 20.0);
-        for (d, got) in got.iter().enumerate() {
-            let exact = visible.clone().zip(&weights).map(|(j, w)| w * row(&values, j)[d]).sum::<f64>() / total;
-            prop_assert!((f64::from(*got) - exact).abs() <= bound, "{got} against {exact} at {d}");
-        }
+    fn attention_agrees_with_f64(case in cases(), step in 1usize..100, threads in 1usize..4) {
+        let got = case.one_result::<F16>(step, threads);
+        prop_assert_eq!(bits(&got), bits(&case.run::<F32>(Level::detect(), step)), "values that f16 holds exactly");
+        case.check(&got, &case.queries(), &case.keys_and_values());
+    }
+
+    #[test]
+    fn attention_in_q8_0_agrees_with_f64(case in cases(), step in 1usize..100, threads in 1usize..4) {
+        let got = case.one_result::<Q8_0>(step, threads);
+        let blocks = |x: Vec<f32>| x.chunks(case.dim).flat_map(|head| head.chunks(32)).flat_map(through_q8_0).collect::<Vec<_>>();
+        case.check(&got, &blocks(case.queries()), &case.keys_and_values().map(blocks));
     }
 }

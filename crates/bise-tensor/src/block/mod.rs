@@ -64,6 +64,9 @@ pub trait PlainFormat: Format {
     /// The value stored in `bytes` (`BYTES` long).
     fn to_f32(bytes: &[u8]) -> f32;
 
+    /// Stores `x` in `bytes`, each value rounded to the nearest, ties to even.
+    fn from_f32s(x: &[f32], bytes: &mut [u8]);
+
     /// 16 values stored in `bytes` (`16 * BYTES` long), one a lane.
     fn load<S: Isa>(isa: S, bytes: &[u8]) -> S::F;
 }

@@ -2,6 +2,7 @@
 
 use super::{Format, PlainFormat};
 use crate::isa::Isa;
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 /// IEEE 754 binary32.
@@ -15,6 +16,13 @@ impl PlainFormat for F32 {
     #[inline(always)]
     fn to_f32(bytes: &[u8]) -> f32 {
         f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+    }
+
+    #[inline(always)]
+    fn from_f32s(x: &[f32], bytes: &mut [u8]) {
+        for (x, bytes) in x.iter().zip(bytes.as_chunks_mut().0) {
+            *bytes = x.to_le_bytes();
+        }
     }
 
     #[inline(always)]
@@ -46,6 +54,18 @@ impl PlainFormat for F16 {
     }
 
     #[inline(always)]
+    fn from_f32s(x: &[f32], bytes: &mut [u8]) {
+        let mut rounded = [f16::ZERO; 64];
+        for (x, bytes) in x.chunks(64).zip(bytes.chunks_mut(2 * 64)) {
+            let rounded = &mut rounded[..x.len()];
+            rounded.convert_from_f32_slice(x);
+            for (x, bytes) in rounded.iter().zip(bytes.as_chunks_mut().0) {
+                *bytes = x.to_le_bytes();
+            }
+        }
+    }
+
+    #[inline(always)]
     fn load<S: Isa>(isa: S, bytes: &[u8]) -> S::F {
         isa.load_f16(lanes(bytes))
     }
@@ -71,6 +91,18 @@ impl PlainFormat for Bf16 {
     #[inline(always)]
     fn to_f32(bytes: &[u8]) -> f32 {
         bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
+    }
+
+    #[inline(always)]
+    fn from_f32s(x: &[f32], bytes: &mut [u8]) {
+        let mut rounded = [bf16::ZERO; 64];
+        for (x, bytes) in x.chunks(64).zip(bytes.chunks_mut(2 * 64)) {
+            let rounded = &mut rounded[..x.len()];
+            rounded.convert_from_f32_slice(x);
+            for (x, bytes) in rounded.iter().zip(bytes.as_chunks_mut().0) {
+                *bytes = x.to_le_bytes();
+            }
+        }
     }
 
     #[inline(always)]

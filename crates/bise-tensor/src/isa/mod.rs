@@ -32,10 +32,10 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// 16 lanes of integer sums on their way to `I`, perhaps in a form that holds only so much.
     type P: Copy;
 
+    /// How many `F` the registers hold: a kernel keeps up to three quarters of them as sums.
+    const REGISTERS: usize;
     /// Columns that a matrix product works on at a time: as many as the registers hold sums of.
     const COLUMNS: usize;
-    /// Sums of 16 lanes of f32 that the registers hold beside what is added to them.
-    const SUMS: usize;
     /// Whether [`dot`](Self::dot) takes weights of 8 bits as `w - 128`: some machines only multiply signed bytes.
     const CENTERS_BYTES: bool;
 
@@ -50,6 +50,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn load_f32(self, x: &[u8; 4 * LANES]) -> Self::F;
     /// Lane `l` is the `l`-th little-endian f16 of `x`.
     fn load_f16(self, x: &[u8; 2 * LANES]) -> Self::F;
+    /// Lane `l` is `x[l]` as a signed integer.
+    fn load_i8(self, x: &[u8; LANES]) -> Self::F;
     /// Lane `l` is the `l`-th little-endian bf16 of `x`.
     fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F;
     /// Lane `l` is `x[l]`.

@@ -14,8 +14,8 @@ impl Isa for Scalar {
     type B = [u8; 4 * LANES];
     type P = [i32; LANES];
 
+    const REGISTERS: usize = 8;
     const COLUMNS: usize = 2;
-    const SUMS: usize = 6;
     const CENTERS_BYTES: bool = false;
 
     #[inline]
@@ -41,6 +41,11 @@ impl Isa for Scalar {
     #[inline(always)]
     fn load_f16(self, x: &[u8; 2 * LANES]) -> Self::F {
         from_fn(|l| f16::from_le_bytes([x[2 * l], x[2 * l + 1]]).to_f32())
+    }
+
+    #[inline(always)]
+    fn load_i8(self, x: &[u8; LANES]) -> Self::F {
+        from_fn(|l| f32::from(x[l] as i8))
     }
 
     #[inline(always)]

@@ -26,7 +26,7 @@ pub(super) fn multiply<S: Isa, F: PlainFormat>(
     x: &Activations,
     out: &mut Strip<'_>,
 ) {
-    let most = if S::SUMS >= 24 { 6 } else { 3 };
+    let most = if S::REGISTERS >= 32 { 6 } else { 3 };
     let count = x.len().div_ceil(most);
     for i in 0..count {
         let start = i * x.len() / count;
@@ -65,7 +65,7 @@ fn columns<S: Isa, F: PlainFormat, const N: usize>(
         }
         let row = |r: usize| &w.row(first + r)[from * F::BYTES..to * F::BYTES];
         let mut r = 0;
-        if N == 1 || S::SUMS >= 24 {
+        if N == 1 || S::REGISTERS >= 32 {
             while r + 4 <= rows {
                 let acc = acc[r..].first_chunk_mut().expect("four rows");
                 tile::<S, F, 4, N>(isa, [row(r), row(r + 1), row(r + 2), row(r + 3)], x, acc);

@@ -1,6 +1,7 @@
 //! Rotary position embedding (Su et al., arXiv 2104.09864) on interleaved pairs, as GGUF's `llama` stores them.
 
 use crate::isa::{Isa, Kernel, Level};
+use crate::threads::for_each_piece;
 
 /// The rotation of each pair `i` of a head at a position: angle `position * theta^(-2i / head_dim)`.
 pub struct RopeTable {
@@ -48,13 +49,13 @@ impl RopeTable {
             return;
         }
         let row = x.len() / (self.rotations.len() / pairs);
-        for (x, rotations) in x.chunks_exact_mut(row).zip(self.rotations.chunks_exact(pairs)) {
+        for_each_piece(x, row, |n, x| {
             level.run(Rotate {
                 x,
                 head_dim,
-                rotations,
+                rotations: &self.rotations[n * pairs..][..pairs],
             });
-        }
+        });
     }
 }
 

@@ -33,8 +33,8 @@ impl Isa for Avx2 {
     /// 16-bit sums, two a lane; for weights of 8 bits, which need more, 32-bit ones.
     type P = [__m256i; 2];
 
+    const REGISTERS: usize = 8;
     const COLUMNS: usize = 6;
-    const SUMS: usize = 6;
     const CENTERS_BYTES: bool = true;
 
     #[inline]
@@ -75,6 +75,16 @@ impl Isa for Avx2 {
                 _mm256_cvtph_ps(_mm_loadu_si128(low)),
                 _mm256_cvtph_ps(_mm_loadu_si128(high)),
             ]
+        }
+    }
+
+    #[inline(always)]
+    fn load_i8(self, x: &[u8; LANES]) -> Self::F {
+        // SAFETY: the features were detected; both unaligned loads of eight bytes lie within the array.
+        unsafe {
+            let low = _mm256_cvtepi8_epi32(_mm_loadl_epi64(x.as_ptr().cast()));
+            let high = _mm256_cvtepi8_epi32(_mm_loadl_epi64(x.as_ptr().add(8).cast()));
+            [_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)]
         }
     }
 

@@ -34,8 +34,8 @@ impl Isa for Avx512 {
     type B = __m512i;
     type P = __m512i;
 
+    const REGISTERS: usize = 32;
     const COLUMNS: usize = 12;
-    const SUMS: usize = 24;
     const CENTERS_BYTES: bool = false;
 
     #[inline]
@@ -66,6 +66,12 @@ impl Isa for Avx512 {
     fn load_f16(self, x: &[u8; 2 * LANES]) -> Self::F {
         // SAFETY: the features were detected; the unaligned load is the array.
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn load_i8(self, x: &[u8; LANES]) -> Self::F {
+        // SAFETY: the features were detected; the unaligned load is the array.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(x.as_ptr().cast()))) }
     }
 
     #[inline(always)]

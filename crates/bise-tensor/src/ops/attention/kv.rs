@@ -1,0 +1,57 @@
+//! What attention asks of a format of cached keys and values.
+
+use super::tile::Row;
+use crate::isa::Isa;
+use std::ops::Range;
+
+/// Positions in a chunk.
+pub const CHUNK: usize = 64;
+
+/// Values of the widest head.
+pub const MAX_HEAD_DIM: usize = 512;
+
+/// How the keys and values of a chunk, the 64 positions `64 c .. 64 c + 64` of one head, lie in memory, and the two
+/// products with them.
+///
+/// Implementations mark their functions `#[inline(always)]`: they are compiled for each instruction set.
+pub trait KvFormat: Send + Sync + 'static {
+    /// `N` queries, as the keys are multiplied with them.
+    type Queries<const N: usize>;
+
+    /// Bytes of a chunk.
+    fn chunk_bytes(head_dim: usize) -> usize;
+
+    /// Stores the key and the value of position `j` of `chunk`, each `head_dim` long.
+    fn store(j: usize, key: &[f32], value: &[f32], chunk: &mut [u8]);
+
+    /// `queries` times `scale`, each `head_dim` long.
+    fn queries<const N: usize>(queries: [&[f32]; N], scale: f32) -> Self::Queries<N>;
+
+    /// The scores of all 64 keys of `chunk`, visible or not.
+    fn scores<S: Isa, const N: usize>(
+        isa: S,
+        queries: &Self::Queries<N>,
+        head_dim: usize,
+        chunk: &[u8],
+    ) -> [[f32; CHUNK]; N];
+
+    /// Adds to each row `o`, the sum of `p[j] v[j]` over the positions `seen` of `chunk`: `O = fma(o, b, O a)`.
+    fn mix<S: Isa, const N: usize>(
+        isa: S,
+        weights: &Weights<N>,
+        seen: Range<usize>,
+        head_dim: usize,
+        chunk: &[u8],
+        rows: &mut [Row; N],
+    );
+}
+
+/// What `N` queries take of a chunk.
+pub struct Weights<const N: usize> {
+    /// Of each position; 0 for those not seen.
+    pub p: [[f32; CHUNK]; N],
+    /// Of what came before the chunk.
+    pub a: [f32; N],
+    /// Of the chunk.
+    pub b: [f32; N],
+}

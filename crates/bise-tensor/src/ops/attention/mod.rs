@@ -1,0 +1,413 @@
+//! Attention over cached keys and values, in chunks and spans fixed by absolute position.
+//!
+//! For each chunk of 64 positions that holds a visible key, in ascending order:
+//!
+//! ```text
+//! s[j] = q . k[j]                                          a chain that the format of the cache defines
+//! m    = max s[j],   p[j] = exp(s[j] - m),   l = sum p[j]  lanes j, j + 16, j + 32, j + 48, then the tree
+//! o[d] = sum over visible j of p[j] v[j, d]                one fma chain, j ascending
+//! ```
+//!
+//! then the chunk joins what came before: with `M' = max(M, m)`, `a = exp(M - M')`, `b = exp(m - M')`,
+//! `L = fma(l, b, L a)` and `O = fma(o, b, O a)`. Eight chunks join to a span in this way, and the spans join to the whole
+//! in the same way, both in ascending order. The result is `O / L`.
+//!
+//! For keys and values in F32 or F16 the score is
+//!
+//! ```text
+//! q . k[j] = sum over d of q[d] k[j, d]                    one fma chain, d ascending
+//! ```
+//!
+//! and in Q8_0, where `q`, `k[j]` and `v[j]` are blocks of 32 integers with scales `dq[g]`, `dk[j, g]` and `dv[j, g]`,
+//!
+//! ```text
+//! isum     = sum over the group of q[i] k[j, i]            exact, in i32
+//! q . k[j] = sum over g of isum (dk[j, g] dq[g])           one fma chain, g ascending
+//! o[d]     = sum over visible j of (p[j] dv[j, g]) v[j, d] one fma chain, j ascending
+//! ```
+//!
+//! where each bracket is rounded once.
+//!
+//! As chunks and spans are cut by absolute position, prefill, decode and a ring cache see the same partial results in the
+//! same order, whether one thread walks all spans or each takes some.
+
+mod kv;
+mod plain;
+mod q8_0;
+mod tile;
+
+pub use kv::{CHUNK, KvFormat, MAX_HEAD_DIM};
+
+use crate::isa::{Isa, Kernel, Level};
+use crate::threads::{Strip, for_each_piece, for_each_tile};
+use std::array::from_fn;
+use std::marker::PhantomData;
+use std::ops::Range;
+use tile::Row;
+
+/// Chunks in a span.
+const SPAN: usize = 8;
+/// Queries of a block, which one thread leads past all keys; a multiple of the queries of a tile.
+const BLOCK: usize = 48;
+
+/// Queries of neighbouring tokens, and what they see.
+pub struct Attention<'a, V, C> {
+    /// `[tokens][heads][head_dim]`, rotated.
+    pub queries: &'a [f32],
+    /// What scores are multiplied by.
+    pub scale: f32,
+    /// Query heads; head `h` reads key head `h / (heads / kv_heads)`.
+    pub heads: usize,
+    /// Key and value heads, a divisor of `heads`.
+    pub kv_heads: usize,
+    /// Values of a head, at most [`MAX_HEAD_DIM`].
+    pub head_dim: usize,
+    /// The absolute positions that token `t` sees; not empty.
+    pub visible: V,
+    /// The bytes of chunk `c` of a key head, called with both; asked only for chunks that hold a visible position.
+    pub chunk: C,
+}
+
+/// Floats that [`attend`] works in when one token of `heads` heads sees keys in `chunks` neighbouring chunks.
+pub fn partials_len(heads: usize, head_dim: usize, chunks: usize) -> usize {
+    (chunks.div_ceil(SPAN) + 1) * heads * (head_dim + 2)
+}
+
+/// Stores the key and the value of position `j` of a chunk, each `head_dim` long.
+pub fn store<K: KvFormat>(level: Level, j: usize, key: &[f32], value: &[f32], chunk: &mut [u8]) {
+    level.run(Store::<K> {
+        j,
+        key,
+        value,
+        chunk,
+        format: PhantomData,
+    });
+}
+
+struct Store<'a, K> {
+    j: usize,
+    key: &'a [f32],
+    value: &'a [f32],
+    chunk: &'a mut [u8],
+    format: PhantomData<K>,
+}
+
+impl<K: KvFormat> Kernel for Store<'_, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Isa>(self, _: S) {
+        K::store(self.j, self.key, self.value, self.chunk);
+    }
+}
+
+/// Runs attention over keys and values stored as `K`, on the threads of the current pool; `out` is as long as the queries.
+///
+/// # Panics
+/// When `partials` is shorter than [`partials_len`], or a length does not fit the others.
+pub fn attend<'k, K, V, C>(
+    level: Level,
+    attention: &Attention<'_, V, C>,
+    partials: &mut [f32],
+    out: &mut [f32],
+) where
+    K: KvFormat,
+    V: Fn(usize) -> Range<usize> + Sync,
+    C: Fn(usize, usize) -> &'k [u8] + Sync,
+{
+    let Attention {
+        queries,
+        heads,
+        kv_heads,
+        head_dim,
+        ..
+    } = *attention;
+    let width = heads * head_dim;
+    assert!(heads.is_multiple_of(kv_heads) && head_dim <= MAX_HEAD_DIM);
+    assert!(queries.len().is_multiple_of(width) && queries.len() == out.len());
+    if queries.len() == width {
+        by_span::<K, V, C>(level, attention, partials, out);
+    } else {
+        by_block::<K, V, C>(level, attention, out);
+    }
+}
+
+/// The heads of a group that a block takes: all, or when these are too many, as many as divide them.
+fn heads_of_block(group: usize) -> usize {
+    let divisor = (1..=group.min(BLOCK)).rev().find(|h| group.is_multiple_of(*h));
+    divisor.unwrap_or(1)
+}
+
+/// Many tokens: each task takes a few of them, with heads that read the same keys, past all spans.
+fn by_block<'k, K, V, C>(level: Level, attention: &Attention<'_, V, C>, out: &mut [f32])
+where
+    K: KvFormat,
+    V: Fn(usize) -> Range<usize> + Sync,
+    C: Fn(usize, usize) -> &'k [u8] + Sync,
+{
+    let heads = heads_of_block(attention.heads / attention.kv_heads);
+    let (width, dim) = (attention.heads * attention.head_dim, attention.head_dim);
+    for_each_tile(out, width, BLOCK / heads, heads * dim, |token, column, strip| {
+        level.run(Block {
+            attention,
+            heads,
+            token,
+            head: column / dim,
+            strip,
+            format: PhantomData::<K>,
+        });
+    });
+}
+
+/// One token: each task takes a few heads that read the same keys past one span, whose results then join.
+fn by_span<'k, K, V, C>(level: Level, attention: &Attention<'_, V, C>, partials: &mut [f32], out: &mut [f32])
+where
+    K: KvFormat,
+    V: Fn(usize) -> Range<usize> + Sync,
+    C: Fn(usize, usize) -> &'k [u8] + Sync,
+{
+    let dim = attention.head_dim;
+    let heads = heads_of_block(attention.heads / attention.kv_heads);
+    let all = spans(&(attention.visible)(0));
+    // [heads / of a block][span][head of a block][most, total, sums]
+    let partials = &mut partials[..all.len() * attention.heads * (dim + 2)];
+    for_each_piece(partials, heads * (dim + 2), |i, partials| {
+        level.run(Part {
+            attention,
+            heads,
+            head: i / all.len() * heads,
+            span: all.start + i % all.len(),
+            partials,
+            format: PhantomData::<K>,
+        });
+    });
+    for_each_piece(out, dim, |head, out| {
+        let first = head / heads * all.len() * heads + head % heads;
+        let partials = partials.chunks_exact(dim + 2).skip(first).step_by(heads);
+        level.run(JoinSpans {
+            partials: partials.take(all.len()),
+            out,
+        });
+    });
+}
+
+/// The spans that hold positions of `visible`.
+fn spans(visible: &Range<usize>) -> Range<usize> {
+    visible.start / (SPAN * CHUNK)..visible.end.div_ceil(SPAN * CHUNK)
+}
+
+/// Some tokens and heads past all spans.
+struct Block<'a, 'q, V, C, K> {
+    attention: &'a Attention<'q, V, C>,
+    /// Heads of the block.
+    heads: usize,
+    /// The first token.
+    token: usize,
+    /// The first head.
+    head: usize,
+    /// The block's part of the results.
+    strip: Strip<'a>,
+    format: PhantomData<K>,
+}
+
+impl<'k, K, V, C> Kernel for Block<'_, '_, V, C, K>
+where
+    K: KvFormat,
+    V: Fn(usize) -> Range<usize>,
+    C: Fn(usize, usize) -> &'k [u8],
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Isa>(mut self, isa: S) {
+        let rows = self.strip.rows() * self.heads;
+        let mut whole = [Softmax::EMPTY; BLOCK];
+        for row in 0..rows {
+            self.row(row).fill(0.0);
+        }
+        let (first, last) = (self.token, self.token + self.strip.rows() - 1);
+        let visible = (self.attention.visible)(first).start..(self.attention.visible)(last).end;
+        for span in spans(&visible) {
+            let mut row = 0;
+            while row < rows {
+                row += match rows - row {
+                    1 => self.tile::<S, 1>(isa, row, span, &mut whole),
+                    2 | 3 => self.tile::<S, 2>(isa, row, span, &mut whole),
+                    4 | 5 => self.tile::<S, 4>(isa, row, span, &mut whole),
+                    _ => self.tile::<S, 6>(isa, row, span, &mut whole),
+                };
+            }
+        }
+        for (row, whole) in whole.iter().enumerate().take(rows) {
+            for out in self.row(row) {
+                *out /= whole.total;
+            }
+        }
+    }
+}
+
+impl<'k, K, V, C> Block<'_, '_, V, C, K>
+where
+    K: KvFormat,
+    V: Fn(usize) -> Range<usize>,
+    C: Fn(usize, usize) -> &'k [u8],
+{
+    /// Joins what `N` rows find in a span to the whole.
+    #[inline(always)]
+    fn tile<S: Isa, const N: usize>(
+        &mut self,
+        isa: S,
+        first: usize,
+        span: usize,
+        whole: &mut [Softmax; BLOCK],
+    ) -> usize {
+        let place: [(usize, usize); N] = from_fn(|r| {
+            (
+                self.token + (first + r) / self.heads,
+                self.head + (first + r) % self.heads,
+            )
+        });
+        let found = self.attention.find::<S, K, N>(isa, place, span);
+        for r in 0..N {
+            if found[r].total > 0.0 || found[r].most > f32::NEG_INFINITY {
+                whole[first + r].join(found[r].most, found[r].total, &found[r].sums, self.row(first + r));
+            }
+        }
+        N
+    }
+
+    /// The results of a row: rows are heads of a token, token after token.
+    #[inline(always)]
+    fn row(&mut self, row: usize) -> &mut [f32] {
+        let dim = self.attention.head_dim;
+        &mut self.strip.row(row / self.heads)[row % self.heads * dim..][..dim]
+    }
+}
+
+/// Some heads of the first token past one span.
+struct Part<'a, 'q, V, C, K> {
+    attention: &'a Attention<'q, V, C>,
+    heads: usize,
+    /// The first head.
+    head: usize,
+    span: usize,
+    /// `[heads][most, total, sums]`
+    partials: &'a mut [f32],
+    format: PhantomData<K>,
+}
+
+impl<'k, K, V, C> Kernel for Part<'_, '_, V, C, K>
+where
+    K: KvFormat,
+    V: Fn(usize) -> Range<usize>,
+    C: Fn(usize, usize) -> &'k [u8],
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Isa>(mut self, isa: S) {
+        let mut row = 0;
+        while row < self.heads {
+            row += match self.heads - row {
+                1 => self.tile::<S, 1>(isa, row),
+                2 | 3 => self.tile::<S, 2>(isa, row),
+                4 | 5 => self.tile::<S, 4>(isa, row),
+                _ => self.tile::<S, 6>(isa, row),
+            };
+        }
+    }
+}
+
+impl<'k, K, V, C> Part<'_, '_, V, C, K>
+where
+    K: KvFormat,
+    V: Fn(usize) -> Range<usize>,
+    C: Fn(usize, usize) -> &'k [u8],
+{
+    #[inline(always)]
+    fn tile<S: Isa, const N: usize>(&mut self, isa: S, first: usize) -> usize {
+        let place: [(usize, usize); N] = from_fn(|r| (0, self.head + first + r));
+        let found = self.attention.find::<S, K, N>(isa, place, self.span);
+        let dim = self.attention.head_dim;
+        for r in 0..N {
+            let partial = &mut self.partials[(first + r) * (dim + 2)..][..dim + 2];
+            partial[0] = found[r].most;
+            partial[1] = found[r].total;
+            partial[2..].copy_from_slice(&found[r].sums[..dim]);
+        }
+        N
+    }
+}
+
+impl<'k, V, C> Attention<'_, V, C>
+where
+    V: Fn(usize) -> Range<usize>,
+    C: Fn(usize, usize) -> &'k [u8],
+{
+    /// What `N` queries of the same key head, each a token and a head, find in a span.
+    #[inline(always)]
+    fn find<S: Isa, K: KvFormat, const N: usize>(
+        &self,
+        isa: S,
+        place: [(usize, usize); N],
+        span: usize,
+    ) -> [Row; N] {
+        let dim = self.head_dim;
+        let queries = K::queries(
+            from_fn(|r| &self.queries[(place[r].0 * self.heads + place[r].1) * dim..][..dim]),
+            self.scale,
+        );
+        let visible: [Range<usize>; N] = from_fn(|r| (self.visible)(place[r].0));
+        let kv_head = place[0].1 / (self.heads / self.kv_heads);
+        let chunks = span * SPAN..visible[N - 1].end.div_ceil(CHUNK).min((span + 1) * SPAN);
+        tile::span::<S, K, N>(isa, &queries, &visible, dim, chunks, |c| (self.chunk)(kv_head, c))
+    }
+}
+
+/// The partial results of a head, span after span.
+struct JoinSpans<'a, P> {
+    partials: P,
+    out: &'a mut [f32],
+}
+
+impl<'p, P: Iterator<Item = &'p [f32]>> Kernel for JoinSpans<'_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Isa>(self, _: S) {
+        let mut whole = Softmax::EMPTY;
+        self.out.fill(0.0);
+        for partial in self.partials {
+            whole.join(partial[0], partial[1], &partial[2..], self.out);
+        }
+        for out in self.out {
+            *out /= whole.total;
+        }
+    }
+}
+
+/// The largest score and the sum of `exp(score - most)` of all spans so far.
+#[derive(Clone, Copy)]
+struct Softmax {
+    most: f32,
+    total: f32,
+}
+
+impl Softmax {
+    const EMPTY: Self = Self {
+        most: f32::NEG_INFINITY,
+        total: 0.0,
+    };
+
+    /// Joins a span; `sums` join those in `out`.
+    #[inline(always)]
+    fn join(&mut self, most: f32, total: f32, sums: &[f32], out: &mut [f32]) {
+        let joined = if most > self.most { most } else { self.most };
+        let (a, b) = (super::exp(self.most - joined), super::exp(most - joined));
+        for (out, o) in out.iter_mut().zip(sums) {
+            *out = o.mul_add(b, *out * a);
+        }
+        self.total = total.mul_add(b, self.total * a);
+        self.most = joined;
+    }
+}

@@ -1,0 +1,217 @@
+//! Keys and values as they are: F32 and F16.
+//!
+//! A chunk is panels 16 wide, which are read from one end to the other:
+//!
+//! ```text
+//! keys    [64 / 16][head_dim][16]               16 keys side by side
+//! values  [head_dim / 16, rounded up][64][16]   16 values of one position side by side
+//! ```
+
+use super::kv::{CHUNK, KvFormat, MAX_HEAD_DIM, Weights};
+use super::tile::Row;
+use crate::block::{F16, F32, PlainFormat};
+use crate::isa::{Isa, LANES};
+use std::hint::black_box;
+use std::ops::Range;
+
+impl<F: PlainFormat + Load> KvFormat for F {
+    type Queries<const N: usize> = [[f32; MAX_HEAD_DIM]; N];
+
+    #[inline(always)]
+    fn chunk_bytes(head_dim: usize) -> usize {
+        CHUNK * (head_dim + head_dim.next_multiple_of(LANES)) * F::BYTES
+    }
+
+    #[inline(always)]
+    fn store(j: usize, key: &[f32], value: &[f32], chunk: &mut [u8]) {
+        let mut row = [0; MAX_HEAD_DIM * size_of::<f32>()];
+        let row = &mut row[..key.len() * F::BYTES];
+        let (keys, values) = chunk.split_at_mut(CHUNK * row.len());
+        F::from_f32s(key, row);
+        let panel = &mut keys[j / LANES * row.len() * LANES..][..row.len() * LANES];
+        for (key, to) in row
+            .chunks_exact(F::BYTES)
+            .zip(panel.chunks_exact_mut(LANES * F::BYTES))
+        {
+            to[j % LANES * F::BYTES..][..F::BYTES].copy_from_slice(key);
+        }
+        F::from_f32s(value, row);
+        let panels = values.chunks_exact_mut(CHUNK * LANES * F::BYTES);
+        for (value, panel) in row.chunks(LANES * F::BYTES).zip(panels) {
+            panel[j * LANES * F::BYTES..][..value.len()].copy_from_slice(value);
+        }
+    }
+
+    #[inline(always)]
+    fn queries<const N: usize>(queries: [&[f32]; N], scale: f32) -> Self::Queries<N> {
+        let mut scaled = [[0f32; MAX_HEAD_DIM]; N];
+        for (scaled, query) in scaled.iter_mut().zip(queries) {
+            for (scaled, q) in scaled.iter_mut().zip(query) {
+                *scaled = q * scale;
+            }
+        }
+        scaled
+    }
+
+    #[inline(always)]
+    fn scores<S: Isa, const N: usize>(
+        isa: S,
+        queries: &Self::Queries<N>,
+        head_dim: usize,
+        chunk: &[u8],
+    ) -> [[f32; CHUNK]; N] {
+        let mut scores = [[0f32; CHUNK]; N];
+        let panel = head_dim * LANES * F::BYTES;
+        if S::REGISTERS >= 32 {
+            let sums = product::<S, F, N, 4, MAX_HEAD_DIM>(isa, queries, 0..head_dim, chunk, head_dim);
+            save(isa, &sums, 0, &mut scores);
+        } else {
+            for i in 0..CHUNK / LANES {
+                let keys = &chunk[i * panel..][..panel];
+                let sums = product::<S, F, N, 1, MAX_HEAD_DIM>(isa, queries, 0..head_dim, keys, head_dim);
+                save(isa, &sums, i * LANES, &mut scores);
+            }
+        }
+        scores
+    }
+
+    #[inline(always)]
+    fn mix<S: Isa, const N: usize>(
+        isa: S,
+        weights: &Weights<N>,
+        seen: Range<usize>,
+        head_dim: usize,
+        chunk: &[u8],
+        rows: &mut [Row; N],
+    ) {
+        let values = &chunk[CHUNK * head_dim * F::BYTES..];
+        let panel = CHUNK * LANES * F::BYTES;
+        let panels = head_dim.div_ceil(LANES);
+        let mut i = 0;
+        while S::REGISTERS >= 32 && i + 4 <= panels {
+            let v = &values[i * panel..];
+            let sums = product::<S, F, N, 4, CHUNK>(isa, &weights.p, seen.clone(), v, CHUNK);
+            join(isa, &sums, weights, i * LANES, rows);
+            i += 4;
+        }
+        while i < panels {
+            let v = &values[i * panel..];
+            let sums = product::<S, F, N, 1, CHUNK>(isa, &weights.p, seen.clone(), v, CHUNK);
+            join(isa, &sums, weights, i * LANES, rows);
+            i += 1;
+        }
+    }
+}
+
+/// Values that kernels load as they are stored.
+pub trait Load {
+    /// The bytes of 16 values.
+    type Sixteen;
+
+    /// `bytes`, 16 values at a time.
+    fn sixteens(bytes: &[u8]) -> &[Self::Sixteen];
+
+    /// 16 values, one a lane.
+    fn load<S: Isa>(isa: S, bytes: &Self::Sixteen) -> S::F;
+}
+
+impl Load for F16 {
+    type Sixteen = [u8; 2 * LANES];
+
+    #[inline(always)]
+    fn sixteens(bytes: &[u8]) -> &[Self::Sixteen] {
+        bytes.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn load<S: Isa>(isa: S, bytes: &Self::Sixteen) -> S::F {
+        isa.load_f16(bytes)
+    }
+}
+
+impl Load for F32 {
+    type Sixteen = [u8; 4 * LANES];
+
+    #[inline(always)]
+    fn sixteens(bytes: &[u8]) -> &[Self::Sixteen] {
+        bytes.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn load<S: Isa>(isa: S, bytes: &Self::Sixteen) -> S::F {
+        isa.load_f32(bytes)
+    }
+}
+
+/// `sum over k of a[r][k] b[v][k][l]` for `k` in `range`, one fma chain for each `r`, `v` and `l`, with `V` neighbouring
+/// panels `b[v]` of `height` rows.
+#[inline(always)]
+pub(super) fn product<S: Isa, F: Load, const N: usize, const V: usize, const K: usize>(
+    isa: S,
+    a: &[[f32; K]; N],
+    range: Range<usize>,
+    panels: &[u8],
+    height: usize,
+) -> [[S::F; V]; N] {
+    // Slices that are all as long as the loop need no checks in it.
+    let len = range.len();
+    let mut x = [&a[0][..0]; N];
+    for r in 0..N {
+        x[r] = &a[r][range.clone()][..len];
+    }
+    let rows = F::sixteens(panels);
+    let mut b = [rows; V];
+    for v in 0..V {
+        b[v] = &rows[v * height..][range.clone()][..len];
+    }
+    let mut acc = [[isa.splat(0.0); V]; N];
+    for k in 0..len {
+        let mut w = [isa.splat(0.0); V];
+        for v in 0..V {
+            w[v] = F::load(isa, &b[v][k]);
+        }
+        for r in 0..N {
+            let x = isa.splat(x[r][k]);
+            for v in 0..V {
+                acc[r][v] = isa.fma(x, w[v], acc[r][v]);
+            }
+        }
+    }
+    acc
+}
+
+/// Writes sums to each row, from column `at` on.
+#[inline(always)]
+pub(super) fn save<S: Isa, const N: usize, const V: usize>(
+    isa: S,
+    sums: &[[S::F; V]; N],
+    at: usize,
+    out: &mut [[f32; CHUNK]; N],
+) {
+    for r in 0..N {
+        let out = out[r][at..at + V * LANES].as_chunks_mut::<LANES>().0;
+        for v in 0..V {
+            isa.store(sums[r][v], &mut out[v]);
+        }
+    }
+    // Sums of several products would else be kept in registers, at the price of those of the next product.
+    black_box(out);
+}
+
+/// `O = fma(o, b, O a)` for the values of each row from `at` on.
+#[inline(always)]
+pub(super) fn join<S: Isa, const N: usize, const V: usize>(
+    isa: S,
+    o: &[[S::F; V]; N],
+    weights: &Weights<N>,
+    at: usize,
+    rows: &mut [Row; N],
+) {
+    for r in 0..N {
+        let (a, b) = (isa.splat(weights.a[r]), isa.splat(weights.b[r]));
+        let all = rows[r].sums[at..at + V * LANES].as_chunks_mut::<LANES>().0;
+        for v in 0..V {
+            isa.store(isa.fma(o[r][v], b, isa.mul(isa.load(&all[v]), a)), &mut all[v]);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! A few queries over a span of chunks.
+
+use super::kv::{CHUNK, KvFormat, MAX_HEAD_DIM, Weights};
+use crate::isa::{Isa, LANES};
+use crate::ops::exp;
+use std::array::from_mut;
+use std::ops::Range;
+
+/// What a query has found in the keys seen so far.
+#[derive(Clone, Copy)]
+pub struct Row {
+    /// The largest score; minus infinity before any key.
+    pub most: f32,
+    /// The sum of `exp(score - most)`.
+    pub total: f32,
+    /// The sum of `exp(score - most)` times the value.
+    pub sums: [f32; MAX_HEAD_DIM],
+}
+
+impl Row {
+    /// Nothing.
+    const EMPTY: Self = Self {
+        most: f32::NEG_INFINITY,
+        total: 0.0,
+        sums: [0.0; MAX_HEAD_DIM],
+    };
+}
+
+/// What `N` queries find in `chunks`; query `r` sees the positions `visible[r]`.
+#[inline(always)]
+pub(super) fn span<'k, S: Isa, K: KvFormat, const N: usize>(
+    isa: S,
+    queries: &K::Queries<N>,
+    visible: &[Range<usize>; N],
+    head_dim: usize,
+    chunks: Range<usize>,
+    chunk: impl Fn(usize) -> &'k [u8],
+) -> [Row; N] {
+    let mut rows = [Row::EMPTY; N];
+    for c in chunks {
+        let mut seen = [(0, 0); N];
+        for r in 0..N {
+            seen[r] = clip(&visible[r], c);
+        }
+        let (start, end) = seen[0];
+        let alike = seen.iter().all(|s| *s == seen[0]);
+        if alike && start == end {
+            continue;
+        }
+        let bytes = chunk(c);
+        let scores = K::scores::<S, N>(isa, queries, head_dim, bytes);
+        if alike {
+            let weights = weigh(isa, &scores, start..end, &mut rows);
+            K::mix(isa, &weights, start..end, head_dim, bytes, &mut rows);
+        } else {
+            for r in 0..N {
+                let (start, end) = seen[r];
+                if start < end {
+                    let row = from_mut(&mut rows[r]);
+                    let weights = weigh(isa, &[scores[r]], start..end, row);
+                    K::mix(isa, &weights, start..end, head_dim, bytes, row);
+                }
+            }
+        }
+    }
+    rows
+}
+
+/// The part of `visible` in chunk `c`, counted from the chunk's start; (0, 0) when there is none.
+#[inline(always)]
+fn clip(visible: &Range<usize>, c: usize) -> (usize, usize) {
+    let inside = |position: usize| position.saturating_sub(c * CHUNK).min(CHUNK);
+    let (start, end) = (inside(visible.start), inside(visible.end));
+    if start < end { (start, end) } else { (0, 0) }
+}
+
+/// The chunk's `p`, `a` and `b`; `rows` take its largest score and sum, and have still to take its values.
+#[inline(always)]
+fn weigh<S: Isa, const N: usize>(
+    isa: S,
+    scores: &[[f32; CHUNK]; N],
+    seen: Range<usize>,
+    rows: &mut [Row; N],
+) -> Weights<N> {
+    let mut w = Weights {
+        p: *scores,
+        a: [0.0; N],
+        b: [0.0; N],
+    };
+    let mut totals = [0f32; N];
+    for r in 0..N {
+        if seen != (0..CHUNK) {
+            for (j, score) in w.p[r].iter_mut().enumerate() {
+                *score = if seen.contains(&j) {
+                    *score
+                } else {
+                    f32::NEG_INFINITY
+                };
+            }
+        }
+        let most = largest(&w.p[r]);
+        let joined = if most > rows[r].most { most } else { rows[r].most };
+        (w.a[r], w.b[r]) = (rows[r].most - joined, most - joined);
+        rows[r].most = joined;
+        for p in &mut w.p[r] {
+            *p = exp(*p - most);
+        }
+        totals[r] = sum(isa, &w.p[r]);
+    }
+    for r in 0..N {
+        (w.a[r], w.b[r]) = (exp(w.a[r]), exp(w.b[r]));
+        rows[r].total = totals[r].mul_add(w.b[r], rows[r].total * w.a[r]);
+    }
+    w
+}
+
+/// The largest of 64 scores.
+#[inline(always)]
+fn largest(scores: &[f32; CHUNK]) -> f32 {
+    let quarters = scores.as_chunks::<LANES>().0;
+    let mut most = quarters[0];
+    for quarter in &quarters[1..] {
+        for l in 0..LANES {
+            most[l] = if quarter[l] > most[l] { quarter[l] } else { most[l] };
+        }
+    }
+    for half in [8, 4, 2, 1] {
+        for l in 0..half {
+            most[l] = if most[l + half] > most[l] {
+                most[l + half]
+            } else {
+                most[l]
+            };
+        }
+    }
+    most[0]
+}
+
+/// The sum of 64 values: lanes `j`, `j + 16`, `j + 32`, `j + 48`, then the tree.
+#[inline(always)]
+fn sum<S: Isa>(isa: S, p: &[f32; CHUNK]) -> f32 {
+    let quarters = p.as_chunks::<LANES>().0;
+    let mut sum = isa.load(&quarters[0]);
+    for quarter in &quarters[1..] {
+        sum = isa.add(sum, isa.load(quarter));
+    }
+    isa.sum(sum)
+}
