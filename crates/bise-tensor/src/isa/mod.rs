@@ -8,19 +8,19 @@
 //! An [`Isa`] value is a token: its constructor has proved that the features are there, so kernels need
 //! no `unsafe` of their own.
 
-#[cfg(not(target_arch = "x86_64"))]
-mod other;
 mod scalar;
-#[cfg(target_arch = "x86_64")]
-mod x86_64;
 
-#[cfg(not(target_arch = "x86_64"))]
-use other::Native;
+#[cfg_attr(
+    all(target_arch = "aarch64", target_endian = "little"),
+    path = "aarch64/mod.rs"
+)]
+#[cfg_attr(target_arch = "x86_64", path = "x86_64/mod.rs")]
+mod native;
+
+use native::Native;
 pub use scalar::Scalar;
 use std::fmt;
 use std::str::FromStr;
-#[cfg(target_arch = "x86_64")]
-use x86_64::Native;
 
 /// Logical lanes of every instruction set.
 pub const LANES: usize = 16;
