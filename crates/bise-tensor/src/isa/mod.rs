@@ -9,14 +9,18 @@
 //! no `unsafe` of their own.
 
 mod scalar;
-#[cfg(target_arch = "x86_64")]
-mod x86_64;
 
+#[cfg_attr(
+    all(target_arch = "aarch64", target_endian = "little"),
+    path = "aarch64/mod.rs"
+)]
+#[cfg_attr(target_arch = "x86_64", path = "x86_64/mod.rs")]
+mod native;
+
+use native::Native;
 pub use scalar::Scalar;
 use std::fmt;
 use std::str::FromStr;
-#[cfg(target_arch = "x86_64")]
-pub use x86_64::{Avx2, Avx512};
 
 /// Logical lanes of every instruction set.
 pub const LANES: usize = 16;
@@ -119,10 +123,7 @@ pub struct Level(Kind);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Scalar(Scalar),
-    #[cfg(target_arch = "x86_64")]
-    Avx2(Avx2),
-    #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512),
+    Native(Native),
 }
 
 impl Level {
@@ -136,23 +137,17 @@ impl Level {
 
     /// All levels that this machine has, slowest first.
     pub fn available() -> Vec<Self> {
-        let mut levels = vec![Self::SCALAR];
-        #[cfg(target_arch = "x86_64")]
-        {
-            levels.extend(Avx2::detect().map(|isa| Level(Kind::Avx2(isa))));
-            levels.extend(Avx512::detect().map(|isa| Level(Kind::Avx512(isa))));
-        }
-        levels
+        let native = Native::available()
+            .into_iter()
+            .map(|level| Self(Kind::Native(level)));
+        std::iter::once(Self::SCALAR).chain(native).collect()
     }
 
     /// The level's name, as [`Level::from_str`] reads it.
     pub fn name(self) -> &'static str {
         match self.0 {
             Kind::Scalar(_) => "scalar",
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(_) => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(_) => "avx512",
+            Kind::Native(level) => level.name(),
         }
     }
 
@@ -175,10 +170,7 @@ impl Level {
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
             Kind::Scalar(isa) => isa.run(kernel),
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(isa) => isa.run(kernel),
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(isa) => isa.run(kernel),
+            Kind::Native(level) => level.run(kernel),
         }
     }
 }

@@ -1,0 +1,330 @@
+//! What the AArch64 levels share: 16 lanes in four registers of four, by NEON.
+
+use crate::isa::{Isa, Kernel, LANES};
+use std::arch::aarch64::*;
+use std::arch::{asm, is_aarch64_feature_detected};
+use std::fmt::Debug;
+
+/// Proof that the CPU has NEON, and what `M` multiplies bytes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neon<M>(M);
+
+/// How a level multiplies bytes into sums of 32 bits: all that tells the levels apart. A value proves that the CPU can.
+pub trait Multiply: Copy + Debug + Eq + Send + Sync + 'static {
+    /// [`Isa::CENTERS_BYTES`].
+    const CENTERS_BYTES: bool;
+
+    /// The proof, on a CPU that has the features besides NEON.
+    fn detect() -> Option<Self>;
+    /// Runs a kernel compiled with these features and NEON.
+    fn run<K: Kernel>(isa: Neon<Self>, kernel: K) -> K::Output;
+    /// [`Isa::dot`] on a quarter of the lanes, with the four bytes of `x` in each.
+    fn dot(self, sum: int32x4_t, w: uint8x16_t, x: int8x16_t, bits: u32) -> int32x4_t;
+}
+
+impl<M: Multiply> Neon<M> {
+    /// The token, on a CPU that has the features.
+    pub fn detect() -> Option<Self> {
+        if is_aarch64_feature_detected!("neon") {
+            M::detect().map(Self)
+        } else {
+            None
+        }
+    }
+}
+
+// SAFETY, for every block below: `self` exists only where `Neon::detect` found NEON, and each pointer comes from
+// an array reference at least as long as the access.
+impl<M: Multiply> Isa for Neon<M> {
+    type F = [float32x4_t; 4];
+    type I = [int32x4_t; 4];
+    type B = [uint8x16_t; 4];
+    type P = [int32x4_t; 4];
+
+    /// Of 32 registers, sums take 16, weights four, and activations and half-way products what they need.
+    const REGISTERS: usize = 8;
+    const COLUMNS: usize = 4;
+    const CENTERS_BYTES: bool = M::CENTERS_BYTES;
+
+    #[inline]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        M::run(self, kernel)
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::F {
+        // SAFETY: NEON was detected.
+        unsafe { [vdupq_n_f32(x); 4] }
+    }
+
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> Self::F {
+        let x = x.as_ptr();
+        // SAFETY: NEON was detected; the four loads are the array.
+        unsafe {
+            [
+                vld1q_f32(x),
+                vld1q_f32(x.add(4)),
+                vld1q_f32(x.add(8)),
+                vld1q_f32(x.add(12)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn load_f32(self, x: &[u8; 4 * LANES]) -> Self::F {
+        let [a, b, c, d] = self.load_bytes(x);
+        // SAFETY: NEON was detected.
+        unsafe {
+            [
+                vreinterpretq_f32_u8(a),
+                vreinterpretq_f32_u8(b),
+                vreinterpretq_f32_u8(c),
+                vreinterpretq_f32_u8(d),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, x: &[u8; 2 * LANES]) -> Self::F {
+        // SAFETY: NEON was detected; both loads lie within the array.
+        unsafe {
+            let (low, high) = (vld1q_u8(x.as_ptr()), vld1q_u8(x.as_ptr().add(16)));
+            [low_f16(low), high_f16(low), low_f16(high), high_f16(high)]
+        }
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F {
+        // SAFETY: NEON was detected; both loads lie within the array.
+        unsafe {
+            let low = vreinterpretq_u16_u8(vld1q_u8(x.as_ptr()));
+            let high = vreinterpretq_u16_u8(vld1q_u8(x.as_ptr().add(16)));
+            let wide = [
+                vmovl_u16(vget_low_u16(low)),
+                vmovl_high_u16(low),
+                vmovl_u16(vget_low_u16(high)),
+                vmovl_high_u16(high),
+            ];
+            [
+                vreinterpretq_f32_u32(vshlq_n_u32::<16>(wide[0])),
+                vreinterpretq_f32_u32(vshlq_n_u32::<16>(wide[1])),
+                vreinterpretq_f32_u32(vshlq_n_u32::<16>(wide[2])),
+                vreinterpretq_f32_u32(vshlq_n_u32::<16>(wide[3])),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn load_i8(self, x: &[u8; LANES]) -> Self::F {
+        // SAFETY: NEON was detected; the load is the array.
+        unsafe {
+            let x = vreinterpretq_s8_u8(vld1q_u8(x.as_ptr()));
+            let (low, high) = (vmovl_s8(vget_low_s8(x)), vmovl_high_s8(x));
+            [
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))),
+                vcvtq_f32_s32(vmovl_high_s16(low)),
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
+                vcvtq_f32_s32(vmovl_high_s16(high)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn load_u8(self, x: &[u8; LANES]) -> Self::F {
+        // SAFETY: NEON was detected; the load is the array.
+        unsafe {
+            let x = vld1q_u8(x.as_ptr());
+            let (low, high) = (vmovl_u8(vget_low_u8(x)), vmovl_high_u8(x));
+            [
+                vcvtq_f32_u32(vmovl_u16(vget_low_u16(low))),
+                vcvtq_f32_u32(vmovl_high_u16(low)),
+                vcvtq_f32_u32(vmovl_u16(vget_low_u16(high))),
+                vcvtq_f32_u32(vmovl_high_u16(high)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn store(self, x: Self::F, out: &mut [f32; LANES]) {
+        let out = out.as_mut_ptr();
+        // SAFETY: NEON was detected; the four stores are the array.
+        unsafe {
+            vst1q_f32(out, x[0]);
+            vst1q_f32(out.add(4), x[1]);
+            vst1q_f32(out.add(8), x[2]);
+            vst1q_f32(out.add(12), x[3]);
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F, b: Self::F) -> Self::F {
+        // SAFETY: NEON was detected.
+        unsafe {
+            [
+                vaddq_f32(a[0], b[0]),
+                vaddq_f32(a[1], b[1]),
+                vaddq_f32(a[2], b[2]),
+                vaddq_f32(a[3], b[3]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+        // SAFETY: NEON was detected.
+        unsafe {
+            [
+                vmulq_f32(a[0], b[0]),
+                vmulq_f32(a[1], b[1]),
+                vmulq_f32(a[2], b[2]),
+                vmulq_f32(a[3], b[3]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        // SAFETY: NEON was detected.
+        unsafe {
+            [
+                vfmaq_f32(c[0], a[0], b[0]),
+                vfmaq_f32(c[1], a[1], b[1]),
+                vfmaq_f32(c[2], a[2], b[2]),
+                vfmaq_f32(c[3], a[3], b[3]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn sum(self, x: Self::F) -> f32 {
+        // SAFETY: NEON was detected.
+        unsafe {
+            let eight = [vaddq_f32(x[0], x[2]), vaddq_f32(x[1], x[3])];
+            let four = vaddq_f32(eight[0], eight[1]);
+            let two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
+            vget_lane_f32::<0>(two) + vget_lane_f32::<1>(two)
+        }
+    }
+
+    #[inline(always)]
+    fn capacity(_: u32) -> usize {
+        usize::MAX
+    }
+
+    #[inline(always)]
+    fn load_bytes(self, w: &[u8; 4 * LANES]) -> Self::B {
+        let w = w.as_ptr();
+        // SAFETY: NEON was detected; the four loads are the array.
+        unsafe {
+            [
+                vld1q_u8(w),
+                vld1q_u8(w.add(16)),
+                vld1q_u8(w.add(32)),
+                vld1q_u8(w.add(48)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn field(self, w: Self::B, shift: i32, mask: u8) -> Self::B {
+        // SAFETY: NEON was detected.
+        unsafe {
+            let (left, mask) = (vdupq_n_s8(-shift as i8), vdupq_n_u8(mask));
+            [
+                vandq_u8(vshlq_u8(w[0], left), mask),
+                vandq_u8(vshlq_u8(w[1], left), mask),
+                vandq_u8(vshlq_u8(w[2], left), mask),
+                vandq_u8(vshlq_u8(w[3], left), mask),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn or(self, a: Self::B, b: Self::B) -> Self::B {
+        // SAFETY: NEON was detected.
+        unsafe {
+            [
+                vorrq_u8(a[0], b[0]),
+                vorrq_u8(a[1], b[1]),
+                vorrq_u8(a[2], b[2]),
+                vorrq_u8(a[3], b[3]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn begin(self) -> Self::P {
+        self.splat_int(0)
+    }
+
+    #[inline(always)]
+    fn dot(self, sum: Self::P, w: Self::B, x: [i8; 4], bits: u32) -> Self::P {
+        let x = i32::from_ne_bytes([x[0] as u8, x[1] as u8, x[2] as u8, x[3] as u8]);
+        // SAFETY: NEON was detected.
+        let x = unsafe { vreinterpretq_s8_s32(vdupq_n_s32(x)) };
+        [
+            self.0.dot(sum[0], w[0], x, bits),
+            self.0.dot(sum[1], w[1], x, bits),
+            self.0.dot(sum[2], w[2], x, bits),
+            self.0.dot(sum[3], w[3], x, bits),
+        ]
+    }
+
+    #[inline(always)]
+    fn end(self, sum: Self::P, _: u32) -> Self::I {
+        sum
+    }
+
+    #[inline(always)]
+    fn splat_int(self, x: i32) -> Self::I {
+        // SAFETY: NEON was detected.
+        unsafe { [vdupq_n_s32(x); 4] }
+    }
+
+    #[inline(always)]
+    fn add_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: NEON was detected.
+        unsafe {
+            [
+                vaddq_s32(a[0], b[0]),
+                vaddq_s32(a[1], b[1]),
+                vaddq_s32(a[2], b[2]),
+                vaddq_s32(a[3], b[3]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn to_f32(self, x: Self::I) -> Self::F {
+        // SAFETY: NEON was detected.
+        unsafe {
+            [
+                vcvtq_f32_s32(x[0]),
+                vcvtq_f32_s32(x[1]),
+                vcvtq_f32_s32(x[2]),
+                vcvtq_f32_s32(x[3]),
+            ]
+        }
+    }
+}
+
+/// The four f16 in the lower half of `x` (in assembly, as the intrinsic needs a type that is not stable).
+#[inline]
+#[target_feature(enable = "neon")]
+fn low_f16(x: uint8x16_t) -> float32x4_t {
+    let wide;
+    // SAFETY: NEON converts f16; the instruction touches the two registers only.
+    unsafe { asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) wide, in(vreg) x, options(pure, nomem, nostack)) };
+    wide
+}
+
+/// The four f16 in the upper half of `x`.
+#[inline]
+#[target_feature(enable = "neon")]
+fn high_f16(x: uint8x16_t) -> float32x4_t {
+    let wide;
+    // SAFETY: NEON converts f16; the instruction touches the two registers only.
+    unsafe { asm!("fcvtl2 {0:v}.4s, {1:v}.8h", out(vreg) wide, in(vreg) x, options(pure, nomem, nostack)) };
+    wide
+}

@@ -1,0 +1,274 @@
+//! What the levels with 256-bit registers share: 16 lanes in two registers of eight, by AVX2, FMA and F16C.
+
+use crate::isa::{Isa, Kernel, LANES};
+use std::arch::x86_64::*;
+use std::fmt::Debug;
+
+/// Proof that the CPU has AVX2, FMA and F16C, and what `M` multiplies bytes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ymm<M>(M);
+
+/// How a level multiplies bytes: all that tells the 256-bit levels apart. A value proves that the CPU can.
+///
+/// What is not overridden suits 32-bit sums of unsigned bytes, as VNNI has them.
+pub trait Multiply: Copy + Debug + Eq + Send + Sync + 'static {
+    /// [`Isa::COLUMNS`].
+    const COLUMNS: usize;
+    /// [`Isa::CENTERS_BYTES`].
+    const CENTERS_BYTES: bool = false;
+
+    /// The proof, on a CPU that has the features besides those of [`Ymm`].
+    fn detect() -> Option<Self>;
+    /// Runs a kernel compiled with these features and those of [`Ymm`].
+    fn run<K: Kernel>(isa: Ymm<Self>, kernel: K) -> K::Output;
+
+    /// [`Isa::dot`] on half of the lanes, with the four bytes of `x` in each.
+    fn dot(self, sum: __m256i, w: __m256i, x: __m256i, bits: u32) -> __m256i;
+
+    /// [`Isa::capacity`].
+    fn capacity(_bits: u32) -> usize {
+        usize::MAX
+    }
+
+    /// [`Isa::settle`].
+    #[inline(always)]
+    fn settle(self, sums: [__m256i; 2]) -> [__m256i; 2] {
+        sums
+    }
+
+    /// [`Isa::end`] on half of the lanes.
+    #[inline(always)]
+    fn end(self, sum: __m256i, _bits: u32) -> __m256i {
+        sum
+    }
+}
+
+impl<M: Multiply> Ymm<M> {
+    /// The token, on a CPU that has the features.
+    pub fn detect() -> Option<Self> {
+        let found = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        if found { M::detect().map(Self) } else { None }
+    }
+}
+
+// SAFETY, for every block below: `self` exists only where `Ymm::detect` found the features, and each
+// pointer comes from an array reference at least as long as the access; loads and stores are unaligned ones.
+impl<M: Multiply> Isa for Ymm<M> {
+    type F = [__m256; 2];
+    type I = [__m256i; 2];
+    type B = [__m256i; 2];
+    type P = [__m256i; 2];
+
+    const REGISTERS: usize = 8;
+    const COLUMNS: usize = M::COLUMNS;
+    const CENTERS_BYTES: bool = M::CENTERS_BYTES;
+
+    #[inline]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        M::run(self, kernel)
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::F {
+        // SAFETY: the features were detected.
+        unsafe { [_mm256_set1_ps(x); 2] }
+    }
+
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> Self::F {
+        // SAFETY: the features were detected; both loads lie within the array.
+        unsafe { [_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(x.as_ptr().add(8))] }
+    }
+
+    #[inline(always)]
+    fn load_f32(self, x: &[u8; 4 * LANES]) -> Self::F {
+        // SAFETY: the features were detected; both unaligned loads lie within the array.
+        unsafe {
+            [
+                _mm256_loadu_ps(x.as_ptr().cast()),
+                _mm256_loadu_ps(x.as_ptr().add(32).cast()),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, x: &[u8; 2 * LANES]) -> Self::F {
+        // SAFETY: the features were detected; both unaligned loads lie within the array.
+        unsafe {
+            let (low, high) = (x.as_ptr().cast(), x.as_ptr().add(16).cast());
+            [
+                _mm256_cvtph_ps(_mm_loadu_si128(low)),
+                _mm256_cvtph_ps(_mm_loadu_si128(high)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn load_i8(self, x: &[u8; LANES]) -> Self::F {
+        // SAFETY: the features were detected; both unaligned loads of eight bytes lie within the array.
+        unsafe {
+            let low = _mm256_cvtepi8_epi32(_mm_loadl_epi64(x.as_ptr().cast()));
+            let high = _mm256_cvtepi8_epi32(_mm_loadl_epi64(x.as_ptr().add(8).cast()));
+            [_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)]
+        }
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F {
+        // SAFETY: the features were detected; both unaligned loads lie within the array.
+        unsafe {
+            let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().cast()));
+            let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().add(16).cast()));
+            [
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(low)),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn load_u8(self, x: &[u8; LANES]) -> Self::F {
+        // SAFETY: the features were detected; both unaligned loads of eight bytes lie within the array.
+        unsafe {
+            let (low, high) = (x.as_ptr().cast(), x.as_ptr().add(8).cast());
+            [
+                _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(low))),
+                _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(high))),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn store(self, x: Self::F, out: &mut [f32; LANES]) {
+        // SAFETY: the features were detected; both stores lie within the array.
+        unsafe {
+            _mm256_storeu_ps(out.as_mut_ptr(), x[0]);
+            _mm256_storeu_ps(out.as_mut_ptr().add(8), x[1]);
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F, b: Self::F) -> Self::F {
+        // SAFETY: the features were detected.
+        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+        // SAFETY: the features were detected.
+        unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        // SAFETY: the features were detected.
+        unsafe {
+            [
+                _mm256_fmadd_ps(a[0], b[0], c[0]),
+                _mm256_fmadd_ps(a[1], b[1], c[1]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn sum(self, x: Self::F) -> f32 {
+        // SAFETY: the features were detected.
+        unsafe {
+            let eight = _mm256_add_ps(x[0], x[1]);
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+
+    fn capacity(bits: u32) -> usize {
+        M::capacity(bits)
+    }
+
+    #[inline(always)]
+    fn load_bytes(self, w: &[u8; 4 * LANES]) -> Self::B {
+        // SAFETY: the features were detected; both unaligned loads lie within the array.
+        unsafe {
+            [
+                _mm256_loadu_si256(w.as_ptr().cast()),
+                _mm256_loadu_si256(w.as_ptr().add(32).cast()),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        // SAFETY: a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+
+    #[inline(always)]
+    fn field(self, w: Self::B, shift: i32, mask: u8) -> Self::B {
+        // SAFETY: the features were detected.
+        unsafe {
+            let (count, mask) = (_mm_cvtsi32_si128(shift.abs()), _mm256_set1_epi8(mask as i8));
+            let shifted = if shift < 0 {
+                [_mm256_sll_epi16(w[0], count), _mm256_sll_epi16(w[1], count)]
+            } else {
+                [_mm256_srl_epi16(w[0], count), _mm256_srl_epi16(w[1], count)]
+            };
+            [
+                _mm256_and_si256(shifted[0], mask),
+                _mm256_and_si256(shifted[1], mask),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn or(self, a: Self::B, b: Self::B) -> Self::B {
+        // SAFETY: the features were detected.
+        unsafe { [_mm256_or_si256(a[0], b[0]), _mm256_or_si256(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn begin(self) -> Self::P {
+        // SAFETY: the features were detected.
+        unsafe { [_mm256_setzero_si256(); 2] }
+    }
+
+    #[inline(always)]
+    fn dot(self, sum: Self::P, w: Self::B, x: [i8; 4], bits: u32) -> Self::P {
+        let x = i32::from_ne_bytes([x[0] as u8, x[1] as u8, x[2] as u8, x[3] as u8]);
+        // SAFETY: the features were detected.
+        let x = unsafe { _mm256_set1_epi32(x) };
+        [
+            self.0.dot(sum[0], w[0], x, bits),
+            self.0.dot(sum[1], w[1], x, bits),
+        ]
+    }
+
+    #[inline(always)]
+    fn settle(self, sum: Self::P) -> Self::P {
+        self.0.settle(sum)
+    }
+
+    #[inline(always)]
+    fn end(self, sum: Self::P, bits: u32) -> Self::I {
+        [self.0.end(sum[0], bits), self.0.end(sum[1], bits)]
+    }
+
+    #[inline(always)]
+    fn splat_int(self, x: i32) -> Self::I {
+        // SAFETY: the features were detected.
+        unsafe { [_mm256_set1_epi32(x); 2] }
+    }
+
+    #[inline(always)]
+    fn add_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the features were detected.
+        unsafe { [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn to_f32(self, x: Self::I) -> Self::F {
+        // SAFETY: the features were detected.
+        unsafe { [_mm256_cvtepi32_ps(x[0]), _mm256_cvtepi32_ps(x[1])] }
+    }
+}
