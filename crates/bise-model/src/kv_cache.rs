@@ -133,6 +133,11 @@ impl KvCache {
         }
     }
 
+    /// Whether, after `len` positions were stored, all that the query at `position` sees is still there.
+    pub fn holds(&self, len: usize, position: usize) -> bool {
+        self.visible(position).start / CHUNK + self.chunks >= len.div_ceil(CHUNK)
+    }
+
     /// Stores one position of a layer; `keys` and `values` are `[kv_head][head_dim]`.
     pub fn store(&mut self, layer: usize, position: usize, keys: &[f32], values: &[f32]) {
         match self.kind {
