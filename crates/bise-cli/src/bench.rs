@@ -2,14 +2,14 @@
 
 use crate::Outcome;
 use crate::interrupt::Interrupt;
-use crate::runtime::{self, KvTypeName, default_threads};
+use crate::runtime::{self, KvTypeName};
 use anyhow::{Context as _, Result, ensure};
 use bise_model::{Context, ContextOptions, Model};
 use bise_tensor::atomic::write_atomic;
 use bise_tensor::isa::Level;
 use bise_tensor::measure;
 use bise_tensor::mmap::FileBytes;
-use bise_tensor::threads::Threads;
+use bise_tensor::threads::{Threads, usable_cores};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -46,7 +46,7 @@ pub struct Args {
     /// Repetitions of each test
     #[arg(short, long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     repetitions: u32,
-    /// Threads [default: all cores that the process may use]
+    /// Threads [default: one for each physical core that the process may use]
     #[arg(short, long, value_delimiter = ',')]
     threads: Vec<usize>,
     /// Instruction sets [default: the best that this machine has]
@@ -83,7 +83,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         .or(named)
         .unwrap_or_else(|| "built-in".to_owned());
     let threads = if args.threads.is_empty() {
-        vec![default_threads()]
+        vec![usable_cores()]
     } else {
         args.threads.clone()
     };
