@@ -2,13 +2,14 @@
 
 use crate::Outcome;
 use crate::interrupt::Interrupt;
-use crate::runtime::{self, KvTypeName, default_threads};
-use anyhow::{Result, ensure};
+use crate::runtime::{self, KvTypeName};
+use anyhow::{Context as _, Result, ensure};
 use bise_model::{Context, ContextOptions, Model};
+use bise_tensor::atomic::write_atomic;
 use bise_tensor::isa::Level;
 use bise_tensor::measure;
 use bise_tensor::mmap::FileBytes;
-use bise_tensor::threads::Threads;
+use bise_tensor::threads::{Threads, usable_cores};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -30,6 +31,9 @@ pub struct Args {
     /// Layers of the synthetic model [default: as many as the shape has]
     #[arg(long, requires = "synthetic", value_parser = clap::value_parser!(u64).range(1..=1024))]
     layers: Option<u64>,
+    /// Write the synthetic model to a file, for other programs to read, and measure nothing
+    #[arg(long, requires = "synthetic", value_name = "FILE")]
+    write: Option<PathBuf>,
     /// Tokens of a prompt; 0 for no such test
     #[arg(short, long, value_delimiter = ',', default_value = "512")]
     prompt: Vec<usize>,
@@ -42,7 +46,7 @@ pub struct Args {
     /// Repetitions of each test
     #[arg(short, long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     repetitions: u32,
-    /// Threads [default: all cores that the process may use]
+    /// Threads [default: one for each physical core that the process may use]
     #[arg(short, long, value_delimiter = ',')]
     threads: Vec<usize>,
     /// Instruction sets [default: the best that this machine has]
@@ -58,8 +62,18 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<Outcome> {
     let interrupt = Interrupt::listen()?;
+    if let (Some(spec), Some(path)) = (&args.synthetic, &args.write) {
+        write_atomic(path, |out| {
+            bise_quantize::synthetic(spec, args.layers, out).map(|_| ())
+        })
+        .with_context(|| format!("cannot write {}", path.display()))?;
+        return Ok(Outcome::Done);
+    }
     let model = match &args.synthetic {
-        Some(spec) => Model::from_bytes(FileBytes::from_vec(bise_quantize::synthetic(spec, args.layers)?))?,
+        Some(spec) => {
+            let file = bise_quantize::synthetic(spec, args.layers, Vec::new())?;
+            Model::from_bytes(FileBytes::from_vec(file))?
+        }
         None => runtime::open(args.model.as_deref())?,
     };
     let named = args.model.as_ref().map(|path| path.display().to_string());
@@ -69,7 +83,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         .or(named)
         .unwrap_or_else(|| "built-in".to_owned());
     let threads = if args.threads.is_empty() {
-        vec![default_threads()]
+        vec![usable_cores()]
     } else {
         args.threads.clone()
     };
@@ -187,7 +201,7 @@ impl Bench<'_> {
         tests
     }
 
-    /// Runs a test once to warm up, then as often as asked.
+    /// Runs the start of a test to warm up, then the test as often as asked.
     fn measure(&self, test: Test) -> Result<Measured> {
         let options = ContextOptions {
             kv: self.args.kv_type.kv_type(),
@@ -196,22 +210,26 @@ impl Bench<'_> {
         };
         let token = |i: usize| (i * 7919 % self.model.vocabulary_size()) as u32;
         let tokens: Vec<u32> = (0..test.depth + test.tokens).map(token).collect();
+        let (before, tested) = tokens.split_at(test.depth);
+        let step = match test.kind {
+            Kind::Prompt => test.tokens,
+            Kind::Generate => 1,
+        };
         let mut context = Context::new(self.model, options)?;
+        context.forward(before)?;
+        context.forward(&tested[..step.min(options.batch)])?;
         let mut samples = Vec::new();
-        for _ in 0..=self.args.repetitions {
-            context.clear();
-            context.forward(&tokens[..test.depth])?;
+        for _ in 0..self.args.repetitions {
+            if !context.truncate(test.depth) {
+                context.clear();
+                context.forward(before)?;
+            }
             let start = Instant::now();
-            let step = match test.kind {
-                Kind::Prompt => test.tokens,
-                Kind::Generate => 1,
-            };
-            for part in tokens[test.depth..].chunks(step) {
+            for part in tested.chunks(step) {
                 context.forward(part)?;
             }
             samples.push(test.tokens as f64 / start.elapsed().as_secs_f64());
         }
-        samples.remove(0);
         Ok(Measured {
             model: self.name.to_owned(),
             level: self.level,

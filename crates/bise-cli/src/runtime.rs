@@ -6,10 +6,9 @@ use bise_model::tokenizer::{Tokenizer, Vocabulary};
 use bise_model::{Context, ContextOptions, KvType, Model};
 use bise_tensor::isa::Level;
 use bise_tensor::mmap::FileBytes;
-use bise_tensor::threads::Threads;
+use bise_tensor::threads::{Threads, usable_cores};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
-use std::thread::available_parallelism;
 
 /// The tiny story teller that runs when no model is named.
 static DEMO: &[u8] = include_bytes!("../../../fixtures/demo.gguf");
@@ -21,7 +20,7 @@ const DEFAULT_CONTEXT: usize = 4096;
 #[derive(Args)]
 #[command(next_help_heading = "Machine")]
 pub struct Runtime {
-    /// Threads [default: all cores that the process may use]
+    /// Threads [default: one for each physical core that the process may use]
     #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// Tokens of context [default: what the model was trained for, up to 4096]
@@ -50,7 +49,7 @@ pub enum KvTypeName {
 impl Runtime {
     /// The pool that work runs on.
     pub fn threads(&self) -> Result<Threads> {
-        Threads::new(self.threads.map_or_else(default_threads, usize::from)).context("cannot start threads")
+        Threads::new(self.threads.map_or_else(usable_cores, usize::from)).context("cannot start threads")
     }
 
     /// An empty context for `model`.
@@ -85,11 +84,6 @@ impl KvTypeName {
             KvTypeName::Q8_0 => KvType::Q8_0,
         }
     }
-}
-
-/// The cores that the process may use: affinity and container quotas count.
-pub fn default_threads() -> usize {
-    available_parallelism().map_or(1, |n| n.get())
 }
 
 /// Opens the model at `path`, or the one that is part of the program.

@@ -340,6 +340,19 @@ fn a_bench_names_its_tests_and_limits() {
 }
 
 #[test]
+fn a_synthetic_model_can_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.gguf");
+    let file = file.to_str().unwrap();
+    let spec = ["--synthetic", "mistral-7b:Q2_K", "--layers", "1"];
+    assert_eq!(succeeds(&[&["bench", "--write", file][..], &spec].concat()), "");
+    assert!(succeeds(&["inspect", file]).contains("blk.0.attn_q.weight"));
+    // Byte 0x78 follows three control tokens.
+    assert!(succeeds(&["tokenize", file, "x", "--json"]).contains("123"));
+    fails(&["bench", "--write", file], 2);
+}
+
+#[test]
 fn help_reads_well() {
     let help = succeeds(&["--help"]);
     for command in [

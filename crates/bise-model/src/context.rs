@@ -165,6 +165,16 @@ impl<'m> Context<'m> {
         self.len = 0;
     }
 
+    /// Forgets all tokens but the first `len`. Returns false, and forgets nothing, when a sliding window has
+    /// overwritten what the next token would see.
+    pub fn truncate(&mut self, len: usize) -> bool {
+        let possible = len >= self.len || self.cache.holds(self.len, len);
+        if possible {
+            self.len = self.len.min(len);
+        }
+        possible
+    }
+
     /// Processes `tokens`, and gives the logits of what follows the last one; empty for no tokens.
     ///
     /// # Errors
@@ -246,20 +256,54 @@ mod tests {
     use super::*;
     use std::path::Path;
 
+    /// The random model `name` of the fixtures, as F32.
+    fn random_model(name: &str) -> Model {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../fixtures/random")
+            .join(name);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("model.gguf");
+        let options = bise_quantize::Options::new(bise_quantize::Target::from_name("F32").unwrap());
+        bise_quantize::quantize(&source, &file, &options, &bise_quantize::Silent).unwrap();
+        Model::open(&file).unwrap()
+    }
+
+    /// What is cut off leaves no trace, and a cut that a window has made impossible is refused.
+    #[test]
+    fn truncation_forgets() {
+        let model = random_model("mistral-window-16");
+        let tokens: Vec<u32> = (0..300).map(|i| i * i % 61 + 1).collect();
+        let mut fresh = Context::new(&model, ContextOptions::new(300)).unwrap();
+        let mut cut = Context::new(&model, ContextOptions::new(300)).unwrap();
+        let mut refused = 0;
+        for len in 0..280 {
+            cut.clear();
+            cut.forward(&tokens[..280]).unwrap();
+            if cut.truncate(len) {
+                fresh.clear();
+                fresh.forward(&tokens[..len]).unwrap();
+                assert_eq!(
+                    cut.forward(&tokens[100..110]).unwrap(),
+                    fresh.forward(&tokens[100..110]).unwrap(),
+                    "{len}"
+                );
+            } else {
+                assert_eq!(cut.len(), 280);
+                refused += 1;
+            }
+        }
+        // Of the chunks of 64, the window of 16 keeps the last two, 192 to 280; position 207 sees 192 first.
+        assert_eq!(refused, 207);
+        assert!(cut.truncate(1000));
+    }
+
     /// A ring that wraps gives the bits of a cache in which every position has a place of its own.
     #[test]
     fn the_ring_changes_nothing() {
         let names = ["mistral-window-1", "mistral-window-7", "mistral-window-16"];
         let kinds = [KvType::F16, KvType::F32, KvType::Q8_0];
         for (name, kv) in names.into_iter().zip(kinds) {
-            let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("../../fixtures/random")
-                .join(name);
-            let folder = tempfile::tempdir().unwrap();
-            let file = folder.path().join("model.gguf");
-            let options = bise_quantize::Options::new(bise_quantize::Target::from_name("F32").unwrap());
-            bise_quantize::quantize(&source, &file, &options, &bise_quantize::Silent).unwrap();
-            let model = Model::open(&file).unwrap();
+            let model = random_model(name);
             let tokens: Vec<u32> = (0..300).map(|i| i * i % 61 + 1).collect();
             let run = |whole: bool, batch: usize| {
                 let options = ContextOptions {

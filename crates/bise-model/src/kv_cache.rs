@@ -134,6 +134,11 @@ impl KvCache {
         }
     }
 
+    /// Whether, after `len` positions were stored, all that the query at `position` sees is still there.
+    pub fn holds(&self, len: usize, position: usize) -> bool {
+        self.visible(position).start / CHUNK + self.chunks >= len.div_ceil(CHUNK)
+    }
+
     /// Stores the positions from `first` on in a layer; `keys` and `values` are `[position][kv_head][head_dim]`.
     pub fn store(&mut self, level: Level, layer: usize, first: usize, keys: &[f32], values: &[f32]) {
         match self.kind {

@@ -5,9 +5,10 @@ use crate::hf::Config;
 use crate::names;
 use crate::recipe::{Facts, Role, Target, fit};
 use bise_tensor::block::DType;
-use bise_tensor::gguf::{GgufWriter, TensorSpec};
+use bise_tensor::gguf::{GgufWriter, Metadata, TensorSpec};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::io::Write;
 
 /// Random values that all tensors of a type are made of, over and over.
 const VALUES: usize = 1 << 16;
@@ -32,12 +33,12 @@ fn shape(name: &str) -> Option<Value> {
     Some(config)
 }
 
-/// A GGUF file of random weights: `spec` is a shape and a type or recipe, such as `mistral-7b:Q4_0` or
-/// `mixtral-8x7b:Q4_K_M`; `layers` may be fewer than the shape has. It has no tokenizer.
+/// Writes a GGUF file of random weights: `spec` is a shape and a type or recipe, such as `mistral-7b:Q4_0` or
+/// `mixtral-8x7b:Q4_K_M`; `layers` may be fewer than the shape has. Its tokens are made up.
 ///
 /// # Errors
-/// When the shape or the type is unknown.
-pub fn synthetic(spec: &str, layers: Option<u64>) -> Result<Vec<u8>, QuantizeError> {
+/// When the shape or the type is unknown, or writing fails.
+pub fn synthetic<W: Write>(spec: &str, layers: Option<u64>, out: W) -> Result<W, QuantizeError> {
     let unknown = || QuantizeError::Synthetic(spec.to_owned());
     let (name, target) = spec.split_once(':').ok_or_else(unknown)?;
     let target = Target::from_name(target).ok_or_else(unknown)?;
@@ -47,7 +48,7 @@ pub fn synthetic(spec: &str, layers: Option<u64>) -> Result<Vec<u8>, QuantizeErr
     }
     let config: Config = serde_json::from_value(config).expect("a sound configuration");
     let mut metadata = config.metadata(name);
-    metadata.insert("tokenizer.ggml.model", "none");
+    insert_vocabulary(&mut metadata, config.vocab_size);
     metadata.insert("general.file_type", target.file_type());
 
     let experts = config.experts().unwrap_or(0);
@@ -68,7 +69,7 @@ pub fn synthetic(spec: &str, layers: Option<u64>) -> Result<Vec<u8>, QuantizeErr
             }
         })
         .collect();
-    let mut writer = GgufWriter::new(Vec::new(), &metadata, specs.clone())?;
+    let mut writer = GgufWriter::new(out, &metadata, specs.clone())?;
     let mut blocks: HashMap<DType, Vec<u8>> = HashMap::new();
     for spec in &specs {
         let some = blocks
@@ -83,6 +84,24 @@ pub fn synthetic(spec: &str, layers: Option<u64>) -> Result<Vec<u8>, QuantizeErr
         }
     }
     Ok(writer.finish()?)
+}
+
+/// A vocabulary of `size` tokens as Mistral's is laid out: three control tokens, the bytes, and words, all made up.
+fn insert_vocabulary(metadata: &mut Metadata, size: u64) {
+    const CONTROL: [(&str, i32); 3] = [("<unk>", 2), ("<s>", 3), ("</s>", 3)];
+    let control = CONTROL.map(|(piece, kind)| (piece.to_owned(), kind));
+    let bytes = (0..=255u8).map(|byte| (format!("<0x{byte:02X}>"), 6));
+    let words = (0..).map(|i: u64| (format!("\u{2581}w{i}"), 1));
+    let tokens = control.into_iter().chain(bytes).chain(words);
+    let (pieces, kinds): (Vec<String>, Vec<i32>) = tokens.take(size as usize).unzip();
+    let scores: Vec<f32> = (0..size).map(|i| -(i as f32)).collect();
+    metadata.insert("tokenizer.ggml.model", "llama");
+    metadata.insert("tokenizer.ggml.tokens", pieces);
+    metadata.insert("tokenizer.ggml.scores", scores);
+    metadata.insert("tokenizer.ggml.token_type", kinds);
+    metadata.insert("tokenizer.ggml.bos_token_id", 1u32);
+    metadata.insert("tokenizer.ggml.eos_token_id", 2u32);
+    metadata.insert("tokenizer.ggml.unknown_token_id", 0u32);
 }
 
 /// Blocks of values that look like weights: around zero, of the size that keeps activations bounded.

@@ -3,6 +3,10 @@
 //! Work is divided over rows and columns of results, never within a sum, so that the number of threads
 //! cannot change a bit.
 
+mod cores;
+
+pub use cores::usable_cores;
+
 use rayon::prelude::*;
 use std::marker::PhantomData;
 
