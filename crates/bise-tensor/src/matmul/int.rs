@@ -47,12 +47,13 @@ pub(super) fn tile<S: Isa, F: IntFormat, const N: usize>(
     let mut factors = Factors::ZERO;
     let mut acc = [isa.splat(0.0); N];
     for (b, bytes) in weights.chunks_exact(Block::<S, F>::BYTES).enumerate() {
-        for line in (0..Block::<S, F>::BYTES).step_by(64) {
-            isa.prefetch(bytes.as_ptr().wrapping_add(AHEAD + line));
-        }
         let block = Block::<S, F>::new(isa, bytes, &mut factors);
         let cells = F::LEN / CELL;
         for cell in 0..cells {
+            // Little by little: a burst would fill the queue of misses and stall.
+            for line in (0..Block::<S, F>::BYTES / cells).step_by(64) {
+                isa.prefetch(block.part(cell).wrapping_add(AHEAD + line));
+            }
             group::<S, F, N>(isa, &block, cell, 0, &x, b * cells + cell, &mut acc);
             if F::GROUP < CELL {
                 group::<S, F, N>(isa, &block, cell, 1, &x, b * cells + cell, &mut acc);

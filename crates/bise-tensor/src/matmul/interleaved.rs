@@ -151,6 +151,12 @@ impl<'a, S: Isa, F: IntFormat> Block<'a, S, F> {
         }
     }
 
+    /// Where the block's `cell`-th of as many equal parts as it has cells begins.
+    #[inline(always)]
+    pub fn part(&self, cell: usize) -> *const u8 {
+        self.bytes[cell * (Self::BYTES / (F::LEN / CELL))..].as_ptr()
+    }
+
     /// The scales of group `g`: `d * (factor - FACTOR_ZERO)`.
     #[inline(always)]
     pub fn scale(&self, isa: S, g: usize) -> S::F {

@@ -44,14 +44,13 @@ fn pack_plane(width: u32, from: u32, values: &[u8], plane: &mut [u8]) {
 pub fn unpack(bits: u32, planes: &[u8], values: &mut [u8]) {
     let low = low_bits(bits);
     let (first, second) = planes.split_at(values.len() * low as usize / 8);
-    values.fill(0);
     unpack_plane(low, 0, first, values);
     if bits > low {
         unpack_plane(bits - low, low, second, values);
     }
 }
 
-/// Adds the `width` bits of each value that start at bit `from`.
+/// Adds the `width` bits of each value that start at bit `from` to the bits below, which are there already.
 #[inline(always)]
 fn unpack_plane(width: u32, from: u32, plane: &[u8], values: &mut [u8]) {
     let mask = (0xffu32 >> (8 - width)) as u8;
@@ -63,7 +62,7 @@ fn unpack_plane(width: u32, from: u32, plane: &[u8], values: &mut [u8]) {
             .iter_mut()
             .zip(plane.as_chunks::<UNIT>().0)
         {
-            let (mut all, bytes) = (*values, *bytes);
+            let (mut all, bytes) = (if from == 0 { [0; UNIT] } else { *values }, *bytes);
             for k in 0..UNIT {
                 all[k] |= (bytes[k] >> (i as u32 * width) & mask) << from;
             }
