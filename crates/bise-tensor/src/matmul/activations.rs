@@ -94,10 +94,10 @@ impl Activations {
         }
     }
 
-    /// The rows in tiles of up to `columns`, for weights of format `F`.
-    pub(super) fn tiles<F: IntFormat>(&mut self, columns: usize) -> &[Tile] {
+    /// The rows in tiles for the kernels of `level`, for weights of format `F`.
+    pub(super) fn tiles<F: IntFormat>(&mut self, level: Level) -> &[Tile] {
         let mut tiles = std::mem::take(&mut self.tiles);
-        tiles.make::<F>(self.len(), columns, |n| self.row(n));
+        tiles.make::<F>(level, self.len(), |n| self.row(n));
         self.tiles = tiles;
         self.tiles.all()
     }
@@ -176,7 +176,10 @@ impl Kernel for Quantize<'_> {
             let mut group = [0f32; GROUP];
             group[..x.len()].copy_from_slice(x);
             let (d, q) = quantize_group(&group);
-            let sums = [&q[..16], &q[16..]].map(|half| half.iter().map(|&v| i32::from(v)).sum::<i32>());
+            let mut sums = [0i32; 2];
+            for i in 0..GROUP {
+                sums[i / 16] += i32::from(q[i]);
+            }
             self.q[g * GROUP..][..GROUP].copy_from_slice(&q);
             self.d[g] = d;
             self.sum32[g] = d * (sums[0] + sums[1]) as f32;
@@ -188,13 +191,21 @@ impl Kernel for Quantize<'_> {
 
 #[inline(always)]
 fn quantize_group(x: &[f32; GROUP]) -> (f32, [i8; GROUP]) {
+    // From 2^23 on floats are the integers: the sum is rounded to one, ties to even, and its last bits are that integer's.
+    const INTEGERS: f32 = 12_582_912.0;
     let mut most = [0f32; 8];
-    for eight in x.as_chunks::<8>().0 {
-        for (m, v) in most.iter_mut().zip(eight) {
-            *m = if v.abs() > *m { v.abs() } else { *m };
-        }
+    for i in 0..GROUP {
+        let v = x[i].abs();
+        most[i % 8] = if v > most[i % 8] { v } else { most[i % 8] };
     }
-    let amax = most.into_iter().fold(0f32, f32::max);
+    let mut amax = most[0];
+    for m in most {
+        amax = if m > amax { m } else { amax };
+    }
     let inverse = if amax == 0.0 { 0.0 } else { 127.0 / amax };
-    (amax / 127.0, x.map(|v| (v * inverse).round_ties_even() as i8))
+    let mut q = [0i8; GROUP];
+    for i in 0..GROUP {
+        q[i] = (x[i] * inverse + INTEGERS).to_bits() as i8;
+    }
+    (amax / 127.0, q)
 }

@@ -118,7 +118,7 @@ impl FormatVisitor for Product<'_> {
         let Layout::Strips(strips) = &w.layout else {
             unreachable!("{} weights are interleaved", w.dtype());
         };
-        let tiles = x.tiles::<F>(level.columns());
+        let tiles = x.tiles::<F>(level);
         let bytes = w.cols() / F::LEN * F::BYTES;
         for_each_strip(out, w.rows(), LANES, |first, mut strip| {
             let weights = &strips[first * bytes..(first + LANES) * bytes];

@@ -2,7 +2,9 @@
 
 use super::activations::{GROUP, QuantizedRow};
 use crate::block::IntFormat;
+use crate::isa::{Isa, Kernel, Level};
 use rayon::prelude::*;
+use std::marker::PhantomData;
 
 /// Rows of activations, cut into as few tiles as can be, all about as wide. In a tile neighbouring values belong to
 /// neighbouring rows: no stride between rows can fall on the same cache line over and over.
@@ -36,22 +38,27 @@ impl Tiles {
         self.made_for = None;
     }
 
-    /// Makes the tiles of `rows` rows, up to `columns` in each, for weights of format `F`, unless they are there already.
+    /// Makes the tiles of `rows` rows for weights of format `F`, each as wide as kernels of `level` go, unless they are
+    /// there already.
     pub fn make<'x, F: IntFormat>(
         &mut self,
+        level: Level,
         rows: usize,
-        columns: usize,
         row: impl Fn(usize) -> QuantizedRow<'x> + Sync,
     ) {
         let made_for = Some((F::ZERO, F::GROUP));
         if self.made_for != made_for {
             self.made_for = made_for;
-            let count = rows.div_ceil(columns);
+            let count = rows.div_ceil(level.columns());
             self.tiles.resize_with(count, Tile::default);
             self.tiles.par_iter_mut().enumerate().for_each(|(i, tile)| {
                 tile.first = i * rows / count;
                 tile.width = (i + 1) * rows / count - tile.first;
-                tile.fill::<F>(&row);
+                for c in 0..tile.width {
+                    let (x, format) = (row(tile.first + c), PhantomData::<F>);
+                    tile.make_room::<F>(x.q.len());
+                    level.run(Lay { x, c, tile, format });
+                }
             });
         }
     }
@@ -63,33 +70,44 @@ impl Tiles {
 }
 
 impl Tile {
-    fn fill<'x, F: IntFormat>(&mut self, row: &impl Fn(usize) -> QuantizedRow<'x>) {
-        let width = self.width;
-        let values = row(self.first).q.len();
-        self.q.clear();
-        self.q.resize(values / 4 * width, [0; 4]);
-        self.d.clear();
-        self.d.resize(values / GROUP * width, 0.0);
-        self.bias.clear();
-        self.bias.resize(values / F::GROUP * width, 0);
-        self.sums.clear();
-        if F::HAS_MIN {
-            self.sums.resize(values / F::GROUP * width, 0.0);
+    fn make_room<F: IntFormat>(&mut self, values: usize) {
+        let groups = values / F::GROUP * self.width;
+        self.q.resize(values / 4 * self.width, [0; 4]);
+        self.d.resize(values / GROUP * self.width, 0.0);
+        self.bias.resize(groups, 0);
+        self.sums.resize(if F::HAS_MIN { groups } else { 0 }, 0.0);
+    }
+}
+
+/// Lays a row of activations into column `c` of a tile.
+struct Lay<'a, F> {
+    x: QuantizedRow<'a>,
+    c: usize,
+    tile: &'a mut Tile,
+    format: PhantomData<F>,
+}
+
+impl<F: IntFormat> Kernel for Lay<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Isa>(self, _: S) {
+        let Self { x, c, tile, .. } = self;
+        let width = tile.width;
+        for (i, four) in x.q.as_chunks::<4>().0.iter().enumerate() {
+            tile.q[i * width + c] = *four;
         }
-        for c in 0..width {
-            let x = row(self.first + c);
-            for (i, four) in x.q.as_chunks::<4>().0.iter().enumerate() {
-                self.q[i * width + c] = *four;
+        for (g, d) in x.d.iter().enumerate() {
+            tile.d[g * width + c] = *d;
+        }
+        for (g, group) in x.q.chunks_exact(F::GROUP).enumerate() {
+            let mut sum = 0;
+            for q in group {
+                sum += i32::from(*q);
             }
-            for (g, d) in x.d.iter().enumerate() {
-                self.d[g * width + c] = *d;
-            }
-            for (g, group) in x.q.chunks_exact(F::GROUP).enumerate() {
-                let sum: i32 = group.iter().map(|&q| i32::from(q)).sum();
-                self.bias[g * width + c] = -F::ZERO * sum;
-                if F::HAS_MIN {
-                    self.sums[g * width + c] = x.sums(F::GROUP)[g];
-                }
+            tile.bias[g * width + c] = -F::ZERO * sum;
+            if F::HAS_MIN {
+                tile.sums[g * width + c] = x.sums(F::GROUP)[g];
             }
         }
     }
