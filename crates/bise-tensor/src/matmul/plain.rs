@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A tile of some rows of weights and some rows of activations keeps its sums in registers. For many rows of activations
-//! the chains are walked in stretches of [`DEPTH`], so that what a strip of 16 rows meets stays in the first cache.
+//! the chains are walked in stretches of 1024, so that what a strip of 16 rows meets stays in the first cache.
 
 use super::Matrix;
 use super::activations::Activations;
