@@ -241,10 +241,14 @@ impl Bench<'_> {
     }
 }
 
-/// The weights that one token meets.
+/// The weights that tokens meet.
 #[derive(Clone, Copy, Default)]
 struct Work {
+    /// Those that each token is multiplied with.
     values: f64,
+    /// Those of the output matrix, which only the last token of a prompt meets.
+    output_values: f64,
+    /// What generating a token reads.
     bytes: f64,
 }
 
@@ -266,10 +270,24 @@ impl Work {
             // Experts are stacked, or numbered after the layer: blk.N.ffn_up.E.weight.
             let of_expert = tensor.name.contains("_exps") || tensor.name.split('.').count() > 4;
             let share = if of_expert { chosen } else { 1.0 };
-            work.values += share * tensor.elements() as f64;
+            let values = share * tensor.elements() as f64;
+            if matches!(tensor.name.as_str(), "output.weight" | "token_embd.weight") {
+                work.output_values += values;
+            } else {
+                work.values += values;
+            }
             work.bytes += share * tensor.len as f64;
         }
         work
+    }
+
+    /// Multiplications and additions that a test takes for each of its tokens.
+    fn operations(&self, test: Test) -> f64 {
+        let outputs = match test.kind {
+            Kind::Prompt => self.output_values / test.tokens as f64,
+            Kind::Generate => self.output_values,
+        };
+        2.0 * (self.values + outputs)
     }
 }
 
@@ -303,7 +321,7 @@ impl Measured {
             .fold((f64::MAX, 0f64), |(l, m), &s| (l.min(s), m.max(s)));
         let (takes, share) = match self.test.kind {
             Kind::Prompt => {
-                let operations = 2.0 * self.work.values * rate;
+                let operations = self.work.operations(self.test) * rate;
                 (
                     format!("{:.3} TOPS", operations / 1e12),
                     operations / self.limits.operations,
@@ -327,7 +345,7 @@ impl Measured {
 
     fn json(&self) -> Value {
         let rate = self.median();
-        let (bytes, operations) = (self.work.bytes * rate, 2.0 * self.work.values * rate);
+        let (bytes, operations) = (self.work.bytes * rate, self.work.operations(self.test) * rate);
         json!({
             "model": self.model, "isa": self.level.name(), "threads": self.limits.threads,
             "test": self.test.name(), "tokens_per_second": rate, "samples": self.samples,

@@ -2,9 +2,8 @@
 
 use crate::config::Config;
 use crate::context::Scratch;
-use crate::kv_cache::{KvCache, KvType};
+use crate::kv_cache::KvCache;
 use crate::linear::Linear;
-use bise_tensor::block::{F16, F32, Q8_0};
 use bise_tensor::isa::Level;
 use bise_tensor::ops::{self, attend};
 
@@ -77,13 +76,9 @@ impl Tokens<'_> {
             heads: self.config.n_heads,
             kv_heads: self.config.n_kv_heads,
             head_dim: self.config.head_dim,
-            visible: |token| cache.visible(self.first + token),
-            chunk: |head, c| cache.chunk(self.layer, head, c),
+            visible: &|token| cache.visible(self.first + token),
+            chunk: &|head, c| cache.chunk(self.layer, head, c),
         };
-        match cache.kind() {
-            KvType::F16 => attend::<F16, _, _>(self.level, &attention, partials, out),
-            KvType::F32 => attend::<F32, _, _>(self.level, &attention, partials, out),
-            KvType::Q8_0 => attend::<Q8_0, _, _>(self.level, &attention, partials, out),
-        }
+        attend(self.level, cache.kind(), &attention, partials, out);
     }
 }

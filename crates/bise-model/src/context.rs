@@ -2,12 +2,12 @@
 
 use crate::error::{ForwardError, LoadError};
 use crate::feed_forward::Hidden;
-use crate::kv_cache::{KvCache, KvShape, KvType};
+use crate::kv_cache::{KvCache, KvShape};
 use crate::model::Model;
 use crate::moe::Routing;
 use bise_tensor::isa::Level;
 use bise_tensor::matmul::Activations;
-use bise_tensor::ops::{RopeTable, partials_len, rms_norm};
+use bise_tensor::ops::{KvType, RopeTable, partials_len, rms_norm};
 
 /// Rows of logits computed at a time.
 const LOGIT_ROWS: usize = 32;

@@ -6,34 +6,10 @@
 //! the modulo.
 
 use crate::config::Config;
-use bise_tensor::block::{F16, F32, Q8_0};
 use bise_tensor::isa::Level;
-use bise_tensor::ops::{self, CHUNK, KvFormat};
+use bise_tensor::ops::{self, CHUNK, KvType};
 use bise_tensor::threads::for_each_piece;
 use std::ops::Range;
-
-/// The format of cached keys and values.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum KvType {
-    /// Two bytes a value.
-    #[default]
-    F16,
-    /// Four bytes a value.
-    F32,
-    /// 34 bytes for 32 values, or for what is left of a head.
-    Q8_0,
-}
-
-impl KvType {
-    /// Bytes of a chunk of one head.
-    fn chunk_bytes(self, head_dim: usize) -> usize {
-        match self {
-            KvType::F16 => F16::chunk_bytes(head_dim),
-            KvType::F32 => F32::chunk_bytes(head_dim),
-            KvType::Q8_0 => Q8_0::chunk_bytes(head_dim),
-        }
-    }
-}
 
 /// What a cache is for.
 #[derive(Clone, Copy)]
@@ -141,29 +117,15 @@ impl KvCache {
 
     /// Stores the positions from `first` on in a layer; `keys` and `values` are `[position][kv_head][head_dim]`.
     pub fn store(&mut self, level: Level, layer: usize, first: usize, keys: &[f32], values: &[f32]) {
-        match self.kind {
-            KvType::F16 => self.store_as::<F16>(level, layer, first, keys, values),
-            KvType::F32 => self.store_as::<F32>(level, layer, first, keys, values),
-            KvType::Q8_0 => self.store_as::<Q8_0>(level, layer, first, keys, values),
-        }
-    }
-
-    fn store_as<K: KvFormat>(
-        &mut self,
-        level: Level,
-        layer: usize,
-        first: usize,
-        keys: &[f32],
-        values: &[f32],
-    ) {
+        let kind = self.kind;
         let (dim, chunks, bytes) = (self.shape.head_dim, self.chunks, self.chunk_bytes);
         let width = self.shape.n_kv_heads * dim;
         for_each_piece(&mut self.layers[layer], chunks * bytes, |head, cached| {
             let rows = keys.chunks_exact(width).zip(values.chunks_exact(width));
             for (position, (key, value)) in (first..).zip(rows) {
                 let chunk = &mut cached[position / CHUNK % chunks * bytes..][..bytes];
-                let (key, value) = (&key[head * dim..][..dim], &value[head * dim..][..dim]);
-                ops::store::<K>(level, position % CHUNK, key, value, chunk);
+                let pair = [&key[head * dim..][..dim], &value[head * dim..][..dim]];
+                ops::store(level, kind, position % CHUNK, pair, chunk);
             }
         });
     }

@@ -53,5 +53,6 @@ pub use config::{Config, Experts};
 pub use context::{Context, ContextOptions};
 pub use error::{ForwardError, GenerateError, LoadError};
 pub use generate::{Limits, Stop, generate};
-pub use kv_cache::KvType;
 pub use model::Model;
+
+pub use bise_tensor::ops::KvType;

@@ -1,9 +1,9 @@
 //! The other operations: accurate, and the same bits at every level.
 
-use bise_tensor::block::{F16, F32, Format, Q8_0};
+use bise_tensor::block::{Format, Q8_0};
 use bise_tensor::isa::Level;
 use bise_tensor::ops::{
-    Attention, CHUNK, KvFormat, RopeTable, add_scaled, attend, exp, partials_len, rms_norm, store, swiglu,
+    Attention, CHUNK, KvType, RopeTable, add_scaled, attend, exp, partials_len, rms_norm, store, swiglu,
 };
 use bise_tensor::threads::Threads;
 use proptest::prelude::*;
@@ -81,7 +81,7 @@ impl Case {
     }
 
     /// The results, of `step` tokens at a time.
-    fn run<K: KvFormat>(&self, level: Level, step: usize) -> Vec<f32> {
+    fn run(&self, level: Level, kind: KvType, step: usize) -> Vec<f32> {
         let &Case {
             kv_heads,
             group,
@@ -90,13 +90,13 @@ impl Case {
             ..
         } = self;
         let (queries, [keys, values]) = (self.queries(), self.keys_and_values());
-        let (chunks, bytes) = (tokens.div_ceil(CHUNK), K::chunk_bytes(dim));
+        let (chunks, bytes) = (tokens.div_ceil(CHUNK), kind.chunk_bytes(dim));
         let mut cache = vec![0u8; kv_heads * chunks * bytes];
         let rows = keys.chunks_exact(dim).zip(values.chunks_exact(dim));
         for (i, (key, value)) in rows.enumerate() {
             let (position, head) = (i / kv_heads, i % kv_heads);
             let chunk = &mut cache[(head * chunks + position / CHUNK) * bytes..][..bytes];
-            store::<K>(level, position % CHUNK, key, value, chunk);
+            store(level, kind, position % CHUNK, [key, value], chunk);
         }
         let mut partials = vec![f32::NAN; partials_len(kv_heads * group, dim, chunks)];
         let mut out = vec![f32::NAN; queries.len()];
@@ -108,20 +108,20 @@ impl Case {
                 heads: kv_heads * group,
                 kv_heads,
                 head_dim: dim,
-                visible: |t: usize| (i * step + t).saturating_sub(self.back)..i * step + t + 1,
-                chunk: |head: usize, c: usize| &cache[(head * chunks + c) * bytes..][..bytes],
+                visible: &|t: usize| (i * step + t).saturating_sub(self.back)..i * step + t + 1,
+                chunk: &|head: usize, c: usize| &cache[(head * chunks + c) * bytes..][..bytes],
             };
-            attend::<K, _, _>(level, &attention, &mut partials, out);
+            attend(level, kind, &attention, &mut partials, out);
         }
         out
     }
 
     /// The results at all levels, equal bit for bit however many tokens and threads work at a time.
-    fn one_result<K: KvFormat>(&self, step: usize, threads: usize) -> Vec<f32> {
-        let expected = same_at_every_level(|level| self.run::<K>(level, self.tokens));
+    fn one_result(&self, kind: KvType, step: usize, threads: usize) -> Vec<f32> {
+        let expected = same_at_every_level(|level| self.run(level, kind, self.tokens));
         let pool = Threads::new(threads).unwrap();
         for step in [1, step] {
-            let got = pool.run(|| self.run::<K>(Level::detect(), step));
+            let got = pool.run(|| self.run(Level::detect(), kind, step));
             assert_eq!(bits(&got), bits(&expected), "{self:?}, {step} tokens at a time");
         }
         expected
@@ -255,14 +255,14 @@ proptest! {
 
     #[test]
     fn attention_agrees_with_f64(case in cases(), step in 1usize..100, threads in 1usize..4) {
-        let got = case.one_result::<F16>(step, threads);
-        prop_assert_eq!(bits(&got), bits(&case.run::<F32>(Level::detect(), step)), "values that f16 holds exactly");
+        let got = case.one_result(KvType::F16, step, threads);
+        prop_assert_eq!(bits(&got), bits(&case.run(Level::detect(), KvType::F32, step)), "values that f16 holds exactly");
         case.check(&got, &case.queries(), &case.keys_and_values());
     }
 
     #[test]
     fn attention_in_q8_0_agrees_with_f64(case in cases(), step in 1usize..100, threads in 1usize..4) {
-        let got = case.one_result::<Q8_0>(step, threads);
+        let got = case.one_result(KvType::Q8_0, step, threads);
         let blocks = |x: Vec<f32>| x.chunks(case.dim).flat_map(|head| head.chunks(32)).flat_map(through_q8_0).collect::<Vec<_>>();
         case.check(&got, &blocks(case.queries()), &case.keys_and_values().map(blocks));
     }

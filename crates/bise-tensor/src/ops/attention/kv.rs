@@ -1,6 +1,7 @@
 //! What attention asks of a format of cached keys and values.
 
 use super::tile::Row;
+use crate::block::{F16, F32, Q8_0};
 use crate::isa::Isa;
 use std::ops::Range;
 
@@ -9,6 +10,29 @@ pub const CHUNK: usize = 64;
 
 /// Values of the widest head.
 pub const MAX_HEAD_DIM: usize = 512;
+
+/// The format of cached keys and values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KvType {
+    /// Two bytes a value.
+    #[default]
+    F16,
+    /// Four bytes a value.
+    F32,
+    /// 34 bytes for 32 values, or for what is left of a head.
+    Q8_0,
+}
+
+impl KvType {
+    /// Bytes of a chunk of one head.
+    pub fn chunk_bytes(self, head_dim: usize) -> usize {
+        match self {
+            KvType::F16 => F16::chunk_bytes(head_dim),
+            KvType::F32 => F32::chunk_bytes(head_dim),
+            KvType::Q8_0 => Q8_0::chunk_bytes(head_dim),
+        }
+    }
+}
 
 /// How the keys and values of a chunk, the 64 positions `64 c .. 64 c + 64` of one head, lie in memory, and the two
 /// products with them.

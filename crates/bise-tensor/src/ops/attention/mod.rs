@@ -36,10 +36,12 @@ mod plain;
 mod q8_0;
 mod tile;
 
-pub use kv::{CHUNK, KvFormat, MAX_HEAD_DIM};
+pub use kv::{CHUNK, KvType, MAX_HEAD_DIM};
 
+use crate::block::{F16, F32, Q8_0};
 use crate::isa::{Isa, Kernel, Level};
 use crate::threads::{Strip, for_each_piece, for_each_tile};
+use kv::KvFormat;
 use std::array::from_fn;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -51,7 +53,7 @@ const SPAN: usize = 8;
 const BLOCK: usize = 48;
 
 /// Queries of neighbouring tokens, and what they see.
-pub struct Attention<'a, V, C> {
+pub struct Attention<'a> {
     /// `[tokens][heads][head_dim]`, rotated.
     pub queries: &'a [f32],
     /// What scores are multiplied by.
@@ -63,9 +65,9 @@ pub struct Attention<'a, V, C> {
     /// Values of a head, at most [`MAX_HEAD_DIM`].
     pub head_dim: usize,
     /// The absolute positions that token `t` sees; not empty.
-    pub visible: V,
+    pub visible: &'a (dyn Fn(usize) -> Range<usize> + Sync),
     /// The bytes of chunk `c` of a key head, called with both; asked only for chunks that hold a visible position.
-    pub chunk: C,
+    pub chunk: &'a (dyn Fn(usize, usize) -> &'a [u8] + Sync),
 }
 
 /// Floats that [`attend`] works in when one token of `heads` heads sees keys in `chunks` neighbouring chunks.
@@ -73,48 +75,47 @@ pub fn partials_len(heads: usize, head_dim: usize, chunks: usize) -> usize {
     (chunks.div_ceil(SPAN) + 1) * heads * (head_dim + 2)
 }
 
-/// Stores the key and the value of position `j` of a chunk, each `head_dim` long.
-pub fn store<K: KvFormat>(level: Level, j: usize, key: &[f32], value: &[f32], chunk: &mut [u8]) {
-    level.run(Store::<K> {
-        j,
-        key,
-        value,
-        chunk,
-        format: PhantomData,
-    });
+/// Stores the key and the value of position `j` of a chunk of `kind`, each `head_dim` long.
+pub fn store(level: Level, kind: KvType, j: usize, pair: [&[f32]; 2], chunk: &mut [u8]) {
+    level.run(Store { kind, j, pair, chunk });
 }
 
-struct Store<'a, K> {
+struct Store<'a> {
+    kind: KvType,
     j: usize,
-    key: &'a [f32],
-    value: &'a [f32],
+    /// A key and a value.
+    pair: [&'a [f32]; 2],
     chunk: &'a mut [u8],
-    format: PhantomData<K>,
 }
 
-impl<K: KvFormat> Kernel for Store<'_, K> {
+impl Kernel for Store<'_> {
     type Output = ();
 
     #[inline(always)]
     fn call<S: Isa>(self, _: S) {
-        K::store(self.j, self.key, self.value, self.chunk);
+        let (j, [key, value], chunk) = (self.j, self.pair, self.chunk);
+        match self.kind {
+            KvType::F16 => F16::store(j, key, value, chunk),
+            KvType::F32 => F32::store(j, key, value, chunk),
+            KvType::Q8_0 => Q8_0::store(j, key, value, chunk),
+        }
     }
 }
 
-/// Runs attention over keys and values stored as `K`, on the threads of the current pool; `out` is as long as the queries.
+/// Runs attention over keys and values of `kind`, on the threads of the current pool; `out` is as long as the queries.
 ///
 /// # Panics
 /// When `partials` is shorter than [`partials_len`], or a length does not fit the others.
-pub fn attend<'k, K, V, C>(
-    level: Level,
-    attention: &Attention<'_, V, C>,
-    partials: &mut [f32],
-    out: &mut [f32],
-) where
-    K: KvFormat,
-    V: Fn(usize) -> Range<usize> + Sync,
-    C: Fn(usize, usize) -> &'k [u8] + Sync,
-{
+pub fn attend(level: Level, kind: KvType, attention: &Attention<'_>, partials: &mut [f32], out: &mut [f32]) {
+    match kind {
+        KvType::F16 => attend_in::<F16>(level, attention, partials, out),
+        KvType::F32 => attend_in::<F32>(level, attention, partials, out),
+        KvType::Q8_0 => attend_in::<Q8_0>(level, attention, partials, out),
+    }
+}
+
+/// [`attend`] over keys and values stored as `K`.
+fn attend_in<K: KvFormat>(level: Level, attention: &Attention<'_>, partials: &mut [f32], out: &mut [f32]) {
     let Attention {
         queries,
         heads,
@@ -126,9 +127,9 @@ pub fn attend<'k, K, V, C>(
     assert!(heads.is_multiple_of(kv_heads) && head_dim <= MAX_HEAD_DIM);
     assert!(queries.len().is_multiple_of(width) && queries.len() == out.len());
     if queries.len() == width {
-        by_span::<K, V, C>(level, attention, partials, out);
+        by_span::<K>(level, attention, partials, out);
     } else {
-        by_block::<K, V, C>(level, attention, out);
+        by_block::<K>(level, attention, out);
     }
 }
 
@@ -139,12 +140,7 @@ fn heads_of_block(group: usize) -> usize {
 }
 
 /// Many tokens: each task takes a few of them, with heads that read the same keys, past all spans.
-fn by_block<'k, K, V, C>(level: Level, attention: &Attention<'_, V, C>, out: &mut [f32])
-where
-    K: KvFormat,
-    V: Fn(usize) -> Range<usize> + Sync,
-    C: Fn(usize, usize) -> &'k [u8] + Sync,
-{
+fn by_block<K: KvFormat>(level: Level, attention: &Attention<'_>, out: &mut [f32]) {
     let heads = heads_of_block(attention.heads / attention.kv_heads);
     let (width, dim) = (attention.heads * attention.head_dim, attention.head_dim);
     for_each_tile(out, width, BLOCK / heads, heads * dim, |token, column, strip| {
@@ -160,12 +156,7 @@ where
 }
 
 /// One token: each task takes a few heads that read the same keys past one span, whose results then join.
-fn by_span<'k, K, V, C>(level: Level, attention: &Attention<'_, V, C>, partials: &mut [f32], out: &mut [f32])
-where
-    K: KvFormat,
-    V: Fn(usize) -> Range<usize> + Sync,
-    C: Fn(usize, usize) -> &'k [u8] + Sync,
-{
+fn by_span<K: KvFormat>(level: Level, attention: &Attention<'_>, partials: &mut [f32], out: &mut [f32]) {
     let dim = attention.head_dim;
     let heads = heads_of_block(attention.heads / attention.kv_heads);
     let all = spans(&(attention.visible)(0));
@@ -197,8 +188,8 @@ fn spans(visible: &Range<usize>) -> Range<usize> {
 }
 
 /// Some tokens and heads past all spans.
-struct Block<'a, 'q, V, C, K> {
-    attention: &'a Attention<'q, V, C>,
+struct Block<'a, 'q, K> {
+    attention: &'a Attention<'q>,
     /// Heads of the block.
     heads: usize,
     /// The first token.
@@ -210,12 +201,7 @@ struct Block<'a, 'q, V, C, K> {
     format: PhantomData<K>,
 }
 
-impl<'k, K, V, C> Kernel for Block<'_, '_, V, C, K>
-where
-    K: KvFormat,
-    V: Fn(usize) -> Range<usize>,
-    C: Fn(usize, usize) -> &'k [u8],
-{
+impl<K: KvFormat> Kernel for Block<'_, '_, K> {
     type Output = ();
 
     #[inline(always)]
@@ -246,12 +232,7 @@ where
     }
 }
 
-impl<'k, K, V, C> Block<'_, '_, V, C, K>
-where
-    K: KvFormat,
-    V: Fn(usize) -> Range<usize>,
-    C: Fn(usize, usize) -> &'k [u8],
-{
+impl<K: KvFormat> Block<'_, '_, K> {
     /// Joins what `N` rows find in a span to the whole.
     #[inline(always)]
     fn tile<S: Isa, const N: usize>(
@@ -285,8 +266,8 @@ where
 }
 
 /// Some heads of the first token past one span.
-struct Part<'a, 'q, V, C, K> {
-    attention: &'a Attention<'q, V, C>,
+struct Part<'a, 'q, K> {
+    attention: &'a Attention<'q>,
     heads: usize,
     /// The first head.
     head: usize,
@@ -296,12 +277,7 @@ struct Part<'a, 'q, V, C, K> {
     format: PhantomData<K>,
 }
 
-impl<'k, K, V, C> Kernel for Part<'_, '_, V, C, K>
-where
-    K: KvFormat,
-    V: Fn(usize) -> Range<usize>,
-    C: Fn(usize, usize) -> &'k [u8],
-{
+impl<K: KvFormat> Kernel for Part<'_, '_, K> {
     type Output = ();
 
     #[inline(always)]
@@ -318,12 +294,7 @@ where
     }
 }
 
-impl<'k, K, V, C> Part<'_, '_, V, C, K>
-where
-    K: KvFormat,
-    V: Fn(usize) -> Range<usize>,
-    C: Fn(usize, usize) -> &'k [u8],
-{
+impl<K: KvFormat> Part<'_, '_, K> {
     #[inline(always)]
     fn tile<S: Isa, const N: usize>(&mut self, isa: S, first: usize) -> usize {
         let place: [(usize, usize); N] = from_fn(|r| (0, self.head + first + r));
@@ -339,11 +310,7 @@ where
     }
 }
 
-impl<'k, V, C> Attention<'_, V, C>
-where
-    V: Fn(usize) -> Range<usize>,
-    C: Fn(usize, usize) -> &'k [u8],
-{
+impl Attention<'_> {
     /// What `N` queries of the same key head, each a token and a head, find in a span.
     #[inline(always)]
     fn find<S: Isa, K: KvFormat, const N: usize>(

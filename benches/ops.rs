@@ -1,0 +1,119 @@
+//! What is not a matrix product, at the shapes of Mistral 7B: none of it should show in a profile.
+
+use bise_benches::{OfLimits, criterion, values};
+use bise_model::sampler::{Sampler, SamplerOptions};
+use bise_tensor::isa::Level;
+use bise_tensor::ops::{Attention, CHUNK, KvType, RopeTable, attend, partials_len, rms_norm, store, swiglu};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+const DIM: usize = 4096;
+const HIDDEN: usize = 14336;
+const HEADS: usize = 32;
+const KV_HEADS: usize = 8;
+const HEAD_DIM: usize = 128;
+const VOCABULARY: usize = 32768;
+
+/// Keys and values of `positions` positions, of all key heads.
+struct Cache {
+    chunks: usize,
+    chunk_bytes: usize,
+    bytes: Vec<u8>,
+}
+
+impl Cache {
+    fn filled(kind: KvType, positions: usize) -> Self {
+        let (chunks, chunk_bytes) = (positions.div_ceil(CHUNK), kind.chunk_bytes(HEAD_DIM));
+        let mut bytes = vec![0; KV_HEADS * chunks * chunk_bytes];
+        let some = values(2 * HEAD_DIM * CHUNK);
+        for chunk in bytes.chunks_exact_mut(chunk_bytes) {
+            for (j, pair) in some.chunks_exact(2 * HEAD_DIM).enumerate() {
+                let (key, value) = pair.split_at(HEAD_DIM);
+                store(Level::detect(), kind, j, [key, value], chunk);
+            }
+        }
+        Self {
+            chunks,
+            chunk_bytes,
+            bytes,
+        }
+    }
+
+    fn chunk(&self, head: usize, c: usize) -> &[u8] {
+        &self.bytes[(head * self.chunks + c) * self.chunk_bytes..][..self.chunk_bytes]
+    }
+}
+
+/// The last `tokens` of `positions` tokens attend to all before them.
+fn attention(c: &mut Criterion<OfLimits>, kind: KvType, tokens: usize, positions: usize) {
+    let cache = Cache::filled(kind, positions);
+    let mut group = c.benchmark_group(format!("attention, {tokens} tokens of {positions}"));
+    group.throughput(if tokens == 1 {
+        Throughput::Bytes(cache.bytes.len() as u64)
+    } else {
+        Throughput::Elements((4 * HEADS * HEAD_DIM * tokens * (positions - tokens / 2)) as u64)
+    });
+    let queries = values(tokens * HEADS * HEAD_DIM);
+    let mut out = vec![0.0; queries.len()];
+    let mut partials = vec![0.0; partials_len(HEADS, HEAD_DIM, cache.chunks)];
+    let attention = Attention {
+        queries: &queries,
+        scale: 0.1,
+        heads: HEADS,
+        kv_heads: KV_HEADS,
+        head_dim: HEAD_DIM,
+        visible: &|t: usize| 0..positions - tokens + t + 1,
+        chunk: &|head: usize, c: usize| cache.chunk(head, c),
+    };
+    for level in Level::available().into_iter().skip(1) {
+        group.bench_function(BenchmarkId::new(format!("{kind:?}"), level), |b| {
+            b.iter(|| attend(level, kind, &attention, &mut partials, &mut out));
+        });
+    }
+    group.finish();
+}
+
+fn attentions(c: &mut Criterion<OfLimits>) {
+    for (tokens, positions) in [(1, 16384), (512, 8192)] {
+        attention(c, KvType::F16, tokens, positions);
+        attention(c, KvType::Q8_0, tokens, positions);
+    }
+}
+
+fn elementwise(c: &mut Criterion<OfLimits>) {
+    let level = Level::detect();
+    for tokens in [1, 512] {
+        let mut group = c.benchmark_group(format!("elementwise, {tokens} tokens"));
+        let (x, weight) = (values(tokens * DIM), values(DIM));
+        let mut out = vec![0.0; x.len()];
+        group.throughput(Throughput::Bytes(8 * x.len() as u64));
+        group.bench_function("rms_norm", |b| {
+            b.iter(|| rms_norm(level, &x, &weight, 1e-5, &mut out));
+        });
+        let mut rope = RopeTable::new(HEAD_DIM, 1e6, tokens);
+        rope.set(1000, tokens);
+        group.bench_function("rope", |b| b.iter(|| rope.rotate(level, &mut out, HEAD_DIM)));
+        let (mut gate, up) = (values(tokens * HIDDEN), values(tokens * HIDDEN));
+        group.throughput(Throughput::Bytes(12 * up.len() as u64));
+        group.bench_function("swiglu", |b| b.iter(|| swiglu(level, &mut gate, &up)));
+        group.finish();
+    }
+}
+
+fn sampling(c: &mut Criterion<OfLimits>) {
+    let mut group = c.benchmark_group(format!("a token of {VOCABULARY}"));
+    let logits: Vec<f32> = values(VOCABULARY).iter().map(|x| 10.0 * x).collect();
+    group.throughput(Throughput::Bytes(4 * VOCABULARY as u64));
+    for (name, options) in [
+        ("greedy", SamplerOptions::greedy()),
+        ("default", SamplerOptions::default()),
+    ] {
+        let mut sampler = Sampler::new(options).expect("sound options");
+        group.bench_function(name, |b| {
+            b.iter(|| sampler.sample(&logits, &[1, 2, 3]).expect("a token"))
+        });
+    }
+    group.finish();
+}
+
+criterion_group! { name = benches; config = criterion(); targets = attentions, elementwise, sampling }
+criterion_main!(benches);
