@@ -1,5 +1,6 @@
-//! Matrix products of every format, at the shape of Mistral 7B's query projection: one token, and a batch.
+//! Matrix products of every format, at the shape of Mistral 7B's query projection, for one token and for several.
 
+use bise_benches::{OfLimits, criterion, values};
 use bise_tensor::block::DType;
 use bise_tensor::isa::Level;
 use bise_tensor::matmul::{Activations, Weights, matmul};
@@ -10,23 +11,28 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 const ROWS: usize = 4096;
 const COLS: usize = 4096;
 
-fn values(n: usize) -> Vec<f32> {
-    (0..n)
-        .map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0)
-        .collect()
+fn weights(dtype: DType) -> Weights {
+    let mut blocks = vec![0; dtype.bytes_for((ROWS * COLS) as u64).expect("whole blocks") as usize];
+    dtype.quantize(&values(ROWS * COLS), None, &mut blocks);
+    let tensor = Tensor::from_bytes(dtype, &[ROWS, COLS], FileBytes::from_vec(blocks)).expect("its size");
+    Weights::new(&tensor).expect("memory")
 }
 
-fn bench(c: &mut Criterion) {
-    for batch in [1, 64] {
-        let mut group = c.benchmark_group(format!("{ROWS}x{COLS}, batch {batch}"));
-        group.sample_size(10);
-        group.throughput(Throughput::Elements((ROWS * COLS * batch) as u64));
+/// One token reads as many weights as there are; many multiply each weight with many.
+fn throughput(dtype: DType, batch: usize) -> Throughput {
+    if batch == 1 {
+        Throughput::Bytes(dtype.bytes_for((ROWS * COLS) as u64).expect("whole blocks"))
+    } else {
+        Throughput::Elements((2 * ROWS * COLS * batch) as u64)
+    }
+}
+
+fn bench(c: &mut Criterion<OfLimits>) {
+    for batch in [1, 2, 4, 8, 16, 64, 512] {
+        let mut group = c.benchmark_group(format!("{ROWS}x{COLS}, {batch} tokens"));
         for &dtype in DType::ALL {
-            let mut weights = vec![0; dtype.bytes_for((ROWS * COLS) as u64).expect("whole blocks") as usize];
-            dtype.quantize(&values(ROWS * COLS), None, &mut weights);
-            let tensor =
-                Tensor::from_bytes(dtype, &[ROWS, COLS], FileBytes::from_vec(weights)).expect("its size");
-            let weights = Weights::new(&tensor).expect("memory");
+            let weights = weights(dtype);
+            group.throughput(throughput(dtype, batch));
             for level in Level::available().into_iter().skip(1) {
                 let mut x = Activations::default();
                 x.set(level, &values(batch * COLS), COLS);
@@ -40,5 +46,5 @@ fn bench(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, bench);
+criterion_group! { name = benches; config = criterion(); targets = bench }
 criterion_main!(benches);
