@@ -6,16 +6,19 @@ use bise_model::{Context, ContextOptions, ForwardError, KvType, Model};
 use bise_tensor::block::DType;
 use bise_tensor::isa::Level;
 use bise_tensor::threads::Threads;
-use common::{Golden, bits, logits, model};
+use common::{Golden, bits, logits, model, type_file};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
 static MODELS: LazyLock<Vec<(String, Model)>> = LazyLock::new(|| {
     let mut models = Vec::new();
     for directory in ["tiny-mistral", "tiny-mixtral"] {
-        for dtype in DType::ALL {
+        for dtype in DType::ALL.iter().filter(|t| t.can_quantize()) {
             models.push((format!("{directory} {dtype}"), model(directory, dtype.name())));
         }
+    }
+    for &dtype in DType::ALL.iter().filter(|t| !t.can_quantize()) {
+        models.push((dtype.to_string(), Model::from_bytes(type_file(dtype)).unwrap()));
     }
     for directory in [
         "random/mistral-window-7",

@@ -125,7 +125,7 @@ fn swaps_the_fields_that_gguf_convert_endian_swaps() {
         dtype.swap_endian(&mut ours);
         assert_eq!(Some(&ours[..]), bytes(&format!("{dtype}.random")), "{dtype}");
     }
-    assert_eq!(seen, 7, "three plain types, Q4_0, Q8_0, Q4_K and Q6_K");
+    assert_eq!(seen, 8, "three plain types, Q4_0, Q8_0, Q4_K, Q6_K and MXFP4");
 }
 
 /// Root of the weighted mean squared error.
@@ -147,7 +147,7 @@ fn searched_formats_err_no_more_than_llama_cpp() {
         ("weighted", "gaussian", true),
     ];
     let references = REFERENCE["rmse"].as_object().expect("types");
-    assert_eq!(references.len(), 5);
+    assert_eq!(references.len(), 7);
     for (name, theirs) in references {
         let dtype = DType::from_name(name).expect("a known type");
         for (case, input, weighted) in cases {

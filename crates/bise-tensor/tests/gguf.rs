@@ -235,7 +235,11 @@ fn errors_name_place_found_and_expected() {
             tensor(&[8], 99, 0),
             "tensor `w`: type 99 at byte 45 is not one that this program reads",
         ),
-        (tensor(&[8], 16, 0), "tensor `w`: type 16 (IQ2_XXS)"),
+        (tensor(&[8], 40, 0), "tensor `w`: type 40 (NVFP4)"),
+        (
+            tensor(&[8], 31, 0),
+            "tensor `w`: type 31 (Q4_0_4_4, removed from GGML)",
+        ),
         (
             tensor(&[8], 2, 0),
             "tensor `w`: rows of 8 values are not whole Q4_0 blocks of 32",

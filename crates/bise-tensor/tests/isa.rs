@@ -165,19 +165,41 @@ impl Kernel for Fields<'_> {
     #[inline(always)]
     fn call<S: Isa>(self, isa: S) -> Self::Output {
         let field = isa.field(isa.load_bytes(self.a), self.shift, self.mask);
-        let w = isa.or(field, isa.load_bytes(self.b));
-        let mut seen = [[0; LANES]; 4];
-        for j in 0..4 {
-            let mut one = [0; 4];
-            one[j] = 1;
-            let mut sum = isa.end(isa.dot(isa.begin(), w, one, 8), 8);
-            if S::CENTERS_BYTES {
-                sum = isa.add_int(sum, isa.splat_int(128));
-            }
-            seen[j] = bits(isa, isa.to_f32(sum));
-        }
-        seen
+        seen(isa, isa.or(field, isa.load_bytes(self.b)))
     }
+}
+
+/// Bytes looked up by [`Isa::lookup`], seen as [`Fields`] are.
+#[derive(Clone, Copy)]
+struct Lookup<'a> {
+    table: &'a [u8; 16],
+    places: &'a [u8; 4 * LANES],
+}
+
+impl Kernel for Lookup<'_> {
+    type Output = [[u32; LANES]; 4];
+
+    #[inline(always)]
+    fn call<S: Isa>(self, isa: S) -> Self::Output {
+        let w = isa.lookup(self.table, isa.load_bytes(self.places));
+        seen(isa, w)
+    }
+}
+
+/// The bytes of each lane.
+#[inline(always)]
+fn seen<S: Isa>(isa: S, w: S::B) -> [[u32; LANES]; 4] {
+    let mut seen = [[0; LANES]; 4];
+    for j in 0..4 {
+        let mut one = [0; 4];
+        one[j] = 1;
+        let mut sum = isa.end(isa.dot(isa.begin(), w, one, 8), 8);
+        if S::CENTERS_BYTES {
+            sum = isa.add_int(sum, isa.splat_int(128));
+        }
+        seen[j] = bits(isa, isa.to_f32(sum));
+    }
+    seen
 }
 
 fn bytes64() -> impl Strategy<Value = [u8; 4 * LANES]> {
@@ -230,6 +252,20 @@ proptest! {
                 let (a, b) = (u32::from(a[4 * l + j]), b[4 * l + j]);
                 let shifted = if shift < 0 { a << -shift } else { a >> shift };
                 prop_assert_eq!(f32::from_bits(seen[l]), f32::from(shifted as u8 & mask | b));
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn lookups_agree(table in uniform16(any::<u8>()), places in bytes64()) {
+        let places = places.map(|place| place & 15);
+        let seen = same_at_every_level(Lookup { table: &table, places: &places });
+        for l in 0..LANES {
+            for (j, seen) in seen.iter().enumerate() {
+                let expected = table[usize::from(places[4 * l + j])];
+                prop_assert_eq!(f32::from_bits(seen[l]), f32::from(expected));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The command line of the quantizer, for the `bise-quantize` program and for `bise quantize`.
 
 use crate::{Bar, Options, QuantizeError, Target, quantize};
+use bise_tensor::block::DType;
 use clap::Parser;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,7 +32,11 @@ pub struct Args {
 fn target(name: &str) -> Result<Target, String> {
     Target::from_name(name).ok_or_else(|| {
         let names: Vec<_> = Target::all().map(Target::name).collect();
-        format!("expected one of {}", names.join(", "))
+        let read_only = match DType::from_name(name) {
+            Some(dtype) => format!("{dtype} is a type that is only read; "),
+            None => String::new(),
+        };
+        format!("{read_only}expected one of {}", names.join(", "))
     })
 }
 

@@ -53,6 +53,7 @@ const FILE_TYPES: &[(DType, u32)] = &[
     (DType::F32, 0), (DType::F16, 1), (DType::Bf16, 32),
     (DType::Q4_0, 2), (DType::Q4_1, 3), (DType::Q5_0, 8), (DType::Q5_1, 9), (DType::Q8_0, 7),
     (DType::Q2_K, 10), (DType::Q3_K, 11), (DType::Q4_K, 14), (DType::Q5_K, 16), (DType::Q6_K, 18),
+    (DType::IQ4_NL, 25), (DType::IQ4_XS, 30),
 ];
 
 /// llama.cpp's number for files that no other number describes.
@@ -64,9 +65,10 @@ impl Target {
         Self::all().find(|target| target.name().eq_ignore_ascii_case(name))
     }
 
-    /// Every target there is: types, then recipes.
+    /// Every target there is: types that are written, then recipes.
     pub fn all() -> impl Iterator<Item = Self> {
-        let types = DType::ALL.iter().map(|&dtype| Self::Plain(dtype));
+        let written = DType::ALL.iter().filter(|t| t.can_quantize());
+        let types = written.map(|&dtype| Self::Plain(dtype));
         types.chain(RECIPES.iter().map(Self::Recipe))
     }
 
@@ -153,6 +155,7 @@ pub(crate) fn fit(mut dtype: DType, columns: u64) -> DType {
     while !columns.is_multiple_of(dtype.block_len() as u64) {
         dtype = match dtype {
             DType::Q2_K | DType::Q3_K => DType::Q4_0,
+            DType::IQ4_XS => DType::IQ4_NL,
             DType::Q4_K => DType::Q5_0,
             DType::Q5_K => DType::Q5_1,
             DType::Q6_K => DType::Q8_0,
@@ -310,6 +313,8 @@ mod tests {
             (DType::Q6_K, 64, DType::Q8_0),
             (DType::Q6_K, 48, DType::F16),
             (DType::Q4_0, 20, DType::F16),
+            (DType::IQ4_XS, 288, DType::IQ4_NL),
+            (DType::IQ4_XS, 40, DType::F16),
             (DType::F32, 1, DType::F32),
         ] {
             assert_eq!(fit(dtype, columns), expected);

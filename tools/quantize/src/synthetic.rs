@@ -41,7 +41,8 @@ fn shape(name: &str) -> Option<Value> {
 pub fn synthetic<W: Write>(spec: &str, layers: Option<u64>, out: W) -> Result<W, QuantizeError> {
     let unknown = || QuantizeError::Synthetic(spec.to_owned());
     let (name, target) = spec.split_once(':').ok_or_else(unknown)?;
-    let target = Target::from_name(target).ok_or_else(unknown)?;
+    let read_only = || DType::from_name(target).map(Target::Plain);
+    let target = Target::from_name(target).or_else(read_only).ok_or_else(unknown)?;
     let mut config = shape(name).ok_or_else(unknown)?;
     if let Some(layers) = layers {
         config["num_hidden_layers"] = json!(layers);
@@ -104,12 +105,36 @@ fn insert_vocabulary(metadata: &mut Metadata, size: u64) {
     metadata.insert("tokenizer.ggml.unknown_token_id", 0u32);
 }
 
+/// A random number below 2^24 for each `i`.
+fn uniform(i: u32) -> u32 {
+    (i.wrapping_mul(2_654_435_761) ^ i >> 7).wrapping_mul(2_246_822_519) >> 8
+}
+
 /// Blocks of values that look like weights: around zero, of the size that keeps activations bounded.
 fn random_blocks(dtype: DType) -> Vec<u8> {
-    let uniform = |i: u32| (i.wrapping_mul(2_654_435_761) ^ i >> 7).wrapping_mul(2_246_822_519) >> 8;
+    if !dtype.can_quantize() {
+        return blocks_of_random_bits(dtype);
+    }
     let value = |i: u32| (uniform(2 * i) + uniform(2 * i + 1)) as f32 / (1 << 24) as f32 - 1.0;
     let x: Vec<f32> = (0..VALUES as u32).map(|i| 0.04 * value(i)).collect();
     let mut blocks = vec![0; dtype.bytes_for(VALUES as u64).expect("whole blocks") as usize];
     dtype.quantize(&x, None, &mut blocks);
+    blocks
+}
+
+/// Blocks of random bits, of which those are left out whose values are too large or all too small for weights.
+fn blocks_of_random_bits(dtype: DType) -> Vec<u8> {
+    let (len, bytes) = (dtype.block_len(), dtype.block_bytes());
+    let mut values = vec![0.0; len];
+    let mut blocks = Vec::with_capacity(VALUES / len * bytes);
+    let mut bits = (0..).map(|i| (uniform(i) >> 8) as u8);
+    while blocks.len() < VALUES / len * bytes {
+        let block: Vec<u8> = bits.by_ref().take(bytes).collect();
+        dtype.dequantize(&block, &mut values);
+        let most = values.iter().fold(0.0, |m: f32, v| m.max(v.abs()));
+        if values.iter().all(|v| v.is_finite()) && (0.02..=0.08).contains(&most) {
+            blocks.extend(block);
+        }
+    }
     blocks
 }

@@ -3,6 +3,7 @@
 
 use bise_model::{Context, ContextOptions, Model};
 use bise_quantize::{Options, Silent, Target, quantize};
+use bise_tensor::block::DType;
 use bise_tensor::mmap::FileBytes;
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,12 @@ pub fn file(directory: &str, target: &str) -> Vec<u8> {
 /// The model in [`file`].
 pub fn model(directory: &str, target: &str) -> Model {
     Model::from_bytes(FileBytes::from_vec(file(directory, target))).unwrap()
+}
+
+/// A small model whose matrices are of type `dtype`, as llama.cpp quantized them.
+pub fn type_file(dtype: DType) -> FileBytes {
+    let path = fixture("types").join(format!("{dtype}.gguf"));
+    FileBytes::map(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// The logits of every position, one after the other.

@@ -2,11 +2,15 @@
 //!
 //! A tensor row is a whole number of *blocks*. A format says how many values a block holds, how many
 //! bytes it takes, and how the two turn into each other. Quantized formats also say how a block falls
-//! apart into small integers and scales ([`IntFormat`]), which is all that the kernels need to know.
+//! apart into small integers and scales ([`IntFormat`], or [`CodedFormat`] when that takes more than cutting out bits),
+//! which is all that the kernels need to know.
 
 // The formats bear the names that GGML gives them.
 #![allow(non_camel_case_types)]
 
+mod coded;
+mod iq4_nl;
+mod iq4_xs;
 mod plain;
 mod q2_k;
 mod q3_k;
@@ -21,6 +25,12 @@ mod q8_0;
 mod registry;
 mod search;
 
+pub use coded::{
+    BITS as CODED_BITS, CodedFormat, IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS, Integers, MXFP4,
+    TQ1_0, TQ2_0, Unpacked, ZERO as CODED_ZERO,
+};
+pub use iq4_nl::IQ4_NL;
+pub use iq4_xs::IQ4_XS;
 pub use plain::{Bf16, F16, F32};
 pub use q2_k::Q2_K;
 pub use q3_k::Q3_K;
@@ -77,12 +87,17 @@ pub trait PlainFormat: Format {
 /// x[i] = scale[g] * (q[i] - ZERO) - min[g]     scale[g] = d * (factor[g] - FACTOR_ZERO)     min[g] = dmin * min_factor[g]
 /// ```
 ///
-/// with unsigned integers `q`, and `scale` and `min` rounded to f32 once.
+/// with unsigned integers `q`, and `scale` and `min` rounded to f32 once. Where there is a `TABLE`, `TABLE[q[i]]` stands in
+/// for `q[i]`.
 pub trait IntFormat: Format {
     /// Integers lie in `0..2^BITS`: 2, 3, 4, 5, 6 or 8.
     const BITS: u32;
-    /// The integer that stands for 0 in formats without minima.
-    const ZERO: i32 = if Self::HAS_MIN { 0 } else { 1 << (Self::BITS - 1) };
+    /// What the integers stand for, in formats where they are places in a table.
+    const TABLE: Option<[u8; 16]> = None;
+    /// Integers, or the entries of the table, lie in `0..2^WIDTH`.
+    const WIDTH: u32 = if Self::TABLE.is_some() { 8 } else { Self::BITS };
+    /// The integer or entry that stands for 0 in formats without minima.
+    const ZERO: i32 = if Self::HAS_MIN { 0 } else { 1 << (Self::WIDTH - 1) };
     /// Values that share a scale: 16 or 32, a divisor of `LEN`.
     const GROUP: usize;
     /// Whether groups have a minimum.
@@ -94,6 +109,16 @@ pub trait IntFormat: Format {
 
     /// Takes `block` (`BYTES` long) apart; what the format does not have it leaves alone.
     fn split(block: &[u8], parts: &mut Parts);
+
+    /// The number that scales multiply, of the stored integer `q`.
+    #[inline(always)]
+    fn number(q: u8) -> i32 {
+        let unsigned = match Self::TABLE {
+            None => q,
+            Some(table) => table[usize::from(q & 15)],
+        };
+        i32::from(unsigned) - Self::ZERO
+    }
 }
 
 /// Values in the longest block.
@@ -146,7 +171,7 @@ fn dequantize_int<F: IntFormat>(block: &[u8], out: &mut [f32]) {
     for (g, out) in out.chunks_exact_mut(F::GROUP).enumerate() {
         let (scale, min) = (w.scale::<F>(g), w.min::<F>(g));
         for (x, &q) in out.iter_mut().zip(&w.q[g * F::GROUP..]) {
-            *x = scale * (i32::from(q) - F::ZERO) as f32;
+            *x = scale * F::number(q) as f32;
             if F::HAS_MIN {
                 *x -= min;
             }

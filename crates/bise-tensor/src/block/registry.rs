@@ -15,6 +15,8 @@ pub trait FormatVisitor {
     fn plain<F: PlainFormat>(self) -> Self::Output;
     /// Called for quantized formats.
     fn int<F: IntFormat>(self) -> Self::Output;
+    /// Called for quantized formats that are unpacked to be multiplied.
+    fn coded<F: CodedFormat>(self) -> Self::Output;
 }
 
 /// Declares [`DType`] from lines `kind Type = id, "name"`.
@@ -42,7 +44,7 @@ macro_rules! formats {
             }
 
             fn format(self) -> AnyFormat {
-                match self { $(DType::$format => AnyFormat::of::<$format>()),* }
+                match self { $(DType::$format => AnyFormat::$kind::<$format>()),* }
             }
         }
     };
@@ -61,7 +63,19 @@ formats! {
     int Q4_K = 12, "Q4_K";
     int Q5_K = 13, "Q5_K";
     int Q6_K = 14, "Q6_K";
+    coded IQ2_XXS = 16, "IQ2_XXS";
+    coded IQ2_XS = 17, "IQ2_XS";
+    coded IQ3_XXS = 18, "IQ3_XXS";
+    coded IQ1_S = 19, "IQ1_S";
+    int IQ4_NL = 20, "IQ4_NL";
+    coded IQ3_S = 21, "IQ3_S";
+    coded IQ2_S = 22, "IQ2_S";
+    int IQ4_XS = 23, "IQ4_XS";
+    coded IQ1_M = 29, "IQ1_M";
     plain Bf16 = 30, "BF16";
+    coded TQ1_0 = 34, "TQ1_0";
+    coded TQ2_0 = 35, "TQ2_0";
+    coded MXFP4 = 39, "MXFP4";
 }
 
 /// Values that one thread quantizes at a time.
@@ -73,7 +87,8 @@ struct AnyFormat {
     bytes: usize,
     u16_fields: &'static [usize],
     dequantize: fn(&[u8], &mut [f32]),
-    quantize: fn(&[f32], Option<&[f32]>, &mut [u8]),
+    /// `None` for formats that are only read.
+    quantize: Option<fn(&[f32], Option<&[f32]>, &mut [u8])>,
 }
 
 /// Every level gives the same values and the same bytes: formats use no operation whose result differs.
@@ -93,6 +108,24 @@ impl<F: Format> Kernel for Dequantize<'_, F> {
         let blocks = self.blocks.chunks_exact(F::BYTES);
         for (block, out) in blocks.zip(self.out.chunks_exact_mut(F::LEN)) {
             F::dequantize(block, out);
+        }
+    }
+}
+
+struct DequantizeCoded<'a, F> {
+    blocks: &'a [u8],
+    out: &'a mut [f32],
+    format: PhantomData<F>,
+}
+
+impl<F: CodedFormat> Kernel for DequantizeCoded<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Isa>(self, _: S) {
+        let blocks = self.blocks.chunks_exact(F::BYTES);
+        for (block, out) in blocks.zip(self.out.chunks_exact_mut(F::LEN)) {
+            coded::dequantize::<F>(block, out);
         }
     }
 }
@@ -130,14 +163,38 @@ impl AnyFormat {
                     format: PhantomData::<F>,
                 });
             },
-            quantize: |x, importance, blocks| {
+            quantize: Some(|x, importance, blocks| {
                 LEVEL.run(Quantize {
                     x,
                     importance,
                     blocks,
                     format: PhantomData::<F>,
                 });
+            }),
+        }
+    }
+
+    fn plain<F: PlainFormat>() -> Self {
+        Self::of::<F>()
+    }
+
+    fn int<F: IntFormat>() -> Self {
+        Self::of::<F>()
+    }
+
+    fn coded<F: CodedFormat>() -> Self {
+        Self {
+            len: F::LEN,
+            bytes: F::BYTES,
+            u16_fields: F::U16_FIELDS,
+            dequantize: |blocks, out| {
+                LEVEL.run(DequantizeCoded {
+                    blocks,
+                    out,
+                    format: PhantomData::<F>,
+                });
             },
+            quantize: None,
         }
     }
 }
@@ -176,6 +233,11 @@ impl DType {
         self.block_len() > 1
     }
 
+    /// Whether [`quantize`](Self::quantize) writes this type; the others are only read.
+    pub fn can_quantize(self) -> bool {
+        self.format().quantize.is_some()
+    }
+
     /// Bytes of `n` values, or `None` when `n` is not a whole number of blocks or the size overflows.
     pub fn bytes_for(self, n: u64) -> Option<u64> {
         let format = self.format();
@@ -205,7 +267,8 @@ impl DType {
     /// Quantizes whole blocks, in parallel; `importance` (as long as `x`) weighs each value's squared error.
     ///
     /// # Panics
-    /// When `out` is not as long as the blocks of `x`, or `importance` not as long as `x`.
+    /// When the type is only read ([`can_quantize`](Self::can_quantize)), when `out` is not as long as the blocks of `x`, or
+    /// `importance` not as long as `x`.
     pub fn quantize(self, x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
         let format = self.format();
         assert_eq!(
@@ -218,6 +281,7 @@ impl DType {
             importance.is_none_or(|w| w.len() == x.len()),
             "importance covers every value"
         );
+        let quantize = format.quantize.unwrap_or_else(|| panic!("{self} is only read"));
         let blocks = TASK.div_ceil(format.len);
         let tasks = out.par_chunks_mut(blocks * format.bytes);
         tasks
@@ -225,7 +289,7 @@ impl DType {
             .enumerate()
             .for_each(|(i, (out, x))| {
                 let importance = importance.map(|w| &w[i * blocks * format.len..][..x.len()]);
-                (format.quantize)(x, importance, out);
+                quantize(x, importance, out);
             });
     }
 
@@ -289,6 +353,19 @@ mod tests {
 
         fn int<F: IntFormat>(self) -> Self::Output {
             self.through::<F>()
+        }
+
+        /// Takes `x` for blocks.
+        fn coded<F: CodedFormat>(self) -> Self::Output {
+            let bytes: Vec<u8> = self.x.iter().flat_map(|x| x.to_le_bytes()).collect();
+            let blocks = &bytes[..bytes.len() / F::BYTES * F::BYTES];
+            let mut out = vec![0.0; blocks.len() / F::BYTES * F::LEN];
+            self.level.run(DequantizeCoded {
+                blocks,
+                out: &mut out,
+                format: PhantomData::<F>,
+            });
+            (Vec::new(), out.iter().map(|v| v.to_bits()).collect())
         }
     }
 

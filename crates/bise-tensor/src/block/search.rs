@@ -14,11 +14,13 @@
 //! values give the same bytes on every machine.
 
 mod affine;
+pub(super) mod nonlinear;
 mod symmetric;
 
 use crate::isa::LANES;
 use affine::Affine;
 use half::f16;
+use nonlinear::Nonlinear;
 use symmetric::Symmetric;
 
 /// Values in a super-block.
@@ -60,6 +62,22 @@ pub(super) fn affine<const G: usize>(
 pub(super) fn symmetric(x: &[f32], importance: Option<&[f32]>, levels: u8, steps: u8) -> SuperBlock {
     let (levels, steps) = (f32::from(levels), f32::from(steps));
     search::<16>(x, importance, Symmetric { levels, steps })
+}
+
+/// Levels of the table in [`nonlinear`], scales `-steps..steps`, no minima, for groups of 32.
+#[inline(always)]
+pub(super) fn nonlinear(x: &[f32], importance: Option<&[f32]>, steps: u8) -> SuperBlock {
+    let steps = f32::from(steps);
+    search::<32>(x, importance, Nonlinear { steps })
+}
+
+/// The scale and the levels of the same table for 32 values: `x = d * level`.
+#[inline(always)]
+pub(super) fn one_scale(x: &[f32], importance: Option<&[f32]>) -> (f16, [i8; 32]) {
+    match Values::new(x, importance) {
+        Some(values) => values.one_scale(Nonlinear { steps: 1.0 }),
+        None => (f16::ZERO, [0; 32]),
+    }
 }
 
 #[inline(always)]
@@ -168,6 +186,35 @@ impl Values {
         }
         self.pick(scheme, &mut best);
         best
+    }
+
+    /// The first 32 values with a scale of their own: candidates around the best fit, then least squares, while the error
+    /// falls.
+    #[inline(always)]
+    fn one_scale<P: Scheme<32>>(&self, scheme: P) -> (f16, [i8; 32]) {
+        let (x, w) = (&self.x.as_chunks().0[0], &self.w.as_chunks().0[0]);
+        let mut near = scheme.fit(x, w).scale;
+        let mut found = ZERO;
+        let mut best = f32::INFINITY;
+        for _ in 0..2 * P::ROUNDS {
+            let stored: [_; LANES] =
+                std::array::from_fn(|l| self.round(near * (1.0 + (l as f32 - 7.0) / 256.0)));
+            let scales = stored.map(|(_, scale)| scale);
+            let (l, error) = least(&errors(scheme, x, w, [&scales, &[0.0; LANES]]));
+            if error >= best {
+                break;
+            }
+            (best, found.d, found.scale[0]) = (error, stored[l].0, 1);
+            let (mut qq, mut qx) = (0f32, 0f32);
+            for i in 0..32 {
+                let q = scheme.level(x[i] * inverse(scales[l]));
+                qq += w[i] * q * q;
+                qx += w[i] * q * x[i];
+            }
+            near = qx / at_least(f32::MIN_POSITIVE, qq);
+        }
+        self.pick(scheme, &mut found);
+        (found.d, *found.q.first_chunk().expect("256 levels"))
     }
 
     /// Picks each group's stored scale and minimum near `fits`; gives the error.

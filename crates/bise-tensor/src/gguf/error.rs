@@ -116,38 +116,24 @@ impl fmt::Display for Place {
     }
 }
 
-/// ` (NAME)` for types that GGML has had and [`DType`] may lack.
+/// ` (NAME)` for types that GGML has or had and [`DType`] lacks.
 fn known(id: u32) -> String {
-    const NAMES: [(u32, &str); 31] = [
-        (3, "Q4_1"),
+    const NAMES: [(u32, &str); 17] = [
         (4, "Q4_2, removed from GGML"),
         (5, "Q4_3, removed from GGML"),
-        (6, "Q5_0"),
-        (7, "Q5_1"),
         (9, "Q8_1"),
-        (10, "Q2_K"),
-        (11, "Q3_K"),
-        (12, "Q4_K"),
-        (13, "Q5_K"),
-        (14, "Q6_K"),
         (15, "Q8_K"),
-        (16, "IQ2_XXS"),
-        (17, "IQ2_XS"),
-        (18, "IQ3_XXS"),
-        (19, "IQ1_S"),
-        (20, "IQ4_NL"),
-        (21, "IQ3_S"),
-        (22, "IQ2_S"),
-        (23, "IQ4_XS"),
         (24, "I8"),
         (25, "I16"),
         (26, "I32"),
         (27, "I64"),
         (28, "F64"),
-        (29, "IQ1_M"),
-        (34, "TQ1_0"),
-        (35, "TQ2_0"),
-        (39, "MXFP4"),
+        (31, "Q4_0_4_4, removed from GGML"),
+        (32, "Q4_0_4_8, removed from GGML"),
+        (33, "Q4_0_8_8, removed from GGML"),
+        (36, "IQ4_NL_4_4, removed from GGML"),
+        (37, "IQ4_NL_4_8, removed from GGML"),
+        (38, "IQ4_NL_8_8, removed from GGML"),
         (40, "NVFP4"),
         (41, "Q1_0"),
     ];

@@ -84,6 +84,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn field(self, w: Self::B, shift: i32, mask: u8) -> Self::B;
     /// The bits of both.
     fn or(self, a: Self::B, b: Self::B) -> Self::B;
+    /// Each byte, below 16, replaced by the byte of `table` at that place.
+    fn lookup(self, table: &[u8; 16], places: Self::B) -> Self::B;
     /// A sum of nothing.
     fn begin(self) -> Self::P;
     /// Adds to each lane the exact dot product of its four bytes of `w`, all below `2^bits`, with `x`, whose values

@@ -108,6 +108,11 @@ impl Isa for Scalar {
     }
 
     #[inline(always)]
+    fn lookup(self, table: &[u8; 16], places: Self::B) -> Self::B {
+        places.map(|place| table[usize::from(place & 15)])
+    }
+
+    #[inline(always)]
     fn begin(self) -> Self::P {
         [0; LANES]
     }

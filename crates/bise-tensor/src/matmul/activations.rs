@@ -1,7 +1,6 @@
 //! The inputs of a matrix product: f32 rows, and the same rows quantized to 8 bits.
 
-use super::tiles::{Tile, Tiles};
-use crate::block::IntFormat;
+use super::tiles::{Needs, Tile, Tiles};
 use crate::isa::{Isa, Kernel, Level};
 use rayon::prelude::*;
 
@@ -94,10 +93,10 @@ impl Activations {
         }
     }
 
-    /// The rows in tiles for the kernels of `level`, for weights of format `F`.
-    pub(super) fn tiles<F: IntFormat>(&mut self, level: Level) -> &[Tile] {
+    /// The rows in tiles for the kernels of `level`, for weights with these `needs`.
+    pub(super) fn tiles(&mut self, level: Level, needs: Needs) -> &[Tile] {
         let mut tiles = std::mem::take(&mut self.tiles);
-        tiles.make::<F>(level, self.len(), |n| self.row(n));
+        tiles.make(level, needs, self.len(), |n| self.row(n));
         self.tiles = tiles;
         self.tiles.all()
     }

@@ -19,15 +19,45 @@ use crate::block::IntFormat;
 use crate::isa::{Isa, LANES};
 use crate::threads::Strip;
 
+/// Sixteen rows of weights, one a lane, in groups and in *cells* of 32 columns: what the chains take from them.
+pub(super) trait Panel<S: Isa> {
+    /// Columns that share a scale: 16 or 32.
+    const GROUP: usize;
+    /// Integers lie in `0..2^WIDTH`.
+    const WIDTH: u32;
+    /// Whether groups have a minimum.
+    const HAS_MIN: bool;
+
+    /// The scales of group `g`.
+    fn scale(&self, isa: S, g: usize) -> S::F;
+    /// The negative minima of group `g`.
+    fn minus_min(&self, isa: S, g: usize) -> S::F;
+    /// The unsigned integers of columns `32 cell + 4 v .. 32 cell + 4 v + 4` of each row.
+    fn vector(&self, isa: S, cell: usize, v: usize) -> S::B;
+}
+
 /// How far ahead weights are asked for: far enough for memory, near enough to stay in the first cache.
 const AHEAD: usize = 4096;
 
 /// What the chains of `N` rows of activations take from a tile.
-struct Inputs<'a, const N: usize> {
+pub(super) struct Inputs<'a, const N: usize> {
     q: &'a [[[i8; 4]; N]],
     d: &'a [[f32; N]],
     bias: &'a [[i32; N]],
     sums: &'a [[f32; N]],
+}
+
+impl<'a, const N: usize> Inputs<'a, N> {
+    /// The parts of a tile of width `N`.
+    #[inline(always)]
+    pub fn new(t: &'a Tile) -> Self {
+        Self {
+            q: t.q.as_chunks().0,
+            d: t.d.as_chunks().0,
+            bias: t.bias.as_chunks().0,
+            sums: t.sums.as_chunks().0,
+        }
+    }
 }
 
 /// The chains of 16 rows of weights and the `N` rows of activations of a tile.
@@ -38,12 +68,7 @@ pub(super) fn tile<S: Isa, F: IntFormat, const N: usize>(
     t: &Tile,
     out: &mut Strip<'_>,
 ) {
-    let x = Inputs {
-        q: t.q.as_chunks().0,
-        d: t.d.as_chunks().0,
-        bias: t.bias.as_chunks().0,
-        sums: t.sums.as_chunks().0,
-    };
+    let x = Inputs::new(t);
     let mut factors = Factors::ZERO;
     let mut acc = [isa.splat(0.0); N];
     for (b, bytes) in weights.chunks_exact(Block::<S, F>::BYTES).enumerate() {
@@ -54,10 +79,7 @@ pub(super) fn tile<S: Isa, F: IntFormat, const N: usize>(
             for line in (0..Block::<S, F>::BYTES / cells).step_by(64) {
                 isa.prefetch(block.part(cell).wrapping_add(AHEAD + line));
             }
-            group::<S, F, N>(isa, &block, cell, 0, &x, b * cells + cell, &mut acc);
-            if F::GROUP < CELL {
-                group::<S, F, N>(isa, &block, cell, 1, &x, b * cells + cell, &mut acc);
-            }
+            links(isa, &block, cell, &x, b * cells + cell, &mut acc);
         }
     }
     for c in 0..N {
@@ -68,48 +90,64 @@ pub(super) fn tile<S: Isa, F: IntFormat, const N: usize>(
     }
 }
 
-/// One link of the chains: group `part` of a block's `cell`, which meets the inputs of the row's cell `at`.
+/// The chains' links of the panel's `cell`, which meets the inputs of the row's cell `at`.
 #[inline(always)]
-fn group<S: Isa, F: IntFormat, const N: usize>(
+pub(super) fn links<S: Isa, P: Panel<S>, const N: usize>(
     isa: S,
-    block: &Block<'_, S, F>,
+    panel: &P,
+    cell: usize,
+    x: &Inputs<'_, N>,
+    at: usize,
+    acc: &mut [S::F; N],
+) {
+    group(isa, panel, cell, 0, x, at, acc);
+    if P::GROUP < CELL {
+        group(isa, panel, cell, 1, x, at, acc);
+    }
+}
+
+/// One link of the chains: group `part` of the cell.
+#[inline(always)]
+fn group<S: Isa, P: Panel<S>, const N: usize>(
+    isa: S,
+    panel: &P,
     cell: usize,
     part: usize,
     x: &Inputs<'_, N>,
     at: usize,
     acc: &mut [S::F; N],
 ) {
-    let g = at * (CELL / F::GROUP) + part;
-    let q = &x.q[g * (F::GROUP / 4)..][..F::GROUP / 4];
+    let g = at * (CELL / P::GROUP) + part;
+    let q = &x.q[g * (P::GROUP / 4)..][..P::GROUP / 4];
     let bias = &x.bias[g];
     let mut sums = Sums {
         isum: [isa.splat_int(0); N],
         sum: [isa.begin(); N],
     };
-    if !(F::BITS == 8 && S::CENTERS_BYTES) {
+    if !(P::WIDTH == 8 && S::CENTERS_BYTES) {
         for c in 0..N {
             sums.isum[c] = isa.splat_int(bias[c]);
         }
     }
     // Written out, for where a vector lies in a byte has to be known when this is compiled.
-    sums.add(isa, block, cell, part, 0, q);
-    sums.add(isa, block, cell, part, 1, q);
-    sums.add(isa, block, cell, part, 2, q);
-    sums.add(isa, block, cell, part, 3, q);
-    if F::GROUP == 32 {
-        sums.add(isa, block, cell, part, 4, q);
-        sums.add(isa, block, cell, part, 5, q);
-        sums.add(isa, block, cell, part, 6, q);
-        sums.add(isa, block, cell, part, 7, q);
+    sums.add(isa, panel, cell, part, 0, q);
+    sums.add(isa, panel, cell, part, 1, q);
+    sums.add(isa, panel, cell, part, 2, q);
+    sums.add(isa, panel, cell, part, 3, q);
+    if P::GROUP == 32 {
+        sums.add(isa, panel, cell, part, 4, q);
+        sums.add(isa, panel, cell, part, 5, q);
+        sums.add(isa, panel, cell, part, 6, q);
+        sums.add(isa, panel, cell, part, 7, q);
     }
-    let in_block = cell * (CELL / F::GROUP) + part;
-    let scale = block.scale(isa, in_block);
+    let here = cell * (CELL / P::GROUP) + part;
+    let scale = panel.scale(isa, here);
     for c in 0..N {
         let d = isa.splat(x.d[at][c]);
         acc[c] = isa.fma(isa.to_f32(sums.isum[c]), isa.mul(scale, d), acc[c]);
     }
-    if F::HAS_MIN {
-        let minus_min = block.minus_min(isa, in_block);
+    if P::HAS_MIN {
+        let minus_min = panel.minus_min(isa, here);
         for c in 0..N {
             acc[c] = isa.fma(minus_min, isa.splat(x.sums[g][c]), acc[c]);
         }
@@ -126,23 +164,23 @@ struct Sums<S: Isa, const N: usize> {
 impl<S: Isa, const N: usize> Sums<S, N> {
     /// Adds the products of the group's vector `v` with its inputs `q[v]`.
     #[inline(always)]
-    fn add<F: IntFormat>(
+    fn add<P: Panel<S>>(
         &mut self,
         isa: S,
-        block: &Block<'_, S, F>,
+        panel: &P,
         cell: usize,
         part: usize,
         v: usize,
         q: &[[[i8; 4]; N]],
     ) {
-        let vectors = F::GROUP / 4;
-        let w = block.vector(isa, cell, part * vectors + v);
+        let vectors = P::GROUP / 4;
+        let w = panel.vector(isa, cell, part * vectors + v);
         for c in 0..N {
-            self.sum[c] = isa.settle(isa.dot(self.sum[c], w, q[v][c], F::BITS));
+            self.sum[c] = isa.settle(isa.dot(self.sum[c], w, q[v][c], P::WIDTH));
         }
-        if (v + 1).is_multiple_of(vectors.min(S::capacity(F::BITS))) {
+        if (v + 1).is_multiple_of(vectors.min(S::capacity(P::WIDTH))) {
             for c in 0..N {
-                self.isum[c] = isa.add_int(self.isum[c], isa.end(self.sum[c], F::BITS));
+                self.isum[c] = isa.add_int(self.isum[c], isa.end(self.sum[c], P::WIDTH));
                 self.sum[c] = isa.begin();
             }
         }

@@ -10,6 +10,7 @@
 //!
 //! with factors and cells packed as [`planes`] are. The last strip is filled up with rows of zeros.
 
+use super::int::Panel;
 use super::planes;
 use crate::block::{IntFormat, MAX_GROUPS, Parts};
 use crate::isa::{Isa, Kernel, LANES};
@@ -18,7 +19,7 @@ use std::marker::PhantomData;
 /// Columns of a cell.
 pub const CELL: usize = 32;
 /// Bytes of a vector: four columns of each row.
-const VECTOR: usize = 4 * LANES;
+pub const VECTOR: usize = 4 * LANES;
 /// Vectors of a cell, unpacked.
 const VECTORS: usize = CELL / 4;
 
@@ -157,28 +158,9 @@ impl<'a, S: Isa, F: IntFormat> Block<'a, S, F> {
         self.bytes[cell * (Self::BYTES / (F::LEN / CELL))..].as_ptr()
     }
 
-    /// The scales of group `g`: `d * (factor - FACTOR_ZERO)`.
+    /// Integers of columns `32 cell + 4 v .. 32 cell + 4 v + 4` of each row, as they are stored.
     #[inline(always)]
-    pub fn scale(&self, isa: S, g: usize) -> S::F {
-        if F::FACTOR_BITS == 0 {
-            return self.d;
-        }
-        let factor = isa.load_u8(array(&self.factors.scale, g * LANES));
-        isa.mul(self.d, isa.add(factor, isa.splat(-f32::from(F::FACTOR_ZERO))))
-    }
-
-    /// The negative minima of group `g`: `-(dmin * factor)`.
-    #[inline(always)]
-    pub fn minus_min(&self, isa: S, g: usize) -> S::F {
-        if F::FACTOR_BITS == 0 {
-            return self.minus_dmin;
-        }
-        isa.mul(self.minus_dmin, isa.load_u8(array(&self.factors.min, g * LANES)))
-    }
-
-    /// Columns `32 cell + 4 v .. 32 cell + 4 v + 4` of each row.
-    #[inline(always)]
-    pub fn vector(&self, isa: S, cell: usize, v: usize) -> S::B {
+    fn integers(&self, isa: S, cell: usize, v: usize) -> S::B {
         let first = Layout::<F>::CELLS + cell * Layout::<F>::CELL_BYTES;
         if F::BITS == 8 {
             return isa.load_bytes(array(self.bytes, first + v * VECTOR));
@@ -193,6 +175,40 @@ impl<'a, S: Isa, F: IntFormat> Block<'a, S, F> {
         let bytes = isa.load_bytes(array(self.bytes, first + (low + v % high) * VECTOR));
         let shift = (v / high * high) as i32 - low as i32;
         isa.or(w, isa.field(bytes, shift, ((1 << high) - 1) << low))
+    }
+}
+
+impl<S: Isa, F: IntFormat> Panel<S> for Block<'_, S, F> {
+    const GROUP: usize = F::GROUP;
+    const WIDTH: u32 = F::WIDTH;
+    const HAS_MIN: bool = F::HAS_MIN;
+
+    /// `d * (factor - FACTOR_ZERO)`
+    #[inline(always)]
+    fn scale(&self, isa: S, g: usize) -> S::F {
+        if F::FACTOR_BITS == 0 {
+            return self.d;
+        }
+        let factor = isa.load_u8(array(&self.factors.scale, g * LANES));
+        isa.mul(self.d, isa.add(factor, isa.splat(-f32::from(F::FACTOR_ZERO))))
+    }
+
+    /// `-(dmin * factor)`
+    #[inline(always)]
+    fn minus_min(&self, isa: S, g: usize) -> S::F {
+        if F::FACTOR_BITS == 0 {
+            return self.minus_dmin;
+        }
+        isa.mul(self.minus_dmin, isa.load_u8(array(&self.factors.min, g * LANES)))
+    }
+
+    #[inline(always)]
+    fn vector(&self, isa: S, cell: usize, v: usize) -> S::B {
+        let w = self.integers(isa, cell, v);
+        match F::TABLE {
+            None => w,
+            Some(table) => isa.lookup(&table, w),
+        }
     }
 }
 

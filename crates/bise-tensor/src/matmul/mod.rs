@@ -4,6 +4,7 @@
 //! columns are worked on at a time, on how many threads and with which instructions does not change a bit.
 
 mod activations;
+mod coded;
 pub mod int;
 mod interleaved;
 pub mod plain;
@@ -14,11 +15,12 @@ mod weights;
 pub use activations::{Activations, GROUP};
 pub use weights::Weights;
 
-use crate::block::{DType, FormatVisitor, IntFormat, PlainFormat};
+use crate::block::{CodedFormat, DType, FormatVisitor, IntFormat, PlainFormat};
 use crate::isa::{Isa, Kernel, LANES, Level};
 use crate::threads::{Strip, for_each_strip};
+use coded::{CodedTile, SECTION, Section, Unpack};
 use std::marker::PhantomData;
-use tiles::Tile;
+use tiles::{Needs, Tile};
 use weights::Layout;
 
 /// A row-major matrix of stored blocks, `rows` by `cols` values.
@@ -118,43 +120,140 @@ impl FormatVisitor for Product<'_> {
         let Layout::Strips(strips) = &w.layout else {
             unreachable!("{} weights are interleaved", w.dtype());
         };
-        let tiles = x.tiles::<F>(level);
+        let tiles = x.tiles(level, Needs::of_int::<F>());
         let bytes = w.cols() / F::LEN * F::BYTES;
         for_each_strip(out, w.rows(), LANES, |first, mut strip| {
             let weights = &strips[first * bytes..(first + LANES) * bytes];
             for tile in tiles {
-                multiply::<F>(level, weights, tile, &mut strip);
+                let strip = &mut strip;
+                let format = PhantomData::<F>;
+                at_width(
+                    tile.width,
+                    IntOutputs {
+                        level,
+                        weights,
+                        tile,
+                        strip,
+                        format,
+                    },
+                );
+            }
+        });
+    }
+
+    fn coded<F: CodedFormat>(self) {
+        if F::GROUP == GROUP {
+            self.coded_in_groups::<F, GROUP>();
+        } else {
+            self.coded_in_groups::<F, 16>();
+        }
+    }
+}
+
+impl Product<'_> {
+    /// The product with coded weights whose groups have `G` values.
+    fn coded_in_groups<F: CodedFormat, const G: usize>(self) {
+        let Self { level, w, x, out } = self;
+        let Layout::Rows(tensor) = &w.layout else {
+            unreachable!("{} weights stay in rows", w.dtype());
+        };
+        let bytes = tensor.bytes();
+        let row_bytes = w.cols() / F::LEN * F::BYTES;
+        let tiles = x.tiles(level, Needs::of_coded::<F>());
+        for_each_strip(out, w.rows(), LANES, |first, mut strip| {
+            let mut section = Section::<G>::new();
+            let rows = &bytes[first * row_bytes..(first + strip.width()) * row_bytes];
+            for first in (0..w.cols()).step_by(SECTION) {
+                level.run(Unpack {
+                    rows,
+                    row_bytes,
+                    first,
+                    section: &mut section,
+                    format: PhantomData::<F>,
+                });
+                for tile in tiles {
+                    let (section, strip) = (&section, &mut strip);
+                    at_width(
+                        tile.width,
+                        CodedOutputs {
+                            level,
+                            section,
+                            tile,
+                            strip,
+                        },
+                    );
+                }
             }
         });
     }
 }
 
-/// The outputs of a strip of quantized weights for a tile, with a kernel of just its width.
-fn multiply<F: IntFormat>(level: Level, weights: &[u8], tile: &Tile, strip: &mut Strip<'_>) {
-    match tile.width {
-        1 => run::<F, 1>(level, weights, tile, strip),
-        2 => run::<F, 2>(level, weights, tile, strip),
-        3 => run::<F, 3>(level, weights, tile, strip),
-        4 => run::<F, 4>(level, weights, tile, strip),
-        5 => run::<F, 5>(level, weights, tile, strip),
-        6 => run::<F, 6>(level, weights, tile, strip),
-        7 => run::<F, 7>(level, weights, tile, strip),
-        8 => run::<F, 8>(level, weights, tile, strip),
-        9 => run::<F, 9>(level, weights, tile, strip),
-        10 => run::<F, 10>(level, weights, tile, strip),
-        11 => run::<F, 11>(level, weights, tile, strip),
-        12 => run::<F, 12>(level, weights, tile, strip),
+/// Code to be compiled once for each width of a tile.
+trait OfWidth {
+    fn run<const N: usize>(self);
+}
+
+/// Runs the instance of `work` for just this width.
+fn at_width(width: usize, work: impl OfWidth) {
+    match width {
+        1 => work.run::<1>(),
+        2 => work.run::<2>(),
+        3 => work.run::<3>(),
+        4 => work.run::<4>(),
+        5 => work.run::<5>(),
+        6 => work.run::<6>(),
+        7 => work.run::<7>(),
+        8 => work.run::<8>(),
+        9 => work.run::<9>(),
+        10 => work.run::<10>(),
+        11 => work.run::<11>(),
+        12 => work.run::<12>(),
         width => unreachable!("a tile of {width} rows"),
     }
 }
 
-fn run<F: IntFormat, const N: usize>(level: Level, weights: &[u8], tile: &Tile, strip: &mut Strip<'_>) {
-    level.run(IntTile::<F, N> {
-        weights,
-        tile,
-        strip,
-        format: PhantomData,
-    });
+/// The outputs of a strip of quantized weights for a tile.
+struct IntOutputs<'a, 's, F> {
+    level: Level,
+    weights: &'a [u8],
+    tile: &'a Tile,
+    strip: &'a mut Strip<'s>,
+    format: PhantomData<F>,
+}
+
+impl<F: IntFormat> OfWidth for IntOutputs<'_, '_, F> {
+    fn run<const N: usize>(self) {
+        let Self {
+            weights,
+            tile,
+            strip,
+            format,
+            ..
+        } = self;
+        self.level.run(IntTile::<F, N> {
+            weights,
+            tile,
+            strip,
+            format,
+        });
+    }
+}
+
+/// The outputs of a strip of coded weights for a tile, as far as a section goes.
+struct CodedOutputs<'a, 's, const G: usize> {
+    level: Level,
+    section: &'a Section<G>,
+    tile: &'a Tile,
+    strip: &'a mut Strip<'s>,
+}
+
+impl<const G: usize> OfWidth for CodedOutputs<'_, '_, G> {
+    fn run<const N: usize>(self) {
+        let Self {
+            section, tile, strip, ..
+        } = self;
+        self.level.run(CodedTile::<G, N> { section, tile, strip });
+    }
 }
 
 /// Up to 16 outputs of unquantized weights.

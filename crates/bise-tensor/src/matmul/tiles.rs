@@ -1,17 +1,44 @@
 //! Quantized rows of activations side by side, as the panels of weights meet them.
 
 use super::activations::{GROUP, QuantizedRow};
-use crate::block::IntFormat;
+use crate::block::{CODED_ZERO, CodedFormat, IntFormat};
 use crate::isa::{Isa, Kernel, Level};
 use rayon::prelude::*;
-use std::marker::PhantomData;
+
+/// What weights of a format ask of the activations.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Needs {
+    /// The unsigned integer that stands for 0.
+    zero: i32,
+    /// Values that share a scale: 16 or 32.
+    group: usize,
+    has_min: bool,
+}
+
+impl Needs {
+    pub fn of_int<F: IntFormat>() -> Self {
+        Self {
+            zero: F::ZERO,
+            group: F::GROUP,
+            has_min: F::HAS_MIN,
+        }
+    }
+
+    pub fn of_coded<F: CodedFormat>() -> Self {
+        Self {
+            zero: i32::from(CODED_ZERO),
+            group: F::GROUP,
+            has_min: false,
+        }
+    }
+}
 
 /// Rows of activations, cut into as few tiles as can be, all about as wide. In a tile neighbouring values belong to
 /// neighbouring rows: no stride between rows can fall on the same cache line over and over.
 #[derive(Default)]
 pub(super) struct Tiles {
-    /// The zero point and group of the format that this is for; `None` when there is nothing here.
-    made_for: Option<(i32, usize)>,
+    /// `None` when there is nothing here.
+    made_for: Option<Needs>,
     tiles: Vec<Tile>,
 }
 
@@ -26,9 +53,9 @@ pub(super) struct Tile {
     pub q: Vec<[i8; 4]>,
     /// `[values / 32][width]`: scales.
     pub d: Vec<f32>,
-    /// `[values / F::GROUP][width]`: what an unsigned product lacks, `-ZERO * sum(q)`.
+    /// `[values / group][width]`: what an unsigned product lacks, `-zero * sum(q)`.
     pub bias: Vec<i32>,
-    /// `[values / F::GROUP][width]`: `d * sum(q)`; empty for formats without minima.
+    /// `[values / group][width]`: `d * sum(q)`; empty for formats without minima.
     pub sums: Vec<f32>,
 }
 
@@ -38,15 +65,16 @@ impl Tiles {
         self.made_for = None;
     }
 
-    /// Makes the tiles of `rows` rows for weights of format `F`, each as wide as kernels of `level` go, unless they are
-    /// there already.
-    pub fn make<'x, F: IntFormat>(
+    /// Makes the tiles of `rows` rows for weights with these `needs`, each as wide as kernels of `level` go, unless they
+    /// are there already.
+    pub fn make<'x>(
         &mut self,
         level: Level,
+        needs: Needs,
         rows: usize,
         row: impl Fn(usize) -> QuantizedRow<'x> + Sync,
     ) {
-        let made_for = Some((F::ZERO, F::GROUP));
+        let made_for = Some(needs);
         if self.made_for != made_for {
             self.made_for = made_for;
             let count = rows.div_ceil(level.columns());
@@ -55,9 +83,9 @@ impl Tiles {
                 tile.first = i * rows / count;
                 tile.width = (i + 1) * rows / count - tile.first;
                 for c in 0..tile.width {
-                    let (x, format) = (row(tile.first + c), PhantomData::<F>);
-                    tile.make_room::<F>(x.q.len());
-                    level.run(Lay { x, c, tile, format });
+                    let x = row(tile.first + c);
+                    tile.make_room(x.q.len(), needs);
+                    level.run(Lay { x, c, tile, needs });
                 }
             });
         }
@@ -70,29 +98,29 @@ impl Tiles {
 }
 
 impl Tile {
-    fn make_room<F: IntFormat>(&mut self, values: usize) {
-        let groups = values / F::GROUP * self.width;
+    fn make_room(&mut self, values: usize, needs: Needs) {
+        let groups = values / needs.group * self.width;
         self.q.resize(values / 4 * self.width, [0; 4]);
         self.d.resize(values / GROUP * self.width, 0.0);
         self.bias.resize(groups, 0);
-        self.sums.resize(if F::HAS_MIN { groups } else { 0 }, 0.0);
+        self.sums.resize(if needs.has_min { groups } else { 0 }, 0.0);
     }
 }
 
 /// Lays a row of activations into column `c` of a tile.
-struct Lay<'a, F> {
+struct Lay<'a> {
     x: QuantizedRow<'a>,
     c: usize,
     tile: &'a mut Tile,
-    format: PhantomData<F>,
+    needs: Needs,
 }
 
-impl<F: IntFormat> Kernel for Lay<'_, F> {
+impl Kernel for Lay<'_> {
     type Output = ();
 
     #[inline(always)]
     fn call<S: Isa>(self, _: S) {
-        let Self { x, c, tile, .. } = self;
+        let Self { x, c, tile, needs } = self;
         let width = tile.width;
         for (i, four) in x.q.as_chunks::<4>().0.iter().enumerate() {
             tile.q[i * width + c] = *four;
@@ -100,15 +128,26 @@ impl<F: IntFormat> Kernel for Lay<'_, F> {
         for (g, d) in x.d.iter().enumerate() {
             tile.d[g * width + c] = *d;
         }
-        for (g, group) in x.q.chunks_exact(F::GROUP).enumerate() {
-            let mut sum = 0;
-            for q in group {
-                sum += i32::from(*q);
-            }
-            tile.bias[g * width + c] = -F::ZERO * sum;
-            if F::HAS_MIN {
-                tile.sums[g * width + c] = x.sums(F::GROUP)[g];
-            }
+        if needs.group == GROUP {
+            lay_sums::<GROUP>(x, c, tile, needs);
+        } else {
+            lay_sums::<16>(x, c, tile, needs);
+        }
+    }
+}
+
+/// What goes with each group of `G` integers.
+#[inline(always)]
+fn lay_sums<const G: usize>(x: QuantizedRow<'_>, c: usize, tile: &mut Tile, needs: Needs) {
+    let width = tile.width;
+    for (g, group) in x.q.as_chunks::<G>().0.iter().enumerate() {
+        let mut sum = 0;
+        for q in group {
+            sum += i32::from(*q);
+        }
+        tile.bias[g * width + c] = -needs.zero * sum;
+        if needs.has_min {
+            tile.sums[g * width + c] = x.sums(G)[g];
         }
     }
 }

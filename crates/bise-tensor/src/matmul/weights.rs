@@ -2,7 +2,7 @@
 
 use super::Matrix;
 use super::interleaved::Interleave;
-use crate::block::{DType, FormatVisitor, IntFormat, PlainFormat};
+use crate::block::{CodedFormat, DType, FormatVisitor, IntFormat, PlainFormat};
 use crate::isa::{LANES, Level};
 use crate::mmap::Buffer;
 use crate::tensor::Tensor;
@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 
 /// The weights of a linear map from `cols` to `rows` values, ready to be multiplied.
 ///
-/// Unquantized weights stay in the tensor's rows; quantized ones are copied, with 16 rows side by side.
+/// Unquantized and coded weights stay in the tensor's rows; other quantized ones are copied, with 16 rows side by side.
 pub struct Weights {
     dtype: DType,
     rows: usize,
@@ -69,6 +69,10 @@ impl FormatVisitor for LayOut<'_> {
     type Output = io::Result<Layout>;
 
     fn plain<F: PlainFormat>(self) -> Self::Output {
+        Ok(Layout::Rows(self.tensor.clone()))
+    }
+
+    fn coded<F: CodedFormat>(self) -> Self::Output {
         Ok(Layout::Rows(self.tensor.clone()))
     }
 

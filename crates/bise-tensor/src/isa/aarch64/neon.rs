@@ -254,6 +254,20 @@ impl<M: Multiply> Isa for Neon<M> {
     }
 
     #[inline(always)]
+    fn lookup(self, table: &[u8; 16], places: Self::B) -> Self::B {
+        // SAFETY: NEON was detected; the load is the array.
+        unsafe {
+            let table = vld1q_u8(table.as_ptr());
+            [
+                vqtbl1q_u8(table, places[0]),
+                vqtbl1q_u8(table, places[1]),
+                vqtbl1q_u8(table, places[2]),
+                vqtbl1q_u8(table, places[3]),
+            ]
+        }
+    }
+
+    #[inline(always)]
     fn begin(self) -> Self::P {
         self.splat_int(0)
     }

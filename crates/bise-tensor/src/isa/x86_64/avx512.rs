@@ -162,6 +162,15 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    fn lookup(self, table: &[u8; 16], places: Self::B) -> Self::B {
+        // SAFETY: the features were detected; the unaligned load is the array.
+        unsafe {
+            let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
+            _mm512_shuffle_epi8(table, places)
+        }
+    }
+
+    #[inline(always)]
     fn begin(self) -> Self::P {
         // SAFETY: the features were detected.
         unsafe { _mm512_setzero_si512() }

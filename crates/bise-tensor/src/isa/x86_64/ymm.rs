@@ -228,6 +228,18 @@ impl<M: Multiply> Isa for Ymm<M> {
     }
 
     #[inline(always)]
+    fn lookup(self, table: &[u8; 16], places: Self::B) -> Self::B {
+        // SAFETY: the features were detected; the unaligned load is the array.
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            [
+                _mm256_shuffle_epi8(table, places[0]),
+                _mm256_shuffle_epi8(table, places[1]),
+            ]
+        }
+    }
+
+    #[inline(always)]
     fn begin(self) -> Self::P {
         // SAFETY: the features were detected.
         unsafe { [_mm256_setzero_si256(); 2] }
