@@ -68,7 +68,7 @@ fn logits_are_those_of_the_dequantized_weights() {
     for dtype in types() {
         let file = type_file(dtype);
         let model = Model::from_bytes(file.clone()).unwrap();
-        let of_type = model.gguf().tensors.values().filter(|t| t.dtype == dtype);
+        let of_type = model.checkpoint().tensors.values().filter(|t| t.dtype() == dtype);
         assert_eq!(of_type.count(), 9, "{dtype}: the matrices");
         let got = logits(&model, &TOKENS, options());
         let expected = logits(&dequantized(&file), &TOKENS, options());

@@ -14,7 +14,7 @@ pub mod cli;
 mod error;
 mod hf;
 mod names;
-mod permute;
+mod native;
 mod pipeline;
 mod progress;
 mod recipe;
@@ -29,6 +29,7 @@ pub use synthetic::synthetic;
 
 use bise_tensor::atomic::write_atomic;
 use bise_tensor::block::DType;
+use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::{GgufWriter, TensorSpec};
 use recipe::{Facts, Role};
 use source::{Model, Tensor};
@@ -111,6 +112,7 @@ pub fn quantize(
         mut metadata,
         tensors,
         mut notes,
+        ..
     } = source::open(src)?;
     let facts = Facts::of(&metadata, &tensors).map_err(|e| QuantizeError::gguf(src, e))?;
     let types: Vec<DType> = tensors
@@ -147,6 +149,20 @@ pub fn quantize(
     Ok(report)
 }
 
+/// Opens the model at `src`, a directory of safetensors or a GGUF file, to be run: its weights stay where they are. Beside
+/// it comes what the user should know.
+///
+/// # Errors
+/// When the source is damaged, incomplete or of an unknown kind.
+pub fn open(src: &Path) -> Result<(Checkpoint, Vec<String>), QuantizeError> {
+    if src.is_file() {
+        return Ok((Checkpoint::open(src)?, Vec::new()));
+    }
+    let mut model = source::open(src)?;
+    let notes = std::mem::take(&mut model.notes);
+    Ok((model.into_checkpoint(), notes))
+}
+
 /// GGML's number for the present layout of its quantized blocks.
 const QUANTIZATION_VERSION: u32 = 2;
 
@@ -171,7 +187,7 @@ fn report((tensor, info): (&Tensor, &bise_tensor::gguf::TensorInfo)) -> TensorRe
     TensorReport {
         name: info.name.clone(),
         elements: info.elements(),
-        from: tensor.parts[0].dtype,
+        from: tensor.source_type(),
         to: info.dtype,
         len: info.len,
     }

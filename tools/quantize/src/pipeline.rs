@@ -137,13 +137,12 @@ fn check_range(tensor: &Tensor, dtype: DType, row: u64, x: &[f32]) -> Result<(),
     match x.iter().position(|v| v.abs() > LARGEST) {
         None => Ok(()),
         Some(column) => {
-            let (part, row) = tensor.locate(row);
-            let (tensor, value) = (part.name.clone(), x[column]);
+            let (part, within) = tensor.locate(row);
             Err(QuantizeError::TooLarge {
-                tensor,
-                row,
+                tensor: part.name.clone(),
+                row: part.tensor.source_row(within) as u64,
                 column: column as u64,
-                value,
+                value: x[column],
                 dtype,
             })
         }
