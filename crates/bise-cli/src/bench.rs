@@ -270,7 +270,7 @@ impl Work {
             let of_expert = name.contains("_exps") || name.split('.').count() > 4;
             let share = if of_expert { chosen } else { 1.0 };
             let values = share * tensor.elements() as f64;
-            if matches!(name, "output.weight" | "token_embd.weight") {
+            if matches!(name.as_str(), "output.weight" | "token_embd.weight") {
                 work.output_values += values;
             } else {
                 work.values += values;
