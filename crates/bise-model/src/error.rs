@@ -61,6 +61,14 @@ pub enum LoadError {
         /// What the system says.
         error: io::Error,
     },
+    /// The system does not let so much memory be locked.
+    #[error("tensor '{tensor}' cannot be locked in memory: {error}; `ulimit -l` tells how much may be")]
+    Lock {
+        /// The tensor.
+        tensor: String,
+        /// What the system says.
+        error: io::Error,
+    },
     /// Keys and values do not fit in memory.
     #[error("no memory for the keys and values of {tokens} tokens; ask for a smaller context")]
     Context {

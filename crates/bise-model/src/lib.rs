@@ -53,6 +53,6 @@ pub use config::{Config, Experts};
 pub use context::{Context, ContextOptions};
 pub use error::{ForwardError, GenerateError, LoadError};
 pub use generate::{Limits, Stop, generate};
-pub use model::Model;
+pub use model::{LoadOptions, Model};
 
 pub use bise_tensor::ops::KvType;

@@ -17,6 +17,26 @@ pub struct Model {
     pub(crate) weights: Weights,
 }
 
+/// How a model comes into memory.
+pub struct LoadOptions<'a> {
+    /// Reads the file instead of mapping it: it may then change, be deleted, or lie on a slow disk.
+    pub read: bool,
+    /// Keeps the weights from being paged out; reads the file too.
+    pub lock: bool,
+    /// Hears how many more bytes of weights are ready.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Default for LoadOptions<'_> {
+    fn default() -> Self {
+        Self {
+            read: false,
+            lock: false,
+            progress: &|_| {},
+        }
+    }
+}
+
 impl Model {
     /// Maps and reads the GGUF file at `path`, and the other files when it is one part of several.
     ///
@@ -39,8 +59,16 @@ impl Model {
     /// # Errors
     /// When they are not a complete Mistral or Mixtral model.
     pub fn from_checkpoint(checkpoint: Checkpoint) -> Result<Self, LoadError> {
+        Self::load(checkpoint, &LoadOptions::default())
+    }
+
+    /// As [`Model::from_checkpoint`], on the threads of the current pool.
+    ///
+    /// # Errors
+    /// As [`Model::from_checkpoint`], and when weights cannot be locked in memory.
+    pub fn load(checkpoint: Checkpoint, options: &LoadOptions<'_>) -> Result<Self, LoadError> {
         let config = Config::from_checkpoint(&checkpoint)?;
-        let weights = Weights::load(&checkpoint, &config)?;
+        let weights = Weights::load(&checkpoint, &config, options)?;
         Ok(Self {
             checkpoint,
             config,

@@ -6,10 +6,12 @@ use crate::config::{Config, EMBEDDINGS, Experts};
 use crate::error::LoadError;
 use crate::feed_forward::{FeedForward, SwiGlu};
 use crate::linear::Linear;
+use crate::model::LoadOptions;
 use crate::moe::SparseMoe;
 use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::matmul;
 use bise_tensor::tensor::Tensor;
+use std::io;
 
 /// The weights outside the blocks, and the blocks.
 pub(crate) struct Weights {
@@ -24,11 +26,20 @@ pub(crate) struct Weights {
 
 impl Weights {
     /// Finds all tensors that `config` asks for and checks their shapes.
-    pub fn load(checkpoint: &Checkpoint, config: &Config) -> Result<Self, LoadError> {
-        let loader = Loader { checkpoint, config };
-        let tok_embeddings = loader.find(EMBEDDINGS)?.native();
+    pub fn load(
+        checkpoint: &Checkpoint,
+        config: &Config,
+        options: &LoadOptions<'_>,
+    ) -> Result<Self, LoadError> {
+        let loader = Loader {
+            checkpoint,
+            config,
+            options,
+        };
+        let tok_embeddings = loader.find(EMBEDDINGS)?;
         let vocabulary = tok_embeddings.shape()[0];
         loader.check(EMBEDDINGS, &tok_embeddings, &[vocabulary, config.dim])?;
+        let tok_embeddings = loader.fetch(EMBEDDINGS, &tok_embeddings)?;
         let output = match loader.has("output.weight") {
             true => loader.linear("output.weight", vocabulary, config.dim)?,
             false => loader.lay_out(EMBEDDINGS, &tok_embeddings)?,
@@ -50,6 +61,7 @@ impl Weights {
 struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     config: &'a Config,
+    options: &'a LoadOptions<'a>,
 }
 
 impl Loader<'_> {
@@ -87,15 +99,27 @@ impl Loader<'_> {
         self.lay_out(name, &self.shaped(name, &[outputs, inputs])?)
     }
 
-    fn lay_out(&self, name: &str, tensor: &Tensor) -> Result<Linear, LoadError> {
-        let no_room = |error| LoadError::Memory {
-            tensor: name.to_owned(),
-            bytes: tensor.bytes().len(),
-            error,
+    /// The tensor as kernels read it, in its file's pages or, when these are not wanted, in memory of its own.
+    fn fetch(&self, name: &str, tensor: &Tensor) -> Result<Tensor, LoadError> {
+        let own = self.options.read || self.options.lock;
+        let tensor = match own {
+            true => tensor.read_in().map_err(|e| no_room(name, tensor, e))?,
+            false => tensor.clone(),
         };
-        matmul::Weights::new(&tensor.native())
-            .map(Linear)
-            .map_err(no_room)
+        if self.options.lock {
+            tensor.lock().map_err(|e| not_locked(name, e))?;
+        }
+        Ok(tensor.native())
+    }
+
+    fn lay_out(&self, name: &str, tensor: &Tensor) -> Result<Linear, LoadError> {
+        let weights =
+            matmul::Weights::new(&self.fetch(name, tensor)?).map_err(|e| no_room(name, tensor, e))?;
+        if self.options.lock {
+            weights.lock().map_err(|e| not_locked(name, e))?;
+        }
+        (self.options.progress)(tensor.len() as u64);
+        Ok(Linear(weights))
     }
 
     fn vector(&self, name: &str) -> Result<Vec<f32>, LoadError> {
@@ -161,5 +185,20 @@ impl Loader<'_> {
             experts.extend(parts.map(|((w1, w2), w3)| SwiGlu { w1, w2, w3 }));
         }
         Ok(SparseMoe { gate, experts, top_k })
+    }
+}
+
+fn no_room(name: &str, tensor: &Tensor, error: io::Error) -> LoadError {
+    LoadError::Memory {
+        tensor: name.to_owned(),
+        bytes: tensor.len(),
+        error,
+    }
+}
+
+fn not_locked(name: &str, error: io::Error) -> LoadError {
+    LoadError::Lock {
+        tensor: name.to_owned(),
+        error,
     }
 }

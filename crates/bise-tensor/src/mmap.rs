@@ -1,5 +1,6 @@
 //! Read-only maps of files, and the one owner of a file's bytes that the rest of the project passes around.
 
+use rayon::prelude::*;
 use std::fs::File;
 use std::io;
 use std::ops::{Deref, DerefMut, Range};
@@ -7,7 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A file mapped into memory, read-only.
-pub struct Mapped(memmap2::Mmap);
+pub struct Mapped {
+    map: memmap2::Mmap,
+    file: File,
+}
 
 impl Mapped {
     /// Maps the file at `path`.
@@ -23,7 +27,22 @@ impl Mapped {
         // file does not change meanwhile, which no program can enforce: a change by another process shows
         // as other bytes (every reader checks what it reads) or, when the file is cut, as SIGBUS. The documentation
         // of the program asks users not to change a file that is in use.
-        unsafe { memmap2::Mmap::map(&file) }.map(Self)
+        let map = unsafe { memmap2::Mmap::map(&file) }?;
+        Ok(Self { map, file })
+    }
+
+    /// Reads part of the file to `out`, without the map.
+    #[cfg(unix)]
+    fn read_at(&self, start: usize, out: &mut [u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&self.file, out, start as u64)
+    }
+
+    /// Copies part of the map to `out`.
+    #[cfg(not(unix))]
+    fn read_at(&self, start: usize, out: &mut [u8]) -> io::Result<()> {
+        let _ = &self.file;
+        out.copy_from_slice(&self.map[start..start + out.len()]);
+        Ok(())
     }
 }
 
@@ -31,7 +50,7 @@ impl Deref for Mapped {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.map
     }
 }
 
@@ -49,6 +68,17 @@ impl Buffer {
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
         Ok(Self(map))
+    }
+
+    /// Keeps the memory from being paged out.
+    ///
+    /// # Errors
+    /// When the system refuses: there is a limit for each user.
+    pub fn lock(&self) -> io::Result<()> {
+        #[cfg(unix)]
+        return self.0.lock();
+        #[cfg(not(unix))]
+        Err(io::Error::from(io::ErrorKind::Unsupported))
     }
 }
 
@@ -75,6 +105,7 @@ enum Owner {
     Mapped(Arc<Mapped>),
     Static(&'static [u8]),
     Memory(Arc<Vec<u8>>),
+    Buffer(Arc<Buffer>),
 }
 
 impl FileBytes {
@@ -96,13 +127,45 @@ impl FileBytes {
             if start < end {
                 // SAFETY: the map is of a file, shared and read-only: pages that go are read from the file again.
                 let _ = unsafe {
-                    map.0
+                    map.map
                         .unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start)
                 };
             }
         }
         #[cfg(not(unix))]
         let _ = range;
+    }
+
+    /// The bytes of `range` in memory of their own: those of a mapped file are read, on all threads, and not mapped.
+    ///
+    /// # Errors
+    /// When there is no memory, or the file cannot be read.
+    pub fn read(&self, range: Range<usize>) -> io::Result<Self> {
+        const PIECE: usize = 1 << 23;
+        let mut buffer = Buffer::zeroed(range.len())?;
+        let out = &mut buffer[..range.len()];
+        out.par_chunks_mut(PIECE).enumerate().try_for_each(|(i, out)| {
+            let start = range.start + i * PIECE;
+            match &self.0 {
+                Owner::Mapped(map) => map.read_at(start, out),
+                _ => {
+                    out.copy_from_slice(&self[start..start + out.len()]);
+                    Ok(())
+                }
+            }
+        })?;
+        Ok(Self(Owner::Buffer(Arc::new(buffer))))
+    }
+
+    /// Keeps the bytes from being paged out, when they are in memory of their own.
+    ///
+    /// # Errors
+    /// As [`Buffer::lock`].
+    pub fn lock(&self) -> io::Result<()> {
+        match &self.0 {
+            Owner::Buffer(buffer) => buffer.lock(),
+            _ => Ok(()),
+        }
     }
 
     /// A file that is part of the program.
@@ -124,6 +187,7 @@ impl Deref for FileBytes {
             Owner::Mapped(map) => map,
             Owner::Static(bytes) => bytes,
             Owner::Memory(bytes) => bytes,
+            Owner::Buffer(bytes) => bytes,
         }
     }
 }
@@ -144,6 +208,9 @@ mod tests {
         ];
         for owner in owners {
             assert_eq!(&*owner.clone(), b"bytes");
+            let read = owner.read(1..4).unwrap();
+            assert_eq!(&read[..3], b"yte");
+            assert_eq!(&read.read(1..3).unwrap()[..2], b"te");
         }
     }
 

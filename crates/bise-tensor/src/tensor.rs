@@ -8,6 +8,7 @@ use crate::block::DType;
 use crate::gguf::{Endian, Gguf, TensorInfo};
 use crate::matmul::Matrix;
 use crate::mmap::FileBytes;
+use std::io;
 use std::ops::Range;
 
 /// Blocks in a file or in memory, as matrices stacked on each other: `[.., rows, cols]`.
@@ -132,6 +133,26 @@ impl Tensor {
     /// Says that the blocks will not be looked at for long; see [`FileBytes::release`].
     pub fn release(&self) {
         self.file.release(self.range.clone());
+    }
+
+    /// The tensor with its bytes in memory of their own, read from the file; see [`FileBytes::read`].
+    ///
+    /// # Errors
+    /// As [`FileBytes::read`].
+    pub fn read_in(&self) -> io::Result<Self> {
+        Ok(Self {
+            file: self.file.read(self.range.clone())?,
+            range: 0..self.len(),
+            ..self.clone()
+        })
+    }
+
+    /// Keeps the bytes from being paged out, when they are in memory of their own.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn lock(&self) -> io::Result<()> {
+        self.file.lock()
     }
 
     /// Whether kernels can read the tensor where it is.

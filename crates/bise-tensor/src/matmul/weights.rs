@@ -44,6 +44,17 @@ impl Weights {
         })
     }
 
+    /// Keeps the weights from being paged out; those in a file's pages stay as they are.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn lock(&self) -> io::Result<()> {
+        match &self.layout {
+            Layout::Rows(tensor) => tensor.lock(),
+            Layout::Strips(strips) => strips.lock(),
+        }
+    }
+
     /// The type of the weights.
     pub fn dtype(&self) -> DType {
         self.dtype
