@@ -37,6 +37,7 @@
 mod attention;
 mod block;
 mod config;
+pub mod constraint;
 mod context;
 mod error;
 mod feed_forward;

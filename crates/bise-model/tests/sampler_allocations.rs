@@ -2,7 +2,7 @@
 
 mod counting;
 
-use bise_model::sampler::{Sampler, SamplerOptions};
+use bise_model::sampler::{Breakers, DryOptions, Sampler, SamplerKind, SamplerOptions};
 use counting::{Counting, allocations};
 
 #[global_allocator]
@@ -13,9 +13,18 @@ fn sampling_allocates_in_its_first_call_only() {
     let logits: Vec<f32> = (0..32000u32)
         .map(|i| (i * 7919 % 32000) as f32 / 2000.0)
         .collect();
-    let history: Vec<u32> = (0..500).collect();
+    let history: Vec<u32> = (0..500).map(|i| i % 90).collect();
+    let texts: Vec<String> = (0..32000).map(|id| format!("{id:x}")).collect();
     let all = SamplerOptions {
         repeat_penalty: 1.1,
+        frequency_penalty: 0.1,
+        typical: 0.9,
+        xtc_probability: 0.5,
+        dry: DryOptions {
+            multiplier: 0.8,
+            breakers: Breakers::new(&["77", "ff"], texts.iter()),
+            ..DryOptions::default()
+        },
         seed: Some(5),
         ..Default::default()
     };
@@ -34,10 +43,15 @@ fn sampling_allocates_in_its_first_call_only() {
             temperature: 0.0,
             ..all.clone()
         },
+        SamplerOptions {
+            samplers: SamplerKind::MIROSTAT.to_vec(),
+            ..all.clone()
+        },
         all,
     ] {
         let mut sampler = Sampler::new(options.clone()).unwrap();
-        sampler.sample(&logits, &history[..1]).unwrap();
+        // Room for the history, too.
+        sampler.sample(&logits, &history).unwrap();
         let before = allocations();
         for n in 2..102 {
             sampler.sample(&logits, &history[..n]).unwrap();

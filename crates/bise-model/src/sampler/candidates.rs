@@ -50,8 +50,8 @@ impl Candidates {
         }
     }
 
-    /// Starts anew with all tokens but those of logit negative infinity.
-    pub(super) fn fill(&mut self, logits: &[f32]) -> Result<(), SamplerError> {
+    /// Starts anew with the tokens that `allowed` lets through, but those of logit negative infinity.
+    pub(super) fn fill(&mut self, logits: &[f32], allowed: impl Fn(u32) -> bool) -> Result<(), SamplerError> {
         self.list.clear();
         self.list.reserve(logits.len());
         self.weights
@@ -64,7 +64,7 @@ impl Candidates {
                     found: logit.to_string(),
                 });
             }
-            if logit != f32::NEG_INFINITY {
+            if logit != f32::NEG_INFINITY && allowed(token as u32) {
                 self.list.push(Candidate {
                     id: token as u32,
                     logit,
@@ -96,16 +96,24 @@ impl Candidates {
         self.forget_rank();
     }
 
-    /// Replaces the logit of token `id`, if it is a candidate, by `f` of it, kept finite.
-    pub fn change(&mut self, id: u32, f: impl FnOnce(f32) -> f32) {
-        let at = match self.order {
-            Order::ById => self.list.binary_search_by_key(&id, |c| c.id).ok(),
-            Order::ByRank | Order::Unknown => self.list.iter().position(|c| c.id == id),
-        };
-        if let Some(at) = at {
-            self.list[at].logit = finite(f(self.list[at].logit));
-            self.forget_rank();
+    /// Replaces the logit of each candidate of `listed`, whose ids ascend, by `f` of it and of what is listed with it,
+    /// kept finite.
+    pub fn change(&mut self, listed: &[(u32, f32)], f: impl Fn(f32, f32) -> f32) {
+        let change = |c: &mut Candidate, with: f32| c.logit = finite(f(c.logit, with));
+        if self.order == Order::ById {
+            for &(id, with) in listed {
+                if let Ok(at) = self.list.binary_search_by_key(&id, |c| c.id) {
+                    change(&mut self.list[at], with);
+                }
+            }
+        } else {
+            for c in &mut self.list {
+                if let Ok(at) = listed.binary_search_by_key(&c.id, |l| l.0) {
+                    change(c, listed[at].1);
+                }
+            }
         }
+        self.forget_rank();
     }
 
     /// Keeps the first `n` in rank, and at least one. Takes time linear in the number of candidates.
@@ -125,6 +133,12 @@ impl Candidates {
     pub fn retain(&mut self, keep: impl Fn(Candidate) -> bool) {
         let best = self.best();
         self.list.retain(|&c| c.id == best.id || keep(c));
+    }
+
+    /// Takes the first `n` in rank away, but not the last one of all.
+    pub fn leave_out_best(&mut self, n: usize) {
+        self.sort();
+        self.list.drain(..n.min(self.list.len() - 1));
     }
 
     /// Puts the candidates in order of rank; [`as_slice`](Self::as_slice) then gives them so.

@@ -2,12 +2,32 @@
 
 use std::fmt::Debug;
 
-use super::Candidates;
+use super::{Candidate, Candidates, Random};
+
+/// What a filter may look at besides the candidates.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// All tokens so far, the prompt's included.
+    pub history: &'a [u32],
+    /// The random numbers of this token.
+    pub random: Random,
+}
 
 /// A step of sampling: changes the candidates' logits, or takes some away.
 pub trait Filter: Debug + Send {
-    /// Works on `candidates`, where `history` is all tokens so far, the prompt's included.
-    fn apply(&mut self, candidates: &mut Candidates, history: &[u32]);
+    /// Works on `candidates`.
+    fn apply(&mut self, candidates: &mut Candidates, step: &Step<'_>);
+
+    /// Is told which of the candidates was drawn at last.
+    fn drawn(&mut self, _: Candidate) {}
+
+    /// What the filter has learnt from the tokens drawn so far: a number, if there is any.
+    fn memory(&self) -> Option<f64> {
+        None
+    }
+
+    /// Goes back to what [`memory`](Self::memory) gave.
+    fn remember(&mut self, _: f64) {}
 }
 
 /// Filters in the order in which they work.
@@ -24,12 +44,33 @@ impl Chain {
     pub fn push(&mut self, filter: impl Filter + 'static) {
         self.0.push(Box::new(filter));
     }
-}
 
-impl Filter for Chain {
-    fn apply(&mut self, candidates: &mut Candidates, history: &[u32]) {
+    pub(super) fn apply(&mut self, candidates: &mut Candidates, step: &Step<'_>) {
         for filter in &mut self.0 {
-            filter.apply(candidates, history);
+            filter.apply(candidates, step);
         }
+    }
+
+    pub(super) fn drawn(&mut self, candidate: Candidate) {
+        for filter in &mut self.0 {
+            filter.drawn(candidate);
+        }
+    }
+
+    /// What the filters have learnt, of those that learn.
+    pub(super) fn memories(&self) -> Vec<f64> {
+        self.0.iter().filter_map(|filter| filter.memory()).collect()
+    }
+
+    /// Goes back to what [`memories`](Self::memories) gave; false, and nothing changes, when there are more or fewer.
+    pub(super) fn remember(&mut self, memories: &[f64]) -> bool {
+        let mut learning: Vec<_> = self.0.iter_mut().filter(|f| f.memory().is_some()).collect();
+        if learning.len() != memories.len() {
+            return false;
+        }
+        for (filter, &memory) in learning.iter_mut().zip(memories) {
+            filter.remember(memory);
+        }
+        true
     }
 }

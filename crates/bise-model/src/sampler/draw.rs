@@ -1,49 +1,24 @@
-//! A token at random, the same on every machine.
+//! A token at random.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use super::{Candidate, Candidates};
 
-use super::Candidates;
-
-/// Draws tokens with random numbers from ChaCha8, whose key is the seed in eight bytes, lowest first, and
-/// zeros.
+/// Draws a candidate with its probability.
 ///
-/// Each draw takes one 64-bit number, also when only one token is possible: token `i` of a text depends on
-/// number `i` of the stream and on nothing else that is random.
-#[derive(Debug, Clone)]
-pub(super) struct Draw(ChaCha8Rng);
-
-impl Draw {
-    pub fn new(seed: u64) -> Self {
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&seed.to_le_bytes());
-        Self(ChaCha8Rng::from_seed(key))
-    }
-
-    /// Draws a candidate with its probability.
-    ///
-    /// The candidates lie side by side in order of rank, each as wide as its weight; the random number says
-    /// where to look.
-    pub fn draw(&mut self, candidates: &mut Candidates) -> u32 {
-        let place = self.uniform();
-        let (list, weights) = candidates.weights();
-        let target = place * weights.iter().sum::<f64>();
-        let mut end = 0.0;
-        let mut drawn = list[0].id;
-        for (candidate, &weight) in list.iter().zip(weights) {
-            if weight > 0.0 {
-                drawn = candidate.id;
-            }
-            end += weight;
-            if end > target {
-                break;
-            }
+/// The candidates lie side by side in order of rank, each as wide as its weight; `place`, from 0 to 1, says where to
+/// look.
+pub(super) fn draw(candidates: &mut Candidates, place: f64) -> Candidate {
+    let (list, weights) = candidates.weights();
+    let target = place * weights.iter().sum::<f64>();
+    let mut end = 0.0;
+    let mut drawn = list[0];
+    for (candidate, &weight) in list.iter().zip(weights) {
+        if weight > 0.0 {
+            drawn = *candidate;
         }
-        drawn
+        end += weight;
+        if end > target {
+            break;
+        }
     }
-
-    /// A number from 0 up to, not including, 1: a multiple of 2^-53.
-    fn uniform(&mut self) -> f64 {
-        (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
-    }
+    drawn
 }

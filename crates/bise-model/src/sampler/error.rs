@@ -1,5 +1,7 @@
 //! What can go wrong in sampling.
 
+use super::SamplerKind;
+
 /// Why there is no sampler, or no next token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SamplerError {
@@ -13,6 +15,26 @@ pub enum SamplerError {
         /// Its range.
         expected: &'static str,
     },
+    /// A name that no sampler has.
+    #[error("there is no sampler '{found}'; there are {}", SamplerKind::names())]
+    Kind {
+        /// The name.
+        found: String,
+    },
+    /// Samplers that make no chain.
+    #[error("the sampler {sampler} {problem}")]
+    Order {
+        /// The sampler.
+        sampler: &'static str,
+        /// What is wrong with its place.
+        problem: &'static str,
+    },
+    /// A state that is damaged, or of a sampler with other filters.
+    #[error("{problem}")]
+    State {
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A logit is NaN or positive infinity: the model or its file is broken.
     #[error("the logit of token {token} is {found}")]
     Logit {
@@ -21,10 +43,16 @@ pub enum SamplerError {
         /// Its logit.
         found: String,
     },
-    /// Every token is excluded by a logit of negative infinity, or there are no logits.
+    /// Every token is excluded by a logit of negative infinity or by a mask, or there are no logits.
     #[error("none of {tokens} tokens is allowed")]
     NoCandidate {
         /// The number of logits.
         tokens: usize,
+    },
+    /// A [`Mask`](super::Mask) has no answer.
+    #[error("{problem}")]
+    Mask {
+        /// What it says.
+        problem: String,
     },
 }

@@ -29,6 +29,7 @@
 //! # Ok::<(), bise_model::tokenizer::TokenizerError>(())
 //! ```
 
+mod bytes;
 mod detokenizer;
 mod error;
 mod merge;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bise_model::sampler::{Sampler, SamplerOptions};
+use bise_model::sampler::{Random, Sampler, SamplerKind, SamplerOptions, Stream};
 use serde::Deserialize;
 
 use super::kept;
@@ -12,6 +12,15 @@ struct Goldens {
     logits: Vec<Vec<f32>>,
     history: Vec<u32>,
     cases: Vec<Case>,
+    randoms: Vec<Randoms>,
+}
+
+#[derive(Deserialize)]
+struct Randoms {
+    seed: u64,
+    stream: u64,
+    /// Of 53 bits.
+    numbers: Vec<u64>,
 }
 
 #[derive(Deserialize)]
@@ -30,8 +39,12 @@ struct Options {
     top_k: usize,
     top_p: f32,
     min_p: f32,
+    typical: f32,
     repeat_penalty: f32,
 }
+
+/// The order of generate().
+const TRANSFORMERS_ORDER: &str = "penalties;temperature;top-k;top-p;min-p;typical";
 
 fn goldens() -> Goldens {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/sampler/goldens.json");
@@ -45,6 +58,7 @@ impl Case {
             top_k,
             top_p,
             min_p,
+            typical,
             repeat_penalty,
         } = self.options;
         let seed = Some(self.seed);
@@ -53,9 +67,11 @@ impl Case {
             top_k,
             top_p,
             min_p,
+            typical,
             repeat_penalty,
-            repeat_last_n: 64,
             seed,
+            samplers: SamplerKind::parse_list(TRANSFORMERS_ORDER).unwrap(),
+            ..SamplerOptions::default()
         }
     }
 }
@@ -93,5 +109,28 @@ fn draws_equal_the_description() {
         let draw = |_| sampler.sample(logits, &goldens.history).unwrap();
         let drawn: Vec<_> = (0..case.drawn.len()).map(draw).collect();
         assert_eq!(drawn, case.drawn, "{:?}", case.options);
+    }
+}
+
+#[test]
+fn random_numbers_are_those_of_chacha() {
+    for Randoms {
+        seed,
+        stream,
+        numbers,
+    } in goldens().randoms
+    {
+        let stream = if stream == 0 { Stream::Draw } else { Stream::Xtc };
+        for (draw, &number) in numbers.iter().enumerate().rev() {
+            let random = Random {
+                seed,
+                draw: draw as u64,
+            };
+            assert_eq!(
+                random.uniform(stream) * 2f64.powi(53),
+                number as f64,
+                "seed {seed}, {stream:?}, {draw}"
+            );
+        }
     }
 }

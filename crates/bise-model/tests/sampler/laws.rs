@@ -1,12 +1,12 @@
 //! What each filter does, for all logits.
 
-use bise_model::sampler::{Sampler, SamplerError, SamplerOptions};
+use bise_model::sampler::{DryOptions, Sampler, SamplerError, SamplerKind, SamplerOptions};
 use proptest::prelude::*;
 
 use super::{kept, off};
 
 /// Logits with ties, zeros of both signs, excluded tokens and extremes; at least one token is allowed.
-fn logits() -> impl Strategy<Value = Vec<f32>> {
+pub fn logits() -> impl Strategy<Value = Vec<f32>> {
     let logit = prop_oneof![
         6 => -8.0..8.0f32,
         3 => (-3..4i8).prop_map(f32::from),
@@ -16,7 +16,7 @@ fn logits() -> impl Strategy<Value = Vec<f32>> {
 }
 
 /// Ids of allowed tokens, best first, by their definition.
-fn ranked(logits: &[f32]) -> Vec<u32> {
+pub fn ranked(logits: &[f32]) -> Vec<u32> {
     let mut ids: Vec<u32> = (0..logits.len() as u32)
         .filter(|&i| logits[i as usize].is_finite())
         .collect();
@@ -29,12 +29,12 @@ fn ranked(logits: &[f32]) -> Vec<u32> {
     ids
 }
 
-fn kept_ids(options: SamplerOptions, logits: &[f32]) -> Vec<u32> {
+pub fn kept_ids(options: SamplerOptions, logits: &[f32]) -> Vec<u32> {
     kept(options, logits, &[]).iter().map(|c| c.id).collect()
 }
 
 /// Probabilities of the ranked tokens.
-fn probabilities(logits: &[f32]) -> Vec<f64> {
+pub fn probabilities(logits: &[f32]) -> Vec<f64> {
     let ids = ranked(logits);
     let logit = |&id: &u32| f64::from(logits[id as usize]);
     let weights: Vec<f64> = ids.iter().map(|id| (logit(id) - logit(&ids[0])).exp()).collect();
@@ -43,7 +43,7 @@ fn probabilities(logits: &[f32]) -> Vec<f64> {
 }
 
 /// Tests compute probabilities with another `exp`, each within an ulp, and other sums of at most 60 numbers.
-const BOUND: f64 = 64.0 * f64::EPSILON;
+pub const BOUND: f64 = 64.0 * f64::EPSILON;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
@@ -162,9 +162,14 @@ proptest! {
         temperature in prop::sample::select(vec![0.0, f32::MIN_POSITIVE, 1e-30, 0.5, 1.0, f32::MAX]),
         repeat_penalty in prop::sample::select(vec![f32::MIN_POSITIVE, 0.5, 1.0, 7.0, f32::MAX]),
         (top_k, top_p, min_p) in (0..70usize, 0.0..=1f32, 0.0..=1f32),
+        (typical, xtc_probability) in (0.0..=1f32, 0.0..=1f32),
+        samplers in Just(SamplerKind::DEFAULT.to_vec()).prop_shuffle(),
     ) {
         let options = SamplerOptions {
-            temperature, top_k, top_p, min_p, repeat_penalty, repeat_last_n: usize::MAX, seed: None,
+            temperature, top_k, top_p, min_p, repeat_penalty, repeat_last_n: usize::MAX, typical, xtc_probability,
+            xtc_threshold: 0.05, frequency_penalty: f32::MAX, presence_penalty: -2.0, samplers,
+            dry: DryOptions { multiplier: f32::MAX, base: f32::MAX, allowed_length: 1, ..DryOptions::default() },
+            ..SamplerOptions::default()
         };
         let drawn = Sampler::new(options).unwrap().sample(&logits, &history).unwrap();
         prop_assert!(logits[drawn as usize].is_finite());
@@ -227,18 +232,45 @@ fn broken_logits_are_errors_and_use_no_random_number() {
 #[test]
 fn options_out_of_range_are_named() {
     type Set = fn(&mut SamplerOptions, f32);
-    let cases: [(&str, Set, &[f32]); 4] = [
+    let (unit, low) = (&[-0.1, 1.1, f32::NAN][..], &[-0.1, f32::NAN, f32::INFINITY][..]);
+    let cases: [(&str, Set, &[f32]); 14] = [
+        ("temperature", |o, v| o.temperature = v, low),
+        ("top_p", |o, v| o.top_p = v, unit),
+        ("min_p", |o, v| o.min_p = v, unit),
+        ("typical", |o, v| o.typical = v, unit),
+        ("xtc_probability", |o, v| o.xtc_probability = v, unit),
+        ("xtc_threshold", |o, v| o.xtc_threshold = v, unit),
+        ("dry.multiplier", |o, v| o.dry.multiplier = v, low),
         (
-            "temperature",
-            |o, v| o.temperature = v,
-            &[-0.1, f32::NAN, f32::INFINITY],
+            "dry.base",
+            |o, v| o.dry.base = v,
+            &[0.99, f32::NAN, f32::INFINITY],
         ),
-        ("top_p", |o, v| o.top_p = v, &[-0.1, 1.1, f32::NAN]),
-        ("min_p", |o, v| o.min_p = v, &[-0.1, 1.1, f32::NAN]),
         (
             "repeat_penalty",
             |o, v| o.repeat_penalty = v,
             &[0.0, -1.0, f32::NAN, f32::INFINITY],
+        ),
+        (
+            "frequency_penalty",
+            |o, v| o.frequency_penalty = v,
+            &[f32::NAN, f32::INFINITY],
+        ),
+        (
+            "presence_penalty",
+            |o, v| o.presence_penalty = v,
+            &[f32::NAN, f32::NEG_INFINITY],
+        ),
+        (
+            "mirostat_target",
+            |o, v| o.mirostat_target = v,
+            &[0.0, -1.0, f32::NAN],
+        ),
+        ("mirostat_rate", |o, v| o.mirostat_rate = v, low),
+        (
+            "logit_bias",
+            |o, v| o.logit_bias = vec![(3, v)],
+            &[f32::NAN, f32::INFINITY],
         ),
     ];
     for (name, set, values) in cases {

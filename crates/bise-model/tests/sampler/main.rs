@@ -1,19 +1,19 @@
 //! The sampler against transformers' logits processors, and its laws.
 
+mod dry;
 mod goldens;
 mod laws;
+mod more_laws;
+mod orders;
+mod states;
 
 use bise_model::sampler::{Candidate, Sampler, SamplerOptions};
 
 /// Options that change nothing.
 fn off() -> SamplerOptions {
     SamplerOptions {
-        temperature: 1.0,
-        top_k: 0,
-        top_p: 1.0,
-        min_p: 0.0,
         seed: Some(1),
-        ..Default::default()
+        ..SamplerOptions::off()
     }
 }
 

@@ -1,0 +1,47 @@
+//! What the text must follow: options of every command that generates text.
+
+use crate::runtime;
+use anyhow::{Context as _, Result};
+use bise_model::constraint::{Constraint, Grammar, TokenTable};
+use bise_model::tokenizer::Tokenizer;
+use clap::Args;
+use std::path::PathBuf;
+
+/// A grammar for the text, of which there can be one.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Constraints")]
+#[group(multiple = false)]
+pub struct Constraints {
+    /// The text is a JSON object
+    #[arg(long)]
+    json_mode: bool,
+    /// The text is JSON that the schema in this file describes
+    #[arg(long, value_name = "FILE")]
+    json_schema: Option<PathBuf>,
+    /// The whole text matches this regular expression
+    #[arg(long, value_name = "RE")]
+    regex: Option<String>,
+    /// The text follows the grammar in this file: Lark, beginning with the rule start, or GBNF, beginning with root
+    #[arg(long, value_name = "FILE")]
+    grammar: Option<PathBuf>,
+}
+
+impl Constraints {
+    /// The constraint that is asked for, if any, for texts of `tokenizer`'s vocabulary.
+    pub fn constraint(&self, tokenizer: &Tokenizer) -> Result<Option<Constraint>> {
+        let (grammar, name) = match self {
+            Self { json_mode: true, .. } => (Grammar::JsonObject, "--json-mode".to_owned()),
+            Self { json_schema: Some(path), .. } => (Grammar::JsonSchema(read(path)?), path.display().to_string()),
+            Self { regex: Some(regex), .. } => (Grammar::Regex(regex.clone()), "--regex".to_owned()),
+            Self { grammar: Some(path), .. } => (Grammar::from_text(&read(path)?), path.display().to_string()),
+            _ => return Ok(None),
+        };
+        let table = TokenTable::new(tokenizer)?;
+        Ok(Some(Constraint::new(&table, &grammar).context(name)?))
+    }
+}
+
+fn read(path: &PathBuf) -> Result<String> {
+    let bytes = runtime::read(path)?;
+    String::from_utf8(bytes).with_context(|| path.display().to_string())
+}

@@ -1,0 +1,210 @@
+//! How tokens are chosen: options of every command that generates text.
+
+use anyhow::{Result, anyhow, bail, ensure};
+use bise_model::sampler::{Breakers, DryOptions, Sampler, SamplerKind, SamplerOptions};
+use bise_model::tokenizer::Tokenizer;
+use clap::Args;
+
+/// What repetitions do not go across unless other texts are given.
+const BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
+
+/// Options of the sampler. What is not given has the default of [`SamplerOptions`].
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Sampling")]
+pub struct Sampling {
+    /// Which samplers work, and in which order, with ; between them
+    /// [default: penalties;dry;top-k;typical;top-p;min-p;xtc;temperature]
+    #[arg(long, value_name = "LIST", value_parser = SamplerKind::parse_list)]
+    samplers: Option<SamplerList>,
+    /// Higher is more varied; 0 always takes the likeliest token [default: 0.8]
+    #[arg(long, visible_alias = "temperature", allow_negative_numbers = true)]
+    temp: Option<f32>,
+    /// Choose among the K likeliest tokens; 0 among all [default: 40]
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+    /// Choose among the likeliest tokens whose probabilities reach P together [default: 0.95]
+    #[arg(long, value_name = "P")]
+    top_p: Option<f32>,
+    /// Choose among tokens at least P times as likely as the likeliest [default: 0.05]
+    #[arg(long, value_name = "P")]
+    min_p: Option<f32>,
+    /// Choose among the tokens about as surprising as expected whose probabilities reach P together; 1 among all
+    /// [default: 1]
+    #[arg(long, value_name = "P")]
+    typical: Option<f32>,
+    /// How often to leave out all likely tokens but the least likely (XTC); 0 never [default: 0]
+    #[arg(long, value_name = "P")]
+    xtc_probability: Option<f32>,
+    /// From which probability on a token is likely to XTC [default: 0.1]
+    #[arg(long, value_name = "P")]
+    xtc_threshold: Option<f32>,
+    /// Make tokens that occurred recently less likely by this factor; 1 does not [default: 1]
+    #[arg(long, value_name = "FACTOR")]
+    repeat_penalty: Option<f32>,
+    /// Take this from the logit of a token for each time that it occurred recently [default: 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    frequency_penalty: Option<f32>,
+    /// Take this from the logits of tokens that occurred recently [default: 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    presence_penalty: Option<f32>,
+    /// How many of the last tokens count as recent; -1 all [default: 64]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
+    repeat_last_n: Option<usize>,
+    /// Penalty for tokens that go on with a repetition (DRY); 0 none [default: 0]
+    #[arg(long, value_name = "X")]
+    dry_multiplier: Option<f32>,
+    /// By which factor DRY's penalty grows with each token of the repetition [default: 1.75]
+    #[arg(long, value_name = "FACTOR")]
+    dry_base: Option<f32>,
+    /// Tokens of a repetition that DRY lets pass [default: 2]
+    #[arg(long, value_name = "N")]
+    dry_allowed_length: Option<usize>,
+    /// How many of the last tokens DRY searches; -1 all [default: -1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
+    dry_penalty_last_n: Option<usize>,
+    /// A text that DRY sees no repetition across; can be repeated; none for no such text
+    /// [default: end of line, colon, quotation mark, asterisk]
+    #[arg(long, value_name = "TEXT")]
+    dry_sequence_breaker: Vec<String>,
+    /// Hold the surprise of the text: 2 for Mirostat 2, in place of all samplers but penalties, DRY and temperature
+    #[arg(long, value_name = "2", value_parser = ["2"], conflicts_with_all =
+        ["samplers", "top_k", "top_p", "min_p", "typical", "xtc_probability", "xtc_threshold"])]
+    mirostat: Option<String>,
+    /// The surprise that Mirostat holds, in bits a token [default: 5]
+    #[arg(long, value_name = "BITS")]
+    mirostat_ent: Option<f32>,
+    /// How fast Mirostat learns [default: 0.1]
+    #[arg(long, value_name = "RATE")]
+    mirostat_lr: Option<f32>,
+    /// Add X to the logit of a token, which is an id or the text of one token; -inf forbids it; can be repeated
+    #[arg(long, value_name = "TOKEN=X")]
+    logit_bias: Vec<String>,
+    /// Makes the choice of tokens repeatable [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// An order of samplers; clap takes a bare vector for several values.
+type SamplerList = std::vec::Vec<SamplerKind>;
+
+impl Sampling {
+    /// The sampler that these options ask for.
+    pub fn sampler(&self, tokenizer: &Tokenizer) -> Result<Sampler> {
+        Ok(Sampler::new(self.options(tokenizer)?)?)
+    }
+
+    /// These options; tokens and breakers are of `tokenizer`'s vocabulary.
+    pub fn options(&self, tokenizer: &Tokenizer) -> Result<SamplerOptions> {
+        let default = SamplerOptions::default();
+        let samplers = match (&self.samplers, &self.mirostat) {
+            (Some(list), _) => list.clone(),
+            (None, Some(_)) => SamplerKind::MIROSTAT.to_vec(),
+            (None, None) => default.samplers,
+        };
+        self.check_used(&samplers)?;
+        Ok(SamplerOptions {
+            samplers,
+            temperature: self.temp.unwrap_or(default.temperature),
+            top_k: self.top_k.unwrap_or(default.top_k),
+            top_p: self.top_p.unwrap_or(default.top_p),
+            min_p: self.min_p.unwrap_or(default.min_p),
+            typical: self.typical.unwrap_or(default.typical),
+            xtc_probability: self.xtc_probability.unwrap_or(default.xtc_probability),
+            xtc_threshold: self.xtc_threshold.unwrap_or(default.xtc_threshold),
+            dry: self.dry(default.dry, tokenizer),
+            repeat_penalty: self.repeat_penalty.unwrap_or(default.repeat_penalty),
+            frequency_penalty: self.frequency_penalty.unwrap_or(default.frequency_penalty),
+            presence_penalty: self.presence_penalty.unwrap_or(default.presence_penalty),
+            repeat_last_n: self.repeat_last_n.unwrap_or(default.repeat_last_n),
+            mirostat_target: self.mirostat_ent.unwrap_or(default.mirostat_target),
+            mirostat_rate: self.mirostat_lr.unwrap_or(default.mirostat_rate),
+            logit_bias: self.logit_bias.iter().map(|text| bias(text, tokenizer)).collect::<Result<_>>()?,
+            seed: self.seed,
+        })
+    }
+
+    /// An option of a sampler that is not at work would be given in vain.
+    fn check_used(&self, samplers: &[SamplerKind]) -> Result<()> {
+        let penalizes = self.repeat_penalty.is_some()
+            || self.frequency_penalty.is_some()
+            || self.presence_penalty.is_some()
+            || self.repeat_last_n.is_some();
+        let dry = self.dry_multiplier.is_some()
+            || self.dry_base.is_some()
+            || self.dry_allowed_length.is_some()
+            || self.dry_penalty_last_n.is_some()
+            || !self.dry_sequence_breaker.is_empty();
+        let given = [
+            (SamplerKind::Penalties, penalizes),
+            (SamplerKind::Dry, dry),
+            (SamplerKind::TopK, self.top_k.is_some()),
+            (SamplerKind::Typical, self.typical.is_some()),
+            (SamplerKind::TopP, self.top_p.is_some()),
+            (SamplerKind::MinP, self.min_p.is_some()),
+            (SamplerKind::Xtc, self.xtc_probability.is_some() || self.xtc_threshold.is_some()),
+            (SamplerKind::Temperature, self.temp.is_some()),
+            (SamplerKind::Mirostat, self.mirostat_ent.is_some() || self.mirostat_lr.is_some()),
+        ];
+        for (kind, given) in given {
+            ensure!(
+                !given || samplers.contains(&kind),
+                "an option of the sampler {0} is given, but {0} is not among the samplers",
+                kind.name()
+            );
+        }
+        Ok(())
+    }
+
+    fn dry(&self, default: DryOptions, tokenizer: &Tokenizer) -> DryOptions {
+        let mut options = DryOptions {
+            multiplier: self.dry_multiplier.unwrap_or(default.multiplier),
+            base: self.dry_base.unwrap_or(default.base),
+            allowed_length: self.dry_allowed_length.unwrap_or(default.allowed_length),
+            last_n: self.dry_penalty_last_n.unwrap_or(default.last_n),
+            breakers: default.breakers,
+        };
+        if options.multiplier != 0.0 {
+            let given: Vec<&str> = self.dry_sequence_breaker.iter().map(String::as_str).collect();
+            let texts = match &given[..] {
+                [] => &BREAKERS[..],
+                ["none"] => &[],
+                texts => texts,
+            };
+            let tokens = (0..tokenizer.vocabulary().len() as u32).map(|id| tokenizer.bytes(id));
+            options.breakers = Breakers::new(texts, tokens);
+        }
+        options
+    }
+}
+
+/// A number of tokens, -1 for all.
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse::<i64>() {
+        Ok(-1) => Ok(usize::MAX),
+        Ok(n) if n >= 0 => Ok(n as usize),
+        _ => Err("expected a number of tokens, or -1 for all".into()),
+    }
+}
+
+/// `ID=X`, or `TEXT=X` for a text of one token.
+fn bias(text: &str, tokenizer: &Tokenizer) -> Result<(u32, f32)> {
+    let (token, bias) = text
+        .rsplit_once('=')
+        .ok_or_else(|| anyhow!("--logit-bias {text}: expected TOKEN=X, such as 1234=-5 or ' yes'=+2"))?;
+    let bias: f32 = match bias.parse() {
+        Ok(bias) if bias != f32::INFINITY && !f32::is_nan(bias) => bias,
+        _ => bail!("--logit-bias {text}: '{bias}' is no number, nor -inf"),
+    };
+    if !token.is_empty() && token.bytes().all(|b| b.is_ascii_digit()) {
+        let tokens = tokenizer.vocabulary().len();
+        return match token.parse() {
+            Ok(id) if (id as usize) < tokens => Ok((id, bias)),
+            _ => bail!("--logit-bias {text}: there is no token {token}; there are {tokens}"),
+        };
+    }
+    let found = (0..tokenizer.vocabulary().len() as u32).find(|&id| !token.is_empty() && *tokenizer.bytes(id) == *token.as_bytes());
+    match found {
+        Some(id) => Ok((id, bias)),
+        None => bail!("--logit-bias {text}: no token has the text '{token}'; bise tokenize shows the tokens of a text"),
+    }
+}

@@ -1,0 +1,152 @@
+//! Text that follows a grammar: JSON, a JSON schema, a regular expression, a context-free grammar.
+//!
+//! A [`Constraint`] is a [`Mask`] for the sampler: before each token it forbids all that the text could not go on with.
+//! The grammar is read and followed by the `llguidance` crate; what it is fed with is made here: the
+//! [`TokenTable`], each token of our vocabulary as the bytes that it adds to the text.
+//!
+//! The end-of-text token is allowed where the grammar lets the text end, and it is the only one that is where the grammar
+//! leaves nothing else. So the text is always the beginning of one that the grammar describes, and is one of those when
+//! the model ends it.
+//!
+//! ```
+//! use bise_model::constraint::{Constraint, Grammar, TokenTable};
+//! use bise_model::sampler::{Sampler, SamplerOptions};
+//! use bise_model::tokenizer::{Detokenizer, Tokenizer, Vocabulary};
+//! use bise_model::{Context, ContextOptions, Limits, Model, generate};
+//! use std::ops::ControlFlow;
+//!
+//! let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/demo.gguf");
+//! let model = Model::open(path.as_ref())?;
+//! let tokenizer = Tokenizer::new(Vocabulary::from_metadata(&model.gguf().metadata)?)?;
+//! let table = TokenTable::new(&tokenizer)?;
+//! let mut sampler = Sampler::new(SamplerOptions { seed: Some(1), ..Default::default() })?;
+//! sampler.set_mask(Some(Box::new(Constraint::new(&table, &Grammar::Regex("(yes|no)!".into()))?)));
+//!
+//! let mut context = Context::new(&model, ContextOptions::new(64))?;
+//! let (mut text, mut answer) = (Detokenizer::continuing(&tokenizer), String::new());
+//! let end = tokenizer.vocabulary().eos.unwrap();
+//! let limits = Limits { max_tokens: 20, end: &[end] };
+//! generate(&mut context, &tokenizer.encode_prompt(b"Once"), limits, &mut sampler, |token| {
+//!     answer.push_str(text.push(token));
+//!     ControlFlow::Continue(())
+//! })?;
+//! assert!(answer == "yes!" || answer == "no!");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+mod gbnf;
+mod grammar;
+mod table;
+
+pub use error::ConstraintError;
+pub use grammar::Grammar;
+pub use table::TokenTable;
+
+use crate::sampler::Mask;
+use llguidance::Matcher;
+use llguidance::toktrie::SimpleVob;
+use std::fmt;
+
+/// What the text so far leaves possible under a [`Grammar`].
+///
+/// It follows the history that it is asked about: tokens that were taken back are forgotten, new ones are read. Text
+/// before the first history asked about is the prompt, which the grammar says nothing about.
+pub struct Constraint {
+    matcher: Matcher,
+    /// Where the constrained text begins in the history.
+    start: Option<usize>,
+    /// The constrained tokens so far.
+    read: Vec<u32>,
+    /// Of the tokens read; none where they changed since.
+    mask: Option<SimpleVob>,
+}
+
+impl Constraint {
+    /// Reads `grammar`, for texts of the tokens in `table`.
+    ///
+    /// # Errors
+    /// When the grammar is none; the error says where and why.
+    pub fn new(table: &TokenTable, grammar: &Grammar) -> Result<Self, ConstraintError> {
+        Ok(Self {
+            matcher: table.matcher(grammar)?,
+            start: None,
+            read: Vec::new(),
+            mask: None,
+        })
+    }
+
+    /// Begins a new text, after the first `start` tokens of the histories to come.
+    ///
+    /// # Errors
+    /// When the parser has failed before.
+    pub fn begin(&mut self, start: usize) -> Result<(), String> {
+        self.start = Some(start);
+        self.take_back_to(0)
+    }
+
+    /// Whether the text of the history that was looked at last is complete: it may end here.
+    pub fn is_complete(&mut self) -> bool {
+        self.matcher.is_accepting().unwrap_or(false)
+    }
+
+    fn take_back_to(&mut self, len: usize) -> Result<(), String> {
+        let tokens = self.read.len() - len;
+        if tokens > 0 {
+            self.mask = None;
+            self.matcher.rollback(tokens).map_err(reason)?;
+            self.read.truncate(len);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, tokens: &[u32]) -> Result<(), String> {
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        self.mask = None;
+        // Checked first: a token that the parser refuses would leave it useless.
+        let valid = self.matcher.validate_tokens(tokens).map_err(reason)?;
+        self.matcher.consume_tokens(&tokens[..valid]).map_err(reason)?;
+        self.read.extend_from_slice(&tokens[..valid]);
+        match tokens.get(valid) {
+            Some(token) => Err(format!("token {token} does not follow the grammar")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Mask for Constraint {
+    fn look(&mut self, history: &[u32]) -> Result<(), String> {
+        let start = *self.start.get_or_insert(history.len());
+        let text = history
+            .get(start..)
+            .ok_or_else(|| format!("a history of {} tokens, shorter than the prompt of {start}", history.len()))?;
+        let same = self.read.iter().zip(text).take_while(|(a, b)| a == b).count();
+        self.take_back_to(same)?;
+        self.read(&text[same..])?;
+        if self.mask.is_none() {
+            self.mask = Some(self.matcher.compute_mask_or_eos().map_err(reason)?);
+        }
+        Ok(())
+    }
+
+    fn allows(&self, token: u32) -> bool {
+        let in_table = |mask: &&SimpleVob| (token as usize) < mask.len();
+        self.mask.as_ref().filter(in_table).is_some_and(|mask| mask.is_allowed(token))
+    }
+}
+
+impl fmt::Debug for Constraint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Constraint");
+        shown.field("start", &self.start).field("read", &self.read).finish_non_exhaustive()
+    }
+}
+
+/// What the parser says, without its notes to itself.
+fn reason(error: impl fmt::Display) -> String {
+    let text = error.to_string();
+    let text = text.split("\n<").next().unwrap_or("").trim_end();
+    format!("the grammar cannot be followed: {text}")
+}
