@@ -28,7 +28,7 @@ use crate::tokenizer::{TokenKind, Tokenizer};
 const NAME: &str = "chat_template";
 
 /// Steps after which a template is stopped; the known ones need a few hundred for a message.
-const FUEL: u64 = 50_000_000;
+const FUEL: u64 = 10_000_000;
 
 /// A Jinja template, compiled.
 ///

@@ -33,6 +33,7 @@ pub(super) fn validate(version: Version, messages: &[Message], tools: &[Tool]) -
     for (i, message) in messages.iter().enumerate() {
         content(version, i, message)?;
     }
+    some_content(version, messages)?;
     if version < Version::V7 {
         one_kind(version, messages)?;
     }
@@ -134,9 +135,6 @@ fn content(version: Version, i: usize, message: &Message) -> Result<(), ChatErro
     match message {
         Message::System { .. } | Message::User { .. } => Ok(()),
         Message::Assistant { text, tool_calls } => {
-            if text.is_empty() && tool_calls.is_empty() {
-                fault(i, message, "an answer needs a text or tool calls")?;
-            }
             if version < Version::V7 && !text.is_empty() && !tool_calls.is_empty() {
                 fault(
                     i,
@@ -165,6 +163,23 @@ fn content(version: Version, i: usize, message: &Message) -> Result<(), ChatErro
             id(version, i, message, call_id.as_deref())
         }
     }
+}
+
+/// An answer says something; from v7 on it is enough if one of those that follow each other does.
+fn some_content(version: Version, messages: &[Message]) -> Result<(), ChatError> {
+    let is_empty = |message: &Message| match message {
+        Message::Assistant { text, tool_calls } => text.is_empty() && tool_calls.is_empty(),
+        _ => false,
+    };
+    let joined = |a: &Message, b: &Message| version >= Version::V7 && a.role() == b.role();
+    let mut end = 0;
+    for group in messages.chunk_by(joined) {
+        end += group.len();
+        if group.iter().all(is_empty) {
+            fault(end - 1, &group[0], "an answer needs a text or tool calls")?;
+        }
+    }
+    Ok(())
 }
 
 /// Ids of calls: any up to v2, nine letters or digits up to v11, any text from v13.

@@ -40,7 +40,7 @@ pub enum Version {
     V7,
     /// Calls are tokens instead of JSON. Mistral Small 3.2.
     V11,
-    /// Ids of calls are left out; tools are listed first. Models from late 2025 on.
+    /// Ids of calls are left out; tools are listed first. Magistral, and models after it.
     V13,
 }
 

@@ -302,14 +302,14 @@ fn above(offset: u8) -> char {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use bise_tensor::gguf::Metadata;
     use proptest::prelude::*;
     use serde_json::{Value as Json, json};
 
     /// 256 bytes, `ab` and `abc` of 259 that are there, and 20 special tokens, 24 with the filling.
-    fn file() -> Json {
+    pub(in crate::tokenizer) fn file() -> Json {
         let mut words: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
         words.extend([b"ab".to_vec(), b"abc".to_vec(), b"left out".to_vec()]);
         let entry = |(rank, word): (usize, &Vec<u8>)| json!({ "rank": rank, "token_bytes": STANDARD.encode(word), "token_str": null });
