@@ -100,7 +100,7 @@ pub fn open(path: Option<&Path>) -> Result<Model> {
 
 /// The model's tokenizer.
 pub fn tokenizer(model: &Model) -> Result<Tokenizer> {
-    let vocabulary = Vocabulary::from_metadata(&model.checkpoint().metadata)?;
+    let vocabulary = Vocabulary::from_metadata(model.metadata())?;
     let (pieces, logits) = (vocabulary.len(), model.vocabulary_size());
     ensure!(
         pieces <= logits,

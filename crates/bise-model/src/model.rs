@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::error::LoadError;
 use crate::weights::Weights;
 use bise_tensor::checkpoint::Checkpoint;
+use bise_tensor::gguf::Metadata;
 use bise_tensor::mmap::FileBytes;
 use std::path::Path;
 
@@ -79,6 +80,11 @@ impl Model {
     /// Where the model came from: metadata and tensors as they are stored.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// What is said about the model, by GGUF's keys.
+    pub fn metadata(&self) -> &Metadata {
+        &self.checkpoint.metadata
     }
 
     /// The model's dimensions.

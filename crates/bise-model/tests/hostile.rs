@@ -21,7 +21,7 @@ fn use_file(bytes: Vec<u8>) {
     let Ok(model) = Model::from_bytes(FileBytes::from_vec(bytes)) else {
         return;
     };
-    if let Ok(Ok(tokenizer)) = Vocabulary::from_metadata(&model.checkpoint().metadata).map(Tokenizer::new) {
+    if let Ok(Ok(tokenizer)) = Vocabulary::from_metadata(model.metadata()).map(Tokenizer::new) {
         tokenizer.decode(&tokenizer.encode_prompt("Once upon a time, \u{1F98A}\n".as_bytes()));
     }
     if let Ok(mut context) = Context::new(&model, ContextOptions::new(16)) {

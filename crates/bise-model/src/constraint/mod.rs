@@ -17,7 +17,7 @@
 //!
 //! let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/demo.gguf");
 //! let model = Model::open(path.as_ref())?;
-//! let tokenizer = Tokenizer::new(Vocabulary::from_metadata(&model.gguf().metadata)?)?;
+//! let tokenizer = Tokenizer::new(Vocabulary::from_metadata(model.metadata())?)?;
 //! let table = TokenTable::new(&tokenizer)?;
 //! let mut sampler = Sampler::new(SamplerOptions { seed: Some(1), ..Default::default() })?;
 //! sampler.set_mask(Some(Box::new(Constraint::new(&table, &Grammar::Regex("(yes|no)!".into()))?)));
@@ -119,9 +119,12 @@ impl Constraint {
 impl Mask for Constraint {
     fn look(&mut self, history: &[u32]) -> Result<(), String> {
         let start = *self.start.get_or_insert(history.len());
-        let text = history
-            .get(start..)
-            .ok_or_else(|| format!("a history of {} tokens, shorter than the prompt of {start}", history.len()))?;
+        let text = history.get(start..).ok_or_else(|| {
+            format!(
+                "a history of {} tokens, shorter than the prompt of {start}",
+                history.len()
+            )
+        })?;
         let same = self.read.iter().zip(text).take_while(|(a, b)| a == b).count();
         self.take_back_to(same)?;
         self.read(&text[same..])?;
@@ -133,14 +136,20 @@ impl Mask for Constraint {
 
     fn allows(&self, token: u32) -> bool {
         let in_table = |mask: &&SimpleVob| (token as usize) < mask.len();
-        self.mask.as_ref().filter(in_table).is_some_and(|mask| mask.is_allowed(token))
+        self.mask
+            .as_ref()
+            .filter(in_table)
+            .is_some_and(|mask| mask.is_allowed(token))
     }
 }
 
 impl fmt::Debug for Constraint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Constraint");
-        shown.field("start", &self.start).field("read", &self.read).finish_non_exhaustive()
+        shown
+            .field("start", &self.start)
+            .field("read", &self.read)
+            .finish_non_exhaustive()
     }
 }
 

@@ -89,6 +89,25 @@ fn sentencepiece() -> (&'static str, Vec<u8>) {
     ("tokenizer.model", model().encode_to_vec())
 }
 
+/// Beside the `tokenizer.json` that transformers make of it, which has no scores and no byte pieces.
+#[test]
+fn a_tekken_file() {
+    let tekken = super::tekken::tests::file().to_string().into_bytes();
+    let config = json!({ "chat_template": "[INST]", "bos_token": "<s>" });
+    let files = [
+        ("tekken.json", tekken),
+        ("tokenizer.json", b"{}".to_vec()),
+        ("tokenizer_config.json", config.to_string().into_bytes()),
+    ];
+    let (metadata, notes) = read(&files, 282).unwrap();
+    assert_eq!(metadata.str("tokenizer.ggml.model").unwrap(), Some("gpt2"));
+    assert_eq!(metadata.str("tokenizer.ggml.pre").unwrap(), Some("tekken"));
+    assert_eq!(metadata.str("tokenizer.chat_template").unwrap(), Some("[INST]"));
+    assert_eq!(tokens(&metadata).len(), 282);
+    assert!(notes.is_empty());
+    assert!(read(&files, 281).unwrap_err().contains("tekken.json"));
+}
+
 #[test]
 fn a_sentencepiece_model() {
     let (metadata, notes) = read(&[sentencepiece()], 11).unwrap();
