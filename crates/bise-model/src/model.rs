@@ -42,6 +42,20 @@ impl Model {
         })
     }
 
+    /// A model whose blocks are loaded elsewhere.
+    pub(crate) fn without_blocks(gguf: Gguf, file: &FileBytes, config: Config) -> Result<Self, LoadError> {
+        let none = Config {
+            n_layers: 0,
+            ..config.clone()
+        };
+        let weights = Weights::load(&gguf, file, &none)?;
+        Ok(Self {
+            gguf,
+            config,
+            weights,
+        })
+    }
+
     /// The file's metadata and tensor table.
     pub fn gguf(&self) -> &Gguf {
         &self.gguf

@@ -46,6 +46,11 @@ impl Weights {
             output,
         })
     }
+
+    /// One block.
+    pub fn block(gguf: &Gguf, file: &FileBytes, config: &Config, layer: usize) -> Result<Block, LoadError> {
+        Loader { gguf, file, config }.block(layer)
+    }
 }
 
 struct Loader<'a> {

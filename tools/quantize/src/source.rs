@@ -3,8 +3,9 @@
 use crate::error::QuantizeError;
 use crate::hf;
 use crate::permute::RowOrder;
+use crate::split;
 use bise_tensor::block::DType;
-use bise_tensor::gguf::{Endian, Gguf, Metadata};
+use bise_tensor::gguf::{Endian, Gguf, Metadata, TensorInfo};
 use bise_tensor::mmap::FileBytes;
 use std::ops::Range;
 use std::path::Path;
@@ -72,30 +73,38 @@ impl Tensor {
         }
     }
 
-    /// The values of `row`, `out` being as long as a row.
-    ///
-    /// # Errors
-    /// When a value is infinite or no number.
-    pub(crate) fn read_row(&self, row: u64, out: &mut [f32]) -> Result<(), QuantizeError> {
-        let (part, row) = self.locate(row);
-        let bytes = part.row(row, self.columns());
-        match part.endian {
-            Endian::Little => part.dtype.dequantize(bytes, out),
-            Endian::Big => {
-                let mut bytes = bytes.to_vec();
-                part.dtype.swap_endian(&mut bytes);
-                part.dtype.dequantize(&bytes, out);
+    /// The values of `rows`, `out` being as long.
+    pub(crate) fn read_rows(&self, rows: Range<u64>, out: &mut [f32]) {
+        let columns = self.columns();
+        let (part, first) = self.locate(rows.start);
+        let (last_part, _) = self.locate(rows.end - 1);
+        if part.order == RowOrder::Same && part.endian == Endian::Little && std::ptr::eq(part, last_part) {
+            let bytes = part.rows(first..first + (rows.end - rows.start), columns);
+            return part.dtype.dequantize(bytes, out);
+        }
+        for (row, out) in rows.zip(out.chunks_exact_mut(columns as usize)) {
+            let (part, row) = self.locate(row);
+            let bytes = part.row(row, columns);
+            match part.endian {
+                Endian::Little => part.dtype.dequantize(bytes, out),
+                Endian::Big => {
+                    let mut bytes = bytes.to_vec();
+                    part.dtype.swap_endian(&mut bytes);
+                    part.dtype.dequantize(&bytes, out);
+                }
             }
         }
-        match out.iter().position(|v| !v.is_finite()) {
-            None => Ok(()),
-            Some(i) => Err(QuantizeError::NotFinite {
-                tensor: part.name.clone(),
-                row,
-                column: i as u64,
-                value: out[i],
-            }),
-        }
+    }
+
+    /// Bytes of `rows` in the source.
+    pub(crate) fn source_len_of(&self, rows: &Range<u64>) -> u64 {
+        self.source_len() / self.rows() * (rows.end - rows.start)
+    }
+
+    /// Says that the part with `row` will not be read again.
+    pub(crate) fn release(&self, row: u64) {
+        let (part, _) = self.locate(row);
+        part.file.release(part.range.clone());
     }
 
     /// The part that `row` comes from, and which of its rows.
@@ -108,8 +117,12 @@ impl Tensor {
 
 impl Part {
     fn row(&self, row: u64, columns: u64) -> &[u8] {
+        self.rows(row..row + 1, columns)
+    }
+
+    fn rows(&self, rows: Range<u64>, columns: u64) -> &[u8] {
         let len = self.dtype.bytes_for(columns).expect("whole blocks") as usize;
-        &self.file[self.range.clone()][row as usize * len..][..len]
+        &self.file[self.range.clone()][rows.start as usize * len..rows.end as usize * len]
     }
 }
 
@@ -145,22 +158,7 @@ fn open_gguf(src: &Path) -> Result<Model, QuantizeError> {
             return Err(QuantizeError::unsupported(src, what));
         }
     }
-    let part = |info: &bise_tensor::gguf::TensorInfo| {
-        let start = (gguf.data_offset + info.offset) as usize;
-        Part {
-            name: info.name.clone(),
-            file: file.clone(),
-            range: start..start + info.len as usize,
-            dtype: info.dtype,
-            endian: gguf.endian,
-            order: RowOrder::Same,
-        }
-    };
-    let tensors = gguf.tensors.values().map(|info| Tensor {
-        name: info.name.clone(),
-        dims: info.dims.clone(),
-        parts: vec![part(info)],
-    });
+    let tensors = gguf.tensors.values().map(|info| tensor(&gguf, &file, info));
     // What describes the old file's making does not describe the new one's.
     let stale = |key: &str| key.starts_with("split.") || key.starts_with("quantize.imatrix.");
     let kept = gguf.metadata.iter().filter(|(key, _)| !stale(key));
@@ -169,6 +167,24 @@ fn open_gguf(src: &Path) -> Result<Model, QuantizeError> {
         metadata: kept.map(|(key, value)| (key, value.clone())).collect(),
         notes: Vec::new(),
     })
+}
+
+/// A tensor of a GGUF file.
+pub(crate) fn tensor(gguf: &Gguf, file: &FileBytes, info: &TensorInfo) -> Tensor {
+    let start = (gguf.data_offset + info.offset) as usize;
+    let part = Part {
+        name: info.name.clone(),
+        file: file.clone(),
+        range: start..start + info.len as usize,
+        dtype: info.dtype,
+        endian: gguf.endian,
+        order: RowOrder::Same,
+    };
+    Tensor {
+        name: info.name.clone(),
+        dims: info.dims.clone(),
+        parts: vec![part],
+    }
 }
 
 /// Refuses a destination that is a file of the source, under whatever name.
@@ -182,7 +198,11 @@ pub(crate) fn refuse_overwrite(src: &Path, dst: &Path) -> Result<(), QuantizeErr
             .filter(|path| !is_output(path))
             .any(|path| same(&path))
     };
-    if same(src) || src.is_dir() && in_directory() {
+    let other_part = || {
+        let names = |path: &Path| Some(split::stem(path.file_name()?.to_str()?)?.0.to_owned());
+        names(src).is_some() && names(src) == names(dst) && src.parent() == dst.parent() && dst.exists()
+    };
+    if same(src) || src.is_dir() && in_directory() || other_part() {
         return Err(QuantizeError::SameFile { dst: dst.to_owned() });
     }
     Ok(())
