@@ -251,23 +251,22 @@ struct Work {
 impl Work {
     /// All matrices, of experts the chosen ones; of the embeddings one row, which is left out.
     fn of_a_token(model: &Model) -> Self {
-        let gguf = model.gguf();
-        let tied = gguf.tensor("output.weight").is_none();
+        let tensors = &model.checkpoint().tensors;
+        let tied = !tensors.contains_key("output.weight");
         let chosen = model
             .config()
             .experts
             .map_or(1.0, |e| e.top_k as f64 / e.count as f64);
         let mut work = Self::default();
-        for tensor in gguf
-            .tensors
-            .values()
-            .filter(|t| tied || t.name != "token_embd.weight")
+        for (name, tensor) in tensors
+            .iter()
+            .filter(|(name, _)| tied || *name != "token_embd.weight")
         {
             // Experts are stacked, or numbered after the layer: blk.N.ffn_up.E.weight.
-            let of_expert = tensor.name.contains("_exps") || tensor.name.split('.').count() > 4;
+            let of_expert = name.contains("_exps") || name.split('.').count() > 4;
             let share = if of_expert { chosen } else { 1.0 };
             work.values += share * tensor.elements() as f64;
-            work.bytes += share * tensor.len as f64;
+            work.bytes += share * tensor.len() as f64;
         }
         work
     }

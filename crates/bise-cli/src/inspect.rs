@@ -3,7 +3,7 @@
 use crate::{Outcome, runtime};
 use anyhow::Result;
 use bise_model::{Config, Model};
-use bise_tensor::gguf::{TensorInfo, Value};
+use bise_tensor::gguf::Value;
 use serde_json::{Map, json};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -28,16 +28,11 @@ pub fn run(args: Args) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Shape as the papers write it, outermost first.
-fn shape(info: &TensorInfo) -> Vec<u64> {
-    info.dims.iter().rev().copied().collect()
-}
-
 /// Values and bytes of all tensors.
-fn totals(model: &Model) -> (u64, u64) {
-    let tensors = model.gguf().tensors.values();
+fn totals(model: &Model) -> (usize, usize) {
+    let tensors = model.checkpoint().tensors.values();
     tensors.fold((0, 0), |(values, bytes), t| {
-        (values + t.elements(), bytes + t.len)
+        (values + t.elements(), bytes + t.len())
     })
 }
 
@@ -60,23 +55,28 @@ fn kind(config: &Config) -> String {
 
 fn print_text(model: &Model) -> Result<()> {
     let mut out = io::stdout().lock();
-    let gguf = model.gguf();
+    let checkpoint = model.checkpoint();
     let (values, bytes) = totals(model);
     writeln!(out, "{}", kind(model.config()))?;
     writeln!(
         out,
-        "{values} weights in {bytes} bytes, {:.2} bits each; GGUF version {}\n",
+        "{values} weights in {bytes} bytes, {:.2} bits each; {}\n",
         bytes as f64 * 8.0 / values as f64,
-        gguf.version,
+        checkpoint.container,
     )?;
-    let width = gguf.metadata.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
-    for (key, value) in gguf.metadata.iter() {
+    let width = checkpoint
+        .metadata
+        .iter()
+        .map(|(key, _)| key.len())
+        .max()
+        .unwrap_or(0);
+    for (key, value) in checkpoint.metadata.iter() {
         writeln!(out, "{key:width$}  {}", brief(value))?;
     }
     writeln!(out)?;
-    let width = gguf.tensors.keys().map(String::len).max().unwrap_or(0);
-    for (name, tensor) in &gguf.tensors {
-        writeln!(out, "{name:width$}  {:6} {:?}", tensor.dtype, shape(tensor))?;
+    let width = checkpoint.tensors.keys().map(String::len).max().unwrap_or(0);
+    for (name, tensor) in &checkpoint.tensors {
+        writeln!(out, "{name:width$}  {:6} {:?}", tensor.dtype(), tensor.shape())?;
     }
     Ok(())
 }
@@ -105,21 +105,21 @@ fn brief(value: &Value) -> String {
 }
 
 fn print_json(model: &Model) -> Result<()> {
-    let gguf = model.gguf();
+    let checkpoint = model.checkpoint();
     let (values, bytes) = totals(model);
     let config = model.config();
-    let metadata: Map<_, _> = gguf
+    let metadata: Map<_, _> = checkpoint
         .metadata
         .iter()
         .map(|(k, v)| (k.to_owned(), json_value(v)))
         .collect();
-    let tensors: Vec<_> = gguf
+    let tensors: Vec<_> = checkpoint
         .tensors
-        .values()
-        .map(|t| json!({ "name": t.name, "type": t.dtype.name(), "shape": shape(t), "offset": t.offset, "bytes": t.len }))
+        .iter()
+        .map(|(name, t)| json!({ "name": name, "type": t.dtype().name(), "shape": t.shape(), "offset": t.offset(), "bytes": t.len() }))
         .collect();
     let object = json!({
-        "gguf_version": gguf.version,
+        "container": checkpoint.container.to_string(),
         "model": {
             "dim": config.dim, "layers": config.n_layers, "heads": config.n_heads, "kv_heads": config.n_kv_heads,
             "head_dim": config.head_dim, "hidden_dim": config.hidden_dim, "norm_eps": config.norm_eps,

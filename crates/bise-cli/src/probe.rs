@@ -3,7 +3,6 @@
 use anyhow::{Context as _, Result};
 use bise_model::streamed::{ARITHMETIC, logits_after};
 use bise_quantize::Prober;
-use bise_tensor::mmap::FileBytes;
 use bise_tensor::threads::{Threads, usable_cores};
 use std::path::Path;
 
@@ -20,9 +19,9 @@ pub struct LayerByLayer(pub Threads);
 
 impl Prober for LayerByLayer {
     fn logits(&self, path: &Path, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
-        let file = FileBytes::map(path).map_err(|error| error.to_string())?;
+        let (checkpoint, _) = bise_quantize::open(path).map_err(|error| error.to_string())?;
         self.0
-            .run(|| logits_after(&file, prompts, MOST))
+            .run(|| logits_after(checkpoint, prompts, MOST))
             .map_err(|error| error.to_string())
     }
 

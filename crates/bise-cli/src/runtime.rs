@@ -88,22 +88,19 @@ impl KvTypeName {
 
 /// Opens the model at `path`, or the one that is part of the program.
 pub fn open(path: Option<&Path>) -> Result<Model> {
-    match path {
-        Some(path) => {
-            ensure!(
-                !path.is_dir(),
-                "{} is a directory; make a GGUF file of it with bise quantize",
-                path.display()
-            );
-            Model::open(path).with_context(|| path.display().to_string())
-        }
-        None => Model::from_bytes(FileBytes::from_static(DEMO)).context("the built-in model"),
+    let Some(path) = path else {
+        return Model::from_bytes(FileBytes::from_static(DEMO)).context("the built-in model");
+    };
+    let (checkpoint, notes) = bise_quantize::open(path)?;
+    for note in notes {
+        say(format!("bise: {note}"));
     }
+    Model::from_checkpoint(checkpoint).with_context(|| path.display().to_string())
 }
 
 /// The model's tokenizer.
 pub fn tokenizer(model: &Model) -> Result<Tokenizer> {
-    let vocabulary = Vocabulary::from_metadata(&model.gguf().metadata)?;
+    let vocabulary = Vocabulary::from_metadata(&model.checkpoint().metadata)?;
     let (pieces, logits) = (vocabulary.len(), model.vocabulary_size());
     ensure!(
         pieces <= logits,

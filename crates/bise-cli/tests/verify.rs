@@ -8,7 +8,6 @@ use bise_quantize::{
     FaultKind, Options, Prober, Silent, Target, Verdict, quantize_and_probe, repack, verify,
 };
 use bise_tensor::gguf::{Gguf, GgufWriter, Metadata, TensorSpec, Value};
-use bise_tensor::mmap::FileBytes;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,8 +17,8 @@ struct Run;
 
 impl Prober for Run {
     fn logits(&self, path: &Path, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
-        let file = FileBytes::map(path).map_err(|e| e.to_string())?;
-        logits_after(&file, prompts, u64::MAX).map_err(|e| e.to_string())
+        let (checkpoint, _) = bise_quantize::open(path).map_err(|e| e.to_string())?;
+        logits_after(checkpoint, prompts, u64::MAX).map_err(|e| e.to_string())
     }
 
     fn arithmetic(&self) -> u32 {

@@ -1,6 +1,7 @@
 //! A model's dimensions, read from GGUF metadata and checked.
 
 use crate::error::LoadError;
+use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::Metadata;
 use bise_tensor::ops::MAX_HEAD_DIM;
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub context_length: usize,
     /// Keys that a query sees, its own included; `None` sees all before it.
     pub sliding_window: Option<usize>,
+    /// Whether the window is Mistral v0.1's, which the file does not mention.
+    pub window_restored: bool,
     /// Mixture of experts; `None` has one feed-forward network a block.
     pub experts: Option<Experts>,
 }
@@ -42,7 +45,37 @@ pub struct Experts {
     pub top_k: usize,
 }
 
+/// The name of the embeddings, whose rows are the vocabulary.
+pub(crate) const EMBEDDINGS: &str = "token_embd.weight";
+
 impl Config {
+    /// Reads the `llama.*` keys, and restores the window of a Mistral v0.1 whose file lacks it.
+    ///
+    /// # Errors
+    /// When a needed key is absent, of another type, or out of range.
+    pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Self, LoadError> {
+        let mut config = Self::from_metadata(&checkpoint.metadata)?;
+        let vocabulary = checkpoint.tensors.get(EMBEDDINGS).map_or(0, |t| t.shape()[0]);
+        let unmentioned = checkpoint.metadata.get(&Keys::name(WINDOW)).is_none();
+        if unmentioned && config.is_mistral_v0_1(vocabulary) {
+            config.sliding_window = Some(4096);
+            config.window_restored = true;
+        }
+        Ok(config)
+    }
+
+    /// Whether this is Mistral 7B v0.1 or made from it: the one dense model with grouped queries, Llama's vocabulary of 32000
+    /// tokens (and some, before the 32768 of v0.3), and 32768 positions at the base frequency of 10000.
+    ///
+    /// Later Mistrals have a base of 1000000; Llamas with so many positions scale them, or have no grouped queries.
+    fn is_mistral_v0_1(&self, vocabulary: usize) -> bool {
+        self.rope_theta == 1e4
+            && self.context_length == 32768
+            && (32000..32768).contains(&vocabulary)
+            && self.n_kv_heads < self.n_heads
+            && self.experts.is_none()
+    }
+
     /// Reads the `llama.*` keys.
     ///
     /// # Errors
@@ -91,11 +124,14 @@ impl Config {
             rope_theta: keys.positive("rope.freq_base", Some(1e4))?,
             rope_dims,
             context_length: keys.size("context_length", None)?,
-            sliding_window: keys.optional_size("attention.sliding_window")?,
+            sliding_window: keys.optional_size(WINDOW)?,
+            window_restored: false,
             experts: keys.experts()?,
         })
     }
 }
+
+const WINDOW: &str = "attention.sliding_window";
 
 /// The keys under `llama.`, with bounds.
 struct Keys<'a>(&'a Metadata);

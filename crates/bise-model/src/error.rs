@@ -1,14 +1,15 @@
 //! What can go wrong.
 
+use bise_tensor::checkpoint::CheckpointError;
 use bise_tensor::gguf::GgufError;
 use std::io;
 
 /// Why a model could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file could not be read.
-    #[error("the file cannot be read: {0}")]
-    Io(io::Error),
+    /// The files could not be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The file is not sound GGUF.
     #[error(transparent)]
     Gguf(#[from] GgufError),

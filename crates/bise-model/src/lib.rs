@@ -1,6 +1,6 @@
 //! Mistral 7B (arXiv 2310.06825) and Mixtral 8x7B (arXiv 2401.04088) as their papers describe them.
 //!
-//! A [`Model`] is what a GGUF file holds. A [`Context`] is one run of it over a text: the keys and values so far.
+//! A [`Model`] is what a GGUF file, or another [checkpoint](bise_tensor::checkpoint::Checkpoint), holds. A [`Context`] is one run of it over a text: the keys and values so far.
 //! A [`tokenizer::Tokenizer`] makes tokens of text, a [`sampler::Sampler`] chooses the next one, and [`generate`]
 //! brings them together. The layers bear the papers' names:
 //!
@@ -17,7 +17,7 @@
 //!
 //! let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/demo.gguf");
 //! let model = Model::open(path.as_ref())?;
-//! let tokenizer = Tokenizer::new(Vocabulary::from_metadata(&model.gguf().metadata)?)?;
+//! let tokenizer = Tokenizer::new(Vocabulary::from_metadata(&model.checkpoint().metadata)?)?;
 //! let mut context = Context::new(&model, ContextOptions::new(512))?;
 //! let mut sampler = Sampler::new(SamplerOptions::greedy())?;
 //!

@@ -1,9 +1,9 @@
-//! A model as a GGUF file holds it.
+//! A model as its checkpoint holds it.
 
 use crate::config::Config;
 use crate::error::LoadError;
 use crate::weights::Weights;
-use bise_tensor::gguf::Gguf;
+use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::mmap::FileBytes;
 use std::path::Path;
 
@@ -12,19 +12,18 @@ use std::path::Path;
 /// Quantized matrices are laid out anew for the kernels, in as much memory as they take in the file; embeddings and
 /// unquantized matrices stay where they are in the file's bytes.
 pub struct Model {
-    gguf: Gguf,
+    checkpoint: Checkpoint,
     config: Config,
     pub(crate) weights: Weights,
 }
 
 impl Model {
-    /// Maps and reads the GGUF file at `path`.
+    /// Maps and reads the GGUF file at `path`, and the other files when it is one part of several.
     ///
     /// # Errors
-    /// When the file cannot be read, is not sound GGUF, or is not a complete Mistral or Mixtral model.
+    /// When a file cannot be read, is not sound GGUF, or they are not a complete Mistral or Mixtral model.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
-        let file = FileBytes::map(path).map_err(LoadError::Io)?;
-        Self::from_bytes(file)
+        Self::from_checkpoint(Checkpoint::open(path)?)
     }
 
     /// Reads a model from the bytes of a GGUF file.
@@ -32,38 +31,51 @@ impl Model {
     /// # Errors
     /// As [`Model::open`].
     pub fn from_bytes(file: FileBytes) -> Result<Self, LoadError> {
-        let gguf = Gguf::parse(&file)?;
-        let config = Config::from_metadata(&gguf.metadata)?;
-        let weights = Weights::load(&gguf, &file, &config)?;
+        Self::from_checkpoint(Checkpoint::from_bytes(file)?)
+    }
+
+    /// Reads a model from metadata and tensors, wherever they are stored.
+    ///
+    /// # Errors
+    /// When they are not a complete Mistral or Mixtral model.
+    pub fn from_checkpoint(checkpoint: Checkpoint) -> Result<Self, LoadError> {
+        let config = Config::from_checkpoint(&checkpoint)?;
+        let weights = Weights::load(&checkpoint, &config)?;
         Ok(Self {
-            gguf,
+            checkpoint,
             config,
             weights,
         })
     }
 
     /// A model whose blocks are loaded elsewhere.
-    pub(crate) fn without_blocks(gguf: Gguf, file: &FileBytes, config: Config) -> Result<Self, LoadError> {
+    pub(crate) fn without_blocks(checkpoint: Checkpoint, config: Config) -> Result<Self, LoadError> {
         let none = Config {
             n_layers: 0,
             ..config.clone()
         };
-        let weights = Weights::load(&gguf, file, &none)?;
+        let weights = Weights::load(&checkpoint, &none)?;
         Ok(Self {
-            gguf,
+            checkpoint,
             config,
             weights,
         })
     }
 
-    /// The file's metadata and tensor table.
-    pub fn gguf(&self) -> &Gguf {
-        &self.gguf
+    /// Where the model came from: metadata and tensors as they are stored.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
     }
 
     /// The model's dimensions.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Lets a query see `window` keys, its own included, whatever the file says; all of them for `None` or 0.
+    pub fn set_sliding_window(&mut self, window: Option<usize>) {
+        self.config.sliding_window = window.filter(|&keys| keys > 0);
+        self.config.window_restored = false;
     }
 
     /// Tokens that the model has logits for.

@@ -8,8 +8,7 @@ use crate::context::{Context, ContextOptions};
 use crate::error::{ForwardError, LoadError};
 use crate::model::Model;
 use crate::weights::Weights;
-use bise_tensor::gguf::Gguf;
-use bise_tensor::mmap::FileBytes;
+use bise_tensor::checkpoint::Checkpoint;
 
 /// Which arithmetic this program computes logits with. It changes when logits of the same file and tokens do.
 pub const ARITHMETIC: u32 = 1;
@@ -33,23 +32,22 @@ pub enum StreamedError {
     },
 }
 
-/// The logits after each of `prompts`, none of them empty, from the model in `file`, with weights of at most `most`
+/// The logits after each of `prompts`, none of them empty, of a model, with weights of at most `most`
 /// bytes laid out at a time. Work runs on the threads of the pool from which it is called.
 ///
 /// # Errors
-/// When the file is not a complete model, a prompt does not fit it, or a layer needs more memory.
+/// When the checkpoint is not a complete model, a prompt does not fit it, or a layer needs more memory.
 pub fn logits_after(
-    file: &FileBytes,
+    checkpoint: Checkpoint,
     prompts: &[Vec<u32>],
     most: u64,
 ) -> Result<Vec<Vec<f32>>, StreamedError> {
-    let gguf = Gguf::parse(file).map_err(LoadError::from)?;
-    let config = Config::from_metadata(&gguf.metadata)?;
-    let bytes = largest_layer(&gguf);
+    let config = Config::from_checkpoint(&checkpoint)?;
+    let bytes = largest_layer(&checkpoint);
     if bytes > most {
         return Err(StreamedError::Layer { bytes, most });
     }
-    let model = Model::without_blocks(gguf, file, config)?;
+    let model = Model::without_blocks(checkpoint, config)?;
     let mut contexts = Vec::new();
     for prompt in prompts {
         let mut context = Context::new(&model, ContextOptions::new(prompt.len()))?;
@@ -57,7 +55,7 @@ pub fn logits_after(
         contexts.push(context);
     }
     for layer in 0..model.config().n_layers {
-        let block = Weights::block(model.gguf(), file, model.config(), layer)?;
+        let block = Weights::block(model.checkpoint(), model.config(), layer)?;
         for context in &mut contexts {
             context.pass(&block, layer);
         }
@@ -66,15 +64,15 @@ pub fn logits_after(
     Ok(contexts.iter_mut().map(last).collect())
 }
 
-/// Bytes of quantized weights, which are laid out in memory, of the layer that has the most, or outside of layers.
-fn largest_layer(gguf: &Gguf) -> u64 {
+/// Bytes of weights that are laid out in memory, those that are quantized or not native, of the layer that has the most, or
+/// outside of layers.
+fn largest_layer(checkpoint: &Checkpoint) -> u64 {
     let mut layers = std::collections::HashMap::new();
-    for info in gguf.tensors.values().filter(|info| info.dtype.is_quantized()) {
-        let layer = info
-            .name
-            .strip_prefix("blk.")
-            .and_then(|rest| rest.split('.').next());
-        *layers.entry(layer).or_insert(0) += info.len;
+    for (name, tensor) in &checkpoint.tensors {
+        if tensor.dtype().is_quantized() || !tensor.is_native() {
+            let layer = name.strip_prefix("blk.").and_then(|rest| rest.split('.').next());
+            *layers.entry(layer).or_insert(0) += tensor.len() as u64;
+        }
     }
     layers.into_values().max().unwrap_or(0)
 }

@@ -2,14 +2,13 @@
 
 use crate::attention::Attention;
 use crate::block::Block;
-use crate::config::{Config, Experts};
+use crate::config::{Config, EMBEDDINGS, Experts};
 use crate::error::LoadError;
 use crate::feed_forward::{FeedForward, SwiGlu};
 use crate::linear::Linear;
 use crate::moe::SparseMoe;
-use bise_tensor::gguf::Gguf;
+use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::matmul;
-use bise_tensor::mmap::FileBytes;
 use bise_tensor::tensor::Tensor;
 
 /// The weights outside the blocks, and the blocks.
@@ -25,14 +24,14 @@ pub(crate) struct Weights {
 
 impl Weights {
     /// Finds all tensors that `config` asks for and checks their shapes.
-    pub fn load(gguf: &Gguf, file: &FileBytes, config: &Config) -> Result<Self, LoadError> {
-        let loader = Loader { gguf, file, config };
-        let tok_embeddings = loader.find("token_embd.weight")?;
+    pub fn load(checkpoint: &Checkpoint, config: &Config) -> Result<Self, LoadError> {
+        let loader = Loader { checkpoint, config };
+        let tok_embeddings = loader.find(EMBEDDINGS)?.native();
         let vocabulary = tok_embeddings.shape()[0];
-        loader.check("token_embd.weight", &tok_embeddings, &[vocabulary, config.dim])?;
-        let output = match loader.gguf.tensor("output.weight") {
-            Some(_) => loader.linear("output.weight", vocabulary, config.dim)?,
-            None => loader.lay_out("token_embd.weight", &tok_embeddings)?,
+        loader.check(EMBEDDINGS, &tok_embeddings, &[vocabulary, config.dim])?;
+        let output = match loader.has("output.weight") {
+            true => loader.linear("output.weight", vocabulary, config.dim)?,
+            false => loader.lay_out(EMBEDDINGS, &tok_embeddings)?,
         };
         let norm = loader.vector("output_norm.weight")?;
         let mut blocks = Vec::new();
@@ -48,24 +47,27 @@ impl Weights {
     }
 
     /// One block.
-    pub fn block(gguf: &Gguf, file: &FileBytes, config: &Config, layer: usize) -> Result<Block, LoadError> {
-        Loader { gguf, file, config }.block(layer)
+    pub fn block(checkpoint: &Checkpoint, config: &Config, layer: usize) -> Result<Block, LoadError> {
+        Loader { checkpoint, config }.block(layer)
     }
 }
 
 struct Loader<'a> {
-    gguf: &'a Gguf,
-    file: &'a FileBytes,
+    checkpoint: &'a Checkpoint,
     config: &'a Config,
 }
 
 impl Loader<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.checkpoint.tensors.contains_key(name)
+    }
+
+    /// The tensor called `name`, as it is stored.
     fn find(&self, name: &str) -> Result<Tensor, LoadError> {
         let missing = || LoadError::MissingTensor {
             tensor: name.to_owned(),
         };
-        let info = self.gguf.tensor(name).ok_or_else(missing)?;
-        Ok(Tensor::from_gguf(self.gguf, self.file, info))
+        self.checkpoint.tensors.get(name).cloned().ok_or_else(missing)
     }
 
     fn check(&self, name: &str, tensor: &Tensor, expected: &[usize]) -> Result<(), LoadError> {
@@ -96,7 +98,9 @@ impl Loader<'_> {
             bytes: tensor.bytes().len(),
             error,
         };
-        matmul::Weights::new(tensor).map(Linear).map_err(no_room)
+        matmul::Weights::new(&tensor.native())
+            .map(Linear)
+            .map_err(no_room)
     }
 
     fn vector(&self, name: &str) -> Result<Vec<f32>, LoadError> {
@@ -144,11 +148,7 @@ impl Loader<'_> {
         let &Config { dim, hidden_dim, .. } = self.config;
         let gate = self.linear(&format!("blk.{layer}.ffn_gate_inp.weight"), count, dim)?;
         let mut experts = Vec::new();
-        if self
-            .gguf
-            .tensor(&format!("blk.{layer}.ffn_gate.0.weight"))
-            .is_some()
-        {
+        if self.has(&format!("blk.{layer}.ffn_gate.0.weight")) {
             for e in 0..count {
                 experts.push(self.swiglu(|part| format!("blk.{layer}.ffn_{part}.{e}.weight"))?);
             }

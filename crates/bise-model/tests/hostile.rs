@@ -4,6 +4,7 @@ mod common;
 
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
 use bise_model::{Context, ContextOptions, Model};
+use bise_tensor::gguf::Gguf;
 use bise_tensor::mmap::FileBytes;
 use common::fixture;
 use proptest::prelude::*;
@@ -13,17 +14,14 @@ use std::sync::LazyLock;
 static GOOD: LazyLock<Vec<u8>> = LazyLock::new(|| std::fs::read(fixture("demo.gguf")).unwrap());
 
 /// Where the tensors' data begins.
-static HEADER: LazyLock<usize> = LazyLock::new(|| {
-    let model = Model::from_bytes(FileBytes::from_vec(GOOD.clone())).unwrap();
-    model.gguf().data_offset as usize
-});
+static HEADER: LazyLock<usize> = LazyLock::new(|| Gguf::parse(&GOOD).unwrap().data_offset as usize);
 
 /// Does all that a user would do with a file.
 fn use_file(bytes: Vec<u8>) {
     let Ok(model) = Model::from_bytes(FileBytes::from_vec(bytes)) else {
         return;
     };
-    if let Ok(Ok(tokenizer)) = Vocabulary::from_metadata(&model.gguf().metadata).map(Tokenizer::new) {
+    if let Ok(Ok(tokenizer)) = Vocabulary::from_metadata(&model.checkpoint().metadata).map(Tokenizer::new) {
         tokenizer.decode(&tokenizer.encode_prompt("Once upon a time, \u{1F98A}\n".as_bytes()));
     }
     if let Ok(mut context) = Context::new(&model, ContextOptions::new(16)) {

@@ -84,7 +84,7 @@ fn check_greedy(name: &str) {
     let model: Model = model(name, "F32");
     let golden = std::fs::read(fixture("goldens").join(format!("{name}.greedy.json"))).unwrap();
     let golden: Vec<GreedyText> = serde_json::from_slice(&golden).unwrap();
-    let tokenizer = Tokenizer::new(Vocabulary::from_metadata(&model.gguf().metadata).unwrap()).unwrap();
+    let tokenizer = Tokenizer::new(Vocabulary::from_metadata(&model.checkpoint().metadata).unwrap()).unwrap();
     assert!(golden.len() >= 3);
     for GreedyText {
         prompt,

@@ -8,6 +8,7 @@
 
 pub mod atomic;
 pub mod block;
+pub mod checkpoint;
 pub mod gguf;
 #[allow(unsafe_code)] // intrinsics, behind tokens that prove the features
 pub mod isa;

@@ -1,4 +1,8 @@
-//! A tensor in memory: stored blocks, their type and their shape.
+//! A tensor in a file or in memory: stored blocks, their type and their shape.
+
+mod order;
+
+pub use order::RowOrder;
 
 use crate::block::DType;
 use crate::gguf::{Endian, Gguf, TensorInfo};
@@ -8,7 +12,8 @@ use std::ops::Range;
 
 /// Blocks in a file or in memory, as matrices stacked on each other: `[.., rows, cols]`.
 ///
-/// Cloning shares the bytes.
+/// Files store the same weights in several ways, and a tensor says in which: with numbers in either byte order, with rows
+/// in another [`order`](RowOrder), or with each matrix's columns where its rows should be. Cloning shares the bytes.
 #[derive(Clone)]
 pub struct Tensor {
     dtype: DType,
@@ -16,46 +21,77 @@ pub struct Tensor {
     shape: Vec<usize>,
     file: FileBytes,
     range: Range<usize>,
+    endian: Endian,
+    order: RowOrder,
+    /// Whether each matrix is stored as `[cols, rows]`; of unquantized types only.
+    transposed: bool,
 }
 
 impl Tensor {
-    /// The tensor that `info` describes, looked at in place. A big-endian file's tensors are copied and turned.
+    /// The tensor that `info` describes, looked at in place.
     pub fn from_gguf(gguf: &Gguf, file: &FileBytes, info: &TensorInfo) -> Self {
-        let bytes = gguf.bytes(file, info);
-        let shape = info.dims.iter().rev().map(|&d| d as usize).collect();
-        if gguf.endian == Endian::Big {
-            let mut own = bytes.to_vec();
-            info.dtype.swap_endian(&mut own);
-            return Self {
-                dtype: info.dtype,
-                shape,
-                range: 0..own.len(),
-                file: FileBytes::from_vec(own),
-            };
-        }
-        let start = bytes.as_ptr() as usize - file.as_ptr() as usize;
+        let start = (gguf.data_offset + info.offset) as usize;
         Self {
             dtype: info.dtype,
-            shape,
-            range: start..start + bytes.len(),
+            shape: info.dims.iter().rev().map(|&d| d as usize).collect(),
             file: file.clone(),
+            range: start..start + info.len as usize,
+            endian: gguf.endian,
+            order: RowOrder::Same,
+            transposed: false,
         }
     }
 
     /// `bytes` as a tensor of `shape`, outermost extent first; `None` when that is not its size.
     pub fn from_bytes(dtype: DType, shape: &[usize], bytes: FileBytes) -> Option<Self> {
+        let all = 0..bytes.len();
+        Self::in_file(dtype, shape, &bytes, all)
+    }
+
+    /// The bytes of `file` in `range` as a tensor of `shape`, outermost extent first; `None` when that is not their size.
+    pub fn in_file(dtype: DType, shape: &[usize], file: &FileBytes, range: Range<usize>) -> Option<Self> {
         let rows = shape
             .iter()
             .rev()
             .skip(1)
             .try_fold(1usize, |n, &d| n.checked_mul(d))?;
-        Matrix::new(dtype, rows, *shape.last()?, &bytes)?;
+        Matrix::new(dtype, rows, *shape.last()?, file.get(range.clone())?)?;
+        if shape.contains(&0) {
+            return None;
+        }
         Some(Self {
             dtype,
             shape: shape.to_vec(),
-            range: 0..bytes.len(),
-            file: bytes,
+            file: file.clone(),
+            range,
+            endian: Endian::Little,
+            order: RowOrder::Same,
+            transposed: false,
         })
+    }
+
+    /// The matrix whose row `r` is this one's row `order.source_row(r)`; `None` when the rows are not whole heads, or
+    /// are quantized, for which kernels have no order.
+    pub fn reordered(self, order: RowOrder) -> Option<Self> {
+        let fits = self.shape.len() == 2 && order.fits(self.shape[0]) && !self.dtype.is_quantized();
+        (fits && self.order == RowOrder::Same && !self.transposed).then_some(Self { order, ..self })
+    }
+
+    /// The transposes of the matrices; `None` for other things than matrices of an unquantized type.
+    pub fn transposed(mut self) -> Option<Self> {
+        let last = self.shape.len().checked_sub(1).filter(|&last| last > 0)?;
+        self.shape.swap(last - 1, last);
+        self.transposed = !self.transposed;
+        (!self.dtype.is_quantized() && self.order == RowOrder::Same).then_some(self)
+    }
+
+    /// This tensor with its matrices stacked to `count` on each other; `None` when rows do not divide so.
+    pub fn stacked(mut self, count: usize) -> Option<Self> {
+        let [rows, cols] = self.shape[..] else { return None };
+        let fits =
+            count > 0 && rows.is_multiple_of(count) && self.order == RowOrder::Same && !self.transposed;
+        self.shape = vec![count, rows / count.max(1), cols];
+        fits.then_some(self)
     }
 
     /// The type of the values.
@@ -68,7 +104,27 @@ impl Tensor {
         &self.shape
     }
 
-    /// The stored blocks.
+    /// Number of values.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Size in bytes.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// Where in its file the tensor begins.
+    pub fn offset(&self) -> usize {
+        self.range.start
+    }
+
+    /// The stored blocks, as the file has them.
     pub fn bytes(&self) -> &[u8] {
         &self.file[self.range.clone()]
     }
@@ -78,18 +134,108 @@ impl Tensor {
         self.file.release(self.range.clone());
     }
 
+    /// Whether kernels can read the tensor where it is.
+    pub fn is_native(&self) -> bool {
+        self.endian == Endian::Little && !self.transposed
+    }
+
+    /// The tensor as kernels read it: itself, or, when numbers are big-endian or matrices transposed, a copy.
+    pub fn native(&self) -> Self {
+        if self.is_native() {
+            return self.clone();
+        }
+        let mut own = Vec::with_capacity(self.len());
+        for row in 0..self.rows() {
+            self.copy_row(row, &mut own);
+        }
+        self.release();
+        Self {
+            dtype: self.dtype,
+            shape: self.shape.clone(),
+            range: 0..own.len(),
+            file: FileBytes::from_vec(own),
+            endian: Endian::Little,
+            order: RowOrder::Same,
+            transposed: false,
+        }
+    }
+
+    /// Values of a row.
+    pub fn cols(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// Rows of all matrices.
+    pub fn rows(&self) -> usize {
+        self.shape.iter().rev().skip(1).product()
+    }
+
+    /// Puts the blocks of `row`, in little-endian order, at the end of `out`.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    pub fn copy_row(&self, row: usize, out: &mut Vec<u8>) {
+        let start = out.len();
+        if self.transposed {
+            self.gather_column(row, out);
+        } else {
+            let len = self.len() / self.rows();
+            let row = self.order.source_row(row);
+            out.extend_from_slice(&self.bytes()[row * len..][..len]);
+        }
+        if self.endian == Endian::Big {
+            self.dtype.swap_endian(&mut out[start..]);
+        }
+    }
+
+    /// The values of `row`, as many as `out` is long.
+    ///
+    /// # Panics
+    /// When there is no such row, or `out` is not [`cols`](Self::cols) long.
+    pub fn read_row(&self, row: usize, out: &mut [f32]) {
+        if self.is_native() {
+            return self.matrix().dequantize_row(row, out);
+        }
+        let mut bytes = Vec::with_capacity(self.len() / self.rows());
+        self.copy_row(row, &mut bytes);
+        self.dtype.dequantize(&bytes, out);
+    }
+
+    /// The row of the file that is row `row`, for messages.
+    pub fn source_row(&self, row: usize) -> usize {
+        self.order.source_row(row)
+    }
+
+    /// The values that are stored below each other: row `row` of a transposed tensor.
+    fn gather_column(&self, row: usize, out: &mut Vec<u8>) {
+        let (cols, size) = (self.cols(), self.len() / self.elements());
+        let rows = self.shape[self.shape.len() - 2];
+        let (matrix, column) = (row / rows, row % rows);
+        let matrix = &self.bytes()[matrix * rows * cols * size..][..rows * cols * size];
+        for stored in matrix.chunks_exact(rows * size) {
+            out.extend_from_slice(&stored[column * size..][..size]);
+        }
+    }
+
     /// All values, dequantized.
     pub fn to_vec(&self) -> Vec<f32> {
-        let mut values = vec![0.0; self.shape.iter().product()];
-        self.dtype.dequantize(self.bytes(), &mut values);
+        let mut values = vec![0.0; self.elements()];
+        for (r, row) in values.chunks_exact_mut(self.cols()).enumerate() {
+            self.read_row(r, row);
+        }
         values
     }
 
     /// The values as one matrix, outer extents taken together as rows.
+    ///
+    /// # Panics
+    /// When the tensor is not [`native`](Self::native).
     pub fn matrix(&self) -> Matrix<'_> {
-        let cols = self.shape.last().copied().unwrap_or(1);
-        let rows = self.shape.iter().rev().skip(1).product();
-        Matrix::new(self.dtype, rows, cols, self.bytes()).expect("the bytes of a tensor fit its shape")
+        assert!(self.is_native(), "a matrix that kernels can read");
+        let matrix = Matrix::new(self.dtype, self.rows(), self.cols(), self.bytes());
+        matrix
+            .expect("the bytes of a tensor fit its shape")
+            .reordered(self.order)
     }
 
     /// The `i`-th of the tensors that this one stacks on its outermost extent.
@@ -98,7 +244,7 @@ impl Tensor {
     /// When there is no such tensor.
     pub fn slab(&self, i: usize) -> Self {
         assert!(
-            self.shape.len() > 1 && i < self.shape[0],
+            self.shape.len() > 2 && i < self.shape[0],
             "slab {i} of {:?}",
             self.shape
         );
@@ -109,5 +255,61 @@ impl Tensor {
             range: start..start + len,
             ..self.clone()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows 0 to 3 of `[0, 1, 2], [10, 11, 12], ..`.
+    fn counted() -> Tensor {
+        let values = (0..4).flat_map(|r| (0..3).map(move |c| (10 * r + c) as f32));
+        let bytes = values.flat_map(f32::to_le_bytes).collect();
+        Tensor::from_bytes(DType::F32, &[4, 3], FileBytes::from_vec(bytes)).unwrap()
+    }
+
+    #[test]
+    fn rows_come_in_their_order() {
+        let ordered = counted()
+            .reordered(RowOrder::Interleaved { head_dim: 4 })
+            .unwrap();
+        let expected = [
+            0.0, 1.0, 2.0, 20.0, 21.0, 22.0, 10.0, 11.0, 12.0, 30.0, 31.0, 32.0,
+        ];
+        assert_eq!(ordered.to_vec(), expected);
+        let mut copied = Vec::new();
+        (0..4).for_each(|row| ordered.copy_row(row, &mut copied));
+        let copied = Tensor::from_bytes(DType::F32, &[4, 3], FileBytes::from_vec(copied)).unwrap();
+        assert_eq!(copied.to_vec(), expected);
+        for head_dim in [0, 1, 3, 8] {
+            let order = RowOrder::Interleaved { head_dim };
+            assert!(counted().reordered(order).is_none(), "heads of {head_dim}");
+        }
+    }
+
+    #[test]
+    fn transposed_matrices() {
+        let stacked = counted().stacked(2).unwrap().transposed().unwrap();
+        assert_eq!(stacked.shape(), [2, 3, 2]);
+        let expected = [
+            0.0, 10.0, 1.0, 11.0, 2.0, 12.0, 20.0, 30.0, 21.0, 31.0, 22.0, 32.0,
+        ];
+        assert_eq!(stacked.to_vec(), expected);
+        assert_eq!(stacked.native().to_vec(), expected);
+        assert_eq!(stacked.slab(1).to_vec(), expected[6..]);
+        assert!(counted().stacked(3).is_none());
+        assert!(counted().stacked(0).is_none());
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit() {
+        let file = FileBytes::from_vec(vec![0; 48]);
+        assert!(Tensor::in_file(DType::F32, &[2, 3], &file, 24..48).is_some());
+        assert!(Tensor::in_file(DType::F32, &[2, 3], &file, 28..52).is_none());
+        assert!(Tensor::in_file(DType::F32, &[2, 3], &file, 24..44).is_none());
+        assert!(Tensor::in_file(DType::F32, &[usize::MAX, usize::MAX, 3], &file, 0..48).is_none());
+        assert!(Tensor::in_file(DType::F32, &[], &file, 0..4).is_none());
+        assert!(Tensor::in_file(DType::F32, &[0, 3], &file, 0..0).is_none());
     }
 }

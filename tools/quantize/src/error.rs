@@ -1,6 +1,7 @@
 //! What can go wrong, said so that a person can act on it.
 
 use bise_tensor::block::DType;
+use bise_tensor::checkpoint::CheckpointError;
 use bise_tensor::gguf::GgufError;
 use std::fmt;
 use std::io;
@@ -15,6 +16,9 @@ pub enum QuantizeError {
 
     #[error("{}: {reason}", .path.display())]
     Gguf { path: PathBuf, reason: GgufError },
+
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
 
     #[error("{}: not valid JSON for its purpose: {reason}", .path.display())]
     Json {

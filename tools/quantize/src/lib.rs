@@ -15,7 +15,7 @@ mod error;
 mod hf;
 mod journal;
 mod names;
-mod permute;
+mod native;
 mod pipeline;
 mod probe;
 mod progress;
@@ -25,7 +25,6 @@ mod repack;
 mod seal;
 mod slab;
 mod source;
-mod split;
 mod synthetic;
 mod tokenizer;
 mod verify;
@@ -40,6 +39,7 @@ pub use synthetic::synthetic;
 pub use verify::{Fault, FaultKind, Verdict, verify};
 
 use bise_tensor::block::DType;
+use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::{Metadata, TensorSpec};
 use probe::Probes;
 use recipe::{Facts, Role};
@@ -157,6 +157,7 @@ pub fn quantize_and_probe(
         mut metadata,
         tensors,
         mut notes,
+        ..
     } = source::open(src)?;
     let facts = Facts::of(&metadata, &tensors).map_err(|e| QuantizeError::gguf(src, e))?;
     let types: Vec<DType> = tensors
@@ -194,7 +195,7 @@ pub fn quantize_and_probe(
     Ok(report)
 }
 
-/// Probes for a model with embeddings. A GGUF file without quantized matrices is run as it lies: that takes no memory.
+/// Probes for a model with embeddings. A source without quantized matrices is run as it lies: that takes no memory.
 fn probes(
     src: &Path,
     (metadata, tensors): (&Metadata, &[Tensor]),
@@ -202,9 +203,11 @@ fn probes(
     notes: &mut Vec<String>,
 ) -> Option<Probes> {
     let mut probes = own_probes(metadata, tensors)?;
-    let unquantized = |tensor: &Tensor| tensor.parts.iter().all(|part| !part.dtype.is_quantized());
-    if src.is_dir() || !tensors.iter().all(unquantized) {
-        notes.push("the source was not run: probes hold this file's own logits only".to_owned());
+    let unquantized = |tensor: &Tensor| !tensor.source_type().is_quantized();
+    if !tensors.iter().all(unquantized) {
+        notes.push(
+            "the source is quantized and was not run: probes hold this file's own logits only".to_owned(),
+        );
     } else {
         match prober.logits(src, probes.prompts()) {
             Ok(logits) => probes.set_source(logits),
@@ -218,6 +221,20 @@ fn probes(
 fn own_probes(metadata: &Metadata, tensors: &[Tensor]) -> Option<Probes> {
     let embeddings = tensors.iter().find(|tensor| tensor.name == "token_embd.weight")?;
     Some(Probes::new(metadata, embeddings.rows()))
+}
+
+/// Opens the model at `src`, a directory of safetensors or a GGUF file, to be run: its weights stay where they are. Beside
+/// it comes what the user should know.
+///
+/// # Errors
+/// When the source is damaged, incomplete or of an unknown kind.
+pub fn open(src: &Path) -> Result<(Checkpoint, Vec<String>), QuantizeError> {
+    if src.is_file() {
+        return Ok((Checkpoint::open(src)?, Vec::new()));
+    }
+    let mut model = source::open(src)?;
+    let notes = std::mem::take(&mut model.notes);
+    Ok((model.into_checkpoint(), notes))
 }
 
 /// GGML's number for the present layout of its quantized blocks.
@@ -244,7 +261,7 @@ fn report((tensor, info): (&Tensor, &bise_tensor::gguf::TensorInfo)) -> TensorRe
     TensorReport {
         name: info.name.clone(),
         elements: info.elements(),
-        from: tensor.parts[0].dtype,
+        from: tensor.source_type(),
         to: info.dtype,
         len: info.len,
     }

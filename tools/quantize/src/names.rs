@@ -1,7 +1,7 @@
 //! The tensors of a model: their names in GGUF and at Hugging Face, and their shapes.
 
 use crate::hf::Config;
-use crate::permute::RowOrder;
+use bise_tensor::tensor::RowOrder;
 
 /// A tensor that a configuration asks for.
 pub(crate) struct Expected {
@@ -13,29 +13,44 @@ pub(crate) struct Expected {
     pub shape: Vec<u64>,
     /// How rows move.
     pub order: RowOrder,
+    /// How experts lie.
+    pub stacking: Stacking,
+}
+
+/// How the experts of a layer are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stacking {
+    /// There are none: one matrix or vector.
+    None,
+    /// Each in a source of its own.
+    Parts,
+    /// In one source, its rows those of one expert after the other.
+    Rows,
+    /// In one source, its rows the columns of one expert after the other.
+    Columns,
 }
 
 impl Expected {
-    fn new(gguf: String, source: String, shape: &[u64]) -> Self {
+    pub(crate) fn new(gguf: String, source: String, shape: &[u64]) -> Self {
         Self {
             gguf,
             sources: vec![source],
             shape: shape.to_vec(),
             order: RowOrder::Same,
+            stacking: Stacking::None,
         }
     }
 
-    /// The dimensions in GGUF, fastest first; experts are stacked along the slowest.
+    /// The dimensions in GGUF, fastest first; `experts` are stacked along the slowest.
     pub(crate) fn dims(&self, experts: u64) -> Vec<u64> {
         let mut dims: Vec<u64> = self.shape.iter().rev().copied().collect();
-        if self.is_stacked() {
-            dims.push(experts);
+        match self.stacking {
+            Stacking::None => {}
+            Stacking::Parts => dims.push(experts),
+            Stacking::Rows => dims = vec![dims[0], dims[1] / experts, experts],
+            Stacking::Columns => dims = vec![dims[1] / experts, dims[0], experts],
         }
         dims
-    }
-
-    fn is_stacked(&self) -> bool {
-        self.gguf.ends_with("_exps.weight")
     }
 }
 
@@ -60,14 +75,17 @@ const OUTPUT: &str = "lm_head.weight";
 
 /// Whether a tensor that is not expected may be there: tables made anew at run time, and a tied output matrix.
 pub(crate) fn is_harmless(name: &str, config: &Config) -> bool {
-    name.ends_with("rotary_emb.inv_freq") || config.tie_word_embeddings && name == OUTPUT
+    let output = [OUTPUT, "output.weight"].contains(&name);
+    name.ends_with("rotary_emb.inv_freq") || name == "rope.freqs" || config.tie_word_embeddings && output
 }
 
 fn attention(config: &Config, n: u64, tensors: &mut Vec<Expected>) {
     let (d, head_dim) = (config.hidden_size, config.head_dim());
     let q = config.num_attention_heads * head_dim;
     let kv = config.num_key_value_heads() * head_dim;
-    let interleaved = RowOrder::Interleaved { head_dim };
+    let interleaved = RowOrder::Interleaved {
+        head_dim: head_dim as usize,
+    };
     #[rustfmt::skip]
     let table = [
         ("attn_norm",   "input_layernorm",  vec![d],     RowOrder::Same),
@@ -118,6 +136,7 @@ fn feed_forward(config: &Config, n: u64, tensors: &mut Vec<Expected>) {
         let sources = (0..experts).map(|e| source(&format!("block_sparse_moe.experts.{e}.{expert}")));
         tensors.push(Expected {
             sources: sources.collect(),
+            stacking: Stacking::Parts,
             ..Expected::new(gguf(&format!("{name}_exps")), String::new(), &shape)
         });
     }

@@ -10,7 +10,8 @@ use crate::progress::Progress;
 use crate::seal::Seal;
 use crate::source::{self, Model, Tensor};
 use crate::writing::{self, Listeners, Source};
-use crate::{Prober, Report, split};
+use crate::{Prober, Report};
+use bise_tensor::checkpoint::{Checkpoint, Container};
 use bise_tensor::gguf::TensorSpec;
 use indexmap::IndexMap;
 use std::path::Path;
@@ -31,23 +32,19 @@ pub fn repack(
     prober: Option<&dyn Prober>,
 ) -> Result<Report, QuantizeError> {
     source::refuse_overwrite(old, new)?;
-    let mut parts = split::open(old)?;
-    let count = parts.len();
+    let Checkpoint {
+        metadata,
+        tensors,
+        container,
+    } = Checkpoint::open(old)?;
     let mut notes = Vec::new();
-    if count > 1 {
-        notes.push(format!("joined {count} files"));
+    if let Container::Gguf { parts, .. } = container
+        && parts > 1
+    {
+        notes.push(format!("joined {parts} files"));
     }
-    let metadata = std::mem::take(&mut parts[0].0.metadata);
-    let theirs = metadata.iter().filter(|(key, _)| !key.starts_with("split."));
-    let metadata = theirs.map(|(key, value)| (key, value.clone())).collect();
-    let tensors: Vec<Tensor> = parts
-        .iter()
-        .flat_map(|(gguf, file)| {
-            gguf.tensors
-                .values()
-                .map(move |info| source::tensor(gguf, file, info))
-        })
-        .collect();
+    let whole = |(name, tensor): (String, _)| Tensor::whole(name.clone(), name, tensor);
+    let tensors = tensors.into_iter().map(whole).collect();
     let tensors = stack(old, tensors, &mut notes)?;
     if notes.is_empty() {
         notes.push("the file was single and stacked already: copied".to_owned());
@@ -56,6 +53,7 @@ pub fn repack(
         metadata,
         tensors,
         notes,
+        container,
     };
     write(old, new, model, threads, Listeners { progress, prober })
 }
@@ -71,11 +69,12 @@ fn write(
         metadata,
         tensors,
         notes,
+        ..
     } = model;
     let specs = tensors.iter().map(|tensor| TensorSpec {
         name: tensor.name.clone(),
         dims: tensor.dims.clone(),
-        dtype: tensor.parts[0].dtype,
+        dtype: tensor.source_type(),
     });
     let probes = listeners
         .prober
@@ -102,9 +101,6 @@ fn stack(old: &Path, tensors: Vec<Tensor>, notes: &mut Vec<String>) -> Result<Ve
     for tensor in tensors {
         let fault = |what: &str| QuantizeError::unsupported(old, format!("tensor {}: {what}", tensor.name));
         let Some((name, expert)) = expert(&tensor.name) else {
-            if stacked.contains_key(&tensor.name) {
-                return Err(fault("it occurs twice"));
-            }
             stacked.insert(tensor.name.clone(), tensor);
             continue;
         };
@@ -119,12 +115,11 @@ fn stack(old: &Path, tensors: Vec<Tensor>, notes: &mut Vec<String>) -> Result<Ve
         if stack.parts.len() as u64 != expert {
             return Err(fault(&format!("expert {} is expected here", stack.parts.len())));
         }
-        let (like, part) = (&stack.parts[0], &tensor.parts[0]);
-        if like.dtype != part.dtype || stack.dims != tensor.dims {
-            let (found, expected) = (&tensor.dims, &stack.dims);
+        let (found, expected) = (tensor.source_type(), stack.source_type());
+        if found != expected || stack.dims != tensor.dims {
             return Err(fault(&format!(
-                "{} {found:?} cannot be stacked on {} {expected:?}",
-                part.dtype, like.dtype
+                "{found} {:?} cannot be stacked on {expected} {:?}",
+                tensor.dims, stack.dims
             )));
         }
         stack.parts.extend(tensor.parts);

@@ -55,6 +55,7 @@ fn check_values(tensor: &Tensor, dtype: DType, rows: Range<u64>, x: &[f32]) -> R
     let at = x.iter().position(bad).expect("the largest is too large");
     let columns = tensor.columns();
     let (part, row) = tensor.locate(rows.start + at as u64 / columns);
+    let row = part.tensor.source_row(row) as u64;
     let (tensor, column, value) = (part.name.clone(), at as u64 % columns, x[at]);
     Err(if value.is_finite() {
         QuantizeError::TooLarge {

@@ -2,11 +2,10 @@
 
 use crate::error::QuantizeError;
 use crate::hf;
-use crate::permute::RowOrder;
-use crate::split;
 use bise_tensor::block::DType;
-use bise_tensor::gguf::{Endian, Gguf, Metadata, TensorInfo};
-use bise_tensor::mmap::FileBytes;
+use bise_tensor::checkpoint::{Checkpoint, Container};
+use bise_tensor::gguf::{Metadata, PartName};
+use bise_tensor::tensor;
 use std::ops::Range;
 use std::path::Path;
 
@@ -18,6 +17,8 @@ pub(crate) struct Model {
     pub tensors: Vec<Tensor>,
     /// What the user should know.
     pub notes: Vec<String>,
+    /// What the source is stored in.
+    pub container: Container,
 }
 
 /// A tensor of the output: parts of the source, one after the other along the slowest dimension.
@@ -34,15 +35,19 @@ pub(crate) struct Tensor {
 pub(crate) struct Part {
     /// The source's name.
     pub name: String,
-    pub file: FileBytes,
-    /// Where in the file.
-    pub range: Range<usize>,
-    pub dtype: DType,
-    pub endian: Endian,
-    pub order: RowOrder,
+    pub tensor: tensor::Tensor,
 }
 
 impl Tensor {
+    /// A tensor that is one in the source too.
+    pub(crate) fn whole(name: String, source: String, tensor: tensor::Tensor) -> Self {
+        Self {
+            name,
+            dims: tensor.shape().iter().rev().map(|&d| d as u64).collect(),
+            parts: vec![Part { name: source, tensor }],
+        }
+    }
+
     /// Values in a row.
     pub(crate) fn columns(&self) -> u64 {
         self.dims[0]
@@ -55,44 +60,30 @@ impl Tensor {
 
     /// Bytes in the source.
     pub(crate) fn source_len(&self) -> u64 {
-        self.parts.iter().map(|part| part.range.len() as u64).sum()
+        self.parts.iter().map(|part| part.tensor.len() as u64).sum()
+    }
+
+    /// The type in the source.
+    pub(crate) fn source_type(&self) -> DType {
+        self.parts[0].tensor.dtype()
     }
 
     /// Whether the source's bytes may be copied: a GGUF's blocks of type `dtype`.
     pub(crate) fn is_verbatim(&self, dtype: DType) -> bool {
-        dtype.is_quantized() && self.parts.iter().all(|part| part.dtype == dtype)
+        dtype.is_quantized() && self.parts.iter().all(|part| part.tensor.dtype() == dtype)
     }
 
     /// The bytes of `row`, in little-endian order, at the end of `out`.
     pub(crate) fn copy_row(&self, row: u64, out: &mut Vec<u8>) {
         let (part, row) = self.locate(row);
-        let start = out.len();
-        out.extend_from_slice(part.row(row, self.columns()));
-        if part.endian == Endian::Big {
-            part.dtype.swap_endian(&mut out[start..]);
-        }
+        part.tensor.copy_row(row, out);
     }
 
     /// The values of `rows`, `out` being as long.
     pub(crate) fn read_rows(&self, rows: Range<u64>, out: &mut [f32]) {
-        let columns = self.columns();
-        let (part, first) = self.locate(rows.start);
-        let (last_part, _) = self.locate(rows.end - 1);
-        if part.order == RowOrder::Same && part.endian == Endian::Little && std::ptr::eq(part, last_part) {
-            let bytes = part.rows(first..first + (rows.end - rows.start), columns);
-            return part.dtype.dequantize(bytes, out);
-        }
-        for (row, out) in rows.zip(out.chunks_exact_mut(columns as usize)) {
+        for (row, out) in rows.zip(out.chunks_exact_mut(self.columns() as usize)) {
             let (part, row) = self.locate(row);
-            let bytes = part.row(row, columns);
-            match part.endian {
-                Endian::Little => part.dtype.dequantize(bytes, out),
-                Endian::Big => {
-                    let mut bytes = bytes.to_vec();
-                    part.dtype.swap_endian(&mut bytes);
-                    part.dtype.dequantize(&bytes, out);
-                }
-            }
+            part.tensor.read_row(row, out);
         }
     }
 
@@ -104,29 +95,17 @@ impl Tensor {
     /// Says that the part with `row` will not be read again.
     pub(crate) fn release(&self, row: u64) {
         let (part, _) = self.locate(row);
-        part.file.release(part.range.clone());
+        part.tensor.release();
     }
 
     /// The part that `row` comes from, and which of its rows.
-    pub(crate) fn locate(&self, row: u64) -> (&Part, u64) {
+    pub(crate) fn locate(&self, row: u64) -> (&Part, usize) {
         let rows = self.rows() / self.parts.len() as u64;
-        let part = &self.parts[(row / rows) as usize];
-        (part, part.order.source_row(row % rows))
+        (&self.parts[(row / rows) as usize], (row % rows) as usize)
     }
 }
 
-impl Part {
-    fn row(&self, row: u64, columns: u64) -> &[u8] {
-        self.rows(row..row + 1, columns)
-    }
-
-    fn rows(&self, rows: Range<u64>, columns: u64) -> &[u8] {
-        let len = self.dtype.bytes_for(columns).expect("whole blocks") as usize;
-        &self.file[self.range.clone()][rows.start as usize * len..rows.end as usize * len]
-    }
-}
-
-/// Reads the model at `src`: a directory is Hugging Face's, a file is GGUF.
+/// Reads the model at `src`: a directory of safetensors, a GGUF file, or one part of several.
 pub(crate) fn open(src: &Path) -> Result<Model, QuantizeError> {
     let found = std::fs::metadata(src).map_err(|e| QuantizeError::io(src, e))?;
     if found.is_dir() {
@@ -137,53 +116,50 @@ pub(crate) fn open(src: &Path) -> Result<Model, QuantizeError> {
 }
 
 fn open_gguf(src: &Path) -> Result<Model, QuantizeError> {
-    let file = FileBytes::map(src).map_err(|e| QuantizeError::io(src, e))?;
-    let gguf = Gguf::parse(&file).map_err(|e| QuantizeError::gguf(src, e))?;
-    let text = |e| QuantizeError::gguf(src, e);
-    if gguf
-        .metadata
-        .u32("split.count")
-        .map_err(text)?
-        .is_some_and(|count| count > 1)
-    {
-        return Err(QuantizeError::unsupported(
-            src,
-            "one part of a split GGUF; join the parts first",
-        ));
-    }
-    match gguf.metadata.str("general.architecture").map_err(text)? {
+    let Checkpoint {
+        mut metadata,
+        tensors,
+        container,
+    } = Checkpoint::open(src)?;
+    let architecture = metadata.str("general.architecture");
+    match architecture.map_err(|e| QuantizeError::gguf(src, e))? {
         Some("llama") => {}
         other => {
             let what = format!("architecture {}, expected llama", other.unwrap_or("not named"));
             return Err(QuantizeError::unsupported(src, what));
         }
     }
-    let tensors = gguf.tensors.values().map(|info| tensor(&gguf, &file, info));
     // What describes the old file's making does not describe the new one's.
-    let stale = |key: &str| key.starts_with("split.") || key.starts_with("quantize.imatrix.");
-    let kept = gguf.metadata.iter().filter(|(key, _)| !stale(key));
+    metadata.retain(|key| !key.starts_with("quantize.imatrix."));
+    let tensors = tensors.into_iter();
     Ok(Model {
-        tensors: tensors.collect(),
-        metadata: kept.map(|(key, value)| (key, value.clone())).collect(),
+        tensors: tensors
+            .map(|(name, tensor)| Tensor::whole(name.clone(), name, tensor))
+            .collect(),
+        metadata,
         notes: Vec::new(),
+        container,
     })
 }
 
-/// A tensor of a GGUF file.
-pub(crate) fn tensor(gguf: &Gguf, file: &FileBytes, info: &TensorInfo) -> Tensor {
-    let start = (gguf.data_offset + info.offset) as usize;
-    let part = Part {
-        name: info.name.clone(),
-        file: file.clone(),
-        range: start..start + info.len as usize,
-        dtype: info.dtype,
-        endian: gguf.endian,
-        order: RowOrder::Same,
-    };
-    Tensor {
-        name: info.name.clone(),
-        dims: info.dims.clone(),
-        parts: vec![part],
+impl Model {
+    /// The model as programs load it: nothing is copied, so experts of separate tensors stay so, named as in older GGUF files.
+    pub(crate) fn into_checkpoint(self) -> Checkpoint {
+        let mut tensors = Vec::new();
+        for Tensor { name, mut parts, .. } in self.tensors {
+            match name.strip_suffix("_exps.weight") {
+                Some(stem) if parts.len() > 1 => {
+                    let parts = parts.into_iter().enumerate();
+                    tensors.extend(parts.map(|(e, part)| (format!("{stem}.{e}.weight"), part.tensor)));
+                }
+                _ => tensors.push((name, parts.swap_remove(0).tensor)),
+            }
+        }
+        Checkpoint {
+            metadata: self.metadata,
+            tensors: tensors.into_iter().collect(),
+            container: self.container,
+        }
     }
 }
 
@@ -199,10 +175,11 @@ pub(crate) fn refuse_overwrite(src: &Path, dst: &Path) -> Result<(), QuantizeErr
             .any(|path| same(&path))
     };
     let other_part = || {
-        let names = |path: &Path| Some(split::stem(path.file_name()?.to_str()?)?.0.to_owned());
-        names(src).is_some() && names(src) == names(dst) && src.parent() == dst.parent() && dst.exists()
+        let name = PartName::parse(src.file_name()?.to_str()?)?;
+        let parts = (0..name.count).map(|n| src.with_file_name(name.sibling(n).to_string()));
+        parts.take_while(|path| path.exists()).find(|path| same(path))
     };
-    if same(src) || src.is_dir() && in_directory() || other_part() {
+    if same(src) || src.is_dir() && in_directory() || other_part().is_some() {
         return Err(QuantizeError::SameFile { dst: dst.to_owned() });
     }
     Ok(())

@@ -8,8 +8,8 @@ use crate::progress::Progress;
 use crate::seal::{Digest, Seal};
 use crate::slab;
 use crate::source::Tensor;
-use crate::split;
 use bise_tensor::atomic::Unfinished;
+use bise_tensor::gguf::PartName;
 use fs4::FileExt;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -47,7 +47,7 @@ fn files(src: &Path) -> io::Result<Vec<PathBuf>> {
             _ => Path::new("."),
         }
     };
-    let stem = src.file_name().and_then(|name| split::stem(name.to_str()?));
+    let part = src.file_name().and_then(|name| PartName::parse(name.to_str()?));
     let belongs = |path: &Path| {
         let name = path
             .file_name()
@@ -56,7 +56,9 @@ fn files(src: &Path) -> io::Result<Vec<PathBuf>> {
         if src.is_dir() {
             !name.starts_with('.') && !name.to_ascii_lowercase().ends_with(".gguf")
         } else {
-            stem.is_some() && split::stem(name) == stem
+            part.is_some()
+                && PartName::parse(name).map(|other| other.sibling(0))
+                    == part.as_ref().map(|part| part.sibling(0))
         }
     };
     let mut files: Vec<PathBuf> = if src.is_file() {

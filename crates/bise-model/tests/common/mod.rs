@@ -3,6 +3,7 @@
 
 use bise_model::{Context, ContextOptions, Model};
 use bise_quantize::{Options, Silent, Target, quantize};
+use bise_tensor::gguf::{Gguf, GgufWriter, Metadata, TensorSpec};
 use bise_tensor::mmap::FileBytes;
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
@@ -58,4 +59,40 @@ impl Golden {
             logits: words("logits").into_iter().map(f32::from_le_bytes).collect(),
         }
     }
+}
+
+/// Writes the tensors of a GGUF file to `count` files in `folder`, as `gguf-split` does; the first may have none.
+pub fn split(file: &[u8], folder: &Path, count: u32, first_has_tensors: bool) -> Vec<PathBuf> {
+    let gguf = Gguf::parse(file).unwrap();
+    let tensors: Vec<_> = gguf.tensors.values().collect();
+    let filled = count - u32::from(!first_has_tensors);
+    let each = tensors.len().div_ceil(filled as usize);
+    let mut shares = tensors.chunks(each);
+    let parts = (0..count).map(|number| {
+        let mut metadata = if number == 0 {
+            gguf.metadata.clone()
+        } else {
+            Metadata::new()
+        };
+        metadata.insert("split.no", number as u16);
+        metadata.insert("split.count", count as u16);
+        metadata.insert("split.tensors.count", tensors.len() as i32);
+        let share = match number {
+            0 if !first_has_tensors => &[],
+            _ => shares.next().unwrap_or(&[]),
+        };
+        let specs = share.iter().map(|info| TensorSpec {
+            name: info.name.clone(),
+            dims: info.dims.clone(),
+            dtype: info.dtype,
+        });
+        let mut writer = GgufWriter::new(Vec::new(), &metadata, specs).unwrap();
+        for info in share {
+            writer.write_tensor(&info.name, gguf.bytes(file, info)).unwrap();
+        }
+        let path = folder.join(format!("model-{:05}-of-{count:05}.gguf", number + 1));
+        std::fs::write(&path, writer.finish().unwrap()).unwrap();
+        path
+    });
+    parts.collect()
 }

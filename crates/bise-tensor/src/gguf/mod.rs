@@ -14,10 +14,12 @@
 
 mod error;
 mod reader;
+mod split;
 mod value;
 mod writer;
 
 pub use error::{GgufError, Place};
+pub use split::{PartName, Split};
 pub use value::{Array, Metadata, Value, ValueType};
 pub use writer::{GgufWriter, Layout, TensorSpec};
 

@@ -180,6 +180,11 @@ impl Metadata {
         self.0.shift_remove(key)
     }
 
+    /// Removes the entries whose keys `keep` refuses; the others keep their order.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.0.retain(|key, _| keep(key));
+    }
+
     /// All entries, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value))

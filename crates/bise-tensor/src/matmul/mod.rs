@@ -16,6 +16,7 @@ pub use weights::Weights;
 
 use crate::block::{DType, FormatVisitor, IntFormat, PlainFormat};
 use crate::isa::{Isa, Kernel, LANES, Level};
+use crate::tensor::RowOrder;
 use crate::threads::{Strip, for_each_strip};
 use std::marker::PhantomData;
 use tiles::Tile;
@@ -28,6 +29,7 @@ pub struct Matrix<'a> {
     rows: usize,
     cols: usize,
     data: &'a [u8],
+    order: RowOrder,
 }
 
 impl<'a> Matrix<'a> {
@@ -40,7 +42,13 @@ impl<'a> Matrix<'a> {
             rows,
             cols,
             data,
+            order: RowOrder::Same,
         })
+    }
+
+    /// The matrix whose rows come in `order`, which fits it.
+    pub(crate) fn reordered(self, order: RowOrder) -> Self {
+        Self { order, ..self }
     }
 
     /// Rows of the matrix.
@@ -61,7 +69,7 @@ impl<'a> Matrix<'a> {
     /// The blocks of row `r`.
     #[inline]
     pub fn row(&self, r: usize) -> &'a [u8] {
-        let bytes = self.row_bytes();
+        let (r, bytes) = (self.order.source_row(r), self.row_bytes());
         &self.data[r * bytes..(r + 1) * bytes]
     }
 

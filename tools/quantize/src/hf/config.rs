@@ -32,7 +32,24 @@ pub(crate) struct Config {
     quantization_config: Option<serde_json::Value>,
     bos_token_id: Option<TokenIds>,
     eos_token_id: Option<TokenIds>,
+    /// Whether it was made from Mistral's own params.json, whose names errors then use.
+    #[serde(skip)]
+    native: bool,
 }
+
+/// What Hugging Face and Mistral call the same.
+const NATIVE_NAMES: [(&str, &str); 10] = [
+    ("hidden_size", "dim"),
+    ("intermediate_size", "hidden_dim"),
+    ("num_hidden_layers", "n_layers"),
+    ("num_attention_heads", "n_heads"),
+    ("num_key_value_heads", "n_kv_heads"),
+    ("max_position_embeddings", "max_seq_len"),
+    ("rms_norm_eps", "norm_eps"),
+    ("num_local_experts", "moe.num_experts"),
+    ("num_experts_per_tok", "moe.num_experts_per_tok"),
+    ("tie_word_embeddings", "tied_embeddings"),
+];
 
 #[derive(Clone, Debug, Deserialize)]
 struct Rope {
@@ -71,10 +88,6 @@ const MIXTRAL: &str = "MixtralForCausalLM";
 impl Config {
     pub(crate) fn read(directory: &Path) -> Result<Self, QuantizeError> {
         let path = directory.join("config.json");
-        if directory.join("params.json").exists() && !path.exists() {
-            let what = "Mistral's own layout (params.json); a Hugging Face layout with config.json is needed";
-            return Err(QuantizeError::unsupported(directory, what));
-        }
         let json: serde_json::Value =
             read_json(&path)?.ok_or_else(|| QuantizeError::io(&path, std::io::ErrorKind::NotFound.into()))?;
         // Before all else: other architectures have other fields.
@@ -88,6 +101,23 @@ impl Config {
             .check()
             .map_err(|what| QuantizeError::unsupported(&path, what))?;
         Ok(config)
+    }
+
+    /// A configuration made from `params.json`, checked; what is wrong is said in the names of that file.
+    pub(crate) fn native(json: serde_json::Value) -> Result<Self, String> {
+        let config: Self = serde_json::from_value(json).map_err(|e| e.to_string())?;
+        let config = Self {
+            native: true,
+            ..config
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What the model's own file calls the value that Hugging Face calls `name`.
+    fn called(&self, name: &'static str) -> &'static str {
+        let native = NATIVE_NAMES.iter().find(|(hf, _)| self.native && *hf == name);
+        native.map_or(name, |(_, native)| native)
     }
 
     fn check(&self) -> Result<(), String> {
@@ -106,7 +136,10 @@ impl Config {
         ];
         for (name, value, largest) in sizes {
             if !(1..=largest).contains(&value) {
-                return Err(format!("{name} is {value}, expected 1 to {largest}"));
+                return Err(format!(
+                    "{} is {value}, expected 1 to {largest}",
+                    self.called(name)
+                ));
             }
         }
         let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads());
@@ -117,7 +150,8 @@ impl Config {
         }
         if self.head_dim.is_none() && !self.hidden_size.is_multiple_of(heads) {
             return Err(format!(
-                "no head_dim, and {heads} heads do not divide hidden_size {}",
+                "no head_dim, and {heads} heads do not divide {} {}",
+                self.called("hidden_size"),
                 self.hidden_size
             ));
         }
@@ -137,7 +171,8 @@ impl Config {
         match self.experts() {
             None if is_mixtral => Err("no num_local_experts".to_owned()),
             Some(experts) if !(1..=experts).contains(&used) => {
-                Err(format!("num_experts_per_tok is {used} of {experts} experts"))
+                let name = self.called("num_experts_per_tok");
+                Err(format!("{name} is {used} of {experts} experts"))
             }
             _ => Ok(()),
         }
@@ -160,7 +195,8 @@ impl Config {
         }
         if !(self.rms_norm_eps > 0.0 && self.rms_norm_eps < 1.0) {
             return Err(format!(
-                "rms_norm_eps is {}, expected a number between 0 and 1",
+                "{} is {}, expected a number between 0 and 1",
+                self.called("rms_norm_eps"),
                 self.rms_norm_eps
             ));
         }

@@ -4,23 +4,53 @@ mod config;
 mod shards;
 
 pub(crate) use config::{Config, SpecialTokens};
+pub(crate) use shards::Shards;
 
 use crate::error::{QuantizeError, TensorFaults};
-use crate::names::{self, Expected};
+use crate::names::{self, Expected, Stacking};
+use crate::native;
 use crate::source::{Model, Part, Tensor};
 use crate::tokenizer;
 use bise_tensor::block::DType;
-use bise_tensor::gguf::{Endian, Metadata, Value};
+use bise_tensor::checkpoint::Container;
+use bise_tensor::gguf::{Metadata, Value};
+use bise_tensor::tensor::{self, RowOrder};
 use safetensors::Dtype;
-use shards::{Shards, Stored};
+use shards::Stored;
 use std::collections::HashSet;
 use std::path::Path;
 
-/// Reads the model in `directory`.
+/// A model's configuration and tensors, by the names that its directory's layout has for them.
+pub(crate) struct Layout {
+    pub name: &'static str,
+    pub config: Config,
+    pub shards: Shards,
+    pub expected: Vec<Expected>,
+}
+
+impl Layout {
+    fn read(directory: &Path) -> Result<Self, QuantizeError> {
+        if native::is_native(directory) {
+            return native::layout(directory);
+        }
+        let config = Config::read(directory)?;
+        Ok(Self {
+            name: "Hugging Face",
+            shards: Shards::open(directory, "model")?,
+            expected: names::expected(&config),
+            config,
+        })
+    }
+}
+
+/// Reads the model in `directory`, of Hugging Face's layout or Mistral's own.
 pub(crate) fn open(directory: &Path) -> Result<Model, QuantizeError> {
-    let config = Config::read(directory)?;
-    let shards = Shards::open(directory)?;
-    let expected = names::expected(&config);
+    let Layout {
+        name,
+        config,
+        shards,
+        expected,
+    } = Layout::read(directory)?;
     let faults = compare(&expected, &shards, &config);
     if !faults.is_empty() {
         return Err(QuantizeError::Tensors {
@@ -35,18 +65,24 @@ pub(crate) fn open(directory: &Path) -> Result<Model, QuantizeError> {
         None => {
             // What llama.cpp calls a file for token ids only.
             metadata.insert("tokenizer.ggml.model", "none");
-            notes.push("no tokenizer.model or tokenizer.json: the file has no tokenizer".to_owned());
+            notes.push(
+                "no tokenizer.model, tokenizer.json or tekken.json: the file has no tokenizer".to_owned(),
+            );
         }
     }
     let experts = config.experts().unwrap_or(1);
     let tensors = expected
         .into_iter()
-        .map(|expected| tensor(expected, &shards, experts))
-        .collect();
+        .map(|expected| tensor(directory, expected, &shards, experts))
+        .collect::<Result<_, _>>()?;
     Ok(Model {
         metadata,
         tensors,
         notes,
+        container: Container::Safetensors {
+            layout: name,
+            parts: shards.files(),
+        },
     })
 }
 
@@ -102,24 +138,40 @@ fn dtype(dtype: Dtype) -> Option<DType> {
 }
 
 /// The tensor that `expected` describes, all of which is known to be there.
-fn tensor(expected: Expected, shards: &Shards, experts: u64) -> Tensor {
+fn tensor(
+    directory: &Path,
+    expected: Expected,
+    shards: &Shards,
+    experts: u64,
+) -> Result<Tensor, QuantizeError> {
     let dims = expected.dims(experts);
     let part = |name: String| {
         let stored = shards.get(&name).expect("compared with what is expected");
-        Part {
-            file: stored.file.clone(),
-            range: stored.range.clone(),
-            dtype: dtype(stored.dtype).expect("compared with what is expected"),
-            endian: Endian::Little,
-            order: expected.order,
-            name,
+        let dtype = dtype(stored.dtype).expect("compared with what is expected");
+        let shape: Vec<usize> = stored.shape.iter().map(|&d| d as usize).collect();
+        let tensor = tensor::Tensor::in_file(dtype, &shape, &stored.file, stored.range.clone());
+        let ordered = match expected.order {
+            RowOrder::Same => tensor,
+            order => tensor.and_then(|tensor| tensor.reordered(order)),
+        };
+        let stacked = ordered.and_then(|tensor| match expected.stacking {
+            Stacking::None | Stacking::Parts => Some(tensor),
+            Stacking::Rows => tensor.stacked(experts as usize),
+            Stacking::Columns => tensor.stacked(experts as usize)?.transposed(),
+        });
+        match stacked {
+            Some(tensor) => Ok(Part { name, tensor }),
+            None => Err(QuantizeError::unsupported(
+                directory,
+                format!("tensor {name} cannot be read as {shape:?} values of {dtype}"),
+            )),
         }
     };
-    Tensor {
+    Ok(Tensor {
         name: expected.gguf,
         dims,
-        parts: expected.sources.into_iter().map(part).collect(),
-    }
+        parts: expected.sources.into_iter().map(part).collect::<Result<_, _>>()?,
+    })
 }
 
 /// An entry of a JSON file that many directories lack.

@@ -14,12 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Component, Path};
 
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
 const MAX_HEADER: u64 = 100_000_000;
 
 /// All tensors of a directory, by name.
-pub(crate) struct Shards(BTreeMap<String, Stored>);
+pub(crate) struct Shards {
+    tensors: BTreeMap<String, Stored>,
+    files: usize,
+}
 
 /// A tensor in a shard.
 pub(crate) struct Stored {
@@ -37,55 +38,84 @@ struct Index {
 }
 
 impl Shards {
-    pub(crate) fn open(directory: &Path) -> Result<Self, QuantizeError> {
-        let mut shards = Self(BTreeMap::new());
-        let Some(index) = read_json::<Index>(&directory.join(INDEX))? else {
-            if !directory.join(SINGLE).exists() {
-                let what = format!("neither {SINGLE} nor {INDEX} is there");
-                return Err(QuantizeError::unsupported(directory, what));
-            }
-            shards.add(directory, SINGLE)?;
-            return Ok(shards);
+    /// Opens `STEM.safetensors.index.json` and the files that it names, or `STEM.safetensors`, or all of
+    /// `STEM.00.safetensors`, `STEM.01.safetensors` and so on.
+    pub(crate) fn open(directory: &Path, stem: &str) -> Result<Self, QuantizeError> {
+        let mut shards = Self {
+            tensors: BTreeMap::new(),
+            files: 0,
         };
+        let (single, index) = (
+            format!("{stem}.safetensors"),
+            format!("{stem}.safetensors.index.json"),
+        );
+        if let Some(found) = read_json::<Index>(&directory.join(&index))? {
+            shards.add_indexed(directory, &index, &found)?;
+            return Ok(shards);
+        }
+        let files = match directory.join(&single).exists() {
+            true => vec![single.clone()],
+            false => numbered(directory, stem)?,
+        };
+        if files.is_empty() {
+            let pickles = numbered_with(directory, stem, &["pt", "pth"])?;
+            let hint = pickles.first().map_or(String::new(), |file| {
+                format!("; {file} is a PyTorch pickle, which has to be converted to safetensors")
+            });
+            let what = format!("neither {single} nor {index} is there{hint}");
+            return Err(QuantizeError::unsupported(directory, what));
+        }
+        for file in files {
+            shards.add(directory, &file)?;
+        }
+        Ok(shards)
+    }
+
+    fn add_indexed(&mut self, directory: &Path, name: &str, index: &Index) -> Result<(), QuantizeError> {
         let files: BTreeSet<&String> = index.weight_map.values().collect();
         for file in files {
             if !is_plain(file) {
                 let what = format!("`{file}` is not the name of a file in this directory");
-                return Err(QuantizeError::unsupported(&directory.join(INDEX), what));
+                return Err(QuantizeError::unsupported(&directory.join(name), what));
             }
-            shards.add(directory, file)?;
+            self.add(directory, file)?;
         }
         let absent = index
             .weight_map
             .iter()
-            .filter(|(name, _)| !shards.0.contains_key(*name));
+            .filter(|(name, _)| !self.tensors.contains_key(*name));
         let missing: Vec<_> = absent.map(|(name, file)| format!("{name} (of {file})")).collect();
         if missing.is_empty() {
-            Ok(shards)
-        } else {
-            let faults = TensorFaults {
-                missing,
-                ..TensorFaults::default()
-            };
-            Err(QuantizeError::Tensors {
-                path: directory.join(INDEX),
-                faults,
-            })
+            return Ok(());
         }
+        let faults = TensorFaults {
+            missing,
+            ..TensorFaults::default()
+        };
+        Err(QuantizeError::Tensors {
+            path: directory.join(name),
+            faults,
+        })
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Stored> {
-        self.0.get(name)
+        self.tensors.get(name)
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// How many files they are in.
+    pub(crate) fn files(&self) -> usize {
+        self.files
     }
 
     fn add(&mut self, directory: &Path, name: &str) -> Result<(), QuantizeError> {
         let path = directory.join(name);
         let file = FileBytes::map(&path).map_err(|e| QuantizeError::io(&path, e))?;
         let (header, data_offset) = header(&path, &file)?;
+        self.files += 1;
         for (name, info) in header.tensors() {
             let (start, end) = info.data_offsets;
             let stored = Stored {
@@ -94,13 +124,50 @@ impl Shards {
                 dtype: info.dtype,
                 shape: info.shape.iter().map(|&d| d as u64).collect(),
             };
-            if self.0.insert(name.clone(), stored).is_some() {
+            if self.tensors.insert(name.clone(), stored).is_some() {
                 let what = format!("tensor {name} is in another shard too");
                 return Err(QuantizeError::Safetensors { path, what });
             }
         }
         Ok(())
     }
+}
+
+/// The files `STEM.00.safetensors` and so on, in order; there must be no gap.
+fn numbered(directory: &Path, stem: &str) -> Result<Vec<String>, QuantizeError> {
+    let files = numbered_with(directory, stem, &["safetensors"])?;
+    for (i, file) in files.iter().enumerate() {
+        let expected = format!("{stem}.{i:02}.safetensors");
+        if *file != expected {
+            return Err(QuantizeError::io(
+                &directory.join(expected),
+                std::io::ErrorKind::NotFound.into(),
+            ));
+        }
+    }
+    Ok(files)
+}
+
+/// The names `STEM.DIGITS.EXTENSION` in a directory, in order of their numbers.
+fn numbered_with(directory: &Path, stem: &str, extensions: &[&str]) -> Result<Vec<String>, QuantizeError> {
+    let entries = std::fs::read_dir(directory).map_err(|e| QuantizeError::io(directory, e))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| QuantizeError::io(directory, e))?;
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let rest = name.strip_prefix(stem).and_then(|rest| rest.strip_prefix('.'));
+        let Some((number, extension)) = rest.and_then(|rest| rest.split_once('.')) else {
+            continue;
+        };
+        let digits = number.bytes().all(|b| b.is_ascii_digit());
+        if let (true, Ok(number)) = (digits && extensions.contains(&extension), number.parse::<u32>()) {
+            found.push((number, name));
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, name)| name).collect())
 }
 
 fn is_plain(file: &str) -> bool {

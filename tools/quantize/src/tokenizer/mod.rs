@@ -10,7 +10,7 @@ use crate::error::QuantizeError;
 use crate::hf::{SpecialTokens, set_default};
 use bise_tensor::gguf::Metadata;
 use settings::{Added, Settings};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a token is, as SentencePiece and GGUF number it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +56,17 @@ pub(crate) struct Tokenizer {
 /// Reads the tokenizer in `directory`, if there is one.
 pub(crate) fn read(directory: &Path, vocab_size: u64) -> Result<Option<Tokenizer>, QuantizeError> {
     let settings = Settings::read(directory)?;
-    let model = directory.join("tokenizer.model");
     let json = directory.join("tokenizer.json");
-    let mut vocabulary = if model.exists() {
+    let tekken = directory.join("tekken.json");
+    let mut vocabulary = if let Some(model) = sentencepiece_model(directory) {
         sentencepiece::read(&model, vocab_size)?
     } else if json.exists() {
         bpe_json::read(&json, vocab_size)?
+    } else if tekken.exists() {
+        return Err(QuantizeError::unsupported(
+            &tekken,
+            "tekken.json is not supported yet",
+        ));
     } else {
         return Ok(None);
     };
@@ -71,6 +76,19 @@ pub(crate) fn read(directory: &Path, vocab_size: u64) -> Result<Option<Tokenizer
         vocabulary,
         settings,
     }))
+}
+
+/// The newest of the SentencePiece models in `directory`: Mistral's own directories have the version in the name.
+fn sentencepiece_model(directory: &Path) -> Option<PathBuf> {
+    const NAMES: [&str; 5] = [
+        "tokenizer.model",
+        "tokenizer.model.v7",
+        "tokenizer.model.v3",
+        "tokenizer.model.v2",
+        "tokenizer.model.v1",
+    ];
+    let mut paths = NAMES.iter().map(|name| directory.join(name));
+    paths.find(|path| path.exists())
 }
 
 /// The file's tokens and the added ones; ids that nobody names become unused tokens.

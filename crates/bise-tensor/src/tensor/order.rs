@@ -1,30 +1,44 @@
 //! From rotated halves to rotated neighbours: the order of the rows of Q and K within each head.
 //!
-//! Hugging Face rotates value `j` of a head with value `j + head_dim / 2`, GGUF's `llama` models rotate
-//! neighbours. For `head_dim = 6`:
+//! Hugging Face rotates value `j` of a head with value `j + head_dim / 2`, the paper's code and GGUF's `llama` models
+//! rotate neighbours. For `head_dim = 6`:
 //!
 //! ```text
 //! Hugging Face   0 1 2 | 3 4 5      pairs (0, 3) (1, 4) (2, 5)
 //! GGUF           0 3 1 4 2 5        the same pairs, side by side
 //! ```
 
-/// The order of a matrix's rows, as a map from a row of the output to one of the source.
+/// The order of a matrix's rows, as a map from a row of the matrix to one of those stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RowOrder {
-    /// As in the source.
+pub enum RowOrder {
+    /// As stored.
     Same,
     /// Halves of each head of this many rows, an even number, interleaved.
-    Interleaved { head_dim: u64 },
+    Interleaved {
+        /// Rows of a head.
+        head_dim: usize,
+    },
 }
 
 impl RowOrder {
-    /// The row of the source that becomes `row`.
-    pub(crate) fn source_row(self, row: u64) -> u64 {
+    /// The stored row that is row `row`.
+    #[inline(always)]
+    pub fn source_row(self, row: usize) -> usize {
         match self {
             Self::Same => row,
             Self::Interleaved { head_dim } => {
                 let (head, within) = (row / head_dim, row % head_dim);
                 head * head_dim + within % 2 * (head_dim / 2) + within / 2
+            }
+        }
+    }
+
+    /// Whether a matrix of `rows` rows can have this order.
+    pub fn fits(self, rows: usize) -> bool {
+        match self {
+            Self::Same => true,
+            Self::Interleaved { head_dim } => {
+                head_dim > 0 && head_dim.is_multiple_of(2) && rows.is_multiple_of(head_dim)
             }
         }
     }
@@ -34,7 +48,7 @@ impl RowOrder {
 mod tests {
     use super::*;
 
-    fn order(head_dim: u64, rows: u64) -> Vec<u64> {
+    fn order(head_dim: usize, rows: usize) -> Vec<usize> {
         (0..rows)
             .map(|row| RowOrder::Interleaved { head_dim }.source_row(row))
             .collect()
