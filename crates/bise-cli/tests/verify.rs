@@ -413,6 +413,14 @@ fn old_layouts_come_back_without_loss() {
             report.notes
         );
         assert!(std::fs::read(&new).unwrap() == expected, "{target}");
+        // The quantizer reads the old layout, and writes the new.
+        let (from_old, from_new) = (folder.path().join("a.gguf"), folder.path().join("b.gguf"));
+        make(&folder.path().join(first), &from_old, "Q4_0");
+        make(&path, &from_new, "Q4_0");
+        assert!(
+            std::fs::read(from_old).unwrap() == std::fs::read(from_new).unwrap(),
+            "{target}"
+        );
     }
     let lone = folder.path().join("lone-00001-of-00002.gguf");
     std::fs::copy(folder.path().join("old-00001-of-00002.gguf"), &lone).unwrap();

@@ -159,6 +159,7 @@ pub fn quantize_and_probe(
         mut notes,
         ..
     } = source::open(src)?;
+    let tensors = repack::stack(src, tensors, &mut notes)?;
     let facts = Facts::of(&metadata, &tensors).map_err(|e| QuantizeError::gguf(src, e))?;
     let types: Vec<DType> = tensors
         .iter()

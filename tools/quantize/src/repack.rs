@@ -14,6 +14,7 @@ use crate::{Prober, Report};
 use bise_tensor::checkpoint::{Checkpoint, Container};
 use bise_tensor::gguf::TensorSpec;
 use indexmap::IndexMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Writes the model in the GGUF file `old`, which may be any part of a split one, to `new` as one file with stacked
@@ -46,6 +47,17 @@ pub fn repack(
     let whole = |(name, tensor): (String, _)| Tensor::whole(name.clone(), name, tensor);
     let tensors = tensors.into_iter().map(whole).collect();
     let tensors = stack(old, tensors, &mut notes)?;
+    for tensor in &tensors {
+        let expected = tensor.source_type();
+        if let Some(other) = tensor.parts.iter().find(|part| part.tensor.dtype() != expected) {
+            let found = other.tensor.dtype();
+            let what = format!(
+                "tensor {} is {found}, it cannot be stacked on {expected}",
+                other.name
+            );
+            return Err(QuantizeError::unsupported(old, what));
+        }
+    }
     if notes.is_empty() {
         notes.push("the file was single and stacked already: copied".to_owned());
     }
@@ -94,50 +106,74 @@ fn write(
     Ok(report)
 }
 
-/// Stacks the experts of each layer, in the place of the first.
-fn stack(old: &Path, tensors: Vec<Tensor>, notes: &mut Vec<String>) -> Result<Vec<Tensor>, QuantizeError> {
-    let mut stacked: IndexMap<String, Tensor> = IndexMap::new();
-    let mut experts = 0;
+/// A tensor of the source, or experts of one that is to be, by their numbers.
+enum Place {
+    One(Tensor),
+    Experts(BTreeMap<u64, Tensor>),
+}
+
+/// Stacks the experts of each layer that are tensors of their own, in the place of the first.
+pub(crate) fn stack(
+    old: &Path,
+    tensors: Vec<Tensor>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Tensor>, QuantizeError> {
+    let mut places: IndexMap<String, Place> = IndexMap::new();
+    let mut count = 0;
     for tensor in tensors {
-        let fault = |what: &str| QuantizeError::unsupported(old, format!("tensor {}: {what}", tensor.name));
         let Some((name, expert)) = expert(&tensor.name) else {
-            stacked.insert(tensor.name.clone(), tensor);
+            places.insert(tensor.name.clone(), Place::One(tensor));
             continue;
         };
-        experts += 1;
-        let Some(stack) = stacked.get_mut(&name) else {
-            if expert != 0 {
-                return Err(fault("expert 0 is not before it"));
+        let twice = || format!("tensor {} and a stacked one are the same", tensor.name);
+        match places
+            .entry(name)
+            .or_insert_with(|| Place::Experts(BTreeMap::new()))
+        {
+            Place::Experts(experts) => experts.insert(expert, tensor),
+            Place::One(_) => return Err(QuantizeError::unsupported(old, twice())),
+        };
+        count += 1;
+    }
+    let mut stacks = 0;
+    let tensors = places.into_iter().map(|(name, place)| match place {
+        Place::One(tensor) => Ok(tensor),
+        Place::Experts(experts) => {
+            stacks += 1;
+            join(name, experts).map_err(|what| QuantizeError::unsupported(old, what))
+        }
+    });
+    let tensors = tensors.collect::<Result<_, _>>()?;
+    if count > 0 {
+        notes.push(format!("stacked {count} tensors of experts to {stacks}"));
+    }
+    Ok(tensors)
+}
+
+/// Experts as one tensor, when none is missing and all have the same shape.
+fn join(name: String, experts: BTreeMap<u64, Tensor>) -> Result<Tensor, String> {
+    let count = experts.len() as u64;
+    let mut joined: Option<Tensor> = None;
+    for (expected, (expert, tensor)) in (0..).zip(experts) {
+        if expert != expected {
+            return Err(format!("{name}: expert {expected} is missing"));
+        }
+        match &mut joined {
+            None => joined = Some(tensor),
+            Some(joined) if joined.dims == tensor.dims => joined.parts.extend(tensor.parts),
+            Some(joined) => {
+                let (found, expected) = (&tensor.dims, &joined.dims);
+                return Err(format!(
+                    "tensor {} is {found:?}, expected {expected:?}",
+                    tensor.name
+                ));
             }
-            stacked.insert(name.clone(), Tensor { name, ..tensor });
-            continue;
-        };
-        if stack.parts.len() as u64 != expert {
-            return Err(fault(&format!("expert {} is expected here", stack.parts.len())));
         }
-        let (found, expected) = (tensor.source_type(), stack.source_type());
-        if found != expected || stack.dims != tensor.dims {
-            return Err(fault(&format!(
-                "{found} {:?} cannot be stacked on {expected} {:?}",
-                tensor.dims, stack.dims
-            )));
-        }
-        stack.parts.extend(tensor.parts);
     }
-    let count = stacked
-        .values()
-        .filter(|tensor| tensor.name.contains("_exps."))
-        .count();
-    for tensor in stacked
-        .values_mut()
-        .filter(|tensor| tensor.name.ends_with("_exps.weight") && tensor.dims.len() == 2)
-    {
-        tensor.dims.push(tensor.parts.len() as u64);
-    }
-    if experts > 0 {
-        notes.push(format!("stacked {experts} experts in {count} tensors"));
-    }
-    Ok(stacked.into_values().collect())
+    let mut joined = joined.ok_or_else(|| format!("{name}: no experts"))?;
+    joined.name = name;
+    joined.dims.push(count);
+    Ok(joined)
 }
 
 /// The stacked tensor that `blk.0.ffn_up.3.weight` goes into, and its place there.
