@@ -25,7 +25,7 @@ use std::time::Instant;
 pub struct Args {
     /// GGUF file [default: the built-in story teller]
     model: Option<PathBuf>,
-    /// Measure random weights of a published shape instead: mistral-7b or mixtral-8x7b, a colon, and a type or recipe
+    /// Measure random weights of a published shape instead: mistral-7b, mixtral-8x7b or mixtral-8x22b, a colon, and a type or recipe
     #[arg(long, value_name = "SHAPE:TYPE", conflicts_with = "model")]
     synthetic: Option<String>,
     /// Layers of the synthetic model [default: as many as the shape has]

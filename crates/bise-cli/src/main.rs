@@ -6,10 +6,13 @@ mod inspect;
 mod interrupt;
 mod logits;
 mod perplexity;
+mod probe;
 mod quantize;
+mod repack;
 mod run;
 mod runtime;
 mod tokenize;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use std::fmt::Display;
@@ -36,6 +39,8 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Quantize(bise_quantize::cli::Args),
+    Verify(verify::Args),
+    Repack(repack::Args),
     Inspect(inspect::Args),
     Tokenize(tokenize::Args),
     Logits(logits::Args),
@@ -46,6 +51,8 @@ enum Command {
 /// How a command that did its work ends.
 enum Outcome {
     Done,
+    /// What was to be checked is not good.
+    Bad,
     /// The user pressed Ctrl-C.
     Interrupted,
 }
@@ -54,6 +61,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Quantize(args) => quantize::run(args),
+        Command::Repack(args) => repack::run(args),
+        Command::Verify(args) => verify::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Logits(args) => logits::run(args),
@@ -62,6 +71,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Bad) => ExitCode::FAILURE,
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         // The reader of a pipe had enough: that is its right.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

@@ -1,13 +1,15 @@
 //! `bise quantize`: the quantizer's own command line.
 
 use crate::interrupt::Interrupt;
+use crate::probe::{self, LayerByLayer};
 use crate::{Outcome, say};
 use anyhow::Result;
 use bise_quantize::QuantizeError;
 use bise_quantize::cli::{self, Args};
 
 pub fn run(args: Args) -> Result<Outcome> {
-    match cli::run(args, Interrupt::listen()?.flag()) {
+    let prober = LayerByLayer(probe::threads(None)?);
+    match cli::run(args, Interrupt::listen()?.flag(), Some(&prober)) {
         Ok(summary) => {
             say(summary);
             Ok(Outcome::Done)

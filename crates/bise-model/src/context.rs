@@ -1,5 +1,6 @@
 //! One run of a model over a text.
 
+use crate::block::Block;
 use crate::error::{ForwardError, LoadError};
 use crate::feed_forward::Hidden;
 use crate::kv_cache::{KvCache, KvShape};
@@ -225,6 +226,15 @@ impl<'m> Context<'m> {
 
     /// Embeds up to a batch of tokens and runs them through all blocks; `scratch.x` holds what comes out.
     fn blocks(&mut self, tokens: &[u32]) {
+        self.begin(tokens);
+        for (layer, block) in self.model.weights.blocks.iter().enumerate() {
+            self.pass(block, layer);
+        }
+        self.len += tokens.len();
+    }
+
+    /// Embeds up to a batch of tokens.
+    fn begin(&mut self, tokens: &[u32]) {
         let (config, weights, s) = (self.model.config(), &self.model.weights, &mut self.scratch);
         let embeddings = weights.tok_embeddings.matrix();
         s.x.resize(tokens.len() * config.dim, 0.0);
@@ -232,10 +242,30 @@ impl<'m> Context<'m> {
             embeddings.dequantize_row(token as usize, x);
         }
         s.rope.set(self.len, tokens.len());
-        for (layer, block) in weights.blocks.iter().enumerate() {
-            block.forward(config, &mut self.cache, layer, self.len, s);
-        }
-        self.len += tokens.len();
+    }
+
+    /// Begins a batch, as long as a batch may be, that is led through the blocks by [`Context::pass`].
+    pub(crate) fn embed(&mut self, tokens: &[u32]) -> Result<(), ForwardError> {
+        self.check(tokens)?;
+        self.begin(tokens);
+        Ok(())
+    }
+
+    /// Runs the batch through one block.
+    pub(crate) fn pass(&mut self, block: &Block, layer: usize) {
+        block.forward(
+            self.model.config(),
+            &mut self.cache,
+            layer,
+            self.len,
+            &mut self.scratch,
+        );
+    }
+
+    /// The logits after the batch's last token.
+    pub(crate) fn last_logits(&mut self) -> &[f32] {
+        let n = self.scratch.x.len() / self.model.config().dim;
+        self.logits(n - 1, 1)
     }
 
     /// The logits of `rows` rows of `scratch.x` from `first` on.

@@ -49,6 +49,7 @@ mod linear;
 mod model;
 mod moe;
 pub mod sampler;
+pub mod streamed;
 pub mod tokenizer;
 mod weights;
 

@@ -77,6 +77,20 @@ impl Model {
         })
     }
 
+    /// A model whose blocks are loaded elsewhere.
+    pub(crate) fn without_blocks(checkpoint: Checkpoint, config: Config) -> Result<Self, LoadError> {
+        let none = Config {
+            n_layers: 0,
+            ..config.clone()
+        };
+        let weights = Weights::load(&checkpoint, &none, &LoadOptions::default())?;
+        Ok(Self {
+            checkpoint,
+            config,
+            weights,
+        })
+    }
+
     /// Where the model came from: metadata and tensors as they are stored.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint

@@ -56,6 +56,16 @@ impl Weights {
             output,
         })
     }
+
+    /// One block.
+    pub fn block(checkpoint: &Checkpoint, config: &Config, layer: usize) -> Result<Block, LoadError> {
+        let loader = Loader {
+            checkpoint,
+            config,
+            options: &LoadOptions::default(),
+        };
+        loader.block(layer)
+    }
 }
 
 struct Loader<'a> {

@@ -1,5 +1,9 @@
 //! Files that appear whole or not at all.
 
+mod unfinished;
+
+pub use unfinished::Unfinished;
+
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -16,10 +20,7 @@ pub fn write_atomic<T, E: From<io::Error>>(
     fill: impl FnOnce(&mut BufWriter<File>) -> Result<T, E>,
 ) -> Result<T, E> {
     let path = destination(path)?;
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
+    let directory = parent(&path);
     let temporary = new_temporary(&path, directory)?;
     let mut out = BufWriter::with_capacity(1 << 20, temporary.reopen()?);
     let result = fill(&mut out)?;
@@ -42,6 +43,14 @@ fn destination(path: &Path) -> io::Result<PathBuf> {
         )),
         Err(e) if e.kind() == io::ErrorKind::NotFound && path.file_name().is_some() => Ok(path.to_owned()),
         Err(e) => Err(e),
+    }
+}
+
+/// The directory that `path` is in.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The command line of the quantizer, for the `bise-quantize` program and for `bise quantize`.
 
-use crate::{Bar, Options, QuantizeError, Target, quantize};
+use crate::{Bar, Options, Prober, QuantizeError, Target, quantize_and_probe};
 use bise_tensor::block::DType;
 use clap::Parser;
 use std::path::PathBuf;
@@ -10,7 +10,9 @@ use std::sync::atomic::AtomicBool;
 /// Make a quantized GGUF file
 ///
 /// SRC is a Hugging Face directory of a Mistral or Mixtral (config.json, safetensors in F32, F16 or BF16, and a
-/// tokenizer), or a GGUF file. DST appears only when it is complete.
+/// tokenizer), or a GGUF file. DST appears only when it is complete; until then the work lies beside it as .DST.bise-part
+/// and .DST.bise-journal. Stopped by Ctrl-C or killed, the same command goes on from there. DST carries hashes and probes
+/// for bise verify.
 #[derive(Parser)]
 #[command(version)]
 pub struct Args {
@@ -24,6 +26,9 @@ pub struct Args {
     /// Give all matrices this very type
     #[arg(long)]
     pure: bool,
+    /// Record hashes only, not what the model says to some prompts: the model is not run
+    #[arg(long)]
+    no_probe: bool,
     /// Threads to use [default: all cores]
     #[arg(short, long)]
     threads: Option<usize>,
@@ -40,19 +45,21 @@ fn target(name: &str) -> Result<Target, String> {
     })
 }
 
-/// Does what `args` ask for, until `stop` becomes true. Gives what the user should know: notes and a summary.
+/// Does what `args` ask for, until `stop` becomes true; `prober` runs models, where there is one. Gives what the user should
+/// know: notes and a summary.
 ///
 /// # Errors
 /// As [`quantize`].
-pub fn run(args: Args, stop: Arc<AtomicBool>) -> Result<String, QuantizeError> {
+pub fn run(args: Args, stop: Arc<AtomicBool>, prober: Option<&dyn Prober>) -> Result<String, QuantizeError> {
     let Args {
         src,
         dst,
         target,
         pure,
+        no_probe,
         threads,
     } = args;
-    let report = quantize(
+    let report = quantize_and_probe(
         &src,
         &dst,
         &Options {
@@ -61,6 +68,7 @@ pub fn run(args: Args, stop: Arc<AtomicBool>) -> Result<String, QuantizeError> {
             threads,
         },
         &Bar::new(stop),
+        prober.filter(|_| !no_probe),
     )?;
     let notes: String = report
         .notes

@@ -66,12 +66,20 @@ pub enum QuantizeError {
     Threads(#[from] rayon::ThreadPoolBuildError),
 
     #[error(
-        "`{0}` is no synthetic model; expected mistral-7b or mixtral-8x7b, a colon, and a type or recipe"
+        "`{0}` is no synthetic model; expected mistral-7b, mixtral-8x7b or mixtral-8x22b, a colon, and a type or recipe"
     )]
     Synthetic(String),
 
-    #[error("stopped; nothing has been written")]
+    #[error("stopped; the same command goes on from here")]
     Stopped,
+
+    /// Of the destination, before its name is known: never returned.
+    #[doc(hidden)]
+    #[error("{needed} bytes are needed, {free} are free")]
+    NoRoom { needed: u64, free: u64 },
+
+    #[error("{}: the disk is full: {needed} more bytes are needed, {free} are free", .path.display())]
+    DiskFull { path: PathBuf, needed: u64, free: u64 },
 
     /// Of the destination, before its name is known: never returned.
     #[doc(hidden)]
@@ -118,6 +126,11 @@ impl QuantizeError {
         match self {
             Self::Destination(reason) => Self::io(dst, reason),
             Self::Write(reason) => Self::gguf(dst, reason),
+            Self::NoRoom { needed, free } => Self::DiskFull {
+                path: dst.to_owned(),
+                needed,
+                free,
+            },
             other => other,
         }
     }

@@ -13,28 +13,41 @@
 pub mod cli;
 mod error;
 mod hf;
+mod journal;
 mod names;
 mod native;
 mod pipeline;
+mod probe;
 mod progress;
+mod queue;
 mod recipe;
+mod repack;
+mod seal;
+mod slab;
 mod source;
 mod synthetic;
 mod tokenizer;
+mod verify;
+mod writing;
 
 pub use error::{QuantizeError, TensorFaults};
+pub use probe::Prober;
 pub use progress::{Bar, Progress, Silent};
 pub use recipe::Target;
+pub use repack::repack;
 pub use synthetic::synthetic;
 pub use tokenizer::tekken_metadata;
+pub use verify::{Fault, FaultKind, Verdict, verify};
 
-use bise_tensor::atomic::write_atomic;
 use bise_tensor::block::DType;
 use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::gguf::{GgufWriter, TensorSpec};
+use bise_tensor::gguf::{Metadata, TensorSpec};
+use probe::Probes;
 use recipe::{Facts, Role};
+use seal::Seal;
 use source::{Model, Tensor};
 use std::path::Path;
+use writing::{Listeners, Source};
 
 /// What to make of the source.
 #[derive(Clone, Debug)]
@@ -87,6 +100,20 @@ pub struct TensorReport {
 }
 
 impl Report {
+    fn new(seal: &Seal, tensors: &[Tensor], notes: Vec<String>) -> Self {
+        let layout = seal.layout();
+        Self {
+            file_len: layout.file_len(),
+            source_len: tensors.iter().map(Tensor::source_len).sum(),
+            tensors: tensors
+                .iter()
+                .zip(layout.tensors().values())
+                .map(report)
+                .collect(),
+            notes,
+        }
+    }
+
     /// Bits of weights a value, over all tensors.
     pub fn bits_per_weight(&self) -> f64 {
         let bits: u64 = self.tensors.iter().map(|t| t.len * 8).sum();
@@ -97,7 +124,10 @@ impl Report {
 
 /// Writes the model at `src`, a Hugging Face directory or a GGUF file, to `dst` at the types of `options`.
 ///
-/// `dst` appears, or is replaced, only when all has been written; otherwise it stays as it was.
+/// `dst` appears, or is replaced, only when all has been written; otherwise it stays as it was. Until then the work lies
+/// beside it, as `.NAME.bise-part` with a `.NAME.bise-journal`: when the program is killed, or stopped by `progress`, the
+/// next call for the same source and options goes on from there and gives the same bytes. When this function fails, both
+/// are gone.
 ///
 /// # Errors
 /// When the source is damaged, incomplete or of an unknown kind, when `dst` is part of the source, or when
@@ -108,6 +138,21 @@ pub fn quantize(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Report, QuantizeError> {
+    quantize_and_probe(src, dst, options, progress, None)
+}
+
+/// [`quantize`], with `prober` to run the source, if it can be run where it lies, and the result: the file then carries
+/// probes besides its hashes.
+///
+/// # Errors
+/// As [`quantize`].
+pub fn quantize_and_probe(
+    src: &Path,
+    dst: &Path,
+    options: &Options,
+    progress: &dyn Progress,
+    prober: Option<&dyn Prober>,
+) -> Result<Report, QuantizeError> {
     source::refuse_overwrite(src, dst)?;
     let Model {
         mut metadata,
@@ -115,6 +160,7 @@ pub fn quantize(
         mut notes,
         ..
     } = source::open(src)?;
+    let tensors = repack::stack(src, tensors, &mut notes)?;
     let facts = Facts::of(&metadata, &tensors).map_err(|e| QuantizeError::gguf(src, e))?;
     let types: Vec<DType> = tensors
         .iter()
@@ -128,26 +174,55 @@ pub fn quantize(
         dims: tensor.dims.clone(),
         dtype,
     });
-    let layout = bise_tensor::gguf::Layout::new(&metadata, specs).map_err(|e| QuantizeError::gguf(dst, e))?;
-    let report = Report {
-        file_len: layout.file_len(),
-        source_len: tensors.iter().map(Tensor::source_len).sum(),
-        tensors: tensors
-            .iter()
-            .zip(layout.tensors().values())
-            .map(report)
-            .collect(),
-        notes,
+    let specs = specs.collect();
+    let probes = prober.and_then(|prober| probes(src, (&metadata, &tensors), prober, &mut notes));
+    let seal = Seal::new(&metadata, specs, probes).map_err(|e| QuantizeError::gguf(dst, e))?;
+    let mut report = Report::new(&seal, &tensors, notes);
+    let same_bytes = Options {
+        threads: None,
+        ..options.clone()
     };
-    let pool = pipeline::pool(options.threads)?;
+    let what = format!("{same_bytes:?}");
+    let job = writing::identity(src, &what, &seal).map_err(|e| QuantizeError::io(src, e))?;
     progress.start(report.source_len);
-    write_atomic(dst, |out| {
-        let writer = GgufWriter::with_layout(out, layout).map_err(|e| QuantizeError::gguf(dst, e))?;
-        pipeline::run(&pool, tensors.iter().zip(types), writer, progress)
-    })
-    .map_err(|e| e.at(dst))?;
+    let listeners = Listeners { progress, prober };
+    let source = Source {
+        tensors: &tensors,
+        threads: options.threads,
+        verbatim: false,
+    };
+    let notes = writing::write(dst, &job, seal, source, listeners).map_err(|e| e.at(dst))?;
+    report.notes.extend(notes);
     progress.finish();
     Ok(report)
+}
+
+/// Probes for a model with embeddings. A source without quantized matrices is run as it lies: that takes no memory.
+fn probes(
+    src: &Path,
+    (metadata, tensors): (&Metadata, &[Tensor]),
+    prober: &dyn Prober,
+    notes: &mut Vec<String>,
+) -> Option<Probes> {
+    let mut probes = own_probes(metadata, tensors)?;
+    let unquantized = |tensor: &Tensor| !tensor.source_type().is_quantized();
+    if !tensors.iter().all(unquantized) {
+        notes.push(
+            "the source is quantized and was not run: probes hold this file's own logits only".to_owned(),
+        );
+    } else {
+        match prober.logits(src, probes.prompts()) {
+            Ok(logits) => probes.set_source(logits),
+            Err(why) => notes.push(format!("the source could not be probed: {why}")),
+        }
+    }
+    Some(probes)
+}
+
+/// Probes that know nothing of the source, for a model with embeddings.
+fn own_probes(metadata: &Metadata, tensors: &[Tensor]) -> Option<Probes> {
+    let embeddings = tensors.iter().find(|tensor| tensor.name == "token_embd.weight")?;
+    Some(Probes::new(metadata, embeddings.rows()))
 }
 
 /// Opens the model at `src`, a directory of safetensors or a GGUF file, to be run: its weights stay where they are. Beside

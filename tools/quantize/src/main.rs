@@ -13,10 +13,15 @@ fn main() -> ExitCode {
     let seen = stop.clone();
     let listening = ctrlc::set_handler(move || seen.store(true, Ordering::Relaxed));
     let done = listening.map_err(|error| error.to_string());
-    let (text, code) = match done.and_then(|()| run(Args::parse(), stop).map_err(|error| error.to_string())) {
-        Ok(summary) => (summary, ExitCode::SUCCESS),
-        Err(error) => (format!("bise-quantize: {error}"), ExitCode::FAILURE),
-    };
+    let (text, code) =
+        match done.and_then(|()| run(Args::parse(), stop, None).map_err(|error| error.to_string())) {
+            // Probes need a program that runs models.
+            Ok(summary) => (
+                format!("{summary}; with hashes, without probes"),
+                ExitCode::SUCCESS,
+            ),
+            Err(error) => (format!("bise-quantize: {error}"), ExitCode::FAILURE),
+        };
     // When nobody reads standard error, there is nobody to tell.
     let _ = writeln!(io::stderr(), "{text}");
     code

@@ -1,30 +1,77 @@
-//! Quantizing in parallel and writing in order.
+//! Quantizing in parallel and writing in order, one pass over the source.
 //!
 //! ```text
-//! tensor: rows -> slabs of about a million values -> a batch of slabs at a time, on all threads
-//!                                                      -> a channel -> one thread that writes
+//! matrices -> slabs of about half a million values -> workers, each a slab at a time, no more than a window ahead
+//!                  -> in order again: one thread that hashes -> one that writes, and one that syncs behind it
 //! ```
+//!
+//! A matrix is a tensor, or one expert of a stacked one. Memory is the window: a few slabs for each worker.
 
 use crate::error::QuantizeError;
+use crate::journal::{Hashes, Journal};
 use crate::progress::Progress;
+use crate::queue::Queue;
+use crate::seal::Digest;
 use crate::source::Tensor;
-use bise_tensor::block::DType;
-use bise_tensor::gguf::{GgufError, GgufWriter};
+use bise_tensor::gguf::Layout;
 use rayon::ThreadPool;
-use rayon::prelude::*;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// Values in a slab, if rows are no longer than that.
-const SLAB: u64 = 1 << 20;
-/// Batches that may wait for the writer.
+const SLAB: u64 = 1 << 19;
+/// Hashed slabs that may wait for the writer.
 const WAITING: usize = 2;
+/// Bytes between two calls to the system to get what is written to the disk.
+const SYNC: u64 = 256 << 20;
 
-/// A batch of quantized slabs of one tensor.
-struct Batch {
-    tensor: String,
-    slabs: Vec<Vec<u8>>,
+/// Some rows of a tensor: what is made, hashed, written and recorded at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Slab {
+    /// Which tensor.
+    pub tensor: usize,
+    pub rows: Range<u64>,
+    /// Where in the file.
+    pub offset: u64,
+    /// In the file.
+    pub len: usize,
+    /// Whether it is its matrix's last.
+    pub ends_matrix: bool,
+}
+
+/// All slabs of a file, in its order.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub slabs: Vec<Slab>,
+}
+
+impl Plan {
+    pub(crate) fn new(layout: &Layout) -> Self {
+        let mut slabs = Vec::new();
+        for (tensor, info) in layout.tensors().values().enumerate() {
+            let columns = info.dims[0];
+            let rows = info.dims.get(1).copied().unwrap_or(1);
+            let step = (SLAB / columns).max(1);
+            let row_len = info.dtype.bytes_for(columns).expect("rows are whole blocks");
+            let all: u64 = info.dims[1..].iter().product();
+            for matrix in (0..all).step_by(rows as usize) {
+                let end = matrix + rows;
+                slabs.extend((matrix..end).step_by(step as usize).map(|first| {
+                    let rows = first..(first + step).min(end);
+                    Slab {
+                        tensor,
+                        offset: layout.data_offset() + info.offset + first * row_len,
+                        len: ((rows.end - first) * row_len) as usize,
+                        ends_matrix: rows.end == end,
+                        rows,
+                    }
+                }));
+            }
+        }
+        Self { slabs }
+    }
 }
 
 pub(crate) fn pool(threads: Option<usize>) -> Result<ThreadPool, QuantizeError> {
@@ -33,118 +80,107 @@ pub(crate) fn pool(threads: Option<usize>) -> Result<ThreadPool, QuantizeError> 
         .build()?)
 }
 
-/// Quantizes each tensor to its type and writes it.
-pub(crate) fn run<'a, W: Write + Send>(
+/// Where slabs go.
+pub(crate) struct Output<'a> {
+    pub part: &'a File,
+    pub journal: Journal<'a>,
+    /// Of the slabs that are there.
+    pub hashes: Hashes,
+    /// How many of them there are.
+    pub done: usize,
+}
+
+/// Makes the slabs that are not there yet, and writes them. Gives the hashes of all.
+pub(crate) fn run(
     pool: &ThreadPool,
-    tensors: impl Iterator<Item = (&'a Tensor, DType)>,
-    writer: GgufWriter<W>,
+    (tensors, plan): (&[Tensor], &Plan),
+    make: impl Fn(&Slab, &mut Vec<u8>) -> Result<(), QuantizeError> + Sync,
+    output: Output<'_>,
     progress: &dyn Progress,
-) -> Result<(), QuantizeError> {
+) -> Result<Hashes, QuantizeError> {
+    let Output {
+        part,
+        journal,
+        mut hashes,
+        done,
+    } = output;
+    let slabs = &plan.slabs[done..];
+    let queue = Queue::new(slabs.len(), 2 * pool.current_num_threads() + 2);
     std::thread::scope(|scope| {
+        // Whatever ends this function early ends the others.
+        let _stop = queue.stop_on_drop();
+        scope.spawn(|| pool.broadcast(|_| queue.work(|i, out| make(&slabs[i], out))));
         let (send, receive) = sync_channel(WAITING);
-        let writing = scope.spawn(move || write(writer, &receive));
-        let made = make(pool, tensors, &send, progress);
-        drop(send);
-        let written = writing
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        match made {
-            Ok(()) => Ok(written?),
-            Err(Stop::Failed(error)) => Err(error),
-            Err(Stop::WriterGone) => Err(written.expect_err("the writer stops early on errors only").into()),
+        let hashing = scope.spawn(|| {
+            let send = send;
+            for slab in slabs {
+                let Some(made) = queue.take() else { break };
+                let hashed = made.map(|bytes| (hashes.push(&bytes, slab.ends_matrix), bytes));
+                if send.send(hashed).is_err() {
+                    break;
+                }
+            }
+            hashes
+        });
+        let (ask, asked) = sync_channel(1);
+        let syncing = scope.spawn(move || sync(part, &asked));
+        let mut writer = Writer {
+            part,
+            journal,
+            ask,
+            unasked: 0,
+        };
+        for slab in slabs {
+            if progress.wants_stop() {
+                return Err(QuantizeError::Stopped);
+            }
+            let Ok(hashed) = receive.recv() else { break };
+            let (digest, bytes) = hashed?;
+            writer.write(slab, &digest, &bytes)?;
+            queue.give_back(bytes);
+            let tensor = &tensors[slab.tensor];
+            if slab.ends_matrix {
+                tensor.release(slab.rows.end - 1);
+            }
+            progress.advance(tensor.source_len_of(&slab.rows));
         }
+        drop(writer);
+        join(syncing)?;
+        Ok(join(hashing))
     })
 }
 
-fn write<W: Write>(mut writer: GgufWriter<W>, batches: &Receiver<Batch>) -> Result<(), GgufError> {
-    for batch in batches {
-        for slab in &batch.slabs {
-            writer.write_part(&batch.tensor, slab)?;
+fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Writes slabs, and asks for the disk to take them.
+struct Writer<'a> {
+    part: &'a File,
+    journal: Journal<'a>,
+    ask: SyncSender<()>,
+    /// Bytes since the last time.
+    unasked: u64,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, slab: &Slab, digest: &Digest, bytes: &[u8]) -> io::Result<()> {
+        self.part.seek(SeekFrom::Start(slab.offset))?;
+        self.part.write_all(bytes)?;
+        self.journal.record(digest)?;
+        self.unasked += slab.len as u64;
+        if self.unasked >= SYNC {
+            // One that is still busy is enough.
+            let _ = self.ask.try_send(());
+            self.unasked = 0;
         }
+        Ok(())
     }
-    writer.finish().map(drop)
 }
 
-/// Why no more batches are made.
-enum Stop {
-    Failed(QuantizeError),
-    WriterGone,
-}
-
-fn make<'a>(
-    pool: &ThreadPool,
-    tensors: impl Iterator<Item = (&'a Tensor, DType)>,
-    send: &SyncSender<Batch>,
-    progress: &dyn Progress,
-) -> Result<(), Stop> {
-    for (tensor, dtype) in tensors {
-        let (rows, step) = (tensor.rows(), (SLAB / tensor.columns()).max(1));
-        let row_len = tensor.source_len() / rows;
-        let batch = step * 2 * pool.current_num_threads() as u64;
-        for start in (0..rows).step_by(batch as usize) {
-            if progress.wants_stop() {
-                return Err(Stop::Failed(QuantizeError::Stopped));
-            }
-            let end = (start + batch).min(rows);
-            let slabs = pool.install(|| {
-                let starts: Vec<u64> = (start..end).step_by(step as usize).collect();
-                let slabs = starts.into_par_iter();
-                slabs
-                    .map(|first| slab(tensor, dtype, first..(first + step).min(end)))
-                    .collect::<Vec<_>>()
-            });
-            let slabs = slabs
-                .into_iter()
-                .collect::<Result<_, _>>()
-                .map_err(Stop::Failed)?;
-            send.send(Batch {
-                tensor: tensor.name.clone(),
-                slabs,
-            })
-            .map_err(|_| Stop::WriterGone)?;
-            progress.advance((end - start) * row_len);
-        }
-    }
-    Ok(())
-}
-
-/// Some rows of `tensor` as blocks of `dtype`.
-fn slab(tensor: &Tensor, dtype: DType, rows: Range<u64>) -> Result<Vec<u8>, QuantizeError> {
-    let columns = tensor.columns() as usize;
-    let values = (rows.end - rows.start) * columns as u64;
-    let len = dtype.bytes_for(values).expect("rows are whole blocks") as usize;
-    if tensor.is_verbatim(dtype) {
-        let mut out = Vec::with_capacity(len);
-        rows.for_each(|row| tensor.copy_row(row, &mut out));
-        return Ok(out);
-    }
-    let mut x = vec![0f32; values as usize];
-    for (row, x) in rows.zip(x.chunks_exact_mut(columns)) {
-        tensor.read_row(row, x)?;
-        check_range(tensor, dtype, row, x)?;
-    }
-    let mut out = vec![0; len];
-    dtype.quantize(&x, None, &mut out);
-    Ok(out)
-}
-
-/// Values beyond f16 would become infinite in F16, and as scales in quantized blocks.
-fn check_range(tensor: &Tensor, dtype: DType, row: u64, x: &[f32]) -> Result<(), QuantizeError> {
-    const LARGEST: f32 = 65504.0;
-    if matches!(dtype, DType::F32 | DType::Bf16) {
-        return Ok(());
-    }
-    match x.iter().position(|v| v.abs() > LARGEST) {
-        None => Ok(()),
-        Some(column) => {
-            let (part, within) = tensor.locate(row);
-            Err(QuantizeError::TooLarge {
-                tensor: part.name.clone(),
-                row: part.tensor.source_row(within) as u64,
-                column: column as u64,
-                value: x[column],
-                dtype,
-            })
-        }
-    }
+/// Gets the file to the disk whenever asked, so that little is left to do at the end.
+fn sync(part: &File, asked: &Receiver<()>) -> io::Result<()> {
+    asked.iter().try_for_each(|()| part.sync_data())
 }

@@ -6,6 +6,7 @@ use bise_tensor::block::DType;
 use bise_tensor::checkpoint::{Checkpoint, Container};
 use bise_tensor::gguf::{Metadata, PartName};
 use bise_tensor::tensor;
+use std::ops::Range;
 use std::path::Path;
 
 /// A model to be quantized.
@@ -78,22 +79,23 @@ impl Tensor {
         part.tensor.copy_row(row, out);
     }
 
-    /// The values of `row`, `out` being as long as a row.
-    ///
-    /// # Errors
-    /// When a value is infinite or no number.
-    pub(crate) fn read_row(&self, row: u64, out: &mut [f32]) -> Result<(), QuantizeError> {
-        let (part, within) = self.locate(row);
-        part.tensor.read_row(within, out);
-        match out.iter().position(|v| !v.is_finite()) {
-            None => Ok(()),
-            Some(i) => Err(QuantizeError::NotFinite {
-                tensor: part.name.clone(),
-                row: part.tensor.source_row(within) as u64,
-                column: i as u64,
-                value: out[i],
-            }),
+    /// The values of `rows`, `out` being as long.
+    pub(crate) fn read_rows(&self, rows: Range<u64>, out: &mut [f32]) {
+        for (row, out) in rows.zip(out.chunks_exact_mut(self.columns() as usize)) {
+            let (part, row) = self.locate(row);
+            part.tensor.read_row(row, out);
         }
+    }
+
+    /// Bytes of `rows` in the source.
+    pub(crate) fn source_len_of(&self, rows: &Range<u64>) -> u64 {
+        self.source_len() / self.rows() * (rows.end - rows.start)
+    }
+
+    /// Says that the part with `row` will not be read again.
+    pub(crate) fn release(&self, row: u64) {
+        let (part, _) = self.locate(row);
+        part.tensor.release();
     }
 
     /// The part that `row` comes from, and which of its rows.

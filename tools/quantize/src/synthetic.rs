@@ -28,6 +28,21 @@ fn shape(name: &str) -> Option<Value> {
             config["num_local_experts"] = json!(8);
             config["num_experts_per_tok"] = json!(2);
         }
+        "mixtral-8x22b" => {
+            let own = [
+                ("hidden_size", 6144),
+                ("intermediate_size", 16384),
+                ("num_hidden_layers", 56),
+                ("num_attention_heads", 48),
+                ("vocab_size", 32768),
+                ("max_position_embeddings", 65536),
+                ("num_local_experts", 8),
+                ("num_experts_per_tok", 2),
+            ];
+            own.into_iter()
+                .for_each(|(key, value)| config[key] = json!(value));
+            config["architectures"] = json!(["MixtralForCausalLM"]);
+        }
         _ => return None,
     }
     Some(config)

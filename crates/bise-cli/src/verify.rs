@@ -1,0 +1,73 @@
+//! `bise verify`: is a file what it was when it was written?
+
+use crate::Outcome;
+use crate::probe::{self, LayerByLayer};
+use anyhow::{Context as _, Result};
+use bise_quantize::{Prober, Verdict, verify};
+use serde_json::json;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// Check a GGUF file: structure, hashes, and whether it says what it should
+///
+/// Files that bise quantize has written carry hashes of all their parts and probes: prompts with the logits that follow.
+/// Of other files only the structure, the values and the tokenizer can be checked. Exits with 1 when something is wrong.
+#[derive(clap::Args)]
+pub struct Args {
+    /// GGUF file
+    file: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Do not run the model
+    #[arg(long)]
+    no_probe: bool,
+    /// Threads [default: one for each physical core that the process may use]
+    #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+pub fn run(args: Args) -> Result<Outcome> {
+    let prober = LayerByLayer(probe::threads(args.threads)?);
+    let threads = probe::threads(args.threads)?;
+    let verdict = threads.run(|| verify(&args.file, (!args.no_probe).then_some(&prober as &dyn Prober)));
+    let verdict = verdict.with_context(|| args.file.display().to_string())?;
+    if args.json {
+        print_json(&verdict)?
+    } else {
+        print_text(&verdict)?
+    }
+    Ok(if verdict.faults.is_empty() {
+        Outcome::Done
+    } else {
+        Outcome::Bad
+    })
+}
+
+fn print_text(verdict: &Verdict) -> Result<()> {
+    let mut out = io::stdout().lock();
+    for what in &verdict.checked {
+        writeln!(out, "good         {what}")?;
+    }
+    for what in &verdict.unchecked {
+        writeln!(out, "not checked  {what}")?;
+    }
+    for fault in &verdict.faults {
+        writeln!(out, "BAD          {}: {}", fault.kind.name(), fault.what)?;
+    }
+    Ok(())
+}
+
+fn print_json(verdict: &Verdict) -> Result<()> {
+    let faults: Vec<_> = verdict
+        .faults
+        .iter()
+        .map(|f| json!({ "kind": f.kind.name(), "what": f.what }))
+        .collect();
+    let object = json!({
+        "good": verdict.faults.is_empty(), "faults": faults,
+        "checked": verdict.checked, "not_checked": verdict.unchecked,
+    });
+    writeln!(io::stdout().lock(), "{}", serde_json::to_string_pretty(&object)?)?;
+    Ok(())
+}

@@ -1,0 +1,312 @@
+//! Killed, stopped, or out of room: the next run goes on and gives the same bytes, or nothing is left.
+//!
+//! `BISE_KILLS=100 cargo test -p bise-quantize --release --test crash -- --nocapture` kills a hundred times.
+
+mod directory;
+
+use bise_quantize::{Options, Progress, QuantizeError, Silent, Target, quantize};
+use directory::with_tensors;
+use safetensors::Dtype;
+use serde_json::json;
+use std::cell::Cell;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A source of 20 slabs in 12 matrices.
+fn source() -> TempDir {
+    let src = TempDir::new().unwrap();
+    let model = with_tensors(json!({
+        "architectures": ["MixtralForCausalLM"], "hidden_size": 256, "intermediate_size": 512,
+        "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 1, "vocab_size": 10000,
+        "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "num_local_experts": 3, "num_experts_per_tok": 1,
+    }));
+    model.write(src.path(), Dtype::BF16);
+    src
+}
+
+fn options(target: &str) -> Options {
+    Options {
+        threads: Some(2),
+        ..Options::new(Target::from_name(target).unwrap())
+    }
+}
+
+/// What an undisturbed run writes.
+fn undisturbed(src: &Path, options: &Options) -> Vec<u8> {
+    let out = TempDir::new().unwrap();
+    let dst = out.path().join("out.gguf");
+    quantize(src, &dst, options, &Silent).unwrap();
+    fs::read(dst).unwrap()
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+const LEFT: [&str; 2] = [".out.gguf.bise-journal", ".out.gguf.bise-part"];
+
+/// Asks for a stop after so many slabs.
+struct StopAfter(Cell<u32>);
+
+impl Progress for StopAfter {
+    fn start(&self, _: u64) {}
+    fn advance(&self, _: u64) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+    fn finish(&self) {}
+    fn wants_stop(&self) -> bool {
+        self.0.get() == 0
+    }
+}
+
+/// A directory in which a run has been stopped after `slabs` slabs.
+fn stopped(src: &Path, options: &Options, slabs: u32) -> (TempDir, PathBuf) {
+    let out = TempDir::new().unwrap();
+    let dst = out.path().join("out.gguf");
+    fs::write(&dst, "old").unwrap();
+    let error = quantize(src, &dst, options, &StopAfter(Cell::new(slabs))).unwrap_err();
+    assert!(matches!(error, QuantizeError::Stopped), "{error}");
+    assert_eq!(fs::read(&dst).unwrap(), b"old");
+    assert_eq!(names(out.path())[..2], LEFT);
+    (out, dst)
+}
+
+/// Runs to the end; gives the notes.
+fn resume(src: &Path, dst: &Path, options: &Options, expected: &[u8]) -> String {
+    let report = quantize(src, dst, options, &Silent).unwrap();
+    assert!(fs::read(dst).unwrap() == expected, "other bytes");
+    assert_eq!(names(dst.parent().unwrap()), ["out.gguf"]);
+    report.notes.join("\n")
+}
+
+#[test]
+fn killed_at_any_time_it_goes_on() {
+    let kills: u32 = std::env::var("BISE_KILLS").map_or(8, |n| n.parse().unwrap());
+    let src = source();
+    let expected = undisturbed(src.path(), &options("Q4_K"));
+    let out = TempDir::new().unwrap();
+    let dst = out.path().join("out.gguf");
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bise-quantize"));
+        command
+            .arg(src.path())
+            .arg(&dst)
+            .args(["--type", "Q4_K", "-t", "2"]);
+        command.stderr(Stdio::null()).spawn().unwrap()
+    };
+    let begun = Instant::now();
+    assert!(start().wait().unwrap().success());
+    let whole = begun.elapsed();
+    assert!(fs::read(&dst).unwrap() == expected);
+
+    let (mut killed, mut resumed) = (0, 0);
+    let mut state = 1u64;
+    while killed < kills {
+        fs::remove_file(&dst).unwrap();
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let mut child = start();
+        std::thread::sleep(whole.mul_f64((state >> 40) as f64 / (1u64 << 24) as f64));
+        child.kill().unwrap();
+        // By SIGKILL, unless it had ended before.
+        killed += u32::from(child.wait().unwrap().code().is_none());
+        assert!(!dst.exists() || fs::read(&dst).unwrap() == expected);
+        let notes = resume(src.path(), &dst, &options("Q4_K"), &expected);
+        resumed += u32::from(notes.contains("went on after"));
+    }
+    println!("{killed} kills, {resumed} of them with work to go on from; one result");
+    assert!(
+        resumed > 0,
+        "kills within {whole:?} were all too early or too late"
+    );
+}
+
+#[test]
+fn stopped_anywhere_it_goes_on_with_any_number_of_threads() {
+    let src = source();
+    let options = options("Q4_0");
+    let expected = undisturbed(src.path(), &options);
+    for (slabs, threads) in [(1, 1), (2, 3), (7, 2), (13, 4), (19, 1)] {
+        let (_out, dst) = stopped(src.path(), &options, slabs);
+        let options = Options {
+            threads: Some(threads),
+            ..options.clone()
+        };
+        let notes = resume(src.path(), &dst, &options, &expected);
+        assert!(notes.contains("went on after"), "{notes}");
+    }
+}
+
+#[test]
+fn what_does_not_match_the_journal_is_made_anew() {
+    let src = source();
+    let options = options("Q8_0");
+    let expected = undisturbed(src.path(), &options);
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage, bool); 7] = [
+        (LEFT[1], |part| part[100_000] ^= 1, false),
+        (LEFT[1], |part| part[3_000_000] ^= 128, true),
+        (LEFT[1], |part| part.truncate(1_000_000), true),
+        (LEFT[1], Vec::clear, false),
+        (LEFT[0], |journal| journal.truncate(48 + 32 * 5 + 11), true),
+        (LEFT[0], |journal| journal[48 + 32 * 4 + 7] ^= 4, true),
+        (LEFT[0], |journal| journal.truncate(20), false),
+    ];
+    for (i, (name, damage, goes_on)) in damages.into_iter().enumerate() {
+        let (out, dst) = stopped(src.path(), &options, 10);
+        let path = out.path().join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        damage(&mut bytes);
+        fs::write(&path, bytes).unwrap();
+        let notes = resume(src.path(), &dst, &options, &expected);
+        assert_eq!(notes.contains("went on after"), goes_on, "damage {i}: {notes}");
+    }
+}
+
+#[test]
+fn another_job_begins_anew() {
+    let src = source();
+    let (out, dst) = stopped(src.path(), &options("Q8_0"), 10);
+    let expected = undisturbed(src.path(), &options("Q4_0"));
+    let notes = resume(src.path(), &dst, &options("Q4_0"), &expected);
+    assert!(notes.contains("other options"), "{notes}");
+    drop(out);
+
+    // The same names and sizes, other weights.
+    let (_out, dst) = stopped(src.path(), &options("Q8_0"), 10);
+    let weights = src.path().join("model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 128;
+    std::thread::sleep(Duration::from_millis(20));
+    fs::write(&weights, bytes).unwrap();
+    let expected = undisturbed(src.path(), &options("Q8_0"));
+    let notes = resume(src.path(), &dst, &options("Q8_0"), &expected);
+    assert!(notes.contains("another source"), "{notes}");
+}
+
+/// Tries to write the same file while it is being written.
+struct Intruder<'a>(&'a Path, &'a Path);
+
+impl Progress for Intruder<'_> {
+    fn start(&self, _: u64) {}
+    fn advance(&self, _: u64) {
+        let error = quantize(self.0, self.1, &options("Q8_0"), &Silent).unwrap_err();
+        assert!(
+            error.to_string().contains("another program is writing it"),
+            "{error}"
+        );
+    }
+    fn finish(&self) {}
+}
+
+#[test]
+fn two_runs_do_not_write_one_file() {
+    let src = source();
+    let out = TempDir::new().unwrap();
+    let dst = out.path().join("out.gguf");
+    quantize(src.path(), &dst, &options("Q8_0"), &Intruder(src.path(), &dst)).unwrap();
+    assert!(fs::read(&dst).unwrap() == undisturbed(src.path(), &options("Q8_0")));
+}
+
+/// A file system of its own, gone when dropped.
+struct Disk(TempDir);
+
+impl Disk {
+    /// Of ext2 on 2 MiB: no room can be taken there in advance. `None` where mounting is not possible.
+    fn ext2() -> Option<Self> {
+        let image = TempDir::new().unwrap();
+        let file = image.path().join("image");
+        fs::write(&file, vec![0; 6 << 20]).unwrap();
+        let made = Command::new("mkfs.ext2")
+            .args(["-q", "-m", "0", "-b", "1024"])
+            .arg(&file)
+            .status();
+        made.is_ok_and(|status| status.success()).then_some(())?;
+        Self::mount(&["-o", "loop"], &file)
+    }
+
+    /// Of 2 MiB in memory.
+    fn tmpfs() -> Option<Self> {
+        Self::mount(&["-t", "tmpfs", "-o", "size=2m"], Path::new("none"))
+    }
+
+    fn mount(options: &[&str], what: &Path) -> Option<Self> {
+        let at = TempDir::new().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(options).arg(what).arg(at.path()).stderr(Stdio::null());
+        mount
+            .status()
+            .is_ok_and(|status| status.success())
+            .then(|| Self(at))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_found_at_once() {
+    let Some(disk) = Disk::tmpfs() else {
+        eprintln!("skipped: this user cannot mount a file system");
+        return;
+    };
+    let src = source();
+    let dst = disk.0.path().join("out.gguf");
+    fs::write(&dst, "old").unwrap();
+    let error = quantize(src.path(), &dst, &options("Q8_0"), &Silent).unwrap_err();
+    assert!(matches!(error, QuantizeError::DiskFull { .. }), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("out.gguf: the disk is full: ") && text.contains(" free"),
+        "{text}"
+    );
+    assert_eq!(fs::read(&dst).unwrap(), b"old");
+    assert_eq!(names(disk.0.path()), ["out.gguf"]);
+}
+
+/// Fills the disk when the work has begun.
+struct Filler<'a>(&'a Path, Cell<bool>);
+
+impl Progress for Filler<'_> {
+    fn start(&self, _: u64) {}
+    fn advance(&self, _: u64) {
+        if !self.1.replace(true) {
+            let mut file = fs::File::create(self.0).unwrap();
+            while file.write_all(&[1; 1024]).is_ok() {}
+        }
+    }
+    fn finish(&self) {}
+}
+
+#[test]
+fn a_disk_that_fills_up_leaves_everything_as_it_was() {
+    let Some(disk) = Disk::ext2() else {
+        eprintln!("skipped: this user cannot make and mount a file system");
+        return;
+    };
+    let src = source();
+    let before = fs::read(src.path().join("model.safetensors")).unwrap();
+    let (dst, fill) = (disk.0.path().join("out.gguf"), disk.0.path().join("zzz"));
+    fs::write(&dst, "old").unwrap();
+    let filler = Filler(&fill, Cell::new(false));
+    let error = quantize(src.path(), &dst, &options("Q4_0"), &filler).unwrap_err();
+    assert!(filler.1.get(), "there was room at first: {error}");
+    assert!(error.to_string().contains("No space left"), "{error}");
+    assert_eq!(fs::read(&dst).unwrap(), b"old");
+    assert_eq!(names(disk.0.path()), ["lost+found", "out.gguf", "zzz"]);
+    assert!(fs::read(src.path().join("model.safetensors")).unwrap() == before);
+}
