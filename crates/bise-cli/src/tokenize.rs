@@ -1,14 +1,14 @@
 //! `bise tokenize`: show the tokens of a text.
 
-use crate::{Outcome, runtime};
+use crate::{Outcome, loading, runtime};
 use anyhow::Result;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Show the tokens of a text
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file [default: the built-in story teller], then the text
+    /// GGUF file or directory [default: the built-in story teller], then the text
     #[arg(value_names = ["MODEL", "TEXT"], num_args = 1..=2, required = true)]
     model_and_text: Vec<String>,
     /// Leave out the token that begins a text
@@ -21,8 +21,8 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<Outcome> {
     let (text, model) = args.model_and_text.split_last().expect("clap asks for one");
-    let model = runtime::open(model.first().map(PathBuf::from).as_deref().map(Path::new))?;
-    let tokenizer = runtime::tokenizer(&model)?;
+    let checkpoint = loading::checkpoint(model.first().map(Path::new))?;
+    let tokenizer = runtime::tokenizer_of(&checkpoint)?;
     let ids = match args.no_bos {
         true => tokenizer.encode(text.as_bytes()),
         false => tokenizer.encode_prompt(text.as_bytes()),

@@ -8,12 +8,13 @@ use std::sync::atomic::AtomicBool;
 
 /// Make a quantized GGUF file
 ///
-/// SRC is a Hugging Face directory of a Mistral or Mixtral (config.json, safetensors in F32, F16 or BF16, and a
-/// tokenizer), or a GGUF file. DST appears only when it is complete.
+/// SRC is a directory of a Mistral or Mixtral with safetensors in F32, F16 or BF16 and a tokenizer, in Hugging Face's layout
+/// (config.json) or Mistral's own (params.json); or a GGUF file, or any part of a split one. DST appears only when it is
+/// complete.
 #[derive(Parser)]
 #[command(version)]
 pub struct Args {
-    /// A Hugging Face directory or a GGUF file
+    /// A directory of safetensors or a GGUF file
     src: PathBuf,
     /// The GGUF file to write
     dst: PathBuf,
@@ -26,6 +27,18 @@ pub struct Args {
     /// Threads to use [default: all cores]
     #[arg(short, long)]
     threads: Option<usize>,
+    /// Write that a token sees N keys, its own included, or all [default: as SRC says]
+    #[arg(long, value_name = "N|off", value_parser = window)]
+    sliding_window: Option<u32>,
+}
+
+/// A number of keys; 0 for all of them.
+fn window(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        _ if text == "off" => Ok(0),
+        Ok(keys) if (1..=1 << 30).contains(&keys) => Ok(keys),
+        _ => Err("expected a number of keys from 1 to 2^30, or off".to_owned()),
+    }
 }
 
 fn target(name: &str) -> Result<Target, String> {
@@ -46,6 +59,7 @@ pub fn run(args: Args, stop: Arc<AtomicBool>) -> Result<String, QuantizeError> {
         target,
         pure,
         threads,
+        sliding_window,
     } = args;
     let report = quantize(
         &src,
@@ -54,6 +68,7 @@ pub fn run(args: Args, stop: Arc<AtomicBool>) -> Result<String, QuantizeError> {
             target,
             pure,
             threads,
+            sliding_window,
         },
         &Bar::new(stop),
     )?;

@@ -44,6 +44,8 @@ pub struct Options {
     pub pure: bool,
     /// Threads to use; all cores when `None`.
     pub threads: Option<usize>,
+    /// What the file says of the sliding window: so many keys, or none for 0; as the source says when `None`.
+    pub sliding_window: Option<u32>,
 }
 
 impl Options {
@@ -53,6 +55,7 @@ impl Options {
             target,
             pure: false,
             threads: None,
+            sliding_window: None,
         }
     }
 }
@@ -121,6 +124,10 @@ pub fn quantize(
         .collect();
     metadata.insert("general.file_type", options.target.file_type());
     metadata.insert("general.quantization_version", QUANTIZATION_VERSION);
+
+    if let Some(keys) = options.sliding_window {
+        metadata.insert("llama.attention.sliding_window", keys);
+    }
 
     let specs = tensors.iter().zip(&types).map(|(tensor, &dtype)| TensorSpec {
         name: tensor.name.clone(),
