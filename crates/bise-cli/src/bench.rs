@@ -2,7 +2,8 @@
 
 use crate::Outcome;
 use crate::interrupt::Interrupt;
-use crate::runtime::{self, KvTypeName};
+use crate::loading::Loading;
+use crate::runtime::KvTypeName;
 use anyhow::{Context as _, Result, ensure};
 use bise_model::{Context, ContextOptions, Model};
 use bise_tensor::atomic::write_atomic;
@@ -23,7 +24,7 @@ use std::time::Instant;
 /// of weights read. Lists are separated by commas.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file [default: the built-in story teller]
+    /// GGUF file or directory [default: the built-in story teller]
     model: Option<PathBuf>,
     /// Measure random weights of a published shape instead: mistral-7b, mixtral-8x7b or mixtral-8x22b, a colon, and a type or recipe
     #[arg(long, value_name = "SHAPE:TYPE", conflicts_with = "model")]
@@ -58,6 +59,20 @@ pub struct Args {
     /// Print a JSON array
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    loading: Loading,
+}
+
+impl Args {
+    /// What the largest of the tests takes.
+    fn options(&self) -> ContextOptions {
+        let longest = |counts: &[usize]| counts.iter().copied().max().unwrap_or(0);
+        let tokens = longest(&self.prompt).max(longest(&self.generate));
+        ContextOptions {
+            kv: self.kv_type.kv_type(),
+            ..ContextOptions::new(longest(&self.depth).saturating_add(tokens))
+        }
+    }
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
@@ -74,7 +89,7 @@ pub fn run(args: Args) -> Result<Outcome> {
             let file = bise_quantize::synthetic(spec, args.layers, Vec::new())?;
             Model::from_bytes(FileBytes::from_vec(file))?
         }
-        None => runtime::open(args.model.as_deref())?,
+        None => args.loading.open(args.model.as_deref(), |_| args.options())?,
     };
     let named = args.model.as_ref().map(|path| path.display().to_string());
     let name = args

@@ -1,84 +1,253 @@
-//! `bise inspect`: what a GGUF file holds.
+//! `bise inspect`: what a model is, what its files hold, and what it needs to run.
 
-use crate::{Outcome, runtime};
-use anyhow::Result;
-use bise_model::{Config, Model};
+use crate::Outcome;
+use crate::loading::{self, describe, size};
+use crate::runtime::{DEFAULT_CONTEXT, KvTypeName};
+use anyhow::{Context as _, Result};
+use bise_model::{Config, ContextOptions, Hashed, MemoryNeeds, fingerprint};
+use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::Value;
+use bise_tensor::memory;
 use serde_json::{Map, json};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-/// Show what a GGUF file holds
+/// Show what a model is, what its files hold, and what it needs to run
+///
+/// The weights are not loaded. The fingerprint is the SHA-256 of the metadata that matter, the table of the tensors and the
+/// beginning of each (--hash: all of each); it is the same for a model in one file and in several.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file [default: the built-in story teller]
+    /// GGUF file or directory [default: the built-in story teller]
     model: Option<PathBuf>,
+    /// Tokens of context to tell the memory for [default: what the model was trained for, up to 4096]
+    #[arg(short, long = "ctx", value_name = "CTX", value_parser = clap::value_parser!(u32).range(1..))]
+    context: Option<u32>,
+    /// Format of cached keys and values to tell the memory for
+    #[arg(long, value_name = "TYPE", default_value = "f16")]
+    kv_type: KvTypeName,
+    /// Take the fingerprint of all weights
+    #[arg(long)]
+    hash: bool,
     /// Print one JSON object, metadata arrays in full
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let model = runtime::open(args.model.as_deref())?;
+    let path = args.model.as_deref();
+    let checkpoint = loading::checkpoint(path)?;
+    let config = Config::from_checkpoint(&checkpoint).with_context(|| loading::name(path))?;
+    let usual = config.context_length.min(DEFAULT_CONTEXT);
+    let options = ContextOptions {
+        kv: args.kv_type.kv_type(),
+        ..ContextOptions::new(args.context.map_or(usual, |c| c as usize))
+    };
+    let hashed = if args.hash { Hashed::All } else { Hashed::Samples };
+    let facts = Facts {
+        needs: MemoryNeeds::of(&checkpoint, &config, &options),
+        fingerprint: fingerprint(&checkpoint, hashed)?
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect(),
+        checkpoint,
+        config,
+        options,
+        hashed,
+    };
     if args.json {
-        print_json(&model)?
+        facts.print_json()?
     } else {
-        print_text(&model)?
+        facts.print_text()?
     }
     Ok(Outcome::Done)
 }
 
-/// Values and bytes of all tensors.
-fn totals(model: &Model) -> (usize, usize) {
-    let tensors = model.checkpoint().tensors.values();
-    tensors.fold((0, 0), |(values, bytes), t| {
-        (values + t.elements(), bytes + t.len())
-    })
+/// All that is told of a model.
+struct Facts {
+    checkpoint: Checkpoint,
+    config: Config,
+    options: ContextOptions,
+    needs: MemoryNeeds,
+    fingerprint: String,
+    hashed: Hashed,
 }
 
-fn kind(config: &Config) -> String {
-    let family = match config.experts {
-        Some(experts) => format!(
-            "Mixtral: {} experts, {} for each token",
-            experts.count, experts.top_k
-        ),
-        None => "Mistral".to_owned(),
-    };
-    let window = config
-        .sliding_window
-        .map_or("no sliding window".to_owned(), |w| format!("sliding window {w}"));
-    format!(
-        "{family}; {} layers of {}, {} heads of {}, {} for keys and values; feed-forward {}; {window}",
-        config.n_layers, config.dim, config.n_heads, config.head_dim, config.n_kv_heads, config.hidden_dim,
-    )
+/// Values and bytes of all tensors of a type.
+#[derive(Clone, Copy, Default)]
+struct Share {
+    tensors: usize,
+    values: usize,
+    bytes: usize,
 }
 
-fn print_text(model: &Model) -> Result<()> {
-    let mut out = io::stdout().lock();
-    let checkpoint = model.checkpoint();
-    let (values, bytes) = totals(model);
-    writeln!(out, "{}", kind(model.config()))?;
-    writeln!(
-        out,
-        "{values} weights in {bytes} bytes, {:.2} bits each; {}\n",
-        bytes as f64 * 8.0 / values as f64,
-        checkpoint.container,
-    )?;
-    let width = checkpoint
-        .metadata
-        .iter()
-        .map(|(key, _)| key.len())
-        .max()
-        .unwrap_or(0);
-    for (key, value) in checkpoint.metadata.iter() {
-        writeln!(out, "{key:width$}  {}", brief(value))?;
+impl Facts {
+    fn vocabulary(&self) -> usize {
+        self.checkpoint
+            .tensors
+            .get("token_embd.weight")
+            .map_or(0, |t| t.shape()[0])
     }
-    writeln!(out)?;
-    let width = checkpoint.tensors.keys().map(String::len).max().unwrap_or(0);
-    for (name, tensor) in &checkpoint.tensors {
-        writeln!(out, "{name:width$}  {:6} {:?}", tensor.dtype(), tensor.shape())?;
+
+    /// What each type has, the largest first.
+    fn types(&self) -> Vec<(&'static str, Share)> {
+        let mut types: BTreeMap<&str, Share> = BTreeMap::new();
+        for tensor in self.checkpoint.tensors.values() {
+            let share = types.entry(tensor.dtype().name()).or_default();
+            share.tensors += 1;
+            share.values += tensor.elements();
+            share.bytes += tensor.len();
+        }
+        let mut types: Vec<_> = types.into_iter().collect();
+        types.sort_by_key(|(name, share)| (std::cmp::Reverse(share.bytes), *name));
+        types
     }
-    Ok(())
+
+    fn total(&self) -> Share {
+        let types = self.types().into_iter();
+        types.fold(Share::default(), |sum, (_, share)| Share {
+            tensors: sum.tensors + share.tensors,
+            values: sum.values + share.values,
+            bytes: sum.bytes + share.bytes,
+        })
+    }
+
+    /// The published model that this is, or is made from, by its shape.
+    fn family(&self) -> String {
+        let c = &self.config;
+        let is = |dim, layers, hidden| (c.dim, c.n_layers, c.hidden_dim) == (dim, layers, hidden);
+        let vocabulary = self.vocabulary();
+        let name = match c.experts.map(|experts| experts.count) {
+            Some(8) if is(4096, 32, 14336) => "Mixtral 8x7B",
+            Some(8) if is(6144, 56, 16384) => "Mixtral 8x22B",
+            Some(_) => "Mixtral",
+            None if c.window_restored => "Mistral v0.1",
+            None if is(4096, 32, 14336) && c.rope_theta == 1e4 => "Mistral 7B v0.1",
+            None if is(4096, 32, 14336) && c.rope_theta == 1e6 && vocabulary < 32768 => "Mistral 7B v0.2",
+            None if is(4096, 32, 14336) && c.rope_theta == 1e6 => "Mistral 7B v0.3",
+            None if is(5120, 40, 14336) && vocabulary == 131072 => "Mistral Nemo 12B",
+            None => "Mistral",
+        };
+        match c.experts {
+            Some(experts) => format!(
+                "{name}: {} experts, {} for each token",
+                experts.count, experts.top_k
+            ),
+            None => name.to_owned(),
+        }
+    }
+
+    fn window(&self) -> String {
+        match self.config.sliding_window {
+            None => "no sliding window".to_owned(),
+            Some(w) if self.config.window_restored => {
+                format!("sliding window {w}, restored: the file does not say so, but Mistral v0.1 has it")
+            }
+            Some(w) => format!("sliding window {w}"),
+        }
+    }
+
+    fn print_text(&self) -> Result<()> {
+        let mut out = io::stdout().lock();
+        let (c, total) = (&self.config, self.total());
+        writeln!(out, "{}; {}", self.family(), self.window())?;
+        writeln!(
+            out,
+            "{} layers of {}, {} heads of {}, {} for keys and values; feed-forward {}; vocabulary {}; RoPE base {}; context {}",
+            c.n_layers,
+            c.dim,
+            c.n_heads,
+            c.head_dim,
+            c.n_kv_heads,
+            c.hidden_dim,
+            self.vocabulary(),
+            c.rope_theta,
+            c.context_length,
+        )?;
+        writeln!(
+            out,
+            "{} weights in {} bytes, {:.2} bits each; {}",
+            total.values,
+            total.bytes,
+            bits(total),
+            self.checkpoint.container,
+        )?;
+        let types: Vec<String> = self
+            .types()
+            .iter()
+            .map(|(name, share)| {
+                let (tensors, bytes) = (share.tensors, size(share.bytes as u64));
+                format!("{name} {tensors} tensors, {bytes}")
+            })
+            .collect();
+        writeln!(out, "types: {}", types.join("; "))?;
+        write!(
+            out,
+            "memory: {}; {}",
+            size(self.needs.total()),
+            describe(&self.needs, c, &self.options)
+        )?;
+        match memory::available() {
+            Some(available) => writeln!(out, "; {} has {} left", available.limit, size(available.bytes))?,
+            None => writeln!(out)?,
+        }
+        writeln!(out, "fingerprint: {}\n", self.fingerprint)?;
+        let metadata = &self.checkpoint.metadata;
+        let width = metadata.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+        for (key, value) in metadata.iter() {
+            writeln!(out, "{key:width$}  {}", brief(value))?;
+        }
+        writeln!(out)?;
+        let width = self.checkpoint.tensors.keys().map(String::len).max().unwrap_or(0);
+        for (name, tensor) in &self.checkpoint.tensors {
+            writeln!(out, "{name:width$}  {:6} {:?}", tensor.dtype(), tensor.shape())?;
+        }
+        Ok(())
+    }
+
+    fn print_json(&self) -> Result<()> {
+        let (c, total, needs) = (&self.config, self.total(), &self.needs);
+        let metadata = self.checkpoint.metadata.iter();
+        let metadata: Map<_, _> = metadata.map(|(k, v)| (k.to_owned(), json_value(v))).collect();
+        let tensors = self.checkpoint.tensors.iter().map(|(name, t)| {
+            json!({ "name": name, "type": t.dtype().name(), "shape": t.shape(), "offset": t.offset(), "bytes": t.len() })
+        });
+        let types = self.types().into_iter().map(|(name, share)| {
+            let value = json!({ "tensors": share.tensors, "weights": share.values, "bytes": share.bytes });
+            (name.to_owned(), value)
+        });
+        let object = json!({
+            "container": self.checkpoint.container.to_string(),
+            "family": self.family(),
+            "model": {
+                "dim": c.dim, "layers": c.n_layers, "heads": c.n_heads, "kv_heads": c.n_kv_heads,
+                "head_dim": c.head_dim, "hidden_dim": c.hidden_dim, "norm_eps": c.norm_eps,
+                "rope_theta": c.rope_theta, "context_length": c.context_length,
+                "sliding_window": c.sliding_window, "sliding_window_restored": c.window_restored,
+                "vocabulary": self.vocabulary(),
+                "experts": c.experts.map(|e| e.count), "experts_per_token": c.experts.map(|e| e.top_k),
+            },
+            "weights": total.values, "bytes": total.bytes, "bits_per_weight": bits(total),
+            "types": types.collect::<Map<_, _>>(),
+            "memory": {
+                "context": self.options.context, "total": needs.total(), "weights_laid_out": needs.laid_out,
+                "weights_in_files": needs.in_files, "kv": needs.kv, "scratch": needs.scratch,
+                "available": memory::available().map(|a| a.bytes),
+            },
+            "fingerprint": self.fingerprint,
+            "fingerprint_of_all_data": self.hashed == Hashed::All,
+            "metadata": metadata,
+            "tensors": tensors.collect::<Vec<_>>(),
+        });
+        writeln!(io::stdout().lock(), "{}", serde_json::to_string_pretty(&object)?)?;
+        Ok(())
+    }
+}
+
+/// Bits of weights a value.
+fn bits(share: Share) -> f64 {
+    share.bytes as f64 * 8.0 / share.values.max(1) as f64
 }
 
 /// A value on one line: long texts and arrays cut.
@@ -102,37 +271,6 @@ fn brief(value: &Value) -> String {
         Some((end, _)) => format!("{}..", &text[..end]),
         None => text,
     }
-}
-
-fn print_json(model: &Model) -> Result<()> {
-    let checkpoint = model.checkpoint();
-    let (values, bytes) = totals(model);
-    let config = model.config();
-    let metadata: Map<_, _> = checkpoint
-        .metadata
-        .iter()
-        .map(|(k, v)| (k.to_owned(), json_value(v)))
-        .collect();
-    let tensors: Vec<_> = checkpoint
-        .tensors
-        .iter()
-        .map(|(name, t)| json!({ "name": name, "type": t.dtype().name(), "shape": t.shape(), "offset": t.offset(), "bytes": t.len() }))
-        .collect();
-    let object = json!({
-        "container": checkpoint.container.to_string(),
-        "model": {
-            "dim": config.dim, "layers": config.n_layers, "heads": config.n_heads, "kv_heads": config.n_kv_heads,
-            "head_dim": config.head_dim, "hidden_dim": config.hidden_dim, "norm_eps": config.norm_eps,
-            "rope_theta": config.rope_theta, "context_length": config.context_length,
-            "sliding_window": config.sliding_window, "vocabulary": model.vocabulary_size(),
-            "experts": config.experts.map(|e| e.count), "experts_per_token": config.experts.map(|e| e.top_k),
-        },
-        "weights": values, "bytes": bytes, "bits_per_weight": bytes as f64 * 8.0 / values as f64,
-        "metadata": metadata,
-        "tensors": tensors,
-    });
-    writeln!(io::stdout().lock(), "{}", serde_json::to_string_pretty(&object)?)?;
-    Ok(())
 }
 
 /// A metadata value as JSON; numbers that JSON cannot hold (NaN, infinities) become null.

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// The file holds `tokens`, n of I32, and `logits`, n rows of F32: row i says what follows tokens 0 to i.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file [default: the built-in story teller]
+    /// GGUF file or directory [default: the built-in story teller]
     model: Option<PathBuf>,
     #[command(flatten)]
     input: Input,
@@ -58,7 +58,7 @@ impl Input {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let model = runtime::open(args.model.as_deref())?;
+    let model = args.runtime.open(args.model.as_deref())?;
     let tokens = args.input.tokens(&model)?;
     ensure!(!tokens.is_empty(), "no tokens");
     let mut context = args.runtime.context(&model)?;

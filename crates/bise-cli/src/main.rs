@@ -4,6 +4,7 @@
 mod bench;
 mod inspect;
 mod interrupt;
+mod loading;
 mod logits;
 mod perplexity;
 mod probe;
@@ -22,7 +23,8 @@ use std::process::ExitCode;
 /// Run and quantize Mistral and Mixtral models on the CPU.
 ///
 /// The same model, tokens and settings give the same result on every machine, with any number of threads.
-/// MODEL is a GGUF file; left out, it is a tiny story teller that is part of the program.
+/// MODEL is a GGUF file, any part of a split one, or a directory of safetensors in Hugging Face's layout or Mistral's own;
+/// left out, it is a tiny story teller that is part of the program.
 #[derive(Parser)]
 #[command(
     name = "bise",

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// processed alone. Perplexity is the exponential of the mean negative log-likelihood of all tokens of the text.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file [default: the built-in story teller]
+    /// GGUF file or directory [default: the built-in story teller]
     model: Option<PathBuf>,
     /// Text to measure on
     #[arg(short, long)]
@@ -31,7 +31,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<Outcome> {
     let interrupt = Interrupt::listen()?;
-    let model = runtime::open(args.model.as_deref())?;
+    let model = args.runtime.open(args.model.as_deref())?;
     let tokenizer = runtime::tokenizer(&model)?;
     let tokens = tokenizer.encode(&runtime::read(&args.file)?);
     ensure!(!tokens.is_empty(), "{} is empty", args.file.display());

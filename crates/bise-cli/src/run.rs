@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// standard error.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file [default: the built-in story teller]
+    /// GGUF file or directory [default: the built-in story teller]
     model: Option<PathBuf>,
     /// The text to continue [default: standard input]
     #[arg(short, long, value_name = "TEXT")]
@@ -69,7 +69,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     };
     let mut sampler = args.sampling.sampler()?;
     let interrupt = Interrupt::listen()?;
-    let model = runtime::open(args.model.as_deref())?;
+    let model = args.runtime.open(args.model.as_deref())?;
     let tokenizer = runtime::tokenizer(&model)?;
     let tokens = tokenizer.encode_prompt(&prompt);
     ensure!(

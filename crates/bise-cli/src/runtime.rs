@@ -1,20 +1,18 @@
 //! What the commands that run a model share: which model, and how to run it.
 
+use crate::loading::Loading;
 use crate::say;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
-use bise_model::{Context, ContextOptions, KvType, Model};
+use bise_model::{Config, Context, ContextOptions, KvType, Model};
+use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::isa::Level;
-use bise_tensor::mmap::FileBytes;
 use bise_tensor::threads::{Threads, usable_cores};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 
-/// The tiny story teller that runs when no model is named.
-static DEMO: &[u8] = include_bytes!("../../../fixtures/demo.gguf");
-
 /// Tokens of context when none are asked for and the model takes more.
-const DEFAULT_CONTEXT: usize = 4096;
+pub const DEFAULT_CONTEXT: usize = 4096;
 
 /// Options of every command that runs a model.
 #[derive(Args)]
@@ -35,6 +33,8 @@ pub struct Runtime {
     /// Instruction set [default: the best that this machine has]
     #[arg(long)]
     isa: Option<Level>,
+    #[command(flatten)]
+    loading: Loading,
 }
 
 /// [`KvType`] on the command line.
@@ -52,26 +52,32 @@ impl Runtime {
         Threads::new(self.threads.map_or_else(usable_cores, usize::from)).context("cannot start threads")
     }
 
+    /// Loads the model at `path`, or the one that is part of the program.
+    pub fn open(&self, path: Option<&Path>) -> Result<Model> {
+        self.loading.open(path, |config| self.options(config))
+    }
+
+    /// How to run a model.
+    fn options(&self, config: &Config) -> ContextOptions {
+        let usual = config.context_length.min(DEFAULT_CONTEXT);
+        ContextOptions {
+            context: self.context.map_or(usual, |c| c as usize),
+            batch: self.batch as usize,
+            kv: self.kv_type.kv_type(),
+            level: self.isa.unwrap_or_else(Level::detect),
+        }
+    }
+
     /// An empty context for `model`.
     pub fn context<'m>(&self, model: &'m Model) -> Result<Context<'m>> {
-        let trained = model.config().context_length;
-        let context = self.context.map_or(trained.min(DEFAULT_CONTEXT), |c| c as usize);
-        let kv = self.kv_type.kv_type();
-        let level = self.isa.unwrap_or_else(Level::detect);
+        let options = self.options(model.config());
+        let (context, trained) = (options.context, model.config().context_length);
         if context > trained && model.config().sliding_window.is_none() {
             say(format!(
                 "bise: the model was trained for {trained} tokens of context, fewer than {context}"
             ));
         }
-        Ok(Context::new(
-            model,
-            ContextOptions {
-                context,
-                batch: self.batch as usize,
-                kv,
-                level,
-            },
-        )?)
+        Ok(Context::new(model, options)?)
     }
 }
 
@@ -86,26 +92,22 @@ impl KvTypeName {
     }
 }
 
-/// Opens the model at `path`, or the one that is part of the program.
-pub fn open(path: Option<&Path>) -> Result<Model> {
-    let Some(path) = path else {
-        return Model::from_bytes(FileBytes::from_static(DEMO)).context("the built-in model");
-    };
-    let (checkpoint, notes) = bise_quantize::open(path)?;
-    for note in notes {
-        say(format!("bise: {note}"));
-    }
-    Model::from_checkpoint(checkpoint).with_context(|| path.display().to_string())
-}
-
 /// The model's tokenizer.
 pub fn tokenizer(model: &Model) -> Result<Tokenizer> {
-    let vocabulary = Vocabulary::from_metadata(model.metadata())?;
-    let (pieces, logits) = (vocabulary.len(), model.vocabulary_size());
-    ensure!(
-        pieces <= logits,
-        "the tokenizer has {pieces} tokens, the model only {logits}"
-    );
+    tokenizer_of(model.checkpoint())
+}
+
+/// The tokenizer of a model that need not be loaded.
+pub fn tokenizer_of(checkpoint: &Checkpoint) -> Result<Tokenizer> {
+    let vocabulary = Vocabulary::from_metadata(&checkpoint.metadata)?;
+    let pieces = vocabulary.len();
+    if let Some(embeddings) = checkpoint.tensors.get("token_embd.weight") {
+        let logits = embeddings.shape()[0];
+        ensure!(
+            pieces <= logits,
+            "the tokenizer has {pieces} tokens, the model only {logits}"
+        );
+    }
     Ok(Tokenizer::new(vocabulary)?)
 }
 

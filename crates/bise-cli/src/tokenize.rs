@@ -1,17 +1,17 @@
 //! `bise tokenize`: show the tokens of a text, or of a conversation.
 
-use crate::{Outcome, runtime};
+use crate::{Outcome, loading, runtime};
 use anyhow::{Context as _, Result, ensure};
-use bise_model::Model;
 use bise_model::chat::{Conversation, Template};
 use bise_model::tokenizer::Tokenizer;
+use bise_tensor::gguf::Metadata;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Show the tokens of a text or conversation
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file [default: the built-in story teller], then the text (not with --chat)
+    /// GGUF file or directory [default: the built-in story teller], then the text (not with --chat)
     #[arg(value_names = ["MODEL", "TEXT"], num_args = 0..=2, required_unless_present = "chat")]
     model_and_text: Vec<String>,
     /// Leave out the token that begins a text
@@ -38,10 +38,10 @@ pub fn run(args: Args) -> Result<Outcome> {
         (None, [text]) => (None, text.as_str()),
         (None, rest) => (rest.first(), rest.last().map_or("", String::as_str)),
     };
-    let model = runtime::open(model.map(Path::new))?;
-    let tokenizer = runtime::tokenizer(&model)?;
+    let checkpoint = loading::checkpoint(model.map(Path::new))?;
+    let tokenizer = runtime::tokenizer_of(&checkpoint)?;
     let ids = match &args.chat {
-        Some(chat) => encode(chat, args.template.as_deref(), &model, &tokenizer)?,
+        Some(chat) => encode(chat, args.template.as_deref(), &checkpoint.metadata, &tokenizer)?,
         None if args.no_bos => tokenizer.encode(text.as_bytes()),
         None => tokenizer.encode_prompt(text.as_bytes()),
     };
@@ -58,8 +58,12 @@ pub fn run(args: Args) -> Result<Outcome> {
 }
 
 /// The tokens of the conversation in the file `chat`.
-fn encode(chat: &PathBuf, template: Option<&str>, model: &Model, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
-    let metadata = model.metadata();
+fn encode(
+    chat: &PathBuf,
+    template: Option<&str>,
+    metadata: &Metadata,
+    tokenizer: &Tokenizer,
+) -> Result<Vec<u32>> {
     let template = match template {
         Some(name) => Template::from_name(name, metadata)?,
         None => Template::detect(metadata, tokenizer)

@@ -138,7 +138,11 @@ fn errors_say_what_is_wrong_and_where() {
         (vec!["inspect", &junk], "junk.gguf"),
         (
             vec!["run", folder.path().to_str().unwrap(), "-p", "x"],
-            "bise quantize",
+            "config.json",
+        ),
+        (
+            vec!["run", &fixture("tiny-mixtral"), "-p", "x", "--ctx", "4000000000"],
+            "keys and values of 4000000000 tokens",
         ),
         (vec!["run", "-p", "x", "--temp=-1"], "temperature"),
         (vec!["logits", "--tokens", "1,5000", "-o", &path("out")], "5000"),
@@ -157,6 +161,8 @@ fn errors_say_what_is_wrong_and_where() {
     for arguments in [
         vec!["run", "-p", "x", "--isa", "z80"],
         vec!["run", "-p", "x", "--kv-type", "f17"],
+        vec!["run", "-p", "x", "--sliding-window", "0"],
+        vec!["quantize", "a", "b", "--type", "Q8_0", "--sliding-window", "on"],
         vec!["quantize", "a", "b", "--type", "Q9"],
         vec!["logits", "-o", "x"],
         vec!["frobnicate"],
@@ -402,4 +408,93 @@ fn help_reads_well() {
         assert!(help.contains("Usage: bise"), "{help}");
         assert!(help.lines().all(|line| line.chars().count() <= 120), "{help}");
     }
+}
+
+/// A directory is run, measured and inspected as it is, and gives what its F32 file gives.
+#[test]
+fn directories_without_a_file_between() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.gguf");
+    let file = file.to_str().unwrap();
+    for name in ["tiny-mistral", "tiny-mixtral"] {
+        let directory = fixture(name);
+        succeeds(&["quantize", &directory, file, "--type", "F32"]);
+        let story = |model: &str| succeeds(&["run", model, "-p", "Once upon", "--temp", "0", "-n", "40"]);
+        assert_eq!(story(&directory), story(file));
+        assert_eq!(
+            succeeds(&["tokenize", &directory, "Once upon a time"]),
+            succeeds(&["tokenize", file, "Once upon a time"])
+        );
+        let facts = succeeds(&["inspect", &directory]);
+        assert!(facts.contains("safetensors, Hugging Face layout"), "{facts}");
+        assert!(facts.contains("BF16"), "{facts}");
+    }
+    let bench = succeeds(&[
+        "bench",
+        &fixture("tiny-mixtral"),
+        "-p",
+        "8",
+        "-n",
+        "2",
+        "-r",
+        "1",
+        "--json",
+    ]);
+    assert!(bench.contains("pp8"));
+}
+
+/// A window on the command line counts more than that of the file, and what the quantizer writes counts as the file's.
+#[test]
+fn windows_can_be_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let heldout = fixture("heldout.txt");
+    let measure = |model: &str, more: &[&str]| {
+        let arguments = ["perplexity", model, "-f", &heldout, "--chunk", "512"];
+        succeeds(&[&arguments[..], more].concat())
+    };
+    let model = fixture("tiny-mistral");
+    let usual = measure(&model, &[]);
+    assert_eq!(measure(&model, &["--sliding-window", "64"]), usual);
+    for window in ["off", "16"] {
+        let file = path(window);
+        let written = [
+            "quantize",
+            &model,
+            &file,
+            "--type",
+            "F32",
+            "--sliding-window",
+            window,
+        ];
+        succeeds(&written);
+        let found = measure(&model, &["--sliding-window", window]);
+        assert_ne!(found, usual);
+        assert_eq!(measure(&file, &[]), found);
+    }
+    assert!(succeeds(&["inspect", &path("off")]).contains("no sliding window"));
+    assert!(succeeds(&["inspect", &path("16")]).contains("sliding window 16"));
+}
+
+#[test]
+fn what_inspect_tells() {
+    let facts = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&succeeds(&[&["inspect", "--json"], arguments].concat())).unwrap()
+    };
+    let mixtral = fixture("tiny-mixtral");
+    let one = facts(&[&mixtral, "--ctx", "1000"]);
+    assert_eq!(one["family"], "Mixtral: 8 experts, 2 for each token");
+    assert_eq!(one["types"]["BF16"]["bytes"], one["bytes"]);
+    assert_eq!(one["memory"]["context"], 1000);
+    // 2 layers, 2 heads, 16 chunks of 64 positions, keys and values of 32 values of 2 bytes.
+    assert_eq!(one["memory"]["kv"], 2 * 2 * 16 * 64 * 2 * 32 * 2);
+    assert!(
+        facts(&[&mixtral, "--ctx", "1000", "--kv-type", "f32"])["memory"]["kv"]
+            == 2 * 2 * 16 * 64 * 2 * 32 * 4
+    );
+    let print = |facts: &serde_json::Value| facts["fingerprint"].as_str().unwrap().to_owned();
+    let all = facts(&[&mixtral, "--hash"]);
+    assert_eq!(print(&all).len(), 64);
+    assert_ne!(print(&all), print(&one));
+    assert_ne!(print(&facts(&[])), print(&one));
 }

@@ -11,7 +11,7 @@ use bise_tensor::matmul::Activations;
 use bise_tensor::ops::{KvType, RopeTable, partials_len, rms_norm};
 
 /// Rows of logits computed at a time.
-const LOGIT_ROWS: usize = 32;
+pub(crate) const LOGIT_ROWS: usize = 32;
 
 /// How to run a model. None of it changes a bit of the logits, except [`kv`](Self::kv).
 #[derive(Clone, Copy, Debug)]

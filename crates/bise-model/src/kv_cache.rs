@@ -39,6 +39,19 @@ impl KvShape {
             window,
         }
     }
+
+    /// Chunks held of each head.
+    pub fn chunks(&self) -> usize {
+        let whole = self.context.div_ceil(CHUNK);
+        self.window.map_or(whole, |w| (w - 1).div_ceil(CHUNK) + 1)
+    }
+
+    /// Bytes that a cache takes.
+    pub fn bytes(&self, kind: KvType) -> u64 {
+        let factors = [self.chunks(), self.n_kv_heads, kind.chunk_bytes(self.head_dim)];
+        let layer = factors.iter().fold(1u64, |n, &f| n.saturating_mul(f as u64));
+        layer.saturating_mul(self.n_layers as u64)
+    }
 }
 
 /// Keys and values of all layers.
@@ -56,12 +69,7 @@ pub(crate) struct KvCache {
 impl KvCache {
     /// An empty cache, or `None` when the system has no room for it.
     pub fn new(shape: KvShape, kind: KvType) -> Option<Self> {
-        let whole = shape.context.div_ceil(CHUNK);
-        Self::with_chunks(
-            shape,
-            kind,
-            shape.window.map_or(whole, |w| (w - 1).div_ceil(CHUNK) + 1),
-        )
+        Self::with_chunks(shape, kind, shape.chunks())
     }
 
     /// A cache of `chunks` chunks a head; more than the window needs change nothing but when they are used again.

@@ -14,6 +14,7 @@ pub mod gguf;
 pub mod isa;
 pub mod matmul;
 pub mod measure;
+pub mod memory;
 #[allow(unsafe_code)] // mapping a file
 pub mod mmap;
 pub mod ops;

@@ -139,7 +139,7 @@ fn parts_that_do_not_belong_together() {
     check(set(1, "split.count", "three"), &["split.count", "string"]);
     check(
         set(0, "split.count", 1u16),
-        &["split.count is 3, but absent in the first part"],
+        &["m-00001-of-00003.gguf: split.no is absent, but 0"],
     );
 }
 

@@ -9,14 +9,14 @@ use std::sync::atomic::AtomicBool;
 
 /// Make a quantized GGUF file
 ///
-/// SRC is a Hugging Face directory of a Mistral or Mixtral (config.json, safetensors in F32, F16 or BF16, and a
-/// tokenizer), or a GGUF file. DST appears only when it is complete; until then the work lies beside it as .DST.bise-part
-/// and .DST.bise-journal. Stopped by Ctrl-C or killed, the same command goes on from there. DST carries hashes and probes
-/// for bise verify.
+/// SRC is a directory of a Mistral or Mixtral with safetensors in F32, F16 or BF16 and a tokenizer, in Hugging Face's layout
+/// (config.json) or Mistral's own (params.json); or a GGUF file, or any part of a split one. DST appears only when it is
+/// complete; until then the work lies beside it as .DST.bise-part and .DST.bise-journal. Stopped by Ctrl-C or killed, the
+/// same command goes on from there. DST carries hashes and probes for bise verify.
 #[derive(Parser)]
 #[command(version)]
 pub struct Args {
-    /// A Hugging Face directory or a GGUF file
+    /// A directory of safetensors or a GGUF file
     src: PathBuf,
     /// The GGUF file to write
     dst: PathBuf,
@@ -32,6 +32,18 @@ pub struct Args {
     /// Threads to use [default: all cores]
     #[arg(short, long)]
     threads: Option<usize>,
+    /// Write that a token sees N keys, its own included, or all [default: as SRC says]
+    #[arg(long, value_name = "N|off", value_parser = window)]
+    sliding_window: Option<u32>,
+}
+
+/// A number of keys; 0 for all of them.
+fn window(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        _ if text == "off" => Ok(0),
+        Ok(keys) if (1..=1 << 30).contains(&keys) => Ok(keys),
+        _ => Err("expected a number of keys from 1 to 2^30, or off".to_owned()),
+    }
 }
 
 fn target(name: &str) -> Result<Target, String> {
@@ -58,6 +70,7 @@ pub fn run(args: Args, stop: Arc<AtomicBool>, prober: Option<&dyn Prober>) -> Re
         pure,
         no_probe,
         threads,
+        sliding_window,
     } = args;
     let report = quantize_and_probe(
         &src,
@@ -66,6 +79,7 @@ pub fn run(args: Args, stop: Arc<AtomicBool>, prober: Option<&dyn Prober>) -> Re
             target,
             pure,
             threads,
+            sliding_window,
         },
         &Bar::new(stop),
         prober.filter(|_| !no_probe),

@@ -58,6 +58,8 @@ pub struct Options {
     pub pure: bool,
     /// Threads to use; all cores when `None`.
     pub threads: Option<usize>,
+    /// What the file says of the sliding window: so many keys, or none for 0; as the source says when `None`.
+    pub sliding_window: Option<u32>,
 }
 
 impl Options {
@@ -67,6 +69,7 @@ impl Options {
             target,
             pure: false,
             threads: None,
+            sliding_window: None,
         }
     }
 }
@@ -168,6 +171,10 @@ pub fn quantize_and_probe(
         .collect();
     metadata.insert("general.file_type", options.target.file_type());
     metadata.insert("general.quantization_version", QUANTIZATION_VERSION);
+
+    if let Some(keys) = options.sliding_window {
+        metadata.insert("llama.attention.sliding_window", keys);
+    }
 
     let specs = tensors.iter().zip(&types).map(|(tensor, &dtype)| TensorSpec {
         name: tensor.name.clone(),

@@ -8,7 +8,7 @@
 //! ```
 
 use crate::error::QuantizeError;
-use crate::hf::{Config, Layout, Shards, read_json};
+use crate::hf::{Config, Layout, Shards, read_bounded_json};
 use crate::names::{Expected, Stacking};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -103,15 +103,15 @@ pub(crate) fn is_native(directory: &Path) -> bool {
 pub(crate) fn layout(directory: &Path) -> Result<Layout, QuantizeError> {
     let path = directory.join(PARAMS);
     let unsupported = |what: String| QuantizeError::unsupported(&path, what);
-    let json: Value = read_json(&path)?.ok_or_else(|| unsupported("the file has gone".to_owned()))?;
+    let json: Value = read_bounded_json(&path)?.ok_or_else(|| unsupported("the file has gone".to_owned()))?;
     let params: Params = serde_json::from_value(json).map_err(|e| QuantizeError::json(&path, e))?;
     let shards = Shards::open(directory, STEM)?;
     let config = config(params, &shards).map_err(unsupported)?;
     Ok(Layout {
         name: "Mistral",
-        expected: expected(&config, &shards),
         config,
         shards,
+        expected,
     })
 }
 

@@ -35,6 +35,12 @@ pub enum GgufError {
     #[error("{place}: text at byte {offset} is not UTF-8")]
     Utf8 { place: Place, offset: u64 },
 
+    #[error(
+        "{place}: the header up to byte {offset} would take more memory than {} times the file",
+        super::MEMORY
+    )]
+    Memory { place: Place, offset: u64 },
+
     #[error("{place}: the name occurs twice (again at byte {offset})")]
     Duplicate { place: Place, offset: u64 },
 

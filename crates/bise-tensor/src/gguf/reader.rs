@@ -1,7 +1,7 @@
 //! The parser: a cursor that cannot leave the file, and one function for each part of the header.
 
 use super::{Array, DType, Endian, Gguf, GgufError, Metadata, Place, TensorInfo, Value, ValueType};
-use super::{MAGIC, MAX_DEPTH, MAX_DIMS, MAX_KEY, MAX_TENSOR_NAME};
+use super::{MAGIC, MAX_DEPTH, MAX_DIMS, MAX_KEY, MAX_TENSOR_NAME, MEMORY, SPARE};
 use indexmap::IndexMap;
 
 pub(super) fn parse(file: &[u8]) -> Result<Gguf, GgufError> {
@@ -76,6 +76,8 @@ struct Cursor<'a> {
     version: u32,
     endian: Endian,
     place: At<'a>,
+    /// Bytes of memory that may still be taken.
+    budget: u64,
 }
 
 /// [`Place`] without the copies.
@@ -130,6 +132,7 @@ impl<'a> Cursor<'a> {
             version: 0,
             endian: Endian::Little,
             place: At::Header,
+            budget: MEMORY * file.len() as u64 + SPARE,
         };
         let little = cursor.u32()?;
         let big = little.swap_bytes();
@@ -236,7 +239,30 @@ impl<'a> Cursor<'a> {
     }
 
     fn string(&mut self) -> Result<String, GgufError> {
-        self.str().map(str::to_owned)
+        let text = self.str()?;
+        self.charge(text.len() as u64)?;
+        Ok(text.to_owned())
+    }
+
+    /// Takes `bytes` of the memory that the header may take.
+    fn charge(&mut self, bytes: u64) -> Result<(), GgufError> {
+        match self.budget.checked_sub(bytes) {
+            Some(left) => {
+                self.budget = left;
+                Ok(())
+            }
+            None => Err(GgufError::Memory {
+                place: self.place.into(),
+                offset: self.at as u64,
+            }),
+        }
+    }
+
+    /// Takes the memory of a map of `count` values of type `T` by name: an entry, and a place in a table that may be
+    /// more than half empty.
+    fn charge_map<T>(&mut self, count: usize) -> Result<(), GgufError> {
+        let entry = size_of::<(usize, String, T)>() + 3 * size_of::<usize>();
+        self.charge(count as u64 * entry as u64)
     }
 
     /// A key or tensor name.
@@ -258,6 +284,7 @@ impl<'a> Cursor<'a> {
     fn metadata(&mut self, count: u64) -> Result<Metadata, GgufError> {
         // key length, a byte of key, type, a byte of value
         let count = self.check_count(count, self.count_size() + 1 + 4 + 1)?;
+        self.charge_map::<Value>(count)?;
         let mut entries = IndexMap::with_capacity(count);
         for n in 0..count {
             self.place = At::Entry(n as u64);
@@ -266,6 +293,7 @@ impl<'a> Cursor<'a> {
             self.place = At::Key(key);
             let value_type = self.value_type()?;
             let value = self.value(value_type)?;
+            self.charge(key.len() as u64)?;
             if entries.insert(key.to_owned(), value).is_some() {
                 return Err(GgufError::Duplicate {
                     place: self.place.into(),
@@ -330,6 +358,7 @@ impl<'a> Cursor<'a> {
         read: impl Fn(&mut Self) -> Result<T, GgufError>,
     ) -> Result<Vec<T>, GgufError> {
         let count = self.count_of(least)?;
+        self.charge(count as u64 * size_of::<T>() as u64)?;
         let mut items = Vec::with_capacity(count);
         for _ in 0..count {
             items.push(read(self)?);
@@ -341,6 +370,7 @@ impl<'a> Cursor<'a> {
         self.place = At::TensorEntry(0);
         // name length, a byte of name, one dimension, type, offset
         let count = self.check_count(count, self.count_size() + 1 + 4 + self.count_size() + 4 + 8)?;
+        self.charge_map::<TensorInfo>(count)?;
         let mut tensors = IndexMap::with_capacity(count);
         for n in 0..count {
             self.place = At::TensorEntry(n as u64);
@@ -357,6 +387,14 @@ impl<'a> Cursor<'a> {
         Ok(tensors)
     }
 
+    fn dimensions(&mut self, count: usize) -> Result<Vec<u64>, GgufError> {
+        let mut dims = Vec::with_capacity(count);
+        for _ in 0..count {
+            dims.push(self.count()?);
+        }
+        Ok(dims)
+    }
+
     fn tensor(&mut self) -> Result<TensorInfo, GgufError> {
         let name = self.name(MAX_TENSOR_NAME)?;
         self.place = At::Tensor(name);
@@ -365,7 +403,9 @@ impl<'a> Cursor<'a> {
         if !(1..=MAX_DIMS).contains(&dims) {
             return Err(self.invalid("the number of dimensions", 4, dims, "1 to 4"));
         }
-        let dims = (0..dims).map(|_| self.count()).collect::<Result<Vec<_>, _>>()?;
+        // The name twice, the dimensions, and a place in the order of the data.
+        self.charge(2 * name.len() as u64 + 8 * dims as u64 + 4)?;
+        let dims = self.dimensions(dims)?;
         let id = self.u32()?;
         let dtype = DType::from_id(id).ok_or_else(|| GgufError::TensorType {
             place: self.place.into(),

@@ -1,6 +1,6 @@
 //! `config.json`: what of it matters, checked, and as GGUF metadata.
 
-use super::read_json;
+use super::read_bounded_json;
 use crate::error::QuantizeError;
 use bise_tensor::gguf::{Metadata, Value};
 use serde::Deserialize;
@@ -82,21 +82,28 @@ pub(crate) struct SpecialTokens {
     pub eos: Option<u32>,
 }
 
+/// The window of a Mistral whose configuration does not mention one; null means that there is none.
+const TRANSFORMERS_WINDOW: u64 = 4096;
+
 const MISTRAL: &str = "MistralForCausalLM";
 const MIXTRAL: &str = "MixtralForCausalLM";
 
 impl Config {
     pub(crate) fn read(directory: &Path) -> Result<Self, QuantizeError> {
         let path = directory.join("config.json");
-        let json: serde_json::Value =
-            read_json(&path)?.ok_or_else(|| QuantizeError::io(&path, std::io::ErrorKind::NotFound.into()))?;
+        let json: serde_json::Value = read_bounded_json(&path)?
+            .ok_or_else(|| QuantizeError::io(&path, std::io::ErrorKind::NotFound.into()))?;
         // Before all else: other architectures have other fields.
         let architecture = json["architectures"][0].as_str().unwrap_or("none");
         if ![MISTRAL, MIXTRAL].contains(&architecture) {
             let what = format!("architecture {architecture}, expected {MISTRAL} or {MIXTRAL}");
             return Err(QuantizeError::unsupported(&path, what));
         }
-        let config: Self = serde_json::from_value(json).map_err(|e| QuantizeError::json(&path, e))?;
+        let absent = json.get("sliding_window").is_none();
+        let mut config: Self = serde_json::from_value(json).map_err(|e| QuantizeError::json(&path, e))?;
+        if absent && config.architectures[0] == MISTRAL {
+            config.sliding_window = Some(TRANSFORMERS_WINDOW);
+        }
         config
             .check()
             .map_err(|what| QuantizeError::unsupported(&path, what))?;
@@ -221,6 +228,11 @@ impl Config {
             .filter(|_| self.architectures[0] == MIXTRAL)
     }
 
+    /// About how many tensors the model has, each expert's counted.
+    pub(crate) fn tensors(&self) -> u64 {
+        3 + self.num_hidden_layers * (7 + 3 * self.experts().unwrap_or(1))
+    }
+
     /// At the top level until transformers 5, within `rope_parameters` since.
     fn rope_theta(&self) -> f32 {
         let within = |rope: &Option<Rope>| rope.as_ref().and_then(|rope| rope.rope_theta);
@@ -243,6 +255,14 @@ impl Config {
             bos: first(&self.bos_token_id),
             eos: first(&self.eos_token_id),
         }
+    }
+
+    /// The window as metadata. A file of Mistral v0.1 that does not mention its window has it nevertheless, so a model that
+    /// could be taken for one says that it has none.
+    fn window(&self) -> Option<u64> {
+        let like_v0_1 = self.experts().is_none() && self.rope_theta() == 1e4;
+        let says_none = like_v0_1 && self.max_position_embeddings == 32768;
+        self.sliding_window.or(says_none.then_some(0))
     }
 
     /// The model's part of the metadata, keys as llama.cpp's converter writes them.
@@ -269,7 +289,7 @@ impl Config {
             ),
             ("attention.key_length", optional(Some(self.head_dim()))),
             ("attention.value_length", optional(Some(self.head_dim()))),
-            ("attention.sliding_window", optional(self.sliding_window)),
+            ("attention.sliding_window", optional(self.window())),
             ("rope.freq_base", Some(Value::F32(self.rope_theta()))),
             ("rope.dimension_count", optional(Some(self.head_dim()))),
             ("vocab_size", optional(Some(self.vocab_size))),

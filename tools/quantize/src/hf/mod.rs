@@ -25,7 +25,8 @@ pub(crate) struct Layout {
     pub name: &'static str,
     pub config: Config,
     pub shards: Shards,
-    pub expected: Vec<Expected>,
+    /// The tensors that the configuration asks for, by the names that they have in this layout.
+    pub expected: fn(&Config, &Shards) -> Vec<Expected>,
 }
 
 impl Layout {
@@ -37,7 +38,7 @@ impl Layout {
         Ok(Self {
             name: "Hugging Face",
             shards: Shards::open(directory, "model")?,
-            expected: names::expected(&config),
+            expected: |config, _| names::expected(config),
             config,
         })
     }
@@ -51,6 +52,13 @@ pub(crate) fn open(directory: &Path) -> Result<Model, QuantizeError> {
         shards,
         expected,
     } = Layout::read(directory)?;
+    // Before names are made of a number that says nothing.
+    let (wanted, there) = (config.tensors(), shards.names().count() as u64);
+    if wanted > 2 * there + 4096 {
+        let what = format!("a model of {wanted} tensors is described, but there are {there}");
+        return Err(QuantizeError::unsupported(directory, what));
+    }
+    let expected = expected(&config, &shards);
     let faults = compare(&expected, &shards, &config);
     if !faults.is_empty() {
         return Err(QuantizeError::Tensors {
@@ -180,6 +188,22 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<O
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|e| QuantizeError::json(path, e)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(QuantizeError::io(path, e)),
+    }
+}
+
+/// As [`read_json`], of a file with few values: one that would take much more memory than its bytes is refused.
+pub(crate) fn read_bounded_json<T: serde::de::DeserializeOwned>(
+    path: &Path,
+) -> Result<Option<T>, QuantizeError> {
+    match std::fs::read(path) {
+        Ok(bytes) => {
+            shards::bounded(&bytes, bytes.len()).map_err(|what| QuantizeError::unsupported(path, what))?;
+            serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|e| QuantizeError::json(path, e))
+        }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(QuantizeError::io(path, e)),
     }

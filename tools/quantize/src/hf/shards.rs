@@ -4,7 +4,7 @@
 //! | n: u64 | header: n bytes of JSON, name -> dtype, shape, data_offsets | data, without gaps |
 //! ```
 
-use super::read_json;
+use super::read_bounded_json;
 use crate::error::{QuantizeError, TensorFaults};
 use bise_tensor::mmap::FileBytes;
 use safetensors::Dtype;
@@ -49,7 +49,7 @@ impl Shards {
             format!("{stem}.safetensors"),
             format!("{stem}.safetensors.index.json"),
         );
-        if let Some(found) = read_json::<Index>(&directory.join(&index))? {
+        if let Some(found) = read_bounded_json::<Index>(&directory.join(&index))? {
             shards.add_indexed(directory, &index, &found)?;
             return Ok(shards);
         }
@@ -178,8 +178,27 @@ fn is_plain(file: &str) -> bool {
     )
 }
 
+/// Refuses JSON that takes much more memory than `file_len` bytes: what describes real weights has long names and few values
+/// beside them.
+pub(crate) fn bounded(json: &[u8], file_len: usize) -> Result<(), String> {
+    const SPARE: usize = 128 << 10;
+    // What the parsers take for an object and for any value, with room for growth.
+    const OBJECT: usize = 640;
+    const VALUE: usize = 96;
+    let cost = |byte: &u8| match byte {
+        b'{' => OBJECT,
+        b',' | b'[' | b':' => VALUE,
+        _ => 0,
+    };
+    let cost: usize = json.iter().map(cost).sum();
+    if cost > 3 * file_len + SPARE {
+        return Err(format!("it has too many entries for {file_len} bytes"));
+    }
+    Ok(())
+}
+
 /// The header, whose ranges are within the file, and where the data starts.
-fn header(path: &Path, file: &[u8]) -> Result<(Metadata, usize), QuantizeError> {
+pub(crate) fn header(path: &Path, file: &[u8]) -> Result<(Metadata, usize), QuantizeError> {
     let truncated = |expected| QuantizeError::Truncated {
         path: path.to_owned(),
         expected,
@@ -201,6 +220,7 @@ fn header(path: &Path, file: &[u8]) -> Result<(Metadata, usize), QuantizeError> 
     let Some(json) = rest.get(..len as usize) else {
         return Err(truncated(8 + len));
     };
+    bounded(json, file.len()).map_err(damaged)?;
     let header: Metadata = serde_json::from_slice(json).map_err(|e| damaged(e.to_string()))?;
     let data_offset = 8 + len as usize;
     let expected = (header.data_len() as u64).saturating_add(data_offset as u64);

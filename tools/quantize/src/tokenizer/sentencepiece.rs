@@ -1,55 +1,19 @@
 //! `tokenizer.model`: the protocol buffer that SentencePiece writes, as far as it matters.
 //!
-//! The messages follow `sentencepiece_model.proto`; absent fields have the defaults given there.
+//! ```text
+//! 1: piece*      | 1: text | 2: score: f32 | 3: kind, 1 when absent |
+//! 2: trainer     | 3: model type, 2 for BPE | 40: unknown | 41: beginning | 42: end |
+//! 3: normalizer  | 1: name | 2: table of replacements | 3: dummy prefix | 4: remove extra spaces |
+//! ```
+//!
+//! Pieces are read one by one: memory is that of the tokens, which are counted first.
+
+mod protobuf;
 
 use super::{Token, TokenType, Vocabulary};
 use crate::error::QuantizeError;
-use prost::Message;
+use protobuf::{Field, Fields};
 use std::path::Path;
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct ModelProto {
-    #[prost(message, repeated, tag = "1")]
-    pub pieces: Vec<Piece>,
-    #[prost(message, optional, tag = "2")]
-    pub trainer: Option<TrainerSpec>,
-    #[prost(message, optional, tag = "3")]
-    pub normalizer: Option<NormalizerSpec>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Piece {
-    #[prost(string, optional, tag = "1")]
-    pub piece: Option<String>,
-    #[prost(float, optional, tag = "2")]
-    pub score: Option<f32>,
-    #[prost(int32, optional, tag = "3")]
-    pub kind: Option<i32>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct TrainerSpec {
-    #[prost(int32, optional, tag = "3")]
-    pub model_type: Option<i32>,
-    #[prost(int32, optional, tag = "40")]
-    pub unk_id: Option<i32>,
-    #[prost(int32, optional, tag = "41")]
-    pub bos_id: Option<i32>,
-    #[prost(int32, optional, tag = "42")]
-    pub eos_id: Option<i32>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct NormalizerSpec {
-    #[prost(string, optional, tag = "1")]
-    pub name: Option<String>,
-    #[prost(bytes = "vec", optional, tag = "2")]
-    pub charsmap: Option<Vec<u8>>,
-    #[prost(bool, optional, tag = "3")]
-    pub add_dummy_prefix: Option<bool>,
-    #[prost(bool, optional, tag = "4")]
-    pub remove_extra_whitespaces: Option<bool>,
-}
 
 const BPE: i32 = 2;
 
@@ -59,60 +23,148 @@ pub(super) fn read(path: &Path, vocab_size: u64) -> Result<Vocabulary, QuantizeE
     parse(&bytes, vocab_size).map_err(|what| QuantizeError::unsupported(path, what))
 }
 
-fn parse(bytes: &[u8], vocab_size: u64) -> Result<Vocabulary, String> {
-    let model = ModelProto::decode(bytes).map_err(|e| format!("not a SentencePiece model: {e}"))?;
-    let count = model.pieces.len();
+/// As [`read`], of bytes.
+pub(crate) fn parse(bytes: &[u8], vocab_size: u64) -> Result<Vocabulary, String> {
+    let damaged = |what: String| format!("not a SentencePiece model: {what}");
+    let mut count = 0;
+    for field in Fields(bytes) {
+        count += usize::from(matches!(field.map_err(damaged)?, (1, Field::Bytes(_))));
+    }
     if !(1..=vocab_size).contains(&(count as u64)) {
         return Err(format!("{count} pieces for a model of {vocab_size} tokens"));
     }
-    let trainer = model.trainer.unwrap_or_default();
-    let normalizer = model.normalizer.unwrap_or_default();
-    match trainer.model_type {
-        Some(BPE) => {}
-        other => {
-            return Err(format!(
-                "a SentencePiece model of type {}, expected {BPE} (BPE)",
-                other.unwrap_or(1)
-            ));
+    // What a token takes in memory; in files of real tokens it is about three times their bytes.
+    if count * size_of::<Option<Token>>() > 3 * bytes.len() + SPARE {
+        return Err(format!("{count} pieces in {} bytes", bytes.len()));
+    }
+    let (mut trainer, mut normalizer) = (Trainer::default(), Normalizer::default());
+    let mut tokens = Vec::with_capacity(count);
+    for field in Fields(bytes) {
+        match field.map_err(damaged)? {
+            (1, Field::Bytes(piece)) => tokens.push(Some(token(tokens.len(), piece)?)),
+            (2, Field::Bytes(message)) => trainer.read(message).map_err(damaged)?,
+            (3, Field::Bytes(message)) => normalizer.read(message).map_err(damaged)?,
+            _ => {}
         }
     }
-    let mut notes = Vec::new();
-    if normalizer.charsmap.is_some_and(|map| !map.is_empty()) {
-        let name = normalizer.name.as_deref().unwrap_or("unnamed");
-        notes.push(format!(
-            "the tokenizer normalizes text ({name}), which GGUF cannot say"
+    if trainer.model_type != BPE {
+        return Err(format!(
+            "a SentencePiece model of type {}, expected {BPE} (BPE)",
+            trainer.model_type
         ));
     }
-    let tokens = model
-        .pieces
-        .into_iter()
-        .enumerate()
-        .map(token)
-        .collect::<Result<_, _>>()?;
-    let id = |id: Option<i32>, default| {
-        u32::try_from(id.unwrap_or(default))
-            .ok()
-            .filter(|&id| (id as usize) < count)
-    };
+    let mut notes = Vec::new();
+    if normalizer.replaces {
+        notes.push(format!(
+            "the tokenizer normalizes text ({}), which GGUF cannot say",
+            normalizer.name
+        ));
+    }
+    let id = |id: i32| u32::try_from(id).ok().filter(|&id| (id as usize) < count);
     Ok(Vocabulary {
         tokens,
-        unk: id(trainer.unk_id, 0),
-        bos: id(trainer.bos_id, 1),
-        eos: id(trainer.eos_id, 2),
+        unk: id(trainer.unk),
+        bos: id(trainer.bos),
+        eos: id(trainer.eos),
         add_bos: true,
-        add_space_prefix: normalizer.add_dummy_prefix.unwrap_or(true),
-        remove_extra_whitespaces: normalizer.remove_extra_whitespaces.unwrap_or(true),
+        add_space_prefix: normalizer.dummy_prefix,
+        remove_extra_whitespaces: normalizer.remove_spaces,
         added: Vec::new(),
         notes,
     })
 }
 
-fn token((id, piece): (usize, Piece)) -> Result<Option<Token>, String> {
-    let score = piece.score.unwrap_or(0.0);
+/// Bytes of tokens that any file may have.
+const SPARE: usize = 64 << 10;
+
+/// How the model was trained; what is absent has the value given here.
+struct Trainer {
+    model_type: i32,
+    unk: i32,
+    bos: i32,
+    eos: i32,
+}
+
+impl Default for Trainer {
+    fn default() -> Self {
+        Self {
+            model_type: 1,
+            unk: 0,
+            bos: 1,
+            eos: 2,
+        }
+    }
+}
+
+impl Trainer {
+    fn read(&mut self, message: &[u8]) -> Result<(), String> {
+        for field in Fields(message) {
+            let (number, field) = field?;
+            let place = match number {
+                3 => &mut self.model_type,
+                40 => &mut self.unk,
+                41 => &mut self.bos,
+                42 => &mut self.eos,
+                _ => continue,
+            };
+            *place = field.i32()?;
+        }
+        Ok(())
+    }
+}
+
+/// What is done to text before it is cut into tokens.
+struct Normalizer {
+    name: String,
+    replaces: bool,
+    dummy_prefix: bool,
+    remove_spaces: bool,
+}
+
+impl Default for Normalizer {
+    fn default() -> Self {
+        Self {
+            name: "unnamed".to_owned(),
+            replaces: false,
+            dummy_prefix: true,
+            remove_spaces: true,
+        }
+    }
+}
+
+impl Normalizer {
+    fn read(&mut self, message: &[u8]) -> Result<(), String> {
+        for field in Fields(message) {
+            match field? {
+                (1, field) => self.name = field.text()?.chars().take(64).collect(),
+                (2, Field::Bytes(table)) => self.replaces = !table.is_empty(),
+                (3, field) => self.dummy_prefix = field.i32()? != 0,
+                (4, field) => self.remove_spaces = field.i32()? != 0,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn token(id: usize, piece: &[u8]) -> Result<Token, String> {
+    let (mut text, mut score, mut kind) = ("", 0.0, 1);
+    for field in Fields(piece) {
+        let read = field.and_then(|(number, field)| {
+            match number {
+                1 => text = field.text()?,
+                2 => score = field.f32()?,
+                3 => kind = field.i32()?,
+                _ => {}
+            }
+            Ok(())
+        });
+        read.map_err(|what: String| format!("not a SentencePiece model: piece {id}: {what}"))?;
+    }
     if !score.is_finite() {
         return Err(format!("the score of piece {id} is {score}"));
     }
-    let kind = match piece.kind.unwrap_or(1) {
+    let kind = match kind {
         1 => TokenType::Normal,
         2 => TokenType::Unknown,
         3 => TokenType::Control,
@@ -121,9 +173,9 @@ fn token((id, piece): (usize, Piece)) -> Result<Option<Token>, String> {
         6 => TokenType::Byte,
         other => return Err(format!("piece {id} is of type {other}, expected 1 to 6")),
     };
-    Ok(Some(Token {
-        text: piece.piece.unwrap_or_default(),
+    Ok(Token {
+        text: text.to_owned(),
         score,
         kind,
-    }))
+    })
 }

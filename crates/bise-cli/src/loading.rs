@@ -1,0 +1,213 @@
+//! Which model a command works on, and whether there is memory for it.
+
+use crate::say;
+use anyhow::{Context as _, Result, bail};
+use bise_model::{Advice, Config, ContextOptions, KvType, LoadOptions, MemoryNeeds, Model, advise};
+use bise_tensor::checkpoint::Checkpoint;
+use bise_tensor::memory::{self, Available};
+use bise_tensor::mmap::FileBytes;
+use bise_tensor::tensor::Tensor;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The tiny story teller that runs when no model is named.
+static DEMO: &[u8] = include_bytes!("../../../fixtures/demo.gguf");
+
+/// Options of every command that loads a model.
+#[derive(Args)]
+#[command(next_help_heading = "Model")]
+pub struct Loading {
+    /// Keys that a token sees, its own included, or off [default: as the file says, 4096 for a Mistral v0.1 that does not]
+    #[arg(long, value_name = "N|off", value_parser = window)]
+    sliding_window: Option<Window>,
+    /// Load the model even when there seems to be too little memory
+    #[arg(long)]
+    force: bool,
+    /// Read the file instead of mapping it into memory
+    #[arg(long)]
+    no_mmap: bool,
+    /// Keep the weights in memory whatever else needs some
+    #[arg(long)]
+    mlock: bool,
+}
+
+/// A window on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Window(Option<usize>);
+
+fn window(text: &str) -> Result<Window, String> {
+    match text.parse::<u32>() {
+        _ if text == "off" => Ok(Window(None)),
+        Ok(keys) if keys > 0 => Ok(Window(Some(keys as usize))),
+        _ => Err("expected a number of keys from 1 on, or off".to_owned()),
+    }
+}
+
+impl Loading {
+    /// Loads the model at `path`, or the one that is part of the program, for contexts such as `options` asks for.
+    pub fn open(
+        &self,
+        path: Option<&Path>,
+        options: impl FnOnce(&Config) -> ContextOptions,
+    ) -> Result<Model> {
+        let checkpoint = checkpoint(path)?;
+        let name = name(path);
+        let mut config = Config::from_checkpoint(&checkpoint).with_context(|| name.clone())?;
+        if let Some(Window(keys)) = self.sliding_window {
+            config.sliding_window = keys;
+        }
+        if !self.force
+            && let Some(available) = memory::available()
+        {
+            let options = options(&config);
+            preflight(&checkpoint, &config, &options, &available).with_context(|| name.clone())?;
+        }
+        let bar = Bar::new(&checkpoint);
+        let options = LoadOptions {
+            read: self.no_mmap,
+            lock: self.mlock,
+            progress: &|bytes| bar.advance(bytes),
+        };
+        let loaded = Model::load(checkpoint, &options).with_context(|| name);
+        bar.0.finish_and_clear();
+        let mut model = loaded?;
+        if let Some(Window(keys)) = self.sliding_window {
+            model.set_sliding_window(keys);
+        }
+        Ok(model)
+    }
+}
+
+/// How far loading is, on a terminal, when it takes over a second.
+struct Bar(ProgressBar, Instant);
+
+impl Bar {
+    fn new(checkpoint: &Checkpoint) -> Self {
+        let bytes: usize = checkpoint.tensors.values().map(Tensor::len).sum();
+        let style = ProgressStyle::with_template("loading {wide_bar} {bytes}/{total_bytes}, {eta} left");
+        let bar = ProgressBar::with_draw_target(Some(bytes as u64), ProgressDrawTarget::hidden());
+        Self(bar.with_style(style.expect("a valid template")), Instant::now())
+    }
+
+    fn advance(&self, bytes: u64) {
+        if self.0.is_hidden() && self.1.elapsed() > Duration::from_secs(1) {
+            self.0.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        self.0.inc(bytes);
+    }
+}
+
+/// What to call the model at `path`.
+pub fn name(path: Option<&Path>) -> String {
+    path.map_or("the built-in model".to_owned(), |path| path.display().to_string())
+}
+
+/// Metadata and tensors of the model at `path`, or of the one that is part of the program.
+pub fn checkpoint(path: Option<&Path>) -> Result<Checkpoint> {
+    let Some(path) = path else {
+        return Checkpoint::from_bytes(FileBytes::from_static(DEMO)).context("the built-in model");
+    };
+    let (checkpoint, notes) = bise_quantize::open(path)?;
+    for note in notes {
+        say(format!("bise: {note}"));
+    }
+    Ok(checkpoint)
+}
+
+/// Refuses a model that does not fit in what is `available`, and says what would.
+fn preflight(
+    checkpoint: &Checkpoint,
+    config: &Config,
+    options: &ContextOptions,
+    available: &Available,
+) -> Result<()> {
+    let needs = MemoryNeeds::of(checkpoint, config, options);
+    if needs.total() <= available.bytes {
+        return Ok(());
+    }
+    let advice = match advise(checkpoint, config, options, available.bytes) {
+        Some(Advice::Context(tokens)) => format!("--ctx {tokens} would fit"),
+        Some(Advice::KvType(KvType::Q8_0)) => "--kv-type q8_0 would fit".to_owned(),
+        Some(Advice::KvType(_)) => "another --kv-type would fit".to_owned(),
+        Some(Advice::Weights(dtype)) => format!("weights of type {dtype} would fit: see bise quantize"),
+        None => "no type or context would fit".to_owned(),
+    };
+    bail!(
+        "{} are needed ({}), and {} has {} left; {advice}, --force tries all the same",
+        size(needs.total()),
+        describe(&needs, config, options),
+        available.limit,
+        size(available.bytes),
+    )
+}
+
+/// The parts of what is needed.
+pub fn describe(needs: &MemoryNeeds, config: &Config, options: &ContextOptions) -> String {
+    let tokens = match config.sliding_window {
+        Some(window) => format!("a window of {window}"),
+        None => format!("{} tokens", options.context),
+    };
+    format!(
+        "weights {}, keys and values of {tokens} {}, scratch {}",
+        size(needs.laid_out.saturating_add(needs.in_files)),
+        size(needs.kv),
+        size(needs.scratch),
+    )
+}
+
+/// A size for people.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(bytes: u64, context: usize) -> Option<String> {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
+        let checkpoint = checkpoint(Some(&fixtures.join("tiny-mixtral"))).unwrap();
+        let config = Config::from_checkpoint(&checkpoint).unwrap();
+        let limit = "cgroup /job".to_owned();
+        let result = preflight(
+            &checkpoint,
+            &config,
+            &ContextOptions::new(context),
+            &Available { bytes, limit },
+        );
+        result.err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_advice() {
+        assert_eq!(refused(1 << 30, 4096), None);
+        for (bytes, context, words) in [
+            (1 << 30, 1 << 30, "--ctx "),
+            (9 << 20, 256, "weights of type "),
+            (1 << 10, 256, "no type or context"),
+        ] {
+            let error = refused(bytes, context).expect("too much");
+            for word in [words, "cgroup /job", "--force", &size(bytes)] {
+                assert!(error.contains(word), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn windows() {
+        assert_eq!(window("off"), Ok(Window(None)));
+        assert_eq!(window("4096"), Ok(Window(Some(4096))));
+        for bad in ["0", "-1", "on", "", "99999999999"] {
+            assert!(window(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! How much memory a model takes, before any of it is taken.
+
+use crate::config::{Config, EMBEDDINGS};
+use crate::context::{ContextOptions, LOGIT_ROWS};
+use crate::kv_cache::KvShape;
+use bise_tensor::block::DType;
+use bise_tensor::checkpoint::Checkpoint;
+use bise_tensor::isa::LANES;
+use bise_tensor::ops::{KvType, partials_len};
+
+/// Bytes that a model and a context of it take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryNeeds {
+    /// Matrices that are laid out anew in memory.
+    pub laid_out: u64,
+    /// Matrices that are read where they are in their files, all of them for each token.
+    pub in_files: u64,
+    /// Keys and values.
+    pub kv: u64,
+    /// What the layers work in.
+    pub scratch: u64,
+}
+
+impl MemoryNeeds {
+    /// What a model from `checkpoint`, which `config` describes, takes with a context of these `options`.
+    pub fn of(checkpoint: &Checkpoint, config: &Config, options: &ContextOptions) -> Self {
+        let (mut laid_out, mut in_files) = (0u64, 0u64);
+        let tied = !checkpoint.tensors.contains_key("output.weight");
+        for (name, tensor) in &checkpoint.tensors {
+            // Of the embeddings, one row is looked at for each token, unless they are the output matrix too.
+            if tensor.shape().len() < 2 || name == EMBEDDINGS && !tied {
+                continue;
+            }
+            if tensor.dtype().is_quantized() {
+                let row = (tensor.len() / tensor.rows()) as u64;
+                let matrices: usize = tensor.shape()[..tensor.shape().len() - 2].iter().product();
+                let rows = tensor.shape()[tensor.shape().len() - 2].next_multiple_of(LANES);
+                laid_out += (matrices as u64).saturating_mul(rows as u64).saturating_mul(row);
+            } else if tensor.is_native() {
+                in_files += tensor.len() as u64;
+            } else {
+                laid_out += tensor.len() as u64;
+            }
+        }
+        let vocabulary = checkpoint.tensors.get(EMBEDDINGS).map_or(0, |t| t.shape()[0]);
+        Self {
+            laid_out,
+            in_files,
+            kv: KvShape::new(config, options.context).bytes(options.kv),
+            scratch: scratch(config, vocabulary as u64, options),
+        }
+    }
+
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        let parts = [self.laid_out, self.in_files, self.kv, self.scratch];
+        parts.into_iter().fold(0, u64::saturating_add)
+    }
+}
+
+/// What would let a model fit that does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// A context of so many tokens.
+    Context(usize),
+    /// Keys and values of this type.
+    KvType(KvType),
+    /// Weights of this type.
+    Weights(DType),
+}
+
+/// The least that has to change for a model to fit in `bytes`; `None` when nothing here helps.
+pub fn advise(
+    checkpoint: &Checkpoint,
+    config: &Config,
+    options: &ContextOptions,
+    bytes: u64,
+) -> Option<Advice> {
+    const STEP: usize = 256;
+    let total = |options: ContextOptions| MemoryNeeds::of(checkpoint, config, &options).total();
+    let fits = |steps: usize| {
+        total(ContextOptions {
+            context: steps * STEP,
+            ..*options
+        }) <= bytes
+    };
+    if config.sliding_window.is_none() && options.context > STEP && fits(1) {
+        let (mut good, mut bad) = (1, options.context.div_ceil(STEP));
+        while bad - good > 1 {
+            let middle = good + (bad - good) / 2;
+            if fits(middle) { good = middle } else { bad = middle }
+        }
+        return Some(Advice::Context(good * STEP));
+    }
+    let kv = KvType::Q8_0;
+    if total(ContextOptions { kv, ..*options }) <= bytes {
+        return Some(Advice::KvType(kv));
+    }
+    let needs = MemoryNeeds::of(checkpoint, config, options);
+    let room = bytes.checked_sub(needs.kv.saturating_add(needs.scratch))?;
+    let matrices = checkpoint
+        .tensors
+        .values()
+        .filter(|tensor| tensor.shape().len() > 1);
+    let values: u64 = matrices.map(|tensor| tensor.elements() as u64).sum();
+    let size = |dtype: &DType| values as f64 / dtype.block_len() as f64 * dtype.block_bytes() as f64;
+    let smaller = DType::ALL
+        .iter()
+        .filter(|dtype| dtype.is_quantized() && size(dtype) <= room as f64);
+    let best = smaller.max_by(|a, b| size(a).total_cmp(&size(b)))?;
+    Some(Advice::Weights(*best))
+}
+
+/// As `Scratch` allocates it, and the tiles that prompts are multiplied in.
+fn scratch(config: &Config, vocabulary: u64, options: &ContextOptions) -> u64 {
+    let c = config;
+    let batch = options.batch.clamp(1, options.context.max(1)) as u64;
+    let (q, kv) = (c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim);
+    // A row of activations: f32, integers with their scales and sums, and the integers once more in tiles.
+    let activations = |width: usize| 4 * width as u64 + 2 * width.next_multiple_of(32) as u64 * 3 / 2;
+    let mixture = c.experts.map_or(0, |experts| {
+        activations(c.dim) + 4 * (c.dim + 2 * experts.count + 1) as u64
+    });
+    let floats = 2 * c.dim + 2 * q + 2 * kv + 2 * c.hidden_dim + c.rope_dims;
+    let row = 4 * floats as u64 + activations(c.dim) + activations(q) + activations(c.hidden_dim) + mixture;
+    let chunks = KvShape::new(config, options.context).chunks();
+    let partials = 4 * partials_len(c.n_heads, c.head_dim, chunks) as u64;
+    let logits = 4 * vocabulary * batch.min(LOGIT_ROWS as u64);
+    row.saturating_mul(batch)
+        .saturating_add(partials)
+        .saturating_add(logits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Context, Model};
+
+    fn model(name: &str) -> Model {
+        let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
+        Model::from_checkpoint(bise_quantize::open(&fixtures.join(name)).unwrap().0).unwrap()
+    }
+
+    #[test]
+    fn keys_and_values_as_the_cache_holds_them() {
+        for name in ["tiny-mixtral", "tiny-mistral", "random/mistral-window-7"] {
+            let model = model(name);
+            for (context, kv) in [(1, KvType::F16), (64, KvType::F32), (1000, KvType::Q8_0)] {
+                let options = ContextOptions {
+                    kv,
+                    ..ContextOptions::new(context)
+                };
+                let needs = MemoryNeeds::of(model.checkpoint(), model.config(), &options);
+                let context = Context::new(&model, options).unwrap();
+                assert_eq!(needs.kv, context.kv_bytes() as u64, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn advice_fits_and_is_the_best_that_does() {
+        let model = model("tiny-mixtral");
+        let (checkpoint, config) = (model.checkpoint(), model.config());
+        let options = ContextOptions::new(100_000);
+        let total = |options| MemoryNeeds::of(checkpoint, config, &options).total();
+        let with = |context| total(ContextOptions { context, ..options });
+        let bytes = with(5000);
+        let Some(Advice::Context(context)) = advise(checkpoint, config, &options, bytes) else {
+            panic!("a context");
+        };
+        assert!(with(context) <= bytes && with(context + 256) > bytes, "{context}");
+
+        let short = ContextOptions::new(256);
+        let kv = KvType::Q8_0;
+        let advice = advise(checkpoint, config, &short, total(ContextOptions { kv, ..short }));
+        assert_eq!(advice, Some(Advice::KvType(kv)));
+
+        let needs = MemoryNeeds::of(checkpoint, config, &short);
+        // BF16 weights; of half the bytes, the 8-bit type takes a little more.
+        let half = needs.total() - needs.in_files / 2;
+        let Some(Advice::Weights(dtype)) = advise(checkpoint, config, &short, half) else {
+            panic!("a type");
+        };
+        assert!(dtype.is_quantized() && dtype != DType::Q8_0, "{dtype}");
+        assert_eq!(advise(checkpoint, config, &short, 1000), None);
+    }
+}

@@ -1,0 +1,133 @@
+//! Each reader of files, given any bytes: it answers with a model or an error, and takes little memory.
+
+use super::counting::peak;
+use super::native::{Experts, convert};
+use bise_tensor::checkpoint::Checkpoint;
+use bise_tensor::gguf::{Gguf, Layout, TensorSpec};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Runs a reader of `len` bytes, which may take four times as much memory and `spare` bytes. Gives its error.
+fn bounded<T, E: ToString>(len: usize, spare: u64, read: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+    let (result, peak) = peak(read);
+    let allowed = 4 * len as u64 + spare;
+    assert!(
+        peak <= allowed,
+        "{peak} bytes of memory for a file of {len}, {allowed} allowed"
+    );
+    result.map_err(|error| {
+        let text = error.to_string();
+        assert!(!text.is_empty() && text.len() < 200_000);
+        text
+    })
+}
+
+/// A GGUF file. What can be read has all its data, and can be written.
+pub fn gguf(bytes: &[u8]) -> Result<(), String> {
+    let gguf = bounded(bytes.len(), 64 << 10, || Gguf::parse(bytes))?;
+    for info in gguf.tensors.values() {
+        assert_eq!(gguf.bytes(bytes, info).len() as u64, info.len);
+    }
+    let specs = gguf.tensors.values().map(|info| TensorSpec {
+        name: info.name.clone(),
+        dims: info.dims.clone(),
+        dtype: info.dtype,
+    });
+    Layout::new(&gguf.metadata, specs).expect("what is read can be written");
+    Ok(())
+}
+
+/// An empty folder, in memory where there is such a place.
+fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    match memory.is_dir() {
+        true => TempDir::new_in(memory).unwrap(),
+        false => TempDir::new().unwrap(),
+    }
+}
+
+/// A copy of the fixture `source`, whose file `name` is to be replaced.
+fn copy(source: &str, name: &str) -> TempDir {
+    let copy = folder();
+    for entry in std::fs::read_dir(fixtures().join(source)).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != name {
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+    }
+    copy
+}
+
+fn native() -> TempDir {
+    let native = folder();
+    convert(&fixtures().join(SMALL), native.path(), Experts::Separate, 1);
+    native
+}
+
+/// A model of 100 KB.
+const SMALL: &str = "random/mistral-window-7";
+
+thread_local! {
+    static SPLIT: TempDir = folder();
+    static SHARD: TempDir = copy(SMALL, "model.safetensors");
+    static CONFIG: TempDir = copy(SMALL, "config.json");
+    static PARAMS: TempDir = native();
+    static TOKENIZER: TempDir = copy("tiny-mistral", "tokenizer.model");
+}
+
+fn fixtures() -> PathBuf {
+    // This file is part of the fuzz targets and of a test.
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut above = here.ancestors().map(|path| path.join("fixtures"));
+    above
+        .find(|path| path.join("tiny-mistral").is_dir())
+        .expect("fixtures/")
+}
+
+/// Two files of a split model, the first as long as the first four bytes say.
+pub fn split(bytes: &[u8]) -> Result<(), String> {
+    let Some((len, parts)) = bytes.split_first_chunk::<4>() else {
+        return Err("too short".to_owned());
+    };
+    let (first, second) = parts.split_at((u32::from_le_bytes(*len) as usize).min(parts.len()));
+    SPLIT.with(|folder| {
+        let path = |number: u32| folder.path().join(format!("m-{number:05}-of-00002.gguf"));
+        std::fs::write(path(1), first).unwrap();
+        std::fs::write(path(2), second).unwrap();
+        let opened = bounded(parts.len(), 128 << 10, || Checkpoint::open(&path(2)))?;
+        let mut tensors = opened.tensors.values();
+        assert!(tensors.all(|tensor| tensor.bytes().len() == tensor.len()));
+        Ok(())
+    })
+}
+
+/// Opens the directory with `bytes` as its file `name`; the other files may take some memory too.
+fn directory(folder: &TempDir, name: &str, bytes: &[u8]) -> Result<(), String> {
+    const OTHERS: u64 = 1 << 20;
+    std::fs::write(folder.path().join(name), bytes).unwrap();
+    let (checkpoint, _) = bounded(bytes.len(), OTHERS, || bise_quantize::open(folder.path()))?;
+    for tensor in checkpoint.tensors.values() {
+        tensor.read_row(tensor.rows() - 1, &mut vec![0.0; tensor.cols()]);
+    }
+    Ok(())
+}
+
+/// A shard, in a directory of Hugging Face's layout.
+pub fn safetensors(bytes: &[u8]) -> Result<(), String> {
+    SHARD.with(|folder| directory(folder, "model.safetensors", bytes))
+}
+
+/// Hugging Face's configuration.
+pub fn config(bytes: &[u8]) -> Result<(), String> {
+    CONFIG.with(|folder| directory(folder, "config.json", bytes))
+}
+
+/// Mistral's configuration.
+pub fn params(bytes: &[u8]) -> Result<(), String> {
+    PARAMS.with(|folder| directory(folder, "params.json", bytes))
+}
+
+/// A SentencePiece model.
+pub fn sentencepiece(bytes: &[u8]) -> Result<(), String> {
+    TOKENIZER.with(|folder| directory(folder, "tokenizer.model", bytes))
+}
