@@ -20,12 +20,17 @@ pub(crate) struct Block {
 impl Block {
     /// `h = x + attention(attention_norm(x))`, then `x = h + feed_forward(ffn_norm(h))`, for the tokens of `s.x`.
     pub fn forward(&self, config: &Config, cache: &mut KvCache, layer: usize, first: usize, s: &mut Scratch) {
+        self.attend(config, cache, layer, first, s);
+        self.feed_forward.forward(s);
+        add_residual(s);
+    }
+
+    /// The first half: `s.x` becomes `h`, and `s.input` what the feed-forward layer works on.
+    pub fn attend(&self, config: &Config, cache: &mut KvCache, layer: usize, first: usize, s: &mut Scratch) {
         normalize(s, &self.attention_norm, config);
         self.attention.forward(config, cache, layer, first, s);
         add_residual(s);
         normalize(s, &self.ffn_norm, config);
-        self.feed_forward.forward(s);
-        add_residual(s);
     }
 }
 
@@ -37,6 +42,6 @@ fn normalize(s: &mut Scratch, weight: &[f32], config: &Config) {
 }
 
 /// Adds what a layer left in `s.delta` to `s.x`.
-fn add_residual(s: &mut Scratch) {
+pub(crate) fn add_residual(s: &mut Scratch) {
     add_scaled(s.level, 1.0, &s.delta[..s.x.len()], &mut s.x);
 }

@@ -227,8 +227,9 @@ impl<'m> Context<'m> {
     /// Embeds up to a batch of tokens and runs them through all blocks; `scratch.x` holds what comes out.
     fn blocks(&mut self, tokens: &[u32]) {
         self.begin(tokens);
+        let (config, s) = (self.model.config(), &mut self.scratch);
         for (layer, block) in self.model.weights.blocks.iter().enumerate() {
-            self.pass(block, layer);
+            block.forward(config, &mut self.cache, layer, self.len, s);
         }
         self.len += tokens.len();
     }
@@ -244,22 +245,22 @@ impl<'m> Context<'m> {
         s.rope.set(self.len, tokens.len());
     }
 
-    /// Begins a batch, as long as a batch may be, that is led through the blocks by [`Context::pass`].
+    /// Begins a batch, as long as a batch may be, that is led through the blocks layer by layer.
     pub(crate) fn embed(&mut self, tokens: &[u32]) -> Result<(), ForwardError> {
         self.check(tokens)?;
         self.begin(tokens);
         Ok(())
     }
 
-    /// Runs the batch through one block.
-    pub(crate) fn pass(&mut self, block: &Block, layer: usize) {
-        block.forward(
-            self.model.config(),
-            &mut self.cache,
-            layer,
-            self.len,
-            &mut self.scratch,
-        );
+    /// Runs the batch through the attention of one block.
+    pub(crate) fn attend(&mut self, block: &Block, layer: usize) {
+        let (config, s) = (self.model.config(), &mut self.scratch);
+        block.attend(config, &mut self.cache, layer, self.len, s);
+    }
+
+    /// What the layers work in.
+    pub(crate) fn scratch(&mut self) -> &mut Scratch {
+        &mut self.scratch
     }
 
     /// The logits after the batch's last token.

@@ -37,14 +37,16 @@ impl SparseMoe {
     /// Sends each token of `s.input` through its `top_k` experts, expert by expert in ascending order: one product
     /// serves all tokens of an expert. `s.delta` takes the sums.
     pub fn forward(&self, s: &mut Scratch) {
-        let (n, dim, experts) = (s.input.len(), s.input.width(), self.experts.len());
-        let Routing {
-            logits,
-            weights,
-            tokens,
-            inputs,
-            outputs,
-        } = &mut s.routing;
+        self.route(s);
+        for (e, expert) in self.experts.iter().enumerate() {
+            self.send(e, expert, s);
+        }
+    }
+
+    /// Chooses the experts of each token, and clears the sums.
+    pub fn route(&self, s: &mut Scratch) {
+        let (n, dim, experts) = (s.input.len(), s.input.width(), self.gate.0.rows());
+        let Routing { logits, weights, .. } = &mut s.routing;
         let (logits, weights) = (&mut logits[..n * experts], &mut weights[..n * experts]);
         self.gate.forward(s.level, &mut s.input, logits);
         for (logits, weights) in logits
@@ -53,26 +55,35 @@ impl SparseMoe {
         {
             route(logits, self.top_k, weights);
         }
-        let sums = &mut s.delta[..n * dim];
-        sums.fill(0.0);
-        for (e, expert) in self.experts.iter().enumerate() {
-            tokens.clear();
-            tokens.extend((0..n as u32).filter(|&t| weights[t as usize * experts + e] > 0.0));
-            if tokens.is_empty() {
-                continue;
-            }
-            inputs.gather(&s.input, tokens);
-            let outputs = &mut outputs[..tokens.len() * dim];
-            expert.forward(s.level, inputs, &mut s.hidden, outputs);
-            for (&t, output) in tokens.iter().zip(outputs.chunks_exact(dim)) {
-                let t = t as usize;
-                add_scaled(
-                    s.level,
-                    weights[t * experts + e],
-                    output,
-                    &mut sums[t * dim..(t + 1) * dim],
-                );
-            }
+        s.delta[..n * dim].fill(0.0);
+    }
+
+    /// Sends the tokens of expert `e` through it, and adds what comes out to the sums.
+    pub fn send(&self, e: usize, expert: &SwiGlu, s: &mut Scratch) {
+        let (n, dim, experts) = (s.input.len(), s.input.width(), self.gate.0.rows());
+        let Routing {
+            weights,
+            tokens,
+            inputs,
+            outputs,
+            ..
+        } = &mut s.routing;
+        tokens.clear();
+        tokens.extend((0..n as u32).filter(|&t| weights[t as usize * experts + e] > 0.0));
+        if tokens.is_empty() {
+            return;
+        }
+        inputs.gather(&s.input, tokens);
+        let outputs = &mut outputs[..tokens.len() * dim];
+        expert.forward(s.level, inputs, &mut s.hidden, outputs);
+        for (&t, output) in tokens.iter().zip(outputs.chunks_exact(dim)) {
+            let t = t as usize;
+            add_scaled(
+                s.level,
+                weights[t * experts + e],
+                output,
+                &mut s.delta[t * dim..(t + 1) * dim],
+            );
         }
     }
 }

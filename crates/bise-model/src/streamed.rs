@@ -1,11 +1,13 @@
-//! Models run a layer at a time: what a file says after some prompts, in the memory of one layer.
+//! Models run piece by piece: what a file says after some prompts, in the memory of one layer, or of one expert.
 //!
-//! For each layer its weights are laid out, all prompts pass through it, and the weights go. Logits are those of a
-//! [`Context`], bit for bit.
+//! For each layer, and for each expert of a mixture, weights are laid out, all prompts pass through, and the weights go.
+//! Logits are those of a [`Context`], bit for bit.
 
+use crate::block::add_residual;
 use crate::config::Config;
 use crate::context::{Context, ContextOptions};
 use crate::error::{ForwardError, LoadError};
+use crate::feed_forward::FeedForward;
 use crate::model::Model;
 use crate::weights::Weights;
 use bise_tensor::checkpoint::Checkpoint;
@@ -22,10 +24,10 @@ pub enum StreamedError {
     /// The prompts do not fit the model.
     #[error(transparent)]
     Forward(#[from] ForwardError),
-    /// A layer takes more memory than allowed.
+    /// A layer or an expert takes more memory than allowed.
     #[error("a layer's weights take {bytes} bytes of memory, and {most} are allowed")]
-    Layer {
-        /// Bytes of the largest layer.
+    Memory {
+        /// Bytes of the largest.
         bytes: u64,
         /// Bytes allowed.
         most: u64,
@@ -36,16 +38,16 @@ pub enum StreamedError {
 /// bytes laid out at a time. Work runs on the threads of the pool from which it is called.
 ///
 /// # Errors
-/// When the checkpoint is not a complete model, a prompt does not fit it, or a layer needs more memory.
+/// When the checkpoint is not a complete model, a prompt does not fit it, or a layer or an expert needs more memory.
 pub fn logits_after(
     checkpoint: Checkpoint,
     prompts: &[Vec<u32>],
     most: u64,
 ) -> Result<Vec<Vec<f32>>, StreamedError> {
     let config = Config::from_checkpoint(&checkpoint)?;
-    let bytes = largest_layer(&checkpoint);
+    let bytes = largest_piece(&checkpoint);
     if bytes > most {
-        return Err(StreamedError::Layer { bytes, most });
+        return Err(StreamedError::Memory { bytes, most });
     }
     let model = Model::without_blocks(checkpoint, config)?;
     let mut contexts = Vec::new();
@@ -55,24 +57,61 @@ pub fn logits_after(
         contexts.push(context);
     }
     for layer in 0..model.config().n_layers {
-        let block = Weights::block(model.checkpoint(), model.config(), layer)?;
-        for context in &mut contexts {
-            context.pass(&block, layer);
-        }
+        pass(&model, layer, &mut contexts)?;
     }
     let last = |context: &mut Context| context.last_logits().to_vec();
     Ok(contexts.iter_mut().map(last).collect())
 }
 
-/// Bytes of weights that are laid out in memory, those that are quantized or not native, of the layer that has the most, or
-/// outside of layers.
-fn largest_layer(checkpoint: &Checkpoint) -> u64 {
-    let mut layers = std::collections::HashMap::new();
-    for (name, tensor) in &checkpoint.tensors {
-        if tensor.dtype().is_quantized() || !tensor.is_native() {
-            let layer = name.strip_prefix("blk.").and_then(|rest| rest.split('.').next());
-            *layers.entry(layer).or_insert(0) += tensor.len() as u64;
+/// Runs all contexts through one block.
+fn pass(model: &Model, layer: usize, contexts: &mut [Context<'_>]) -> Result<(), LoadError> {
+    let (checkpoint, config) = (model.checkpoint(), model.config());
+    let block = Weights::block(checkpoint, config, layer)?;
+    contexts
+        .iter_mut()
+        .for_each(|context| context.attend(&block, layer));
+    match &block.feed_forward {
+        FeedForward::Dense(_) => {
+            for context in contexts.iter_mut() {
+                block.feed_forward.forward(context.scratch());
+            }
+        }
+        FeedForward::SparseMoe(mixture) => {
+            contexts
+                .iter_mut()
+                .for_each(|context| mixture.route(context.scratch()));
+            for e in 0..mixture.gate.0.rows() {
+                let expert = Weights::expert(checkpoint, config, layer, e)?;
+                for context in contexts.iter_mut() {
+                    mixture.send(e, &expert, context.scratch());
+                }
+            }
         }
     }
-    layers.into_values().max().unwrap_or(0)
+    contexts
+        .iter_mut()
+        .for_each(|context| add_residual(context.scratch()));
+    Ok(())
+}
+
+/// Bytes of weights that are laid out in memory at a time at most, those that are quantized or not native: of a layer
+/// without its experts, of an expert, or of what is outside of layers.
+fn largest_piece(checkpoint: &Checkpoint) -> u64 {
+    let mut pieces = std::collections::HashMap::new();
+    for (name, tensor) in &checkpoint.tensors {
+        if tensor.dtype().is_quantized() || !tensor.is_native() {
+            let len = tensor.len() as u64;
+            let parts: Vec<&str> = name.split('.').collect();
+            let (piece, len) = match parts[..] {
+                ["blk", layer, _, expert, "weight"] => ((layer, expert), len),
+                ["blk", layer, ..] if name.ends_with("_exps.weight") => {
+                    ((layer, "any expert"), len / tensor.shape()[0] as u64)
+                }
+                ["blk", layer, ..] => ((layer, ""), len),
+                _ => (("", ""), len),
+            };
+            *pieces.entry(piece).or_insert(0) += len;
+        }
+    }
+    pieces.into_values().max().unwrap_or(0)
 }

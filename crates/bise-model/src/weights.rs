@@ -47,7 +47,7 @@ impl Weights {
         let norm = loader.vector("output_norm.weight")?;
         let mut blocks = Vec::new();
         for layer in 0..config.n_layers {
-            blocks.push(loader.block(layer)?);
+            blocks.push(loader.block(layer, true)?);
         }
         Ok(Self {
             tok_embeddings,
@@ -57,14 +57,19 @@ impl Weights {
         })
     }
 
-    /// One block.
+    /// One block; its experts, if it is a mixture, are not loaded.
     pub fn block(checkpoint: &Checkpoint, config: &Config, layer: usize) -> Result<Block, LoadError> {
-        let loader = Loader {
-            checkpoint,
-            config,
-            options: &LoadOptions::default(),
-        };
-        loader.block(layer)
+        Loader::plain(checkpoint, config).block(layer, false)
+    }
+
+    /// Expert `e` of a block.
+    pub fn expert(
+        checkpoint: &Checkpoint,
+        config: &Config,
+        layer: usize,
+        e: usize,
+    ) -> Result<SwiGlu, LoadError> {
+        Loader::plain(checkpoint, config).expert(layer, e)
     }
 }
 
@@ -74,7 +79,22 @@ struct Loader<'a> {
     options: &'a LoadOptions<'a>,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    /// With the usual options.
+    fn plain(checkpoint: &'a Checkpoint, config: &'a Config) -> Self {
+        Self {
+            checkpoint,
+            config,
+            options: const {
+                &LoadOptions {
+                    read: false,
+                    lock: false,
+                    progress: &|_| {},
+                }
+            },
+        }
+    }
+
     fn has(&self, name: &str) -> bool {
         self.checkpoint.tensors.contains_key(name)
     }
@@ -136,7 +156,7 @@ impl Loader<'_> {
         Ok(self.shaped(name, &[self.config.dim])?.to_vec())
     }
 
-    fn block(&self, layer: usize) -> Result<Block, LoadError> {
+    fn block(&self, layer: usize, with_experts: bool) -> Result<Block, LoadError> {
         let &Config {
             dim,
             n_heads,
@@ -153,7 +173,7 @@ impl Loader<'_> {
         };
         let feed_forward = match self.config.experts {
             None => FeedForward::Dense(self.swiglu(|part| name(&format!("ffn_{part}")))?),
-            Some(experts) => FeedForward::SparseMoe(self.mixture(layer, experts)?),
+            Some(experts) => FeedForward::SparseMoe(self.mixture(layer, experts, with_experts)?),
         };
         Ok(Block {
             attention_norm: self.vector(&name("attn_norm"))?,
@@ -172,29 +192,38 @@ impl Loader<'_> {
         })
     }
 
-    /// Experts stacked in one tensor a layer, or, in older files, each in tensors of its own.
-    fn mixture(&self, layer: usize, Experts { count, top_k }: Experts) -> Result<SparseMoe, LoadError> {
-        let &Config { dim, hidden_dim, .. } = self.config;
-        let gate = self.linear(&format!("blk.{layer}.ffn_gate_inp.weight"), count, dim)?;
-        let mut experts = Vec::new();
+    fn mixture(&self, layer: usize, experts: Experts, load: bool) -> Result<SparseMoe, LoadError> {
+        let Experts { count, top_k } = experts;
+        let gate = self.linear(
+            &format!("blk.{layer}.ffn_gate_inp.weight"),
+            count,
+            self.config.dim,
+        )?;
+        let loaded = (0..if load { count } else { 0 }).map(|e| self.expert(layer, e));
+        Ok(SparseMoe {
+            gate,
+            experts: loaded.collect::<Result<_, _>>()?,
+            top_k,
+        })
+    }
+
+    /// One of the experts stacked in one tensor a layer, or, in older files, each in tensors of its own.
+    fn expert(&self, layer: usize, e: usize) -> Result<SwiGlu, LoadError> {
         if self.has(&format!("blk.{layer}.ffn_gate.0.weight")) {
-            for e in 0..count {
-                experts.push(self.swiglu(|part| format!("blk.{layer}.ffn_{part}.{e}.weight"))?);
-            }
-        } else {
-            let stacked = |part: &str, outputs, inputs| {
-                let name = format!("blk.{layer}.ffn_{part}_exps.weight");
-                let tensor = self.shaped(&name, &[count, outputs, inputs])?;
-                let slabs = (0..count).map(|e| self.lay_out(&name, &tensor.slab(e)));
-                slabs.collect::<Result<Vec<_>, _>>()
-            };
-            let w1 = stacked("gate", hidden_dim, dim)?;
-            let w2 = stacked("down", dim, hidden_dim)?;
-            let w3 = stacked("up", hidden_dim, dim)?;
-            let parts = w1.into_iter().zip(w2).zip(w3);
-            experts.extend(parts.map(|((w1, w2), w3)| SwiGlu { w1, w2, w3 }));
+            return self.swiglu(|part| format!("blk.{layer}.ffn_{part}.{e}.weight"));
         }
-        Ok(SparseMoe { gate, experts, top_k })
+        let &Config { dim, hidden_dim, .. } = self.config;
+        let count = self.config.experts.map_or(1, |experts| experts.count);
+        let slab = |part: &str, outputs, inputs| {
+            let name = format!("blk.{layer}.ffn_{part}_exps.weight");
+            let tensor = self.shaped(&name, &[count, outputs, inputs])?;
+            self.lay_out(&name, &tensor.slab(e))
+        };
+        Ok(SwiGlu {
+            w1: slab("gate", hidden_dim, dim)?,
+            w2: slab("down", dim, hidden_dim)?,
+            w3: slab("up", hidden_dim, dim)?,
+        })
     }
 }
 

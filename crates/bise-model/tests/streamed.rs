@@ -40,7 +40,7 @@ fn layer_by_layer_gives_the_same_bits() {
         if target.starts_with('Q') {
             assert!(matches!(
                 logits_after(open(), &prompts, 1000),
-                Err(StreamedError::Layer { .. })
+                Err(StreamedError::Memory { .. })
             ));
         }
     }
