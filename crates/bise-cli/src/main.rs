@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod divergence;
+mod imatrix;
 mod inspect;
 mod interrupt;
 mod logits;
@@ -35,7 +37,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
-    Quantize(bise_quantize::cli::Args),
+    Quantize(quantize::Args),
+    Imatrix(imatrix::Args),
     Inspect(inspect::Args),
     Tokenize(tokenize::Args),
     Logits(logits::Args),
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Quantize(args) => quantize::run(args),
+        Command::Imatrix(args) => imatrix::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Logits(args) => logits::run(args),

@@ -10,29 +10,40 @@
 //! depends on the input and the options alone, not on the number of threads.
 #![forbid(unsafe_code)]
 
+mod budget;
+mod choice;
 pub mod cli;
 mod error;
 mod hf;
+mod imatrix;
 mod names;
 mod permute;
 mod pipeline;
 mod progress;
 mod recipe;
+mod role;
+mod sensitivity;
 mod source;
 mod synthetic;
 mod tokenizer;
+mod weigh;
 
+pub use budget::Budget;
+pub use choice::TensorType;
 pub use error::{QuantizeError, TensorFaults};
+pub use imatrix::{ImportanceMatrix, InputSums};
 pub use progress::{Bar, Progress, Silent};
 pub use recipe::Target;
 pub use synthetic::synthetic;
+pub use weigh::ErrorReport;
 
 use bise_tensor::atomic::write_atomic;
 use bise_tensor::block::DType;
 use bise_tensor::gguf::{GgufWriter, TensorSpec};
-use recipe::{Facts, Role};
+use role::Facts;
 use source::{Model, Tensor};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use weigh::{Job, Weighing};
 
 /// What to make of the source.
 #[derive(Clone, Debug)]
@@ -41,6 +52,18 @@ pub struct Options {
     pub target: Target,
     /// Gives all matrices the target's own type: no better types for tensors that deserve them.
     pub pure: bool,
+    /// Chooses types by measured errors within this size, instead of by the target's rules.
+    pub budget: Option<Budget>,
+    /// The type of the output matrix.
+    pub output_type: Option<DType>,
+    /// The type of the embedding.
+    pub embedding_type: Option<DType>,
+    /// Types of other tensors; the first pattern that a name matches counts.
+    pub tensor_types: Vec<TensorType>,
+    /// File of an importance matrix, which weighs errors.
+    pub imatrix: Option<PathBuf>,
+    /// Whether to measure the error of each tensor.
+    pub measure: bool,
     /// Threads to use; all cores when `None`.
     pub threads: Option<usize>,
 }
@@ -51,6 +74,12 @@ impl Options {
         Self {
             target,
             pure: false,
+            budget: None,
+            output_type: None,
+            embedding_type: None,
+            tensor_types: Vec::new(),
+            imatrix: None,
+            measure: false,
             threads: None,
         }
     }
@@ -70,7 +99,7 @@ pub struct Report {
 }
 
 /// What became of a tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TensorReport {
     /// GGUF's name.
     pub name: String,
@@ -82,6 +111,8 @@ pub struct TensorReport {
     pub to: DType,
     /// Size in the file in bytes.
     pub len: u64,
+    /// How far the stored values are from the source's, when [`Options::measure`] asks for it.
+    pub error: Option<ErrorReport>,
 }
 
 impl Report {
@@ -112,21 +143,26 @@ pub fn quantize(
         tensors,
         mut notes,
     } = source::open(src)?;
-    let facts = Facts::of(&metadata, &tensors).map_err(|e| QuantizeError::gguf(src, e))?;
-    let types: Vec<DType> = tensors
-        .iter()
-        .map(|tensor| choose(tensor, options, &facts, &mut notes))
-        .collect();
+    let pool = pipeline::pool(options.threads)?;
+    let weighing = Weighing::new(&tensors, options.imatrix.as_deref(), &mut metadata, &mut notes)?;
+    let facts = Facts::of(&metadata, &tensors, options.imatrix.is_some());
+    let facts = facts.map_err(|e| QuantizeError::gguf(src, e))?;
     metadata.insert("general.file_type", options.target.file_type());
     metadata.insert("general.quantization_version", QUANTIZATION_VERSION);
+    let types = match options.budget {
+        None => choice::choose(&tensors, options, &facts, &mut notes)?,
+        Some(budget) => {
+            let plan = budget::Plan::new(&metadata, &tensors, options, &facts, &mut notes)?;
+            let errors = sensitivity::measure(&pool, &tensors, &plan, &weighing, progress)?;
+            let types = plan.choose(budget, &tensors, &errors)?;
+            metadata.insert("general.file_type", budget::file_type(&tensors, &types));
+            types
+        }
+    };
 
-    let specs = tensors.iter().zip(&types).map(|(tensor, &dtype)| TensorSpec {
-        name: tensor.name.clone(),
-        dims: tensor.dims.clone(),
-        dtype,
-    });
+    let specs = specs(&tensors, &types);
     let layout = bise_tensor::gguf::Layout::new(&metadata, specs).map_err(|e| QuantizeError::gguf(dst, e))?;
-    let report = Report {
+    let mut report = Report {
         file_len: layout.file_len(),
         source_len: tensors.iter().map(Tensor::source_len).sum(),
         tensors: tensors
@@ -136,36 +172,41 @@ pub fn quantize(
             .collect(),
         notes,
     };
-    let pool = pipeline::pool(options.threads)?;
     progress.start(report.source_len);
-    write_atomic(dst, |out| {
+    let jobs = tensors
+        .iter()
+        .zip(types)
+        .enumerate()
+        .map(|(i, (tensor, dtype))| Job {
+            tensor,
+            dtype,
+            importance: weighing.importance(i),
+            measure: options.measure,
+        });
+    let errors = write_atomic(dst, |out| {
         let writer = GgufWriter::with_layout(out, layout).map_err(|e| QuantizeError::gguf(dst, e))?;
-        pipeline::run(&pool, tensors.iter().zip(types), writer, progress)
+        pipeline::run(&pool, jobs, writer, progress)
     })
     .map_err(|e| e.at(dst))?;
     progress.finish();
+    if options.measure {
+        let tensors = report.tensors.iter_mut().zip(errors);
+        tensors.for_each(|(tensor, error)| tensor.error = Some(error.report()));
+    }
     Ok(report)
+}
+
+/// The tensors as the file will have them.
+fn specs(tensors: &[Tensor], types: &[DType]) -> impl Iterator<Item = TensorSpec> {
+    tensors.iter().zip(types).map(|(tensor, &dtype)| TensorSpec {
+        name: tensor.name.clone(),
+        dims: tensor.dims.clone(),
+        dtype,
+    })
 }
 
 /// GGML's number for the present layout of its quantized blocks.
 const QUANTIZATION_VERSION: u32 = 2;
-
-fn choose(tensor: &Tensor, options: &Options, facts: &Facts, notes: &mut Vec<String>) -> DType {
-    let role = Role::of(&tensor.name, &tensor.dims);
-    let wanted = if options.pure && role.is_matrix() {
-        options.target.base()
-    } else {
-        options.target.dtype(role, facts)
-    };
-    let dtype = recipe::fit(wanted, tensor.dims[0]);
-    if dtype != wanted {
-        let (name, columns) = (&tensor.name, tensor.dims[0]);
-        notes.push(format!(
-            "{name}: rows of {columns} values are not whole {wanted} blocks, stored as {dtype}"
-        ));
-    }
-    dtype
-}
 
 fn report((tensor, info): (&Tensor, &bise_tensor::gguf::TensorInfo)) -> TensorReport {
     TensorReport {
@@ -174,5 +215,6 @@ fn report((tensor, info): (&Tensor, &bise_tensor::gguf::TensorInfo)) -> TensorRe
         from: tensor.parts[0].dtype,
         to: info.dtype,
         len: info.len,
+        error: None,
     }
 }

@@ -9,12 +9,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn main() -> ExitCode {
+    let args = Args::parse();
+    let as_json = args.json;
     let stop = Arc::new(AtomicBool::new(false));
     let seen = stop.clone();
     let listening = ctrlc::set_handler(move || seen.store(true, Ordering::Relaxed));
     let done = listening.map_err(|error| error.to_string());
-    let (text, code) = match done.and_then(|()| run(Args::parse(), stop).map_err(|error| error.to_string())) {
-        Ok(summary) => (summary, ExitCode::SUCCESS),
+    let (text, code) = match done.and_then(|()| run(args, stop).map_err(|error| error.to_string())) {
+        Ok(done) if as_json => {
+            // A reader of a pipe that had enough is no failure.
+            let _ = writeln!(io::stdout(), "{}", done.json());
+            return ExitCode::SUCCESS;
+        }
+        Ok(done) => (done.to_string(), ExitCode::SUCCESS),
         Err(error) => (format!("bise-quantize: {error}"), ExitCode::FAILURE),
     };
     // When nobody reads standard error, there is nobody to tell.

@@ -7,13 +7,11 @@
 
 use crate::error::QuantizeError;
 use crate::progress::Progress;
-use crate::source::Tensor;
-use bise_tensor::block::DType;
+use crate::weigh::{Job, SquaredError};
 use bise_tensor::gguf::{GgufError, GgufWriter};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use std::io::Write;
-use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// Values in a slab, if rows are no longer than that.
@@ -33,13 +31,13 @@ pub(crate) fn pool(threads: Option<usize>) -> Result<ThreadPool, QuantizeError> 
         .build()?)
 }
 
-/// Quantizes each tensor to its type and writes it.
+/// Quantizes each tensor to its type and writes it. Gives the tensors' errors.
 pub(crate) fn run<'a, W: Write + Send>(
     pool: &ThreadPool,
-    tensors: impl Iterator<Item = (&'a Tensor, DType)>,
+    tensors: impl Iterator<Item = Job<'a>>,
     writer: GgufWriter<W>,
     progress: &dyn Progress,
-) -> Result<(), QuantizeError> {
+) -> Result<Vec<SquaredError>, QuantizeError> {
     std::thread::scope(|scope| {
         let (send, receive) = sync_channel(WAITING);
         let writing = scope.spawn(move || write(writer, &receive));
@@ -49,7 +47,7 @@ pub(crate) fn run<'a, W: Write + Send>(
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match made {
-            Ok(()) => Ok(written?),
+            Ok(errors) => written.map(|()| errors).map_err(QuantizeError::from),
             Err(Stop::Failed(error)) => Err(error),
             Err(Stop::WriterGone) => Err(written.expect_err("the writer stops early on errors only").into()),
         }
@@ -73,11 +71,14 @@ enum Stop {
 
 fn make<'a>(
     pool: &ThreadPool,
-    tensors: impl Iterator<Item = (&'a Tensor, DType)>,
+    tensors: impl Iterator<Item = Job<'a>>,
     send: &SyncSender<Batch>,
     progress: &dyn Progress,
-) -> Result<(), Stop> {
-    for (tensor, dtype) in tensors {
+) -> Result<Vec<SquaredError>, Stop> {
+    let mut errors = Vec::new();
+    for job in tensors {
+        let tensor = job.tensor;
+        let mut error = SquaredError::default();
         let (rows, step) = (tensor.rows(), (SLAB / tensor.columns()).max(1));
         let row_len = tensor.source_len() / rows;
         let batch = step * 2 * pool.current_num_threads() as u64;
@@ -90,13 +91,15 @@ fn make<'a>(
                 let starts: Vec<u64> = (start..end).step_by(step as usize).collect();
                 let slabs = starts.into_par_iter();
                 slabs
-                    .map(|first| slab(tensor, dtype, first..(first + step).min(end)))
+                    .map(|first| job.quantize(first..(first + step).min(end)))
                     .collect::<Vec<_>>()
             });
-            let slabs = slabs
-                .into_iter()
-                .collect::<Result<_, _>>()
-                .map_err(Stop::Failed)?;
+            let slabs = slabs.into_iter().map(|slab| {
+                let (slab, its_error) = slab.map_err(Stop::Failed)?;
+                error += its_error;
+                Ok(slab)
+            });
+            let slabs = slabs.collect::<Result<_, _>>()?;
             send.send(Batch {
                 tensor: tensor.name.clone(),
                 slabs,
@@ -104,48 +107,7 @@ fn make<'a>(
             .map_err(|_| Stop::WriterGone)?;
             progress.advance((end - start) * row_len);
         }
+        errors.push(error);
     }
-    Ok(())
-}
-
-/// Some rows of `tensor` as blocks of `dtype`.
-fn slab(tensor: &Tensor, dtype: DType, rows: Range<u64>) -> Result<Vec<u8>, QuantizeError> {
-    let columns = tensor.columns() as usize;
-    let values = (rows.end - rows.start) * columns as u64;
-    let len = dtype.bytes_for(values).expect("rows are whole blocks") as usize;
-    if tensor.is_verbatim(dtype) {
-        let mut out = Vec::with_capacity(len);
-        rows.for_each(|row| tensor.copy_row(row, &mut out));
-        return Ok(out);
-    }
-    let mut x = vec![0f32; values as usize];
-    for (row, x) in rows.zip(x.chunks_exact_mut(columns)) {
-        tensor.read_row(row, x)?;
-        check_range(tensor, dtype, row, x)?;
-    }
-    let mut out = vec![0; len];
-    dtype.quantize(&x, None, &mut out);
-    Ok(out)
-}
-
-/// Values beyond f16 would become infinite in F16, and as scales in quantized blocks.
-fn check_range(tensor: &Tensor, dtype: DType, row: u64, x: &[f32]) -> Result<(), QuantizeError> {
-    const LARGEST: f32 = 65504.0;
-    if matches!(dtype, DType::F32 | DType::Bf16) {
-        return Ok(());
-    }
-    match x.iter().position(|v| v.abs() > LARGEST) {
-        None => Ok(()),
-        Some(column) => {
-            let (part, row) = tensor.locate(row);
-            let (tensor, value) = (part.name.clone(), x[column]);
-            Err(QuantizeError::TooLarge {
-                tensor,
-                row,
-                column: column as u64,
-                value,
-                dtype,
-            })
-        }
-    }
+    Ok(errors)
 }
