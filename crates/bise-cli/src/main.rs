@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod divergence;
+mod imatrix;
 mod inspect;
 mod interrupt;
 mod loading;
@@ -40,7 +42,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
-    Quantize(bise_quantize::cli::Args),
+    Quantize(quantize::Args),
+    Imatrix(imatrix::Args),
     Verify(verify::Args),
     Repack(repack::Args),
     Inspect(inspect::Args),
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Quantize(args) => quantize::run(args),
         Command::Repack(args) => repack::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Imatrix(args) => imatrix::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Logits(args) => logits::run(args),

@@ -36,24 +36,14 @@ pub fn run(args: Args) -> Result<Outcome> {
     let tokens = tokenizer.encode(&runtime::read(&args.file)?);
     ensure!(!tokens.is_empty(), "{} is empty", args.file.display());
     let mut context = args.runtime.context(&model)?;
-    let chunk = match args.chunk {
-        Some(chunk) => chunk as usize,
-        None => context.capacity().unwrap_or(usize::MAX).min(512),
-    };
-    let bos = tokenizer
-        .vocabulary()
-        .bos
-        .filter(|_| tokenizer.vocabulary().add_bos);
-    let own = chunk - usize::from(bos.is_some());
-    ensure!(own > 0, "chunks of {chunk} token leave no room for the text");
+    let chunks = runtime::Chunks::new(&tokenizer, &context, args.chunk)?;
     let threads = args.runtime.threads()?;
     let mut scores = Scores::default();
-    for text in tokens.chunks(own) {
+    for chunk in chunks.of(&tokens) {
         if interrupt.pressed() {
             return Ok(Outcome::Interrupted);
         }
         context.clear();
-        let chunk: Vec<u32> = bos.into_iter().chain(text.iter().copied()).collect();
         let mut next = chunk[1..].iter();
         let score = |logits: &[f32]| {
             if let Some(&token) = next.next() {

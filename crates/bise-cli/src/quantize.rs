@@ -1,23 +1,78 @@
-//! `bise quantize`: the quantizer's own command line.
+//! `bise quantize`: the quantizer's own command line, and what the result says of a text.
 
+use crate::divergence::Divergence;
 use crate::interrupt::Interrupt;
-use crate::probe::{self, LayerByLayer};
-use crate::{Outcome, say};
-use anyhow::Result;
+use crate::probe::LayerByLayer;
+use crate::{Outcome, loading, runtime, say};
+use anyhow::{Context as _, Result};
+use bise_model::Model;
 use bise_quantize::QuantizeError;
-use bise_quantize::cli::{self, Args};
+use bise_quantize::cli;
+use bise_tensor::threads::{Threads, usable_cores};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
-pub fn run(args: Args) -> Result<Outcome> {
-    let prober = LayerByLayer(probe::threads(None)?);
-    match cli::run(args, Interrupt::listen()?.flag(), Some(&prober)) {
-        Ok(summary) => {
-            say(summary);
-            Ok(Outcome::Done)
-        }
+/// Make a quantized GGUF file
+///
+/// SRC is a directory of a Mistral or Mixtral with safetensors in F32, F16 or BF16 and a tokenizer, in Hugging Face's layout
+/// (config.json) or Mistral's own (params.json); or a GGUF file, or any part of a split one. DST appears only when it is
+/// complete; until then the work lies beside it as .DST.bise-part and .DST.bise-journal. Stopped by Ctrl-C or killed, the
+/// same command goes on from there. DST carries hashes and probes for bise verify.
+#[derive(clap::Args)]
+#[group(skip)]
+pub struct Args {
+    #[command(flatten)]
+    quantize: cli::Args,
+    /// Compare the result with the source on this text: how far apart what they foresee is
+    #[arg(long, value_name = "TEXT")]
+    calibrate: Option<PathBuf>,
+}
+
+pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
+    let interrupt = Interrupt::listen()?;
+    let (src, dst, as_json) = (quantize.src.clone(), quantize.dst.clone(), quantize.json);
+    let new_pool =
+        || Threads::new(quantize.threads.unwrap_or_else(usable_cores)).context("cannot start threads");
+    let (threads, prober) = (new_pool()?, LayerByLayer(new_pool()?));
+    // Before hours of work: the text, and the source as a model that runs.
+    let source = match &calibrate {
+        Some(text) => Some((runtime::read(text)?, open(&src)?)),
+        None => None,
+    };
+    let done = match cli::run(quantize, interrupt.flag(), Some(&prober)) {
+        Ok(done) => done,
         Err(error @ QuantizeError::Stopped) => {
             say(format!("bise: {error}"));
-            Ok(Outcome::Interrupted)
+            return Ok(Outcome::Interrupted);
         }
-        Err(error) => Err(error.into()),
+        Err(error) => return Err(error.into()),
+    };
+    if !as_json {
+        say(&done);
     }
+    let mut divergence = None;
+    if let Some((text, source)) = source {
+        let model = open(&dst)?;
+        let Some(found) = threads.run(|| Divergence::measure(&source, &model, &text, &interrupt))? else {
+            return Ok(Outcome::Interrupted);
+        };
+        if !as_json {
+            say(&found);
+        }
+        divergence = Some(found);
+    }
+    if as_json {
+        let mut object = done.json();
+        if let Some(found) = divergence {
+            object["divergence"] = found.json();
+        }
+        writeln!(io::stdout(), "{object}")?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// The model at `path`, whatever memory it takes.
+fn open(path: &Path) -> Result<Model> {
+    let checkpoint = loading::checkpoint(Some(path))?;
+    Model::from_checkpoint(checkpoint).with_context(|| path.display().to_string())
 }

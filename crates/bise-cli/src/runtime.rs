@@ -92,6 +92,38 @@ impl KvTypeName {
     }
 }
 
+/// How a text is cut: into chunks that begin with the token that begins a text, if the vocabulary asks for it.
+pub struct Chunks {
+    bos: Option<u32>,
+    len: usize,
+}
+
+impl Chunks {
+    /// Chunks of `len` tokens; of 512, or of the context where that is less, when `None`.
+    pub fn new(tokenizer: &Tokenizer, context: &Context<'_>, len: Option<u32>) -> Result<Self> {
+        let usual = || context.capacity().unwrap_or(usize::MAX).min(512);
+        let vocabulary = tokenizer.vocabulary();
+        let bos = vocabulary.bos.filter(|_| vocabulary.add_bos);
+        let len = len.map_or_else(usual, |len| len as usize);
+        ensure!(
+            len > usize::from(bos.is_some()),
+            "chunks of {len} token leave no room for the text"
+        );
+        Ok(Self { bos, len })
+    }
+
+    /// Tokens of a chunk, the first one included.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The chunks of a text.
+    pub fn of<'a>(&'a self, tokens: &'a [u32]) -> impl Iterator<Item = Vec<u32>> + 'a {
+        let texts = tokens.chunks(self.len - usize::from(self.bos.is_some()));
+        texts.map(|text| self.bos.into_iter().chain(text.iter().copied()).collect())
+    }
+}
+
 /// The model's tokenizer.
 pub fn tokenizer(model: &Model) -> Result<Tokenizer> {
     tokenizer_of(model.checkpoint())

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::context::Scratch;
+use crate::inputs::Place;
 use crate::kv_cache::KvCache;
 use crate::linear::Linear;
 use bise_tensor::isa::Level;
@@ -23,6 +24,9 @@ impl Attention {
     /// Attends from the `n` tokens of `s.input`, the first at position `first`; `s.delta` takes the result.
     pub fn forward(&self, config: &Config, cache: &mut KvCache, layer: usize, first: usize, s: &mut Scratch) {
         let n = s.input.len();
+        if let Some(inputs) = &mut s.inputs {
+            inputs.add(Place::Attention, s.input.values());
+        }
         let (q_width, kv_width) = (
             config.n_heads * config.head_dim,
             config.n_kv_heads * config.head_dim,
@@ -53,6 +57,9 @@ impl Attention {
             done = next;
         }
         s.joined.set(s.level, heads, q_width);
+        if let Some(inputs) = &mut s.inputs {
+            inputs.add(Place::Heads, heads);
+        }
         self.wo
             .forward(s.level, &mut s.joined, &mut s.delta[..n * config.dim]);
     }

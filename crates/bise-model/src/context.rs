@@ -3,6 +3,7 @@
 use crate::block::Block;
 use crate::error::{ForwardError, LoadError};
 use crate::feed_forward::Hidden;
+use crate::inputs::{InputSums, Inputs, Place};
 use crate::kv_cache::{KvCache, KvShape};
 use crate::model::Model;
 use crate::moe::Routing;
@@ -73,6 +74,8 @@ pub(crate) struct Scratch {
     pub joined: Activations,
     pub hidden: Hidden,
     pub routing: Routing,
+    /// Adds up what matrices are multiplied with, if somebody asked.
+    pub inputs: Option<Box<Inputs>>,
     /// `[rows, vocabulary]`
     logits: Vec<f32>,
 }
@@ -107,6 +110,7 @@ impl Scratch {
                 activations: Activations::with_capacity(batch, c.hidden_dim),
             },
             routing,
+            inputs: None,
             logits: vec![0.0; batch.min(LOGIT_ROWS) * model.vocabulary_size()],
         }
     }
@@ -176,6 +180,20 @@ impl<'m> Context<'m> {
         possible
     }
 
+    /// From now on adds up the squared inputs of all matrices; see [`take_inputs`](Self::take_inputs).
+    pub fn watch_inputs(&mut self) {
+        self.scratch.inputs = Some(Box::new(Inputs::new(self.model.config())));
+    }
+
+    /// The sums since [`watch_inputs`](Self::watch_inputs), and no more of them; none when it was not called.
+    ///
+    /// They are the same bits for any number of threads, batch size and instruction set. The output matrix has
+    /// the inputs of those tokens whose logits were asked for.
+    pub fn take_inputs(&mut self) -> Vec<InputSums> {
+        let inputs = self.scratch.inputs.take();
+        inputs.map_or_else(Vec::new, |inputs| inputs.sums())
+    }
+
     /// Processes `tokens`, and gives the logits of what follows the last one; empty for no tokens.
     ///
     /// # Errors
@@ -229,6 +247,9 @@ impl<'m> Context<'m> {
         self.begin(tokens);
         let (config, s) = (self.model.config(), &mut self.scratch);
         for (layer, block) in self.model.weights.blocks.iter().enumerate() {
+            if let Some(inputs) = &mut s.inputs {
+                inputs.layer = layer;
+            }
             block.forward(config, &mut self.cache, layer, self.len, s);
         }
         self.len += tokens.len();
@@ -276,6 +297,9 @@ impl<'m> Context<'m> {
         let normed = &mut s.delta[..x.len()];
         rms_norm(s.level, x, &self.model.weights.norm, config.norm_eps, normed);
         s.input.set(s.level, normed, config.dim);
+        if let Some(inputs) = &mut s.inputs {
+            inputs.add(Place::Output, normed);
+        }
         let logits = &mut s.logits[..rows * self.model.vocabulary_size()];
         self.model.weights.output.forward(s.level, &mut s.input, logits);
         logits

@@ -1,6 +1,7 @@
 //! The feed-forward layer: one SwiGLU network, or a mixture of them.
 
 use crate::context::Scratch;
+use crate::inputs::Place;
 use crate::linear::Linear;
 use crate::moe::SparseMoe;
 use bise_tensor::isa::Level;
@@ -55,6 +56,10 @@ impl FeedForward {
             FeedForward::Dense(network) => {
                 let n = s.input.len() * s.input.width();
                 network.forward(s.level, &mut s.input, &mut s.hidden, &mut s.delta[..n]);
+                if let Some(inputs) = &mut s.inputs {
+                    inputs.add(Place::FeedForward(0), s.input.values());
+                    inputs.add(Place::Hidden(0), s.hidden.activations.values());
+                }
             }
             FeedForward::SparseMoe(mixture) => mixture.forward(s),
         }

@@ -45,6 +45,7 @@ mod error;
 mod feed_forward;
 mod fingerprint;
 mod generate;
+mod inputs;
 mod kv_cache;
 mod linear;
 mod memory;
@@ -60,6 +61,7 @@ pub use context::{Context, ContextOptions};
 pub use error::{ForwardError, GenerateError, LoadError};
 pub use fingerprint::{Hashed, fingerprint};
 pub use generate::{Limits, Stop, generate};
+pub use inputs::InputSums;
 pub use memory::{Advice, MemoryNeeds, advise};
 pub use model::{LoadOptions, Model};
 

@@ -6,6 +6,7 @@
 
 use crate::context::Scratch;
 use crate::feed_forward::SwiGlu;
+use crate::inputs::Place;
 use crate::linear::Linear;
 use bise_tensor::matmul::Activations;
 use bise_tensor::ops::{add_scaled, exp};
@@ -76,6 +77,10 @@ impl SparseMoe {
         inputs.gather(&s.input, tokens);
         let outputs = &mut outputs[..tokens.len() * dim];
         expert.forward(s.level, inputs, &mut s.hidden, outputs);
+        if let Some(sums) = &mut s.inputs {
+            sums.add(Place::FeedForward(e), inputs.values());
+            sums.add(Place::Hidden(e), s.hidden.activations.values());
+        }
         for (&t, output) in tokens.iter().zip(outputs.chunks_exact(dim)) {
             let t = t as usize;
             add_scaled(

@@ -5,6 +5,7 @@ use crate::block::Block;
 use crate::config::{Config, EMBEDDINGS, Experts};
 use crate::error::LoadError;
 use crate::feed_forward::{FeedForward, SwiGlu};
+use crate::inputs::Place;
 use crate::linear::Linear;
 use crate::model::LoadOptions;
 use crate::moe::SparseMoe;
@@ -71,6 +72,23 @@ impl Weights {
     ) -> Result<SwiGlu, LoadError> {
         Loader::plain(checkpoint, config).expert(layer, e)
     }
+}
+
+/// GGUF's names of the matrices that work on the inputs at `place` of `layer`; experts are stacked.
+pub(crate) fn names(place: Place, layer: usize, mixture: bool) -> Vec<String> {
+    let parts: &[&str] = match (place, mixture) {
+        (Place::Output, _) => return vec!["output.weight".to_owned()],
+        (Place::Attention, _) => &["attn_q", "attn_k", "attn_v"],
+        (Place::Heads, _) => &["attn_output"],
+        (Place::FeedForward(_), false) => &["ffn_gate", "ffn_up"],
+        (Place::Hidden(_), false) => &["ffn_down"],
+        (Place::FeedForward(_), true) => &["ffn_gate_exps", "ffn_up_exps"],
+        (Place::Hidden(_), true) => &["ffn_down_exps"],
+    };
+    parts
+        .iter()
+        .map(|part| format!("blk.{layer}.{part}.weight"))
+        .collect()
 }
 
 struct Loader<'a> {

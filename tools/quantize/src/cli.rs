@@ -1,8 +1,11 @@
 //! The command line of the quantizer, for the `bise-quantize` program and for `bise quantize`.
 
-use crate::{Bar, Options, Prober, QuantizeError, Target, quantize_and_probe};
+use crate::choice::parse_dtype;
+use crate::{Bar, Budget, Options, Prober, QuantizeError, Report, Target, TensorType, quantize_and_probe};
 use bise_tensor::block::DType;
 use clap::Parser;
+use serde_json::{Value, json};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,28 +16,60 @@ use std::sync::atomic::AtomicBool;
 /// (config.json) or Mistral's own (params.json); or a GGUF file, or any part of a split one. DST appears only when it is
 /// complete; until then the work lies beside it as .DST.bise-part and .DST.bise-journal. Stopped by Ctrl-C or killed, the
 /// same command goes on from there. DST carries hashes and probes for bise verify.
-#[derive(Parser)]
+#[derive(Parser, Clone, Debug)]
 #[command(version)]
 pub struct Args {
     /// A directory of safetensors or a GGUF file
-    src: PathBuf,
+    pub src: PathBuf,
     /// The GGUF file to write
-    dst: PathBuf,
-    /// A type such as Q8_0, or a recipe such as Q4_K_M
-    #[arg(long = "type", value_name = "TYPE", value_parser = target)]
-    target: Target,
-    /// Give all matrices this very type
-    #[arg(long)]
+    pub dst: PathBuf,
+    #[command(flatten)]
+    goal: Goal,
+    /// Give all matrices this very type, the base of a recipe
+    #[arg(long, requires = "target")]
     pure: bool,
+    /// The type of tensors whose names PATTERN, a regular expression, is found in; the first that is counts
+    #[arg(long = "tensor-type", value_name = "PATTERN=TYPE")]
+    tensor_types: Vec<TensorType>,
+    /// The type of the output matrix
+    #[arg(long, alias = "output-tensor-type", value_name = "TYPE", value_parser = parse_dtype)]
+    output_type: Option<DType>,
+    /// The type of the embedding
+    #[arg(long, alias = "token-embedding-type", value_name = "TYPE", value_parser = parse_dtype)]
+    embedding_type: Option<DType>,
+    /// Importance matrix, of bise imatrix or of llama.cpp: which inputs are large, and errors therefore weigh much
+    #[arg(long, value_name = "FILE")]
+    imatrix: Option<PathBuf>,
+    /// Print a table of the error of each tensor
+    #[arg(long)]
+    report: bool,
+    /// Print one JSON object, with the error of each tensor
+    #[arg(long)]
+    pub json: bool,
     /// Record hashes only, not what the model says to some prompts: the model is not run
     #[arg(long)]
     no_probe: bool,
-    /// Threads to use [default: all cores]
-    #[arg(short, long)]
-    threads: Option<usize>,
     /// Write that a token sees N keys, its own included, or all [default: as SRC says]
     #[arg(long, value_name = "N|off", value_parser = window)]
     sliding_window: Option<u32>,
+    /// Threads to use [default: all cores]
+    #[arg(short, long)]
+    pub threads: Option<usize>,
+}
+
+/// What decides on the types.
+#[derive(clap::Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+struct Goal {
+    /// A type such as Q8_0, or a recipe such as Q4_K_M
+    #[arg(long = "type", value_name = "TYPE", value_parser = target)]
+    target: Option<Target>,
+    /// The best file of at most this size, such as 4.0G (10^9 bytes) or 4GiB
+    #[arg(long, value_parser = Budget::from_size)]
+    size: Option<Budget>,
+    /// The best file of at most so many bits for each weight
+    #[arg(long, value_name = "BITS", value_parser = Budget::from_bits)]
+    bpw: Option<Budget>,
 }
 
 /// A number of keys; 0 for all of them.
@@ -57,41 +92,97 @@ fn target(name: &str) -> Result<Target, String> {
     })
 }
 
-/// Does what `args` ask for, until `stop` becomes true; `prober` runs models, where there is one. Gives what the user should
-/// know: notes and a summary.
+impl Args {
+    /// What the arguments ask of [`quantize`].
+    pub fn options(&self) -> Options {
+        let goal = &self.goal;
+        Options {
+            pure: self.pure,
+            budget: goal.size.or(goal.bpw),
+            output_type: self.output_type,
+            embedding_type: self.embedding_type,
+            tensor_types: self.tensor_types.clone(),
+            imatrix: self.imatrix.clone(),
+            measure: self.report || self.json,
+            threads: self.threads,
+            sliding_window: self.sliding_window,
+            ..Options::new(goal.target.unwrap_or(Target::Plain(DType::Q8_0)))
+        }
+    }
+}
+
+/// What was done: notes, a table when asked for, and a summary.
+pub struct Done {
+    /// What was written.
+    pub report: Report,
+    args: Args,
+}
+
+/// Does what `args` ask for, until `stop` becomes true; `prober` runs models, where there is one.
 ///
 /// # Errors
 /// As [`quantize`].
-pub fn run(args: Args, stop: Arc<AtomicBool>, prober: Option<&dyn Prober>) -> Result<String, QuantizeError> {
-    let Args {
-        src,
-        dst,
-        target,
-        pure,
-        no_probe,
-        threads,
-        sliding_window,
-    } = args;
-    let report = quantize_and_probe(
-        &src,
-        &dst,
-        &Options {
-            target,
-            pure,
-            threads,
-            sliding_window,
-        },
-        &Bar::new(stop),
-        prober.filter(|_| !no_probe),
-    )?;
-    let notes: String = report
-        .notes
+pub fn run(args: Args, stop: Arc<AtomicBool>, prober: Option<&dyn Prober>) -> Result<Done, QuantizeError> {
+    let prober = prober.filter(|_| !args.no_probe);
+    let report = quantize_and_probe(&args.src, &args.dst, &args.options(), &Bar::new(stop), prober)?;
+    Ok(Done { report, args })
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let report = &self.report;
+        report
+            .notes
+            .iter()
+            .try_for_each(|note| writeln!(f, "note: {note}"))?;
+        if self.args.report {
+            table(report, f)?;
+        }
+        let (dst, tensors) = (self.args.dst.display(), report.tensors.len());
+        let (bytes, bits) = (report.file_len, report.bits_per_weight());
+        write!(
+            f,
+            "{dst}: {tensors} tensors, {bytes} bytes, {bits:.2} bits per weight"
+        )
+    }
+}
+
+fn table(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let width = report
+        .tensors
         .iter()
-        .map(|note| format!("note: {note}\n"))
-        .collect();
-    let (dst, tensors) = (dst.display(), report.tensors.len());
-    let (bytes, bits) = (report.file_len, report.bits_per_weight());
-    Ok(format!(
-        "{notes}{dst}: {tensors} tensors, {bytes} bytes, {bits:.2} bits per weight"
-    ))
+        .map(|tensor| tensor.name.len())
+        .max()
+        .unwrap_or(0);
+    writeln!(
+        f,
+        "{:width$}  from  to    {:>14}  {:>10}  relative",
+        "tensor", "bytes", "rmse"
+    )?;
+    for tensor in &report.tensors {
+        let (from, to) = (tensor.from, tensor.to);
+        write!(f, "{:width$}  {from:4}  {to:4}  {:>14}", tensor.name, tensor.len)?;
+        match tensor.error {
+            Some(error) => writeln!(f, "  {:>10.3e}  {:>7.3}%", error.rmse, 100.0 * error.relative)?,
+            None => writeln!(f)?,
+        }
+    }
+    Ok(())
+}
+
+impl Done {
+    /// The same as one JSON object.
+    pub fn json(&self) -> Value {
+        let tensors = self.report.tensors.iter().map(|tensor| {
+            json!({
+                "name": tensor.name, "from": tensor.from.name(), "to": tensor.to.name(), "bytes": tensor.len,
+                "values": tensor.elements, "rmse": tensor.error.map(|e| e.rmse),
+                "relative_error": tensor.error.map(|e| e.relative),
+            })
+        });
+        json!({
+            "file": self.args.dst, "bytes": self.report.file_len, "bits_per_weight": self.report.bits_per_weight(),
+            "notes": self.report.notes, "tensors": tensors.collect::<Vec<_>>(),
+        })
+    }
 }

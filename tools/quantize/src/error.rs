@@ -62,6 +62,23 @@ pub enum QuantizeError {
     #[error("{} is part of the source; choose another destination", .dst.display())]
     SameFile { dst: PathBuf },
 
+    #[error("no matrix is named like `{pattern}`; the closest names are {}", .closest.join(", "))]
+    Pattern { pattern: String, closest: Vec<String> },
+
+    #[error("{}: `{tensor}`: {what}", .path.display())]
+    Imatrix {
+        path: PathBuf,
+        tensor: String,
+        what: String,
+    },
+
+    #[error("{asked} is out of reach: this model takes from {least} to {most}")]
+    Size {
+        asked: String,
+        least: String,
+        most: String,
+    },
+
     #[error("threads cannot be started: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
 

@@ -10,9 +10,12 @@
 //! depends on the input and the options alone, not on the number of threads.
 #![forbid(unsafe_code)]
 
+mod budget;
+mod choice;
 pub mod cli;
 mod error;
 mod hf;
+mod imatrix;
 mod journal;
 mod names;
 mod native;
@@ -22,15 +25,21 @@ mod progress;
 mod queue;
 mod recipe;
 mod repack;
+mod role;
 mod seal;
+mod sensitivity;
 mod slab;
 mod source;
 mod synthetic;
 mod tokenizer;
 mod verify;
+mod weigh;
 mod writing;
 
+pub use budget::Budget;
+pub use choice::TensorType;
 pub use error::{QuantizeError, TensorFaults};
+pub use imatrix::{ImportanceMatrix, InputSums};
 pub use probe::Prober;
 pub use progress::{Bar, Progress, Silent};
 pub use recipe::Target;
@@ -38,15 +47,17 @@ pub use repack::repack;
 pub use synthetic::synthetic;
 pub use tokenizer::tekken_metadata;
 pub use verify::{Fault, FaultKind, Verdict, verify};
+pub use weigh::ErrorReport;
 
 use bise_tensor::block::DType;
 use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::{Metadata, TensorSpec};
 use probe::Probes;
-use recipe::{Facts, Role};
+use role::Facts;
 use seal::Seal;
 use source::{Model, Tensor};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use weigh::Weighing;
 use writing::{Listeners, Source};
 
 /// What to make of the source.
@@ -56,6 +67,18 @@ pub struct Options {
     pub target: Target,
     /// Gives all matrices the target's own type: no better types for tensors that deserve them.
     pub pure: bool,
+    /// Chooses types by measured errors within this size, instead of by the target's rules.
+    pub budget: Option<Budget>,
+    /// The type of the output matrix.
+    pub output_type: Option<DType>,
+    /// The type of the embedding.
+    pub embedding_type: Option<DType>,
+    /// Types of other tensors; the first pattern that a name matches counts.
+    pub tensor_types: Vec<TensorType>,
+    /// File of an importance matrix, which weighs errors.
+    pub imatrix: Option<PathBuf>,
+    /// Whether to measure the error of each tensor.
+    pub measure: bool,
     /// Threads to use; all cores when `None`.
     pub threads: Option<usize>,
     /// What the file says of the sliding window: so many keys, or none for 0; as the source says when `None`.
@@ -68,9 +91,27 @@ impl Options {
         Self {
             target,
             pure: false,
+            budget: None,
+            output_type: None,
+            embedding_type: None,
+            tensor_types: Vec::new(),
+            imatrix: None,
+            measure: false,
             threads: None,
             sliding_window: None,
         }
+    }
+}
+
+impl Options {
+    /// The job that is done with these options: what the bytes of the output depend on.
+    fn identity(&self, src: &Path, seal: &Seal) -> std::io::Result<seal::Digest> {
+        let same_bytes = Self {
+            threads: None,
+            measure: false,
+            ..self.clone()
+        };
+        writing::identity(src, self.imatrix.as_deref(), &format!("{same_bytes:?}"), seal)
     }
 }
 
@@ -88,7 +129,7 @@ pub struct Report {
 }
 
 /// What became of a tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TensorReport {
     /// GGUF's name.
     pub name: String,
@@ -100,6 +141,8 @@ pub struct TensorReport {
     pub to: DType,
     /// Size in the file in bytes.
     pub len: u64,
+    /// How far the stored values are from the source's, when [`Options::measure`] asks for it.
+    pub error: Option<ErrorReport>,
 }
 
 impl Report {
@@ -164,43 +207,50 @@ pub fn quantize_and_probe(
         ..
     } = source::open(src)?;
     let tensors = repack::stack(src, tensors, &mut notes)?;
-    let facts = Facts::of(&metadata, &tensors).map_err(|e| QuantizeError::gguf(src, e))?;
-    let types: Vec<DType> = tensors
-        .iter()
-        .map(|tensor| choose(tensor, options, &facts, &mut notes))
-        .collect();
+    let pool = pipeline::pool(options.threads)?;
+    let weighing = Weighing::new(&tensors, options.imatrix.as_deref(), &mut metadata, &mut notes)?;
+    let facts = Facts::of(&metadata, &tensors, options.imatrix.is_some());
+    let facts = facts.map_err(|e| QuantizeError::gguf(src, e))?;
     metadata.insert("general.file_type", options.target.file_type());
     metadata.insert("general.quantization_version", QUANTIZATION_VERSION);
+    let types = match options.budget {
+        None => choice::choose(&tensors, options, &facts, &mut notes)?,
+        Some(budget) => {
+            let plan = budget::Plan::new(&metadata, &tensors, options, &facts, &mut notes)?;
+            let errors = sensitivity::measure(&pool, &tensors, &plan, &weighing, progress)?;
+            let types = plan.choose(budget, &tensors, &errors)?;
+            metadata.insert("general.file_type", budget::file_type(&tensors, &types));
+            types
+        }
+    };
 
     if let Some(keys) = options.sliding_window {
         metadata.insert("llama.attention.sliding_window", keys);
     }
 
-    let specs = tensors.iter().zip(&types).map(|(tensor, &dtype)| TensorSpec {
-        name: tensor.name.clone(),
-        dims: tensor.dims.clone(),
-        dtype,
-    });
-    let specs = specs.collect();
+    let specs = specs(&tensors, &types).collect();
     let probes = prober.and_then(|prober| probes(src, (&metadata, &tensors), prober, &mut notes));
     let seal = Seal::new(&metadata, specs, probes).map_err(|e| QuantizeError::gguf(dst, e))?;
     let mut report = Report::new(&seal, &tensors, notes);
-    let same_bytes = Options {
-        threads: None,
-        ..options.clone()
-    };
-    let what = format!("{same_bytes:?}");
-    let job = writing::identity(src, &what, &seal).map_err(|e| QuantizeError::io(src, e))?;
+    let job = options
+        .identity(src, &seal)
+        .map_err(|e| QuantizeError::io(src, e))?;
     progress.start(report.source_len);
     let listeners = Listeners { progress, prober };
     let source = Source {
         tensors: &tensors,
-        threads: options.threads,
+        weighing: Some(&weighing),
+        measure: options.measure,
+        pool: &pool,
         verbatim: false,
     };
-    let notes = writing::write(dst, &job, seal, source, listeners).map_err(|e| e.at(dst))?;
-    report.notes.extend(notes);
+    let written = writing::write(dst, &job, seal, source, listeners).map_err(|e| e.at(dst))?;
+    report.notes.extend(written.notes);
     progress.finish();
+    if options.measure {
+        let tensors = report.tensors.iter_mut().zip(written.errors);
+        tensors.for_each(|(tensor, error)| tensor.error = Some(error.report()));
+    }
     Ok(report)
 }
 
@@ -246,25 +296,17 @@ pub fn open(src: &Path) -> Result<(Checkpoint, Vec<String>), QuantizeError> {
     Ok((model.into_checkpoint(), notes))
 }
 
+/// The tensors as the file will have them.
+fn specs(tensors: &[Tensor], types: &[DType]) -> impl Iterator<Item = TensorSpec> {
+    tensors.iter().zip(types).map(|(tensor, &dtype)| TensorSpec {
+        name: tensor.name.clone(),
+        dims: tensor.dims.clone(),
+        dtype,
+    })
+}
+
 /// GGML's number for the present layout of its quantized blocks.
 const QUANTIZATION_VERSION: u32 = 2;
-
-fn choose(tensor: &Tensor, options: &Options, facts: &Facts, notes: &mut Vec<String>) -> DType {
-    let role = Role::of(&tensor.name, &tensor.dims);
-    let wanted = if options.pure && role.is_matrix() {
-        options.target.base()
-    } else {
-        options.target.dtype(role, facts)
-    };
-    let dtype = recipe::fit(wanted, tensor.dims[0]);
-    if dtype != wanted {
-        let (name, columns) = (&tensor.name, tensor.dims[0]);
-        notes.push(format!(
-            "{name}: rows of {columns} values are not whole {wanted} blocks, stored as {dtype}"
-        ));
-    }
-    dtype
-}
 
 fn report((tensor, info): (&Tensor, &bise_tensor::gguf::TensorInfo)) -> TensorReport {
     TensorReport {
@@ -273,5 +315,6 @@ fn report((tensor, info): (&Tensor, &bise_tensor::gguf::TensorInfo)) -> TensorRe
         from: tensor.source_type(),
         to: info.dtype,
         len: info.len,
+        error: None,
     }
 }

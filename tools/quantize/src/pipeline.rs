@@ -90,11 +90,11 @@ pub(crate) struct Output<'a> {
     pub done: usize,
 }
 
-/// Makes the slabs that are not there yet, and writes them. Gives the hashes of all.
+/// Makes the slabs that are not there yet, which `make` counts from 0, and writes them. Gives the hashes of all.
 pub(crate) fn run(
     pool: &ThreadPool,
     (tensors, plan): (&[Tensor], &Plan),
-    make: impl Fn(&Slab, &mut Vec<u8>) -> Result<(), QuantizeError> + Sync,
+    make: impl Fn(usize, &mut Vec<u8>) -> Result<(), QuantizeError> + Sync,
     output: Output<'_>,
     progress: &dyn Progress,
 ) -> Result<Hashes, QuantizeError> {
@@ -109,7 +109,7 @@ pub(crate) fn run(
     std::thread::scope(|scope| {
         // Whatever ends this function early ends the others.
         let _stop = queue.stop_on_drop();
-        scope.spawn(|| pool.broadcast(|_| queue.work(|i, out| make(&slabs[i], out))));
+        scope.spawn(|| pool.broadcast(|_| queue.work(&make)));
         let (send, receive) = sync_channel(WAITING);
         let hashing = scope.spawn(|| {
             let send = send;

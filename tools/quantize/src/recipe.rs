@@ -3,9 +3,8 @@
 //! Vectors and the routers of experts stay F32. For quantized targets the output matrix (the embedding, when
 //! they are one) gets Q6_K, K and V of models with 8 experts get Q8_0, and a recipe's rules say the rest.
 
-use crate::source::Tensor;
+use crate::role::{Facts, Kind, Role};
 use bise_tensor::block::DType;
-use bise_tensor::gguf::{GgufError, Metadata};
 use std::fmt;
 
 /// What a model is quantized to.
@@ -30,29 +29,74 @@ pub struct Recipe {
 /// A rule's condition on a matrix's layer, or on its model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum When {
+    Always,
+    /// The first layers, this many.
+    First(u64),
+    /// The first of so many equal parts of the layers.
+    FirstPart(u64),
+    /// The same, with an importance matrix.
+    WeightedFirstPart(u64),
     /// The first and last eighth of the layers, and each third between.
     SensitiveLayer,
+    /// At least four query heads share a key and value head.
+    Grouped,
     EightExperts,
 }
 
+use DType::{Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K};
 use Kind::{AttentionK, AttentionOutput, AttentionV, FfnDown};
-use When::{EightExperts, SensitiveLayer};
+use When::{Always, EightExperts, First, FirstPart, Grouped, SensitiveLayer, WeightedFirstPart};
 
 #[rustfmt::skip]
 static RECIPES: &[Recipe] = &[
-    Recipe { name: "Q4_K_M", file_type: 15, base: DType::Q4_K, rules: &[
-        (AttentionV, SensitiveLayer, DType::Q6_K),
-        (FfnDown, SensitiveLayer, DType::Q6_K),
-        (AttentionOutput, EightExperts, DType::Q5_K),
+    Recipe { name: "Q4_0", file_type: 2, base: Q4_0, rules: &[(FfnDown, WeightedFirstPart(8), Q4_1)] },
+    Recipe { name: "Q5_0", file_type: 8, base: Q5_0, rules: &[(FfnDown, WeightedFirstPart(8), Q5_1)] },
+    Recipe { name: "Q2_K", file_type: 10, base: Q2_K, rules: &[
+        (AttentionV, Grouped, Q4_K), (AttentionV, Always, Q3_K),
+        (AttentionOutput, EightExperts, Q5_K), (AttentionOutput, Always, Q3_K),
+        (FfnDown, Always, Q3_K),
+    ]},
+    Recipe { name: "Q2_K_S", file_type: 21, base: Q2_K, rules: &[
+        (AttentionV, Grouped, Q4_K),
+        (FfnDown, FirstPart(8), Q4_K),
+    ]},
+    Recipe { name: "Q3_K_S", file_type: 11, base: Q3_K, rules: &[(AttentionOutput, EightExperts, Q5_K)] },
+    Recipe { name: "Q3_K_M", file_type: 12, base: Q3_K, rules: &[
+        (AttentionV, First(2), Q5_K), (AttentionV, Always, Q4_K),
+        (AttentionOutput, EightExperts, Q5_K), (AttentionOutput, Always, Q4_K),
+        (FfnDown, FirstPart(16), Q5_K), (FfnDown, Always, Q4_K),
+    ]},
+    Recipe { name: "Q3_K_L", file_type: 13, base: Q3_K, rules: &[
+        (AttentionV, Always, Q5_K),
+        (AttentionOutput, EightExperts, Q3_K), (AttentionOutput, Always, Q5_K),
+        (FfnDown, Always, Q5_K),
+    ]},
+    Recipe { name: "Q4_K_S", file_type: 14, base: Q4_K, rules: &[
+        (AttentionV, First(4), Q5_K),
+        (AttentionOutput, EightExperts, Q5_K),
+        (FfnDown, FirstPart(8), Q5_K),
+    ]},
+    Recipe { name: "Q4_K_M", file_type: 15, base: Q4_K, rules: &[
+        (AttentionV, SensitiveLayer, Q6_K),
+        (AttentionOutput, EightExperts, Q5_K),
+        (FfnDown, SensitiveLayer, Q6_K),
+    ]},
+    Recipe { name: "Q5_K_S", file_type: 16, base: Q5_K, rules: &[] },
+    Recipe { name: "Q5_K_M", file_type: 17, base: Q5_K, rules: &[
+        (AttentionV, SensitiveLayer, Q6_K),
+        (FfnDown, SensitiveLayer, Q6_K),
     ]},
 ];
+
+/// Other names of recipes.
+const ALIASES: [(&str, &str); 3] = [("Q3_K", "Q3_K_M"), ("Q4_K", "Q4_K_M"), ("Q5_K", "Q5_K_M")];
 
 /// llama.cpp's numbers for files of mostly one type.
 #[rustfmt::skip]
 const FILE_TYPES: &[(DType, u32)] = &[
     (DType::F32, 0), (DType::F16, 1), (DType::Bf16, 32),
-    (DType::Q4_0, 2), (DType::Q4_1, 3), (DType::Q5_0, 8), (DType::Q5_1, 9), (DType::Q8_0, 7),
-    (DType::Q2_K, 10), (DType::Q3_K, 11), (DType::Q4_K, 14), (DType::Q5_K, 16), (DType::Q6_K, 18),
+    (Q4_0, 2), (Q4_1, 3), (Q5_0, 8), (Q5_1, 9), (DType::Q8_0, 7),
+    (Q2_K, 10), (Q3_K, 11), (Q4_K, 14), (Q5_K, 16), (Q6_K, 18),
     (DType::IQ4_NL, 25), (DType::IQ4_XS, 30),
 ];
 
@@ -60,16 +104,30 @@ const FILE_TYPES: &[(DType, u32)] = &[
 const FILE_TYPE_GUESSED: u32 = 1024;
 
 impl Target {
-    /// The recipe or type called `name`, in any case.
+    /// The recipe or type called `name`, in any case. Where a recipe is called as a type is, the recipe is meant.
     pub fn from_name(name: &str) -> Option<Self> {
+        let same = |other: &str| other.eq_ignore_ascii_case(name);
+        let name = ALIASES
+            .iter()
+            .find(|(alias, _)| same(alias))
+            .map_or(name, |(_, name)| name);
         Self::all().find(|target| target.name().eq_ignore_ascii_case(name))
     }
 
-    /// Every target there is: types that are written, then recipes.
+    /// Every target that has a name of its own: types, then recipes.
     pub fn all() -> impl Iterator<Item = Self> {
-        let written = DType::ALL.iter().filter(|t| t.can_quantize());
-        let types = written.map(|&dtype| Self::Plain(dtype));
-        types.chain(RECIPES.iter().map(Self::Recipe))
+        let named_otherwise = |name| {
+            let recipes = RECIPES.iter().map(|recipe| recipe.name);
+            recipes
+                .chain(ALIASES.map(|(alias, _)| alias))
+                .any(|other| other == name)
+        };
+        let types = DType::ALL
+            .iter()
+            .filter(move |dtype| dtype.can_quantize() && !named_otherwise(dtype.name()));
+        types
+            .map(|&dtype| Self::Plain(dtype))
+            .chain(RECIPES.iter().map(Self::Recipe))
     }
 
     /// The name that users know.
@@ -120,14 +178,28 @@ impl Target {
         } else {
             &[]
         };
-        let holds = |when: &When| match when {
-            SensitiveLayer => is_sensitive(role.layer, facts.layers),
-            EightExperts => eight_experts,
-        };
         let rule = rules
             .iter()
-            .find(|(kind, when, _)| *kind == role.kind && holds(when));
-        rule.map_or(base, |(_, _, dtype)| *dtype)
+            .find(|(kind, when, _)| *kind == role.kind && when.holds(role.layer, facts));
+        match rule.map_or(base, |(_, _, dtype)| *dtype) {
+            // Of 80 layers is the Llama of 70B, whose V is small and serves many.
+            Q3_K | Q4_K if role.kind == AttentionV && facts.layers == 80 && facts.group > 1 => Q5_K,
+            dtype => dtype,
+        }
+    }
+}
+
+impl When {
+    fn holds(self, layer: u64, facts: &Facts) -> bool {
+        match self {
+            Always => true,
+            First(n) => layer < n,
+            FirstPart(parts) => layer < facts.layers / parts,
+            WeightedFirstPart(parts) => facts.weighted && layer < facts.layers / parts,
+            SensitiveLayer => is_sensitive(layer, facts.layers),
+            Grouped => facts.group >= 4,
+            EightExperts => facts.experts == 8,
+        }
     }
 }
 
@@ -138,11 +210,7 @@ impl fmt::Display for Target {
 }
 
 fn output_type(base: DType) -> DType {
-    if base == DType::Q8_0 {
-        DType::Q8_0
-    } else {
-        DType::Q6_K
-    }
+    if base == DType::Q8_0 { base } else { Q6_K }
 }
 
 fn is_sensitive(layer: u64, layers: u64) -> bool {
@@ -154,85 +222,15 @@ fn is_sensitive(layer: u64, layers: u64) -> bool {
 pub(crate) fn fit(mut dtype: DType, columns: u64) -> DType {
     while !columns.is_multiple_of(dtype.block_len() as u64) {
         dtype = match dtype {
-            DType::Q2_K | DType::Q3_K => DType::Q4_0,
+            Q2_K | Q3_K => Q4_0,
             DType::IQ4_XS => DType::IQ4_NL,
-            DType::Q4_K => DType::Q5_0,
-            DType::Q5_K => DType::Q5_1,
-            DType::Q6_K => DType::Q8_0,
+            Q4_K => Q5_0,
+            Q5_K => Q5_1,
+            Q6_K => DType::Q8_0,
             _ => DType::F16,
         };
     }
     dtype
-}
-
-/// What types depend on, besides the tensor.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts {
-    pub layers: u64,
-    /// 0 without experts.
-    pub experts: u64,
-    /// Whether the embedding is the output matrix too.
-    pub tied: bool,
-}
-
-impl Facts {
-    pub(crate) fn of(metadata: &Metadata, tensors: &[Tensor]) -> Result<Self, GgufError> {
-        Ok(Self {
-            layers: metadata.u32("llama.block_count")?.unwrap_or(0).into(),
-            experts: metadata.u32("llama.expert_count")?.unwrap_or(0).into(),
-            tied: tensors.iter().all(|tensor| tensor.name != "output.weight"),
-        })
-    }
-}
-
-/// What a tensor is in its model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Role {
-    kind: Kind,
-    layer: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// A norm or bias.
-    Vector,
-    /// The choice of experts.
-    Router,
-    Embedding,
-    Output,
-    AttentionK,
-    AttentionV,
-    AttentionOutput,
-    FfnDown,
-    OtherMatrix,
-}
-
-impl Role {
-    /// The role of the tensor that GGUF calls `name`.
-    pub(crate) fn of(name: &str, dims: &[u64]) -> Self {
-        let (layer, name) = match name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
-            Some((layer, rest)) => (layer.parse().unwrap_or(0), rest),
-            None => (0, name),
-        };
-        let is_vector = dims.len() < 2 || !name.ends_with(".weight") || name.ends_with("_norm.weight");
-        let kind = match name.split('.').next() {
-            _ if is_vector => Kind::Vector,
-            Some("ffn_gate_inp") => Kind::Router,
-            Some("token_embd") => Kind::Embedding,
-            Some("output") => Kind::Output,
-            Some("attn_k") => AttentionK,
-            Some("attn_v") => AttentionV,
-            Some("attn_output") => AttentionOutput,
-            Some("ffn_down" | "ffn_down_exps") => FfnDown,
-            _ => Kind::OtherMatrix,
-        };
-        Self { kind, layer }
-    }
-
-    /// Whether the target says the type.
-    pub(crate) fn is_matrix(self) -> bool {
-        !matches!(self.kind, Kind::Vector | Kind::Router)
-    }
 }
 
 #[cfg(test)]
@@ -251,6 +249,10 @@ mod tests {
             assert_eq!(Target::from_name(&target.name().to_lowercase()), Some(target));
             assert_ne!(target.file_type(), FILE_TYPE_GUESSED, "{target} has a number");
         }
+        for dtype in DType::ALL {
+            assert_eq!(Target::from_name(dtype.name()).unwrap().base(), *dtype);
+        }
+        assert_eq!(Target::from_name("q4_k"), Target::from_name("Q4_K_M"));
         assert_eq!(Target::from_name("Q9"), None);
     }
 
@@ -258,8 +260,7 @@ mod tests {
     fn q4_k_m_of_32_layers() {
         let facts = Facts {
             layers: 32,
-            experts: 0,
-            tied: false,
+            ..Facts::default()
         };
         let sensitive: Vec<u64> = (0..32)
             .filter(|n| dtype("Q4_K_M", &format!("blk.{n}.attn_v.weight"), facts) == DType::Q6_K)
@@ -285,7 +286,7 @@ mod tests {
         let facts = Facts {
             layers: 32,
             experts: 8,
-            tied: false,
+            ..Facts::default()
         };
         for (name, expected) in [
             ("blk.0.attn_k.weight", DType::Q8_0),
@@ -319,5 +320,50 @@ mod tests {
         ] {
             assert_eq!(fit(dtype, columns), expected);
         }
+    }
+
+    /// llama.cpp's quantizer made the same choices; `tools/fixtures/recipe_goldens.py` asked it.
+    #[test]
+    fn the_choices_are_those_of_llama_cpp() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/recipes.json");
+        let golden: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let mut compared = 0;
+        for model in golden["models"].as_array().unwrap() {
+            let number = |key: &str| model[key].as_u64().unwrap();
+            let facts = Facts {
+                layers: number("layers"),
+                experts: number("experts"),
+                group: number("heads") / number("kv_heads"),
+                tied: model["tied"].as_bool().unwrap(),
+                weighted: model["weighted"].as_bool().unwrap(),
+            };
+            for (name, parts) in model["types"].as_object().unwrap() {
+                // Types that cannot be written yet.
+                let Some(target) = Target::from_name(name) else {
+                    continue;
+                };
+                for (part, runs) in parts.as_object().unwrap() {
+                    let columns = number(if part.starts_with("ffn_down") {
+                        "hidden"
+                    } else {
+                        "width"
+                    });
+                    let expected = runs.as_array().unwrap().chunks(2).flat_map(|run| {
+                        std::iter::repeat_n(run[0].as_str().unwrap(), run[1].as_u64().unwrap() as usize)
+                    });
+                    for (layer, expected) in expected.enumerate() {
+                        let name = if matches!(&part[..], "output" | "token_embd") {
+                            format!("{part}.weight")
+                        } else {
+                            format!("blk.{layer}.{part}.weight")
+                        };
+                        let found = fit(target.dtype(Role::of(&name, &[columns, 256]), &facts), columns);
+                        assert_eq!(found.name(), expected, "{target}, {name}, {facts:?}");
+                        compared += 1;
+                    }
+                }
+            }
+        }
+        assert!(compared > 20_000, "{compared} choices");
     }
 }

@@ -6,6 +6,7 @@
 //! ```
 
 use crate::error::QuantizeError;
+use crate::pipeline;
 use crate::progress::Progress;
 use crate::seal::Seal;
 use crate::source::{self, Model, Tensor};
@@ -93,15 +94,17 @@ fn write(
         .and_then(|_| crate::own_probes(&metadata, &tensors));
     let seal = Seal::new(&metadata, specs.collect(), probes).map_err(|e| QuantizeError::gguf(new, e))?;
     let mut report = Report::new(&seal, &tensors, notes);
-    let job = writing::identity(old, "repack", &seal).map_err(|e| QuantizeError::io(old, e))?;
+    let job = writing::identity(old, None, "repack", &seal).map_err(|e| QuantizeError::io(old, e))?;
     listeners.progress.start(report.source_len);
     let source = Source {
         tensors: &tensors,
-        threads,
+        weighing: None,
+        measure: false,
+        pool: &pipeline::pool(threads)?,
         verbatim: true,
     };
-    let notes = writing::write(new, &job, seal, source, listeners).map_err(|e| e.at(new))?;
-    report.notes.extend(notes);
+    let written = writing::write(new, &job, seal, source, listeners).map_err(|e| e.at(new))?;
+    report.notes.extend(written.notes);
     listeners.progress.finish();
     Ok(report)
 }

@@ -3,6 +3,7 @@
 use crate::error::QuantizeError;
 use crate::pipeline::Slab;
 use crate::source::Tensor;
+use crate::weigh::{Job, SquaredError};
 use bise_tensor::block::DType;
 use std::ops::Range;
 
@@ -15,27 +16,28 @@ pub(crate) fn copy(tensor: &Tensor, slab: &Slab, out: &mut Vec<u8>) {
     slab.rows.clone().for_each(|row| tensor.copy_row(row, out));
 }
 
-/// Some rows of `tensor` as blocks of `dtype`, in `out`.
-pub(crate) fn make(
-    tensor: &Tensor,
-    dtype: DType,
-    slab: &Slab,
-    out: &mut Vec<u8>,
-) -> Result<(), QuantizeError> {
-    out.resize(slab.len, 0);
-    let columns = tensor.columns();
-    let row_len = slab.len / (slab.rows.end - slab.rows.start) as usize;
+/// Some rows of a tensor as blocks, in `out`, which is as long as they are. Gives their error.
+pub(crate) fn make(job: &Job<'_>, rows: &Range<u64>, out: &mut [u8]) -> Result<SquaredError, QuantizeError> {
+    let columns = job.tensor.columns();
+    let row_len = out.len() / (rows.end - rows.start) as usize;
     let step = (CHUNK / columns).max(1);
     let mut x = vec![0f32; (step * columns) as usize];
-    let firsts = slab.rows.clone().step_by(step as usize);
+    let mut error = SquaredError::default();
+    let firsts = rows.clone().step_by(step as usize);
     for (first, out) in firsts.zip(out.chunks_mut(step as usize * row_len)) {
-        let rows = first..(first + step).min(slab.rows.end);
+        let rows = first..(first + step).min(rows.end);
         let x = &mut x[..((rows.end - first) * columns) as usize];
-        tensor.read_rows(rows.clone(), x);
-        check_values(tensor, dtype, rows, x)?;
-        dtype.quantize(x, None, out);
+        job.tensor.read_rows(rows.clone(), x);
+        check_values(job.tensor, job.dtype, rows.clone(), x)?;
+        let weights = job.weights(rows);
+        job.dtype.quantize(x, weights.as_deref(), out);
+        if job.measure {
+            let mut y = vec![0f32; x.len()];
+            job.dtype.dequantize(out, &mut y);
+            error += SquaredError::between(x, &y, weights.as_deref());
+        }
     }
-    Ok(())
+    Ok(error)
 }
 
 /// Values must be numbers, and those beyond f16 would become infinite in F16, and as scales in quantized blocks.

@@ -58,6 +58,16 @@ impl Tensor {
         self.dims[1..].iter().product()
     }
 
+    /// Matrices stacked on each other: experts, or 1.
+    pub(crate) fn experts(&self) -> u64 {
+        self.dims[1..].iter().skip(1).product()
+    }
+
+    /// Rows of each of them.
+    pub(crate) fn rows_of_expert(&self) -> u64 {
+        self.rows() / self.experts()
+    }
+
     /// Bytes in the source.
     pub(crate) fn source_len(&self) -> u64 {
         self.parts.iter().map(|part| part.tensor.len() as u64).sum()

@@ -3,7 +3,8 @@
 use crate::error::QuantizeError;
 use crate::hf::Config;
 use crate::names;
-use crate::recipe::{Facts, Role, Target, fit};
+use crate::recipe::{Target, fit};
+use crate::role::{Facts, Role};
 use bise_tensor::block::DType;
 use bise_tensor::gguf::{GgufWriter, Metadata, TensorSpec};
 use serde_json::{Value, json};
@@ -71,7 +72,9 @@ pub fn synthetic<W: Write>(spec: &str, layers: Option<u64>, out: W) -> Result<W,
     let facts = Facts {
         layers: config.num_hidden_layers,
         experts,
+        group: config.num_attention_heads / config.num_key_value_heads(),
         tied: false,
+        weighted: false,
     };
     let specs: Vec<TensorSpec> = names::expected(&config)
         .into_iter()

@@ -2,23 +2,28 @@
 
 use crate::error::QuantizeError;
 use crate::journal::{Found, Hashes, Journal};
-use crate::pipeline::{self, Output, Plan, Slab};
+use crate::pipeline::{self, Output, Plan};
 use crate::probe::Prober;
 use crate::progress::Progress;
 use crate::seal::{Digest, Seal};
 use crate::slab;
 use crate::source::Tensor;
+use crate::weigh::{Job, SquaredError, Weighing};
 use bise_tensor::atomic::Unfinished;
-use bise_tensor::gguf::PartName;
+use bise_tensor::block::DType;
+use bise_tensor::gguf::{Layout, PartName};
 use fs4::FileExt;
+use rayon::ThreadPool;
+use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::UNIX_EPOCH;
 
-/// All that the bytes of the output depend on: the source's files, what is done with them, this program's version, and the
-/// layout.
-pub(crate) fn identity(src: &Path, what: &str, seal: &Seal) -> io::Result<Digest> {
+/// All that the bytes of the output depend on: the source's files, the importance matrix, what is done with them, this
+/// program's version, and the layout.
+pub(crate) fn identity(src: &Path, imatrix: Option<&Path>, what: &str, seal: &Seal) -> io::Result<Digest> {
     let mut hash = Sha256::new();
     let mut put = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_le_bytes());
@@ -26,7 +31,7 @@ pub(crate) fn identity(src: &Path, what: &str, seal: &Seal) -> io::Result<Digest
     };
     put(env!("CARGO_PKG_VERSION").as_bytes());
     put(what.as_bytes());
-    for path in files(src)? {
+    for path in files(src)?.into_iter().chain(imatrix.map(Path::to_owned)) {
         let found = std::fs::metadata(&path)?;
         let modified = found.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
         put(path.canonicalize()?.as_os_str().as_encoded_bytes());
@@ -80,10 +85,22 @@ fn files(src: &Path) -> io::Result<Vec<PathBuf>> {
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub tensors: &'a [Tensor],
-    /// Threads to use; all cores when `None`.
-    pub threads: Option<usize>,
+    /// How much errors weigh; all the same when `None`.
+    pub weighing: Option<&'a Weighing>,
+    /// Whether to measure errors.
+    pub measure: bool,
+    pub pool: &'a ThreadPool,
     /// Whether all types stay as they are.
     pub verbatim: bool,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub(crate) struct Written {
+    /// What the user should know.
+    pub notes: Vec<String>,
+    /// The error of each tensor, when it was to be measured.
+    pub errors: Vec<SquaredError>,
 }
 
 /// Who takes part in the writing.
@@ -102,20 +119,21 @@ pub(crate) fn write(
     seal: Seal,
     source: Source<'_>,
     listeners: Listeners<'_>,
-) -> Result<Vec<String>, QuantizeError> {
+) -> Result<Written, QuantizeError> {
     let unfinished = Unfinished::open(dst)?;
-    let mut notes = Vec::new();
-    match fill(&unfinished, job, seal, source, (listeners, &mut notes)) {
-        Ok(()) => unfinished.publish()?,
+    match fill(&unfinished, job, seal, source, listeners) {
+        Ok(written) => {
+            unfinished.publish()?;
+            Ok(written)
+        }
         Err(error) => {
             if !matches!(error, QuantizeError::Stopped) {
                 // The error that led here matters more than one of cleaning up.
                 let _ = unfinished.discard();
             }
-            return Err(error);
+            Err(error)
         }
     }
-    Ok(notes)
 }
 
 fn fill(
@@ -123,8 +141,9 @@ fn fill(
     job: &Digest,
     seal: Seal,
     source: Source<'_>,
-    (listeners, notes): (Listeners<'_>, &mut Vec<String>),
-) -> Result<(), QuantizeError> {
+    listeners: Listeners<'_>,
+) -> Result<Written, QuantizeError> {
+    let mut notes = Vec::new();
     let (mut part, layout, progress) = (unfinished.part(), seal.layout(), listeners.progress);
     let tensors = source.tensors;
     reserve(unfinished, layout.file_len())?;
@@ -152,22 +171,21 @@ fn fill(
         hashes,
         done,
     };
-    let types: Vec<_> = layout.tensors().values().map(|info| info.dtype).collect();
-    let make = |slab: &Slab, out: &mut Vec<u8>| {
-        let (tensor, dtype) = (&tensors[slab.tensor], types[slab.tensor]);
-        if source.verbatim || tensor.is_verbatim(dtype) {
-            slab::copy(tensor, slab, out);
-            Ok(())
-        } else {
-            slab::make(tensor, dtype, slab, out)
-        }
-    };
-    let pool = pipeline::pool(source.threads)?;
-    let hashes = pipeline::run(&pool, (tensors, &plan), make, output, progress)?;
+    let quantizer = Quantizer::new(source, layout, &plan);
+    // What an earlier run has written is made once more to know its error: the same bytes.
+    if source.measure {
+        let made = |i| quantizer.make(i, &mut Vec::new());
+        source
+            .pool
+            .install(|| (0..done).into_par_iter().try_for_each(made))?;
+    }
+    let make = |i: usize, out: &mut Vec<u8>| quantizer.make(done + i, out);
+    let hashes = pipeline::run(source.pool, (tensors, &plan), make, output, progress)?;
+    let errors = quantizer.errors();
     clear_gaps(part, &plan, layout.file_len())?;
     part.seek(SeekFrom::Start(0))?;
     part.write_all(layout.header())?;
-    let replay = replay(unfinished, &seal, listeners.prober, notes);
+    let replay = replay(unfinished, &seal, listeners.prober, &mut notes);
     let replay = replay
         .as_ref()
         .map(|(logits, arithmetic)| (&logits[..], *arithmetic));
@@ -176,7 +194,57 @@ fn fill(
         .map_err(QuantizeError::Write)?;
     part.seek(SeekFrom::Start(0))?;
     part.write_all(&header)?;
-    Ok(())
+    Ok(Written { notes, errors })
+}
+
+/// Makes the slabs of a file, and knows their errors.
+struct Quantizer<'a> {
+    source: Source<'a>,
+    plan: &'a Plan,
+    /// Of each tensor.
+    types: Vec<DType>,
+    /// Of each slab that was made.
+    errors: Vec<OnceLock<SquaredError>>,
+}
+
+impl<'a> Quantizer<'a> {
+    fn new(source: Source<'a>, layout: &Layout, plan: &'a Plan) -> Self {
+        Self {
+            source,
+            plan,
+            types: layout.tensors().values().map(|info| info.dtype).collect(),
+            errors: plan.slabs.iter().map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    fn make(&self, i: usize, out: &mut Vec<u8>) -> Result<(), QuantizeError> {
+        let slab = &self.plan.slabs[i];
+        let (tensor, dtype) = (&self.source.tensors[slab.tensor], self.types[slab.tensor]);
+        if self.source.verbatim || tensor.is_verbatim(dtype) {
+            slab::copy(tensor, slab, out);
+            return Ok(());
+        }
+        let job = Job {
+            tensor,
+            dtype,
+            importance: self.source.weighing.and_then(|w| w.importance(slab.tensor)),
+            measure: self.source.measure,
+        };
+        out.resize(slab.len, 0);
+        let error = slab::make(&job, &slab.rows, out)?;
+        // Whoever made the slab first found the same.
+        let _ = self.errors[i].set(error);
+        Ok(())
+    }
+
+    /// Of each tensor; added up in the order of the file, however slabs were made.
+    fn errors(&self) -> Vec<SquaredError> {
+        let mut errors = vec![SquaredError::default(); self.types.len()];
+        for (slab, error) in self.plan.slabs.iter().zip(&self.errors) {
+            errors[slab.tensor] += error.get().copied().unwrap_or_default();
+        }
+        errors
+    }
 }
 
 /// What the file says to its probes, and by which arithmetic.

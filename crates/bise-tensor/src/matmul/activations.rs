@@ -75,6 +75,11 @@ impl Activations {
         self.width
     }
 
+    /// All rows in f32, one after the other: `[len, width]`.
+    pub fn values(&self) -> &[f32] {
+        &self.x
+    }
+
     /// Row `n` in f32.
     #[inline(always)]
     pub(super) fn f32_row(&self, n: usize) -> &[f32] {

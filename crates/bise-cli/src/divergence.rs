@@ -1,0 +1,117 @@
+//! How far two models' predictions for a text are apart.
+//!
+//! With `p` the source's probabilities of the next token and `q` the other's, at each position of the text
+//!
+//! ```text
+//! KL = sum over tokens of p log(p / q)       in nats; 0 when they are the same
+//! ```
+
+use crate::interrupt::Interrupt;
+use crate::runtime::{self, Chunks};
+use anyhow::{Result, ensure};
+use bise_model::{Context, ContextOptions, Model};
+use serde_json::{Value, json};
+use std::fmt;
+
+/// Tokens of a chunk, as `bise perplexity` cuts.
+const CHUNK: usize = 512;
+
+/// What all positions of a text gave.
+#[derive(Default)]
+pub struct Divergence {
+    /// Of each position.
+    kl: Vec<f64>,
+    /// Positions at which the likeliest token is the same.
+    agreed: usize,
+}
+
+impl Divergence {
+    /// Runs both models over `text`; `None` when the user stops it.
+    pub fn measure(source: &Model, model: &Model, text: &[u8], stop: &Interrupt) -> Result<Option<Self>> {
+        let tokenizer = runtime::tokenizer(source)?;
+        let tokens = tokenizer.encode(text);
+        let rows = source.vocabulary_size();
+        ensure!(
+            rows == model.vocabulary_size(),
+            "the two models have different vocabularies"
+        );
+        let options = ContextOptions::new(source.config().context_length.min(CHUNK));
+        let (mut first, mut second) = (Context::new(source, options)?, Context::new(model, options)?);
+        let chunks = Chunks::new(&tokenizer, &first, Some(options.context as u32))?;
+        let mut found = Self::default();
+        let mut expected = Vec::with_capacity(options.context * rows);
+        for chunk in chunks.of(&tokens) {
+            if stop.pressed() {
+                return Ok(None);
+            }
+            expected.clear();
+            first.clear();
+            second.clear();
+            first.forward_all(&chunk, |logits| expected.extend_from_slice(logits))?;
+            let mut expected = expected.chunks_exact(rows);
+            second.forward_all(&chunk, |logits| {
+                if let Some(expected) = expected.next() {
+                    found.add(expected, logits);
+                }
+            })?;
+        }
+        ensure!(!found.kl.is_empty(), "the text has no tokens to compare on");
+        found.kl.sort_by(f64::total_cmp);
+        Ok(Some(found))
+    }
+
+    fn add(&mut self, expected: &[f32], found: &[f32]) {
+        let (p, q) = (log_softmax(expected), log_softmax(found));
+        let kl: f64 = p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum();
+        self.kl.push(kl.max(0.0));
+        self.agreed += usize::from(likeliest(expected) == likeliest(found));
+    }
+
+    /// The mean, in nats.
+    fn mean(&self) -> f64 {
+        self.kl.iter().sum::<f64>() / self.kl.len() as f64
+    }
+
+    /// What 99 of 100 positions do not exceed.
+    fn percentile_99(&self) -> f64 {
+        self.kl[(self.kl.len() * 99 / 100).min(self.kl.len() - 1)]
+    }
+
+    fn agreement(&self) -> f64 {
+        self.agreed as f64 / self.kl.len() as f64
+    }
+
+    /// As a JSON object.
+    pub fn json(&self) -> Value {
+        json!({
+            "tokens": self.kl.len(), "mean_kl": self.mean(), "kl_99": self.percentile_99(),
+            "same_top_token": self.agreement(),
+        })
+    }
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "against the source over {} tokens: KL divergence {:.6} (99th percentile {:.6}), same top token {:.2} %",
+            self.kl.len(),
+            self.mean(),
+            self.percentile_99(),
+            100.0 * self.agreement()
+        )
+    }
+}
+
+/// Logarithms of the probabilities.
+fn log_softmax(logits: &[f32]) -> Vec<f64> {
+    let most = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    let total: f64 = logits.iter().map(|&l| (f64::from(l) - most).exp()).sum();
+    logits.iter().map(|&l| f64::from(l) - most - total.ln()).collect()
+}
+
+/// The likeliest token, the lower of equals.
+fn likeliest(logits: &[f32]) -> usize {
+    let better = |best: usize, i: usize| if logits[i] > logits[best] { i } else { best };
+    (0..logits.len()).fold(0, better)
+}

@@ -1,0 +1,95 @@
+//! `bise imatrix`: how large the inputs of each matrix are, for the quantizer.
+
+use crate::interrupt::Interrupt;
+use crate::runtime::{self, Runtime};
+use crate::{Outcome, say};
+use anyhow::{Result, ensure};
+use bise_model::InputSums;
+use bise_quantize::ImportanceMatrix;
+use std::path::PathBuf;
+
+/// Measure which inputs of each matrix are large, for `bise quantize --imatrix`
+///
+/// The text is cut into chunks that are processed alone, each beginning with the token that begins a text. The file
+/// is GGUF, as llama.cpp writes and reads it.
+#[derive(clap::Args)]
+pub struct Args {
+    /// GGUF file or directory [default: the built-in story teller]
+    model: Option<PathBuf>,
+    /// Text like that which the model will work on
+    #[arg(short, long)]
+    file: PathBuf,
+    /// File to write
+    #[arg(short, long, value_name = "OUT.gguf")]
+    output: PathBuf,
+    /// Tokens of a chunk, the one that begins it included [default: 512, or the context where that is less]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    chunk: Option<u32>,
+    /// Use at most so many chunks
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    chunks: Option<u32>,
+    /// Include the inputs of the output matrix
+    #[arg(long)]
+    process_output: bool,
+    #[command(flatten)]
+    runtime: Runtime,
+}
+
+/// Fewer tokens than this say little of an expert.
+const FEW: u64 = 32;
+
+pub fn run(args: Args) -> Result<Outcome> {
+    let interrupt = Interrupt::listen()?;
+    let model = args.runtime.open(args.model.as_deref())?;
+    let tokenizer = runtime::tokenizer(&model)?;
+    let tokens = tokenizer.encode(&runtime::read(&args.file)?);
+    ensure!(!tokens.is_empty(), "{} is empty", args.file.display());
+    let mut context = args.runtime.context(&model)?;
+    let chunks = runtime::Chunks::new(&tokenizer, &context, args.chunk)?;
+    let threads = args.runtime.threads()?;
+    let most = args.chunks.map_or(usize::MAX, |n| n as usize);
+    context.watch_inputs();
+    let mut done = 0;
+    for chunk in chunks.of(&tokens).take(most) {
+        if interrupt.pressed() {
+            return Ok(Outcome::Interrupted);
+        }
+        context.clear();
+        threads.run(|| context.forward_all(&chunk, |_| {}))?;
+        done += 1;
+    }
+    let name = args.file.file_name().unwrap_or_default();
+    let mut matrix = ImportanceMatrix::default();
+    matrix.datasets.push(name.to_string_lossy().into_owned());
+    (matrix.chunk_count, matrix.chunk_size) = (done, chunks.len() as u32);
+    for sums in context.take_inputs() {
+        warn(&sums);
+        if args.process_output || sums.name != "output.weight" {
+            let InputSums { name, sums, counts } = sums;
+            let sums = bise_quantize::InputSums {
+                sums: sums.into_iter().map(|v| v as f32).collect(),
+                counts: counts.into_iter().map(|n| n as f32).collect(),
+            };
+            matrix.insert(name, sums);
+        }
+    }
+    matrix.write(&args.output)?;
+    let (output, tensors, tokens) = (args.output.display(), matrix.len(), tokens.len());
+    say(format!(
+        "{output}: {tensors} tensors, {done} chunks of a text of {tokens} tokens"
+    ));
+    Ok(Outcome::Done)
+}
+
+/// Names the experts that saw few tokens, once for each layer.
+fn warn(sums: &InputSums) {
+    let rare = sums.counts.iter().enumerate().filter(|&(_, &count)| count < FEW);
+    let rare: Vec<String> = rare.map(|(e, count)| format!("expert {e}: {count}")).collect();
+    if sums.name.contains("ffn_down") && !rare.is_empty() && sums.counts.len() > 1 {
+        let rare = rare.join(", ");
+        say(format!(
+            "bise: {}: few tokens reached some experts ({rare}); use more text",
+            sums.name
+        ));
+    }
+}

@@ -1,0 +1,171 @@
+//! The type of each tensor: what the user says of it, else what the target says, else what fits its rows.
+
+use crate::Options;
+use crate::error::QuantizeError;
+use crate::recipe;
+use crate::role::{Facts, Kind, Role};
+use crate::source::Tensor;
+use bise_tensor::block::DType;
+use regex::Regex;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// The type of tensors whose names match a pattern.
+#[derive(Clone, Debug)]
+pub struct TensorType {
+    pattern: Regex,
+    dtype: DType,
+}
+
+impl FromStr for TensorType {
+    type Err = String;
+
+    /// Parses `PATTERN=TYPE`; the pattern is a regular expression that is looked for anywhere in a name.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (pattern, dtype) = text.rsplit_once('=').ok_or("expected PATTERN=TYPE")?;
+        if pattern.is_empty() {
+            return Err("expected a pattern before `=`".to_owned());
+        }
+        let pattern = Regex::new(&pattern.to_lowercase()).map_err(|e| e.to_string())?;
+        let dtype = parse_dtype(dtype)?;
+        Ok(Self { pattern, dtype })
+    }
+}
+
+impl fmt::Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.pattern, self.dtype)
+    }
+}
+
+/// The type called `name`, or an error that lists the names.
+pub(crate) fn parse_dtype(name: &str) -> Result<DType, String> {
+    DType::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = DType::ALL.iter().map(|dtype| dtype.name()).collect();
+        format!("`{name}` is no type; expected one of {}", names.join(", "))
+    })
+}
+
+/// The type that the user set for this tensor: the embedding's and the output's first, then the first pattern's.
+pub(crate) fn set_by_user(name: &str, role: Role, options: &Options, facts: &Facts) -> Option<DType> {
+    let output_too = role.kind == Kind::Output || role.kind == Kind::Embedding && facts.tied;
+    let embedding = options.embedding_type.filter(|_| role.kind == Kind::Embedding);
+    let output = options.output_type.filter(|_| output_too);
+    let matching = |rule: &&TensorType| rule.pattern.is_match(name);
+    let pattern = || options.tensor_types.iter().find(matching).map(|rule| rule.dtype);
+    embedding.or(output).or_else(pattern).filter(|_| role.is_matrix())
+}
+
+/// The types of `tensors` in order.
+///
+/// # Errors
+/// When a pattern names no matrix.
+pub(crate) fn choose(
+    tensors: &[Tensor],
+    options: &Options,
+    facts: &Facts,
+    notes: &mut Vec<String>,
+) -> Result<Vec<DType>, QuantizeError> {
+    check_patterns(tensors, &options.tensor_types)?;
+    let dtype = |tensor: &Tensor| {
+        let role = Role::of(&tensor.name, &tensor.dims);
+        let wanted = set_by_user(&tensor.name, role, options, facts).unwrap_or_else(|| {
+            if options.pure && role.is_matrix() {
+                options.target.base()
+            } else {
+                options.target.dtype(role, facts)
+            }
+        });
+        fitting(tensor, wanted, notes)
+    };
+    Ok(tensors.iter().map(dtype).collect())
+}
+
+/// `wanted`, or what its rows allow instead.
+pub(crate) fn fitting(tensor: &Tensor, wanted: DType, notes: &mut Vec<String>) -> DType {
+    let dtype = recipe::fit(wanted, tensor.columns());
+    if dtype != wanted {
+        let (name, columns) = (&tensor.name, tensor.columns());
+        notes.push(format!(
+            "{name}: rows of {columns} values are not whole {wanted} blocks, stored as {dtype}"
+        ));
+    }
+    dtype
+}
+
+/// Names shown when a pattern has none.
+const CLOSEST: usize = 5;
+
+/// Every pattern must name a matrix, or it is a slip of the pen.
+pub(crate) fn check_patterns(tensors: &[Tensor], rules: &[TensorType]) -> Result<(), QuantizeError> {
+    let matrices: Vec<&str> = tensors
+        .iter()
+        .filter(|tensor| Role::of(&tensor.name, &tensor.dims).is_matrix())
+        .map(|tensor| tensor.name.as_str())
+        .collect();
+    let unused = |rule: &&TensorType| !matrices.iter().any(|name| rule.pattern.is_match(name));
+    let Some(rule) = rules.iter().find(unused) else {
+        return Ok(());
+    };
+    let pattern = rule.pattern.as_str().to_owned();
+    let closest = closest(&pattern, &matrices);
+    Err(QuantizeError::Pattern { pattern, closest })
+}
+
+/// The names most like `pattern`, one for each part of a layer.
+fn closest(pattern: &str, names: &[&str]) -> Vec<String> {
+    let mut parts: BTreeMap<String, &str> = BTreeMap::new();
+    for &name in names {
+        let part = name.split('.').filter(|word| word.parse::<u64>().is_err());
+        parts.entry(part.collect::<Vec<_>>().join(".")).or_insert(name);
+    }
+    let likeness = |part: &str| {
+        let words = part.split('.').filter(|word| !matches!(*word, "blk" | "weight"));
+        let scores = words.map(|word| strsim::jaro_winkler(pattern, word));
+        scores.fold(strsim::jaro_winkler(pattern, part), f64::max)
+    };
+    let mut scored: Vec<_> = parts.iter().map(|(part, name)| (likeness(part), *name)).collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored
+        .iter()
+        .take(CLOSEST)
+        .map(|(_, name)| (*name).to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_parse_or_say_why_not() {
+        let parsed: TensorType = r"\.(\d*[13579])\.ATTN_K=q5_k".parse().unwrap();
+        assert_eq!(parsed.dtype, DType::Q5_K);
+        assert!(parsed.pattern.is_match("blk.13.attn_k.weight"));
+        assert!(!parsed.pattern.is_match("blk.12.attn_k.weight"));
+        for (text, says) in [
+            ("attn_k", "PATTERN=TYPE"),
+            ("=q4_k", "before"),
+            ("attn_k=q9", "`q9` is no type"),
+            ("attn(=q4_k", "unclosed group"),
+        ] {
+            let error = text.parse::<TensorType>().unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn close_names_come_first() {
+        let names = [
+            "token_embd.weight",
+            "blk.0.attn_q.weight",
+            "blk.0.ffn_down.weight",
+            "blk.1.ffn_down.weight",
+            "blk.0.attn_v.weight",
+        ];
+        let found = closest("ffn_dwon", &names);
+        assert_eq!(found[0], "blk.0.ffn_down.weight");
+        assert_eq!(found.len(), 4);
+    }
+}

@@ -1,0 +1,207 @@
+//! Rows of a tensor as blocks, each value's error weighed by how large the inputs are that it meets.
+
+use crate::error::QuantizeError;
+use crate::imatrix::{Importance, ImportanceMatrix};
+use crate::role::{Kind, Role};
+use crate::source::Tensor;
+use bise_tensor::block::DType;
+use bise_tensor::gguf::Metadata;
+use std::ops::{AddAssign, Range};
+use std::path::Path;
+
+/// What the importance matrix says of each tensor.
+pub(crate) struct Weighing {
+    tensors: Vec<Option<Importance>>,
+}
+
+impl Weighing {
+    /// Reads the importance matrix at `path`, if there is one, and notes in `metadata` where weights come from.
+    pub(crate) fn new(
+        tensors: &[Tensor],
+        path: Option<&Path>,
+        metadata: &mut Metadata,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, QuantizeError> {
+        let Some(path) = path else {
+            let tensors = tensors.iter().map(|_| None).collect();
+            return Ok(Self { tensors });
+        };
+        let matrix = ImportanceMatrix::read(path)?;
+        let importance = |tensor: &Tensor| {
+            let (columns, experts) = (tensor.columns() as usize, tensor.experts() as usize);
+            let found = matrix.importance(&tensor.name, columns, experts);
+            found.map_err(|what| QuantizeError::Imatrix {
+                path: path.to_owned(),
+                tensor: tensor.name.clone(),
+                what,
+            })
+        };
+        let is_matrix = |tensor: &Tensor| Role::of(&tensor.name, &tensor.dims).is_matrix();
+        let found = tensors.iter().map(|tensor| {
+            if is_matrix(tensor) {
+                importance(tensor)
+            } else {
+                Ok(None)
+            }
+        });
+        let weighing = Self {
+            tensors: found.collect::<Result<Vec<_>, _>>()?,
+        };
+        if weighing.tensors.iter().all(Option::is_none) {
+            return Err(QuantizeError::unsupported(
+                path,
+                "the importance matrix names no tensor of this model, or saw no tokens",
+            ));
+        }
+        weighing.note(tensors, notes);
+        describe(&matrix, path, metadata);
+        Ok(weighing)
+    }
+
+    /// The weights of tensor `i`, `[experts, columns]`.
+    pub(crate) fn importance(&self, i: usize) -> Option<&[f32]> {
+        self.tensors[i].as_ref().map(|importance| &importance.weights[..])
+    }
+
+    /// Says what is missing, and which experts saw few tokens.
+    fn note(&self, tensors: &[Tensor], notes: &mut Vec<String>) {
+        let kind = |tensor: &Tensor| Role::of(&tensor.name, &tensor.dims);
+        let expected = |tensor: &Tensor| {
+            let role = kind(tensor);
+            role.is_matrix() && !matches!(role.kind, Kind::Embedding | Kind::Output)
+        };
+        let mut missing = Vec::new();
+        for (tensor, found) in tensors.iter().zip(&self.tensors) {
+            match found {
+                None if expected(tensor) => missing.push(tensor.name.as_str()),
+                Some(importance) if !importance.rare.is_empty() => {
+                    let counts = importance
+                        .rare
+                        .iter()
+                        .map(|(e, count)| format!("expert {e}: {count}"));
+                    notes.push(format!(
+                        "{}: few tokens reached some experts ({}); the mean over all experts helps out",
+                        tensor.name,
+                        counts.collect::<Vec<_>>().join(", ")
+                    ));
+                }
+                _ => {}
+            }
+        }
+        if let [first, rest @ ..] = &missing[..] {
+            let more = if rest.is_empty() {
+                String::new()
+            } else {
+                format!(" and {} more tensors", rest.len())
+            };
+            notes.push(format!(
+                "the importance matrix says nothing of {first}{more}; all their inputs weigh the same"
+            ));
+        }
+    }
+}
+
+/// The keys that llama.cpp's quantizer writes.
+fn describe(matrix: &ImportanceMatrix, path: &Path, metadata: &mut Metadata) {
+    let file = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    metadata.insert("quantize.imatrix.file", file);
+    if let Some(dataset) = matrix.datasets.first() {
+        metadata.insert("quantize.imatrix.dataset", dataset.clone());
+    }
+    metadata.insert("quantize.imatrix.entries_count", matrix.len() as u32);
+    metadata.insert("quantize.imatrix.chunks_count", matrix.chunk_count);
+}
+
+/// A tensor to be quantized.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'a> {
+    pub tensor: &'a Tensor,
+    pub dtype: DType,
+    /// `[experts, columns]`
+    pub importance: Option<&'a [f32]>,
+    /// Whether to measure errors.
+    pub measure: bool,
+}
+
+impl Job<'_> {
+    /// The weight of each value of some rows.
+    pub(crate) fn weights(&self, rows: Range<u64>) -> Option<Vec<f32>> {
+        let (columns, per_expert) = (self.tensor.columns() as usize, self.tensor.rows_of_expert());
+        let importance = self.importance?;
+        let mut weights = Vec::with_capacity((rows.end - rows.start) as usize * columns);
+        for row in rows {
+            let e = (row / per_expert) as usize;
+            weights.extend_from_slice(&importance[e * columns..(e + 1) * columns]);
+        }
+        Some(weights)
+    }
+}
+
+/// Sums of squares: of values, of errors, and of both weighed by the importance of their columns.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct SquaredError {
+    pub values: f64,
+    pub value: f64,
+    pub error: f64,
+    pub weighed_value: f64,
+    pub weighed_error: f64,
+}
+
+impl SquaredError {
+    /// Of `y` in place of `x`.
+    pub(crate) fn between(x: &[f32], y: &[f32], weights: Option<&[f32]>) -> Self {
+        let mut sum = Self {
+            values: x.len() as f64,
+            ..Self::default()
+        };
+        for (i, (&x, &y)) in x.iter().zip(y).enumerate() {
+            let (value, error) = (f64::from(x).powi(2), (f64::from(x) - f64::from(y)).powi(2));
+            let weight = weights.map_or(1.0, |w| f64::from(w[i]));
+            sum.value += value;
+            sum.error += error;
+            sum.weighed_value += weight * value;
+            sum.weighed_error += weight * error;
+        }
+        sum
+    }
+
+    /// The error in relation to the values, as weighed.
+    pub(crate) fn relative(&self) -> f64 {
+        if self.weighed_value > 0.0 {
+            self.weighed_error / self.weighed_value
+        } else {
+            0.0
+        }
+    }
+
+    pub(crate) fn report(&self) -> ErrorReport {
+        ErrorReport {
+            rmse: (self.error / self.values.max(1.0)).sqrt(),
+            relative: self.relative().sqrt(),
+        }
+    }
+}
+
+impl AddAssign for SquaredError {
+    fn add_assign(&mut self, other: Self) {
+        self.values += other.values;
+        self.value += other.value;
+        self.error += other.error;
+        self.weighed_value += other.weighed_value;
+        self.weighed_error += other.weighed_error;
+    }
+}
+
+/// How far the stored values of a tensor are from the source's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ErrorReport {
+    /// Root of the mean squared error.
+    pub rmse: f64,
+    /// The same in relation to the values' root mean square; with an importance matrix, both weighed by it, which
+    /// makes this the relative error of the matrix's outputs.
+    pub relative: f64,
+}
