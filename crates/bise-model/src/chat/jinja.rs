@@ -61,7 +61,7 @@ impl Jinja {
         environment.add_filter("int", to_int);
         environment.add_filter("float", to_float);
         environment
-            .add_template_owned(NAME, source.clone())
+            .add_template_owned(NAME, join_lines(&source))
             .map_err(|error| ChatError::Jinja(error.to_string()))?;
         Ok(Self {
             environment: Arc::new(environment),
@@ -121,6 +121,36 @@ impl Jinja {
             add_generation_prompt => true,
         })
     }
+}
+
+/// A backslash at the end of a line joins it with the next inside a text of the template's, as in Python.
+fn join_lines(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let (mut rest, mut in_tag, mut quote) = (source, false, None);
+    while let Some(c) = rest.chars().next() {
+        let pair = rest.get(..2).unwrap_or_default();
+        let taken = match (quote, pair) {
+            (Some(_), "\\\n") => {
+                rest = &rest[2..];
+                continue;
+            }
+            (Some(_), _) if c == '\\' => pair.len().max(1),
+            (Some(end), _) => {
+                quote = Some(end).filter(|&end| end != c);
+                c.len_utf8()
+            }
+            (None, "{#") => rest.find("#}").map_or(rest.len(), |at| at + 2),
+            (None, _) => {
+                in_tag = (in_tag || ["{{", "{%"].contains(&pair)) && !["}}", "%}"].contains(&pair);
+                quote = Some(c).filter(|c| in_tag && "'\"".contains(*c));
+                c.len_utf8()
+            }
+        };
+        let (copied, after) = rest.split_at(taken);
+        out.push_str(copied);
+        rest = after;
+    }
+    out
 }
 
 /// The tokens of text between control tokens. Where the template writes the space that a SentencePiece vocabulary

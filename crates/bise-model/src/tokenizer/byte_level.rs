@@ -141,8 +141,18 @@ fn byte_tokens(whole: &HashMap<Box<[u8]>, u32>) -> Result<Box<[u32; 256]>, Token
 #[derive(Debug, Default)]
 struct Merger {
     symbols: Vec<Symbol>,
-    /// Best first: rank, place of the left one, and the two tokens as they were.
-    pairs: BinaryHeap<Reverse<(u32, u32, u32, u32, u32)>>,
+    /// Best first.
+    pairs: BinaryHeap<Reverse<Pair>>,
+}
+
+/// Two neighbours that have a merge: lowest rank first, then the leftmost.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Pair {
+    rank: u32,
+    left: u32,
+    right: u32,
+    /// The two tokens as they were.
+    ids: (u32, u32),
 }
 
 /// A token in a doubly linked list; `id` is `NONE` once merged into its left neighbour.
@@ -167,11 +177,14 @@ impl Merger {
         for right in 1..self.symbols.len() as u32 {
             self.consider(model, right - 1, right);
         }
-        while let Some(Reverse((_, left, id, right, right_id))) = self.pairs.pop() {
+        while let Some(Reverse(pair)) = self.pairs.pop() {
             // A token that has grown since has another id.
-            let (l, r) = (&self.symbols[left as usize], &self.symbols[right as usize]);
-            if l.id == id && r.id == right_id && l.next == right {
-                self.join(model, left, right);
+            let (l, r) = (
+                &self.symbols[pair.left as usize],
+                &self.symbols[pair.right as usize],
+            );
+            if (l.id, r.id) == pair.ids && l.next == pair.right {
+                self.join(model, pair.left, pair.right);
             }
         }
         let mut at = 0;
@@ -186,8 +199,14 @@ impl Merger {
         let (Some(l), Some(r)) = (self.symbols.get(left as usize), self.symbols.get(right as usize)) else {
             return;
         };
-        if let Some(merge) = model.merges.get(&(l.id, r.id)) {
-            self.pairs.push(Reverse((merge.rank, left, l.id, right, r.id)));
+        let ids = (l.id, r.id);
+        if let Some(&Merge { rank, .. }) = model.merges.get(&ids) {
+            self.pairs.push(Reverse(Pair {
+                rank,
+                left,
+                right,
+                ids,
+            }));
         }
     }
 

@@ -98,6 +98,10 @@ fn what_known_templates_use() {
             "FalseFalse",
         ),
         (
+            "{{ 'a\\\nb' }}\\\n{{ 'it\\'s' }}{# ' #}{{ \"{{\\\n\" }}",
+            "ab\\\nit's{{",
+        ),
+        (
             "{{ true|string ~ none|string ~ 0.00001|string ~ 3|string ~ 'x'|string }}",
             "TrueNone1e-053x",
         ),

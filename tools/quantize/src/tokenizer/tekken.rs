@@ -398,8 +398,8 @@ pub(super) mod tests {
                 "283 of them special",
             ),
             (
-                set("/config/default_num_special_tokens", json!(19)),
-                "20 special tokens where there should be 19",
+                add((0..25).map(|rank| special(rank, &format!("[{rank}]"))).collect()),
+                "25 special tokens where there should be 24",
             ),
             (
                 set("/config/default_num_special_tokens", json!(100)),
