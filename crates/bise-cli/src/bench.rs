@@ -2,11 +2,12 @@
 
 use crate::Outcome;
 use crate::interrupt::Interrupt;
-use crate::loading::Loading;
+use crate::loading::{self, Loading};
 use crate::runtime::KvTypeName;
 use anyhow::{Context as _, Result, ensure};
 use bise_model::{Context, ContextOptions, Model};
 use bise_tensor::atomic::write_atomic;
+use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::isa::Level;
 use bise_tensor::measure;
 use bise_tensor::mmap::FileBytes;
@@ -84,12 +85,12 @@ pub fn run(args: Args) -> Result<Outcome> {
         .with_context(|| format!("cannot write {}", path.display()))?;
         return Ok(Outcome::Done);
     }
-    let model = match &args.synthetic {
+    let checkpoint = match &args.synthetic {
         Some(spec) => {
             let file = bise_quantize::synthetic(spec, args.layers, Vec::new())?;
-            Model::from_bytes(FileBytes::from_vec(file))?
+            Checkpoint::from_bytes(FileBytes::from_vec(file))?
         }
-        None => args.loading.open(args.model.as_deref(), |_| args.options())?,
+        None => loading::checkpoint(args.model.as_deref())?,
     };
     let named = args.model.as_ref().map(|path| path.display().to_string());
     let name = args
@@ -97,6 +98,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         .clone()
         .or(named)
         .unwrap_or_else(|| "built-in".to_owned());
+    let model = args.loading.load(checkpoint, name.clone(), |_| args.options())?;
     let threads = if args.threads.is_empty() {
         vec![usable_cores()]
     } else {

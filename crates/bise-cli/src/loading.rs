@@ -52,8 +52,16 @@ impl Loading {
         path: Option<&Path>,
         options: impl FnOnce(&Config) -> ContextOptions,
     ) -> Result<Model> {
-        let checkpoint = checkpoint(path)?;
-        let name = name(path);
+        self.load(checkpoint(path)?, name(path), options)
+    }
+
+    /// Loads the model in `checkpoint`, which messages call `name`.
+    pub fn load(
+        &self,
+        checkpoint: Checkpoint,
+        name: String,
+        options: impl FnOnce(&Config) -> ContextOptions,
+    ) -> Result<Model> {
         let mut config = Config::from_checkpoint(&checkpoint).with_context(|| name.clone())?;
         if let Some(Window(keys)) = self.sliding_window {
             config.sliding_window = keys;

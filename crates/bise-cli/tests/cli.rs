@@ -1,5 +1,8 @@
 //! The program as a user meets it: output, errors, exit codes, pipes, Ctrl-C.
 
+#[path = "../../bise-model/tests/common/mod.rs"]
+mod common;
+
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -497,4 +500,52 @@ fn what_inspect_tells() {
     assert_eq!(print(&all).len(), 64);
     assert_ne!(print(&all), print(&one));
     assert_ne!(print(&facts(&[])), print(&one));
+}
+
+/// The layout of older programs, and a model in several files, through every command.
+#[test]
+fn every_command_reads_every_layout() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let whole = common::file("tiny-mixtral", "Q8_0");
+    let (stacked, old, out, again) = (
+        path("stacked.gguf"),
+        path("old.gguf"),
+        path("out"),
+        path("again.gguf"),
+    );
+    std::fs::write(&stacked, &whole).unwrap();
+    std::fs::write(&old, common::per_expert(&whole)).unwrap();
+    let parts = common::split(&whole, folder.path(), 3, false);
+    let part = parts[1].to_str().unwrap().to_owned();
+    let text = path("text");
+    std::fs::write(&text, &std::fs::read(fixture("heldout.txt")).unwrap()[..2000]).unwrap();
+    let results = [&stacked, &old, &part].map(|model| {
+        let story = succeeds(&["run", model, "-p", "Once upon", "--temp", "0", "-n", "20"]);
+        succeeds(&["logits", model, "-p", "Once upon a time", "-o", &out]);
+        let logits = std::fs::read(&out).unwrap();
+        let perplexity = succeeds(&["perplexity", model, "-f", &text]);
+        let tokens = succeeds(&["tokenize", model, "Once upon a time"]);
+        succeeds(&["bench", model, "-p", "4", "-n", "0", "-r", "1"]);
+        succeeds(&["quantize", model, &again, "--type", "Q4_0"]);
+        let requantized = succeeds(&["run", &again, "-p", "Once upon", "--temp", "0", "-n", "20"]);
+        let facts: serde_json::Value =
+            serde_json::from_str(&succeeds(&["inspect", model, "--json"])).unwrap();
+        let size = (facts["weights"].clone(), facts["bytes"].clone());
+        (story, logits, perplexity, tokens, requantized, size)
+    });
+    assert!(results[0] == results[1], "experts in tensors of their own");
+    assert!(results[0] == results[2], "one of three files");
+    assert!(succeeds(&["inspect", &part]).contains("3 files"));
+    for part in &parts {
+        let (first, part) = (parts[0].to_str().unwrap(), part.to_str().unwrap());
+        let error = fails(&["quantize", first, part, "--type", "Q4_0"], 1);
+        assert!(error.contains("part of the source"), "{error}");
+    }
+    std::fs::remove_file(&parts[2]).unwrap();
+    let error = fails(&["run", &part, "-p", "x"], 1);
+    assert!(
+        error.contains("model-00003-of-00003.gguf: part 3 of 3 is missing"),
+        "{error}"
+    );
 }

@@ -1,13 +1,15 @@
 //! One model, stored in several ways: the same logits, bit for bit.
 
 mod common;
+#[path = "../../bise-tensor/tests/gguf_builder/mod.rs"]
+mod gguf_builder;
 #[path = "../../../tools/quantize/tests/directory/native.rs"]
 mod native;
 
 use bise_model::{Config, ContextOptions, Hashed, Model, fingerprint};
 use bise_tensor::block::DType;
 use bise_tensor::checkpoint::{Checkpoint, Container};
-use bise_tensor::gguf::{Metadata, Value};
+use bise_tensor::gguf::{Endian, Gguf, Metadata, Value};
 use bise_tensor::mmap::FileBytes;
 use bise_tensor::tensor::Tensor;
 use common::{bits, file, fixture, logits, split};
@@ -59,6 +61,22 @@ fn every_part_of_a_split_file_leads_to_the_others() {
             }
             parts.iter().for_each(|part| std::fs::remove_file(part).unwrap());
         }
+    }
+}
+
+#[test]
+fn big_endian_files_run_as_little_endian_ones() {
+    for target in ["BF16", "Q4_K_M"] {
+        let little = file("tiny-mixtral", target);
+        let gguf = Gguf::parse(&little).unwrap();
+        let tensors = gguf.tensors.values().map(|info| {
+            let data = gguf.bytes(&little, info).to_vec();
+            (info.name.clone(), info.dims.clone(), info.dtype, data)
+        });
+        let tensors: Vec<_> = tensors.collect();
+        let big = gguf_builder::build((3, Endian::Big), &gguf.metadata, &tensors);
+        let load = |bytes| Model::from_bytes(FileBytes::from_vec(bytes)).unwrap();
+        assert!(run(&load(big)) == run(&load(little)), "{target}");
     }
 }
 

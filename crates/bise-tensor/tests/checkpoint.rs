@@ -161,3 +161,28 @@ fn parts_by_other_names_or_without_files() {
         2
     );
 }
+
+/// Files that the gguf package has split.
+#[test]
+fn files_of_another_program() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/gguf/split");
+    let expected: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
+    let files = expected["files"].as_array().unwrap();
+    assert_eq!(files.len(), 4);
+    for file in files {
+        let found = Checkpoint::open(&folder.join(file.as_str().unwrap())).unwrap();
+        let tensors = expected["tensors"].as_object().unwrap();
+        assert_eq!(found.tensors.len(), tensors.len());
+        for (name, values) in tensors {
+            let values = values
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|v| v.as_f64().unwrap() as f32);
+            assert!(found.tensors[name].to_vec().into_iter().eq(values), "{name}");
+        }
+        let name = found.metadata.str("general.name").unwrap();
+        assert_eq!(name, Some("split by the gguf package"));
+    }
+}

@@ -190,7 +190,8 @@ fn many_small_items() {
         for array in &arrays {
             let mut builder = Builder::new(kind, 0, 1);
             builder.entry("k", &Value::Array(array.clone()));
-            assert_eq!(read(&builder.bytes), kind.0 > 1, "{kind:?}");
+            let strings = matches!(array, Array::String(_));
+            assert_eq!(read(&builder.bytes), kind.0 > 1 || !strings, "{kind:?}");
             // As many bytes of weights as real files have more than of names.
             builder.bytes.resize(2 * builder.bytes.len(), 0);
             assert!(read(&builder.bytes));
@@ -202,7 +203,7 @@ fn many_small_items() {
         keys.bytes.resize(3 * keys.bytes.len(), 0);
         assert!(read(&keys.bytes));
         assert!(!read(&many_tensors(kind, MANY, 1)), "more tensors than data");
-        assert!(read(&many_tensors(kind, MANY, MANY as usize)));
+        assert!(read(&many_tensors(kind, MANY, 4 * MANY as usize)));
     }
 }
 
