@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod constraint;
 mod inspect;
 mod interrupt;
 mod logits;
@@ -9,6 +10,8 @@ mod perplexity;
 mod quantize;
 mod run;
 mod runtime;
+mod sampling;
+mod stop_texts;
 mod tokenize;
 
 use clap::{Parser, Subcommand};

@@ -35,6 +35,9 @@ pub struct Runtime {
     /// Instruction set [default: the best that this machine has]
     #[arg(long)]
     isa: Option<Level>,
+    /// Print no warnings
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 /// [`KvType`] on the command line.
@@ -58,7 +61,7 @@ impl Runtime {
         let context = self.context.map_or(trained.min(DEFAULT_CONTEXT), |c| c as usize);
         let kv = self.kv_type.kv_type();
         let level = self.isa.unwrap_or_else(Level::detect);
-        if context > trained && model.config().sliding_window.is_none() {
+        if !self.quiet && context > trained && model.config().sliding_window.is_none() {
             say(format!(
                 "bise: the model was trained for {trained} tokens of context, fewer than {context}"
             ));

@@ -1,31 +1,49 @@
-//! `bise tokenize`: show the tokens of a text.
+//! `bise tokenize`: show the tokens of a text, or of a conversation.
 
 use crate::{Outcome, runtime};
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
+use bise_model::Model;
+use bise_model::chat::{Conversation, Template};
+use bise_model::tokenizer::Tokenizer;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Show the tokens of a text
+/// Show the tokens of a text or conversation
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file [default: the built-in story teller], then the text
-    #[arg(value_names = ["MODEL", "TEXT"], num_args = 1..=2, required = true)]
+    /// GGUF file [default: the built-in story teller], then the text (not with --chat)
+    #[arg(value_names = ["MODEL", "TEXT"], num_args = 0..=2, required_unless_present = "chat")]
     model_and_text: Vec<String>,
     /// Leave out the token that begins a text
-    #[arg(long)]
+    #[arg(long, conflicts_with = "chat")]
     no_bos: bool,
+    /// Encode a conversation: JSON with `messages` and `tools` as OpenAI's and Mistral's interfaces take them
+    #[arg(long, value_name = "FILE")]
+    chat: Option<PathBuf>,
+    /// Chat format: v1, v2, v3, v7, v11, v13, `gguf` for the file's own Jinja, or a Jinja file [default: the
+    /// file's]
+    #[arg(long, value_name = "NAME", requires = "chat")]
+    template: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let (text, model) = args.model_and_text.split_last().expect("clap asks for one");
-    let model = runtime::open(model.first().map(PathBuf::from).as_deref().map(Path::new))?;
+    let (model, text) = match (&args.chat, args.model_and_text.as_slice()) {
+        (Some(_), [model, text]) => {
+            anyhow::bail!("unexpected text {text:?} after {model}: --chat has its own")
+        }
+        (Some(_), rest) => (rest.first(), ""),
+        (None, [text]) => (None, text.as_str()),
+        (None, rest) => (rest.first(), rest.last().map_or("", String::as_str)),
+    };
+    let model = runtime::open(model.map(Path::new))?;
     let tokenizer = runtime::tokenizer(&model)?;
-    let ids = match args.no_bos {
-        true => tokenizer.encode(text.as_bytes()),
-        false => tokenizer.encode_prompt(text.as_bytes()),
+    let ids = match &args.chat {
+        Some(chat) => encode(chat, args.template.as_deref(), &model, &tokenizer)?,
+        None if args.no_bos => tokenizer.encode(text.as_bytes()),
+        None => tokenizer.encode_prompt(text.as_bytes()),
     };
     let pieces: Vec<&str> = ids.iter().map(|&id| tokenizer.piece(id)).collect();
     let mut out = io::stdout().lock();
@@ -37,4 +55,19 @@ pub fn run(args: Args) -> Result<Outcome> {
         }
     }
     Ok(Outcome::Done)
+}
+
+/// The tokens of the conversation in the file `chat`.
+fn encode(chat: &PathBuf, template: Option<&str>, model: &Model, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+    let metadata = &model.gguf().metadata;
+    let template = match template {
+        Some(name) => Template::from_name(name, metadata)?,
+        None => Template::detect(metadata, tokenizer)
+            .context("the model's file does not tell its chat format; choose one with --template")?,
+    };
+    let json = runtime::read(chat)?;
+    ensure!(!json.is_empty(), "{} is empty", chat.display());
+    let json = String::from_utf8(json).with_context(|| chat.display().to_string())?;
+    let conversation = Conversation::from_json(&json).with_context(|| chat.display().to_string())?;
+    Ok(template.encode(tokenizer, &conversation.messages, &conversation.tools)?)
 }

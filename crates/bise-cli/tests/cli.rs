@@ -56,7 +56,7 @@ fn spawn_with_pipes(arguments: &[&str]) -> Child {
 
 #[test]
 fn a_story_from_the_built_in_model() {
-    let output = run(&["run", "-p", "Once upon a time", "--temp", "0"]);
+    let output = run(&["run", "-p", "Once upon a time", "--temp", "0", "--stats"]);
     let story = text(&output.stdout);
     assert!(output.status.success());
     assert!(
@@ -64,6 +64,8 @@ fn a_story_from_the_built_in_model() {
         "{story}"
     );
     assert!(text(&output.stderr).contains("tok/s"));
+    let quiet = run(&["run", "-p", "Once upon a time", "--temp", "0"]);
+    assert!(quiet.stdout == output.stdout && quiet.stderr.is_empty());
     let rest = succeeds(&["run", "-p", "Once upon a time", "--temp", "0", "--no-echo"]);
     assert_eq!(format!("Once upon a time{rest}"), story);
 }
@@ -110,7 +112,7 @@ fn a_reader_that_leaves_is_no_error() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_the_text_cleanly() {
-    let mut child = spawn_with_pipes(&["run", "-p", "Once", "--ignore-eos"]);
+    let mut child = spawn_with_pipes(&["run", "-p", "Once", "--ignore-eos", "--stats"]);
     let mut some = [0; 40];
     child.stdout.as_mut().unwrap().read_exact(&mut some).unwrap();
     let killed = Command::new("kill")
@@ -264,6 +266,39 @@ fn tokens_pieces_and_facts_as_json() {
     assert_eq!(facts["model"]["sliding_window"], 64);
     assert_eq!(facts["tensors"].as_array().unwrap().len(), 39);
     assert!(succeeds(&["inspect"]).contains("sliding window 64"));
+}
+
+#[test]
+fn a_conversation_as_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("chat.json");
+    let chat = file.to_str().unwrap();
+    let write = |json: &str| std::fs::write(&file, json).unwrap();
+    write(
+        r#"{"messages": [{"role": "system", "content": "Hi"}, {"role": "user", "content": "A story </s>"}]}"#,
+    );
+    let json = succeeds(&["tokenize", "--chat", chat, "--template", "v1", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let ids: Vec<u64> = serde_json::from_value(json["ids"].clone()).unwrap();
+    assert!(ids[0] == 1 && !ids[1..].contains(&1) && !ids.contains(&2));
+    let pieces: Vec<String> = serde_json::from_value(json["pieces"].clone()).unwrap();
+    let text = pieces[1..].concat().replace('\u{2581}', " ");
+    assert!(text.starts_with(" ") && text.contains("story"), "{text}");
+
+    assert!(fails(&["tokenize", "--chat", chat], 1).contains("choose one with --template"));
+    assert!(
+        fails(&["tokenize", "--chat", chat, "--template", "v3"], 1).contains("no control token \"[INST]\"")
+    );
+    assert!(
+        fails(&["tokenize", "--chat", chat, "--template", "v0"], 1).contains("`v0` is neither a chat format")
+    );
+    write(r#"[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hi."}]"#);
+    assert!(fails(&["tokenize", "--chat", chat, "--template", "v1"], 1).contains("message 2 (assistant)"));
+    write(r#"[{"role": "nobody"}]"#);
+    let error = fails(&["tokenize", "--chat", chat, "--template", "v1"], 1);
+    assert!(error.contains("chat.json") && error.contains("nobody"), "{error}");
+    fails(&["tokenize"], 2);
+    fails(&["tokenize", "x", "--template", "v1"], 2);
 }
 
 fn perplexity(model: &str) -> f64 {

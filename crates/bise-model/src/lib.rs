@@ -1,7 +1,7 @@
 //! Mistral 7B (arXiv 2310.06825) and Mixtral 8x7B (arXiv 2401.04088) as their papers describe them.
 //!
 //! A [`Model`] is what a GGUF file holds. A [`Context`] is one run of it over a text: the keys and values so far.
-//! A [`tokenizer::Tokenizer`] makes tokens of text, a [`sampler::Sampler`] chooses the next one, and [`generate`]
+//! A [`tokenizer::Tokenizer`] makes tokens of text, a [`chat::Template`] of conversations, a [`sampler::Sampler`] chooses the next one, and [`generate`]
 //! brings them together. The layers bear the papers' names:
 //!
 //! ```text
@@ -36,6 +36,7 @@
 
 mod attention;
 mod block;
+pub mod chat;
 mod config;
 pub mod constraint;
 mod context;

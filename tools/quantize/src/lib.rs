@@ -26,6 +26,7 @@ pub use error::{QuantizeError, TensorFaults};
 pub use progress::{Bar, Progress, Silent};
 pub use recipe::Target;
 pub use synthetic::synthetic;
+pub use tokenizer::tekken_metadata;
 
 use bise_tensor::atomic::write_atomic;
 use bise_tensor::block::DType;

@@ -20,8 +20,16 @@ impl Grammar {
     /// A grammar of which nobody says whether it is Lark or GBNF: only the latter defines rules with `::=`.
     pub fn from_text(text: &str) -> Self {
         // A rule's definition stands outside of quotes and comments in the first line that has anything to say.
-        let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with(['#', '/', '%']));
-        let first = lines.map(|line| line.find("::=").is_some_and(|at| line[..at].trim_end().chars().all(is_name))).next();
+        let lines = text
+            .lines()
+            .map(str::trim)
+            .filter(|l| !l.is_empty() && !l.starts_with(['#', '/', '%']));
+        let first = lines
+            .map(|line| {
+                line.find("::=")
+                    .is_some_and(|at| line[..at].trim_end().chars().all(is_name))
+            })
+            .next();
         match first {
             Some(true) => Self::Gbnf(text.to_owned()),
             _ => Self::Lark(text.to_owned()),

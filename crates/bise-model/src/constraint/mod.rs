@@ -119,9 +119,12 @@ impl Constraint {
 impl Mask for Constraint {
     fn look(&mut self, history: &[u32]) -> Result<(), String> {
         let start = *self.start.get_or_insert(history.len());
-        let text = history
-            .get(start..)
-            .ok_or_else(|| format!("a history of {} tokens, shorter than the prompt of {start}", history.len()))?;
+        let text = history.get(start..).ok_or_else(|| {
+            format!(
+                "a history of {} tokens, shorter than the prompt of {start}",
+                history.len()
+            )
+        })?;
         let same = self.read.iter().zip(text).take_while(|(a, b)| a == b).count();
         self.take_back_to(same)?;
         self.read(&text[same..])?;
@@ -133,14 +136,20 @@ impl Mask for Constraint {
 
     fn allows(&self, token: u32) -> bool {
         let in_table = |mask: &&SimpleVob| (token as usize) < mask.len();
-        self.mask.as_ref().filter(in_table).is_some_and(|mask| mask.is_allowed(token))
+        self.mask
+            .as_ref()
+            .filter(in_table)
+            .is_some_and(|mask| mask.is_allowed(token))
     }
 }
 
 impl fmt::Debug for Constraint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Constraint");
-        shown.field("start", &self.start).field("read", &self.read).finish_non_exhaustive()
+        shown
+            .field("start", &self.start)
+            .field("read", &self.read)
+            .finish_non_exhaustive()
     }
 }
 

@@ -21,12 +21,18 @@ impl TokenTable {
     pub fn new(tokenizer: &Tokenizer) -> Result<Self, ConstraintError> {
         let vocabulary = tokenizer.vocabulary();
         let end = vocabulary.eos.ok_or(ConstraintError::NoEnd)?;
-        let words: Vec<Vec<u8>> = (0..vocabulary.len() as u32).map(|id| word(tokenizer, id)).collect();
+        let words: Vec<Vec<u8>> = (0..vocabulary.len() as u32)
+            .map(|id| word(tokenizer, id))
+            .collect();
         let trie = TokTrie::from(&TokRxInfo::new(words.len() as u32, end), &words);
         let env: TokEnv = Arc::new(Tokens(trie));
         let slices = llguidance::earley::SlicedBiasComputer::general_slices();
-        let mut factory = ParserFactory::new(&env, InferenceCapabilities::default(), &slices)
-            .map_err(|error| ConstraintError::Vocabulary { problem: error.to_string() })?;
+        let mut factory =
+            ParserFactory::new(&env, InferenceCapabilities::default(), &slices).map_err(|error| {
+                ConstraintError::Vocabulary {
+                    problem: error.to_string(),
+                }
+            })?;
         factory.quiet();
         factory.limits_mut().verbose_errors = false;
         Ok(Self(Arc::new(factory)))
@@ -35,19 +41,27 @@ impl TokenTable {
     /// A parser at the beginning of a text.
     pub(super) fn matcher(&self, grammar: &Grammar) -> Result<Matcher, ConstraintError> {
         let (kind, source) = match grammar {
-            Grammar::JsonObject => ("JSON schema", TopLevelGrammar::from_json_schema(serde_json::json!({"type": "object"}))),
+            Grammar::JsonObject => (
+                "JSON schema",
+                TopLevelGrammar::from_json_schema(serde_json::json!({"type": "object"})),
+            ),
             Grammar::JsonSchema(text) => {
-                let schema = serde_json::from_str(text).map_err(|error| ConstraintError::Json { problem: error.to_string() })?;
+                let schema = serde_json::from_str(text).map_err(|error| ConstraintError::Json {
+                    problem: error.to_string(),
+                })?;
                 ("JSON schema", TopLevelGrammar::from_json_schema(schema))
             }
             Grammar::Regex(text) => ("regular expression", TopLevelGrammar::from_regex(text)),
             Grammar::Lark(text) => ("Lark grammar", TopLevelGrammar::from_lark(text.clone())),
             Grammar::Gbnf(text) => ("GBNF grammar", TopLevelGrammar::from_lark(gbnf::to_lark(text)?)),
         };
-        let parser = self.0.create_parser(source).map_err(|error| ConstraintError::Grammar {
-            kind,
-            problem: format!("{error:#}"),
-        })?;
+        let parser = self
+            .0
+            .create_parser(source)
+            .map_err(|error| ConstraintError::Grammar {
+                kind,
+                problem: format!("{error:#}"),
+            })?;
         Ok(Matcher::new(Ok(parser)))
     }
 }
@@ -55,14 +69,18 @@ impl TokenTable {
 impl fmt::Debug for TokenTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tokens = self.0.tok_env().tok_trie().vocab_size();
-        f.debug_struct("TokenTable").field("tokens", &tokens).finish_non_exhaustive()
+        f.debug_struct("TokenTable")
+            .field("tokens", &tokens)
+            .finish_non_exhaustive()
     }
 }
 
 /// The bytes of token `id`; what stands for no text lies behind a byte that no text has.
 fn word(tokenizer: &Tokenizer, id: u32) -> Vec<u8> {
     match tokenizer.kind(id) {
-        Some(TokenKind::Control) => [&[TokTrie::SPECIAL_TOKEN_MARKER], tokenizer.piece(id).as_bytes()].concat(),
+        Some(TokenKind::Control) => {
+            [&[TokTrie::SPECIAL_TOKEN_MARKER], tokenizer.piece(id).as_bytes()].concat()
+        }
         _ => tokenizer.bytes(id).into_owned(),
     }
 }

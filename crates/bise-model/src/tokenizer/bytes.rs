@@ -12,6 +12,7 @@ impl Tokenizer {
                 Cow::Owned(piece.replace(super::sentencepiece::SPACE, " ").into_bytes())
             }
             Surface::Text(piece) => Cow::Borrowed(piece.as_bytes()),
+            Surface::Bytes(bytes) => Cow::Borrowed(bytes),
             Surface::Byte(byte) => Cow::Owned(vec![byte]),
             Surface::Hidden | Surface::Unknown => Cow::Borrowed(&[]),
         }

@@ -1,7 +1,7 @@
 //! From tokens to text, one token at a time.
 
 use super::sentencepiece::SPACE;
-use super::{Surface, Tokenizer};
+use super::{Algorithm, Surface, Tokenizer};
 
 /// What SentencePiece writes for the unknown token.
 const UNKNOWN_TEXT: &str = " \u{2047} ";
@@ -9,7 +9,8 @@ const UNKNOWN_TEXT: &str = " \u{2047} ";
 /// Turns tokens into text as they come: what all pushes and the finish give together is what
 /// [`Tokenizer::decode`] gives for all the tokens at once.
 ///
-/// - Bytes wait until they make a whole character; bytes that never will become U+FFFD, one each.
+/// - Bytes wait until they make a whole character. Bytes that never will become U+FFFD: one each in a
+///   SentencePiece vocabulary, one for each beginning of a character in a byte-level one.
 /// - Control tokens give no text.
 /// - The space that encoding put in front of the text is taken away again.
 #[derive(Debug, Clone)]
@@ -19,17 +20,21 @@ pub struct Detokenizer<'a> {
     pending: Vec<u8>,
     /// Whether a leading space is still to be removed.
     at_start: bool,
+    /// Whether each byte that makes no character becomes a U+FFFD of its own.
+    each_byte: bool,
     text: String,
 }
 
 impl<'a> Detokenizer<'a> {
     /// For tokens that begin a text.
     pub fn new(tokenizer: &'a Tokenizer) -> Self {
-        let at_start = tokenizer.vocabulary().add_space_prefix;
+        let vocabulary = tokenizer.vocabulary();
+        let at_start = vocabulary.add_space_prefix;
         Self {
             tokenizer,
             pending: Vec::with_capacity(4),
             at_start,
+            each_byte: vocabulary.algorithm == Algorithm::SentencePiece,
             text: String::new(),
         }
     }
@@ -47,6 +52,7 @@ impl<'a> Detokenizer<'a> {
         self.text.clear();
         match self.tokenizer.surface(id) {
             Surface::Byte(byte) => self.push_byte(byte),
+            Surface::Bytes(bytes) => self.push_bytes(bytes),
             Surface::Text(piece) => {
                 self.give_up_pending();
                 self.push_piece(piece);
@@ -81,6 +87,13 @@ impl<'a> Detokenizer<'a> {
             .extend(rest.chars().map(|c| if c == SPACE { ' ' } else { c }));
     }
 
+    fn push_bytes(&mut self, bytes: &[u8]) {
+        match std::str::from_utf8(bytes) {
+            Ok(text) if self.pending.is_empty() => self.text.push_str(text),
+            _ => bytes.iter().for_each(|&byte| self.push_byte(byte)),
+        }
+    }
+
     fn push_byte(&mut self, byte: u8) {
         // The bytes before this one begin a character, so what fails is the first of them.
         self.pending.push(byte);
@@ -91,9 +104,14 @@ impl<'a> Detokenizer<'a> {
                     self.pending.clear();
                 }
                 Err(e) if e.error_len().is_none() => break,
-                Err(_) => {
+                Err(e) => {
+                    let bad = if self.each_byte {
+                        1
+                    } else {
+                        e.error_len().unwrap_or(1)
+                    };
                     self.text.push(char::REPLACEMENT_CHARACTER);
-                    self.pending.remove(0);
+                    self.pending.drain(..bad);
                 }
             }
         }
@@ -101,7 +119,13 @@ impl<'a> Detokenizer<'a> {
 
     /// The pending bytes cannot become a character any more.
     fn give_up_pending(&mut self) {
-        let replacements = self.pending.drain(..).map(|_| char::REPLACEMENT_CHARACTER);
-        self.text.extend(replacements);
+        let count = if self.each_byte {
+            self.pending.len()
+        } else {
+            self.pending.len().min(1)
+        };
+        self.text
+            .extend(std::iter::repeat_n(char::REPLACEMENT_CHARACTER, count));
+        self.pending.clear();
     }
 }

@@ -9,8 +9,16 @@ pub enum TokenizerError {
     #[error(transparent)]
     Metadata(#[from] GgufError),
     /// The file's vocabulary is of another kind.
-    #[error("metadata `{key}` is {found:?}, expected \"llama\" (SentencePiece), the only kind supported")]
+    #[error("metadata `{key}` is {found:?}, expected \"llama\" (SentencePiece) or \"gpt2\" (byte-level BPE)")]
     Model {
+        /// The metadata key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+    },
+    /// A byte-level vocabulary cuts text into words by rules that are not known here.
+    #[error("metadata `{key}` is {found:?}, expected \"tekken\", the only byte-level vocabularies supported")]
+    Pre {
         /// The metadata key.
         key: &'static str,
         /// Its value.
@@ -70,5 +78,27 @@ pub enum TokenizerError {
     Incomplete {
         /// How many of the 256 byte tokens there are.
         found: usize,
+    },
+    /// A piece of a byte-level vocabulary must be in GPT-2's alphabet of bytes.
+    #[error("token {id} ({piece:?}) has a character that stands for no byte")]
+    Alphabet {
+        /// The token.
+        id: usize,
+        /// Its text.
+        piece: String,
+    },
+    /// A byte-level vocabulary must be able to spell every text.
+    #[error("the byte-level vocabulary has tokens for {found} of 256 bytes")]
+    Bytes {
+        /// How many bytes have a token.
+        found: usize,
+    },
+    /// The parts of a merge, and what it makes, must be tokens.
+    #[error("merge {index} ({merge}) is not of two tokens that make a third")]
+    Merge {
+        /// The place in the list of merges.
+        index: usize,
+        /// The merge.
+        merge: String,
     },
 }

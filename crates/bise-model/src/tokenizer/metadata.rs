@@ -2,12 +2,14 @@
 
 use bise_tensor::gguf::{GgufError, Metadata};
 
-use super::{TokenKind, TokenizerError, Vocabulary};
+use super::{Algorithm, TokenKind, TokenizerError, Vocabulary};
 
 const MODEL: &str = "tokenizer.ggml.model";
+const PRE: &str = "tokenizer.ggml.pre";
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const SCORES: &str = "tokenizer.ggml.scores";
 const TYPES: &str = "tokenizer.ggml.token_type";
+const MERGES: &str = "tokenizer.ggml.merges";
 const BOS: &str = "tokenizer.ggml.bos_token_id";
 const EOS: &str = "tokenizer.ggml.eos_token_id";
 const UNK: &str = "tokenizer.ggml.unknown_token_id";
@@ -16,43 +18,74 @@ const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
 const ADD_SPACE_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
 
 impl Vocabulary {
-    /// The SentencePiece vocabulary (model `llama`) of a GGUF file.
+    /// The vocabulary of a GGUF file: SentencePiece (model `llama`), or byte-level (model `gpt2`) with tekken's
+    /// words.
     ///
     /// Keys that older converters left out have their usual meaning for such vocabularies: tokens 0, 1 and 2
-    /// are unknown, beginning and end; prompts begin with the beginning token and a space, and have no end
-    /// token.
+    /// are unknown, beginning and end; prompts begin with the beginning token, in SentencePiece vocabularies
+    /// also with a space, and have no end token.
     ///
     /// # Errors
     /// For another kind of vocabulary, and for keys that are missing, of another type or inconsistent.
     pub fn from_metadata(metadata: &Metadata) -> Result<Self, TokenizerError> {
-        let model = required(metadata.str(MODEL)?, MODEL)?;
-        if model != "llama" {
-            return Err(TokenizerError::Model {
-                key: MODEL,
-                found: model.to_owned(),
-            });
-        }
-        let types = required(metadata.i32s(TYPES)?, TYPES)?;
-        let kinds = types.iter().enumerate().map(|(id, &found)| {
-            TokenKind::from_number(found).ok_or(TokenizerError::Kind {
-                key: TYPES,
-                id,
-                found,
-            })
-        });
-        let vocabulary = Self {
+        let sentencepiece = match required(metadata.str(MODEL)?, MODEL)? {
+            "llama" => true,
+            "gpt2" => false,
+            found => {
+                return Err(TokenizerError::Model {
+                    key: MODEL,
+                    found: found.to_owned(),
+                });
+            }
+        };
+        let scores = metadata.f32s(SCORES)?;
+        let mut vocabulary = Self {
+            algorithm: Algorithm::SentencePiece,
             pieces: required(metadata.strings(TOKENS)?, TOKENS)?.to_vec(),
-            scores: required(metadata.f32s(SCORES)?, SCORES)?.to_vec(),
-            kinds: kinds.collect::<Result<_, _>>()?,
+            scores: match sentencepiece {
+                true => required(scores, SCORES)?.to_vec(),
+                false => scores.unwrap_or_default().to_vec(),
+            },
+            kinds: kinds(metadata)?,
             bos: Some(metadata.u32(BOS)?.unwrap_or(1)),
             eos: Some(metadata.u32(EOS)?.unwrap_or(2)),
             unk: Some(metadata.u32(UNK)?.unwrap_or(0)),
             add_bos: metadata.bool(ADD_BOS)?.unwrap_or(true),
             add_eos: metadata.bool(ADD_EOS)?.unwrap_or(false),
-            add_space_prefix: metadata.bool(ADD_SPACE_PREFIX)?.unwrap_or(true),
+            add_space_prefix: metadata.bool(ADD_SPACE_PREFIX)?.unwrap_or(sentencepiece) && sentencepiece,
         };
+        if !sentencepiece {
+            tekken(metadata)?;
+            // The merges speak of pieces, whose kinds must be there.
+            vocabulary.algorithm = Algorithm::Tekken { merges: Vec::new() };
+            vocabulary.validate()?;
+            vocabulary.algorithm = vocabulary.parse_merges(required(metadata.strings(MERGES)?, MERGES)?)?;
+        }
         vocabulary.validate()?;
         Ok(vocabulary)
+    }
+}
+
+fn kinds(metadata: &Metadata) -> Result<Vec<TokenKind>, TokenizerError> {
+    let types = required(metadata.i32s(TYPES)?, TYPES)?;
+    let kinds = types.iter().enumerate().map(|(id, &found)| {
+        TokenKind::from_number(found).ok_or(TokenizerError::Kind {
+            key: TYPES,
+            id,
+            found,
+        })
+    });
+    kinds.collect()
+}
+
+/// Whether text is cut into words as tekken does it.
+fn tekken(metadata: &Metadata) -> Result<(), TokenizerError> {
+    match required(metadata.str(PRE)?, PRE)? {
+        "tekken" => Ok(()),
+        found => Err(TokenizerError::Pre {
+            key: PRE,
+            found: found.to_owned(),
+        }),
     }
 }
 

@@ -1,15 +1,16 @@
-//! Text to tokens and back, as SentencePiece does it for Mistral's vocabularies.
+//! Text to tokens and back, as Mistral's vocabularies ask for it: SentencePiece, or byte-level BPE (tekken).
 //!
-//! Token ids are identical to those of the `sentencepiece` library, which the goldens in
-//! `fixtures/tokenizer` prove. The merging is written out here, in `merge.rs`, because the order of merges in
+//! Token ids are identical to those of the `sentencepiece` library and of mistral-common's tekken, which the
+//! goldens in `fixtures/tokenizer` prove. SentencePiece's merging is written out here, in `merge.rs`, because the order of merges in
 //! SentencePiece is by score and then by place in the text. BPE libraries order merges by rank, one rank for
 //! each pair, and cannot express that two pairs tie: in vocabularies extended with pieces of one common
 //! score, as many fine-tunes do, they give other ids.
 //!
 //! ```
-//! use bise_model::tokenizer::{TokenKind, Tokenizer, Vocabulary};
+//! use bise_model::tokenizer::{Algorithm, TokenKind, Tokenizer, Vocabulary};
 //!
 //! let tokenizer = Tokenizer::new(Vocabulary {
+//!     algorithm: Algorithm::SentencePiece,
 //!     pieces: ["<unk>", "<s>", "</s>", "\u{2581}", "a", "b", "ab"].map(String::from).to_vec(),
 //!     scores: vec![0.0, 0.0, 0.0, -2.0, -3.0, -4.0, -1.0],
 //!     kinds: [TokenKind::Unknown, TokenKind::Control, TokenKind::Control]
@@ -29,20 +30,24 @@
 //! # Ok::<(), bise_model::tokenizer::TokenizerError>(())
 //! ```
 
+mod byte_level;
 mod bytes;
 mod detokenizer;
 mod error;
+pub(crate) mod literals;
 mod merge;
 mod metadata;
 mod sentencepiece;
 mod vocabulary;
+mod words;
 
 use std::collections::HashMap;
 
 pub use detokenizer::Detokenizer;
 pub use error::TokenizerError;
-pub use vocabulary::{TokenKind, Vocabulary};
+pub use vocabulary::{Algorithm, TokenKind, Vocabulary};
 
+use byte_level::ByteLevel;
 use sentencepiece::SentencePiece;
 use vocabulary::parse_byte;
 
@@ -50,8 +55,24 @@ use vocabulary::parse_byte;
 #[derive(Debug)]
 pub struct Tokenizer {
     vocabulary: Vocabulary,
-    model: SentencePiece,
+    model: Model,
     ids: HashMap<Box<str>, u32>,
+}
+
+/// A vocabulary prepared for its algorithm.
+#[derive(Debug)]
+enum Model {
+    SentencePiece(SentencePiece),
+    ByteLevel(ByteLevel),
+}
+
+impl Model {
+    fn encode(&self, text: &[u8], out: &mut Vec<u32>) {
+        match self {
+            Self::SentencePiece(model) => model.encode(text, out),
+            Self::ByteLevel(model) => model.encode(text, out),
+        }
+    }
 }
 
 /// What a token contributes to a text.
@@ -62,6 +83,7 @@ enum Surface<'a> {
     /// With U+2581 for spaces.
     Text(&'a str),
     Byte(u8),
+    Bytes(&'a [u8]),
 }
 
 impl Tokenizer {
@@ -75,7 +97,10 @@ impl Tokenizer {
         for id in [vocabulary.bos, vocabulary.eos].into_iter().flatten() {
             vocabulary.kinds[id as usize] = TokenKind::Control;
         }
-        let model = SentencePiece::new(&vocabulary)?;
+        let model = match &vocabulary.algorithm {
+            Algorithm::SentencePiece => Model::SentencePiece(SentencePiece::new(&vocabulary)?),
+            Algorithm::Tekken { merges } => Model::ByteLevel(ByteLevel::new(&vocabulary, merges)?),
+        };
         let mut ids = HashMap::with_capacity(vocabulary.len());
         for (id, piece) in vocabulary.pieces.iter().enumerate() {
             ids.entry(piece.as_str().into()).or_insert(id as u32);
@@ -118,8 +143,8 @@ impl Tokenizer {
         text
     }
 
-    /// The text of one token as the vocabulary writes it (`<s>`, `<0x0A>`, U+2581 for a space); empty for an
-    /// id outside the vocabulary.
+    /// The text of one token as the vocabulary writes it (`<s>`, `<0x0A>`, U+2581 for a space, in
+    /// byte-level vocabularies U+0120); empty for an id outside the vocabulary.
     pub fn piece(&self, id: u32) -> &str {
         self.vocabulary.pieces.get(id as usize).map_or("", String::as_str)
     }
@@ -143,9 +168,20 @@ impl Tokenizer {
         let piece = self.piece(id);
         match self.kind(id) {
             None | Some(TokenKind::Control) => Surface::Hidden,
-            Some(TokenKind::Unknown) => Surface::Unknown,
-            Some(TokenKind::Byte) => parse_byte(piece).map_or(Surface::Hidden, Surface::Byte),
-            Some(TokenKind::Normal | TokenKind::UserDefined | TokenKind::Unused) => Surface::Text(piece),
+            Some(kind) => match &self.model {
+                Model::ByteLevel(model) => Surface::Bytes(model.bytes_of(id)),
+                Model::SentencePiece(_) => sentencepiece_surface(piece, kind),
+            },
         }
+    }
+}
+
+/// What a token of a SentencePiece vocabulary contributes to a text.
+fn sentencepiece_surface(piece: &str, kind: TokenKind) -> Surface<'_> {
+    match kind {
+        TokenKind::Control => Surface::Hidden,
+        TokenKind::Unknown => Surface::Unknown,
+        TokenKind::Byte => parse_byte(piece).map_or(Surface::Hidden, Surface::Byte),
+        TokenKind::Normal | TokenKind::UserDefined | TokenKind::Unused => Surface::Text(piece),
     }
 }

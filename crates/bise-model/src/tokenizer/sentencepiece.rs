@@ -8,8 +8,9 @@
 //! 4. Each part is merged ([`merge`](super::merge)).
 //! 5. Characters without a piece become their bytes, or else one unknown token for a run of them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
+use super::literals::Literals;
 use super::merge::{Merger, Piece, Pieces};
 use super::vocabulary::parse_byte;
 use super::{TokenKind, TokenizerError, Vocabulary};
@@ -21,7 +22,8 @@ pub(super) const SPACE: char = '\u{2581}';
 #[derive(Debug)]
 pub(super) struct SentencePiece {
     pieces: Pieces,
-    user_defined: UserDefined,
+    /// With U+2581 for spaces.
+    user_defined: Literals,
     /// Pairs of characters side by side in some piece.
     adjacent: HashSet<(char, char)>,
     fallback: Fallback,
@@ -38,7 +40,7 @@ enum Fallback {
 impl SentencePiece {
     pub fn new(vocabulary: &Vocabulary) -> Result<Self, TokenizerError> {
         let mut pieces = Pieces::default();
-        let mut user_defined = UserDefined::default();
+        let mut user_defined = Literals::default();
         let mut adjacent = HashSet::new();
         for (id, text) in vocabulary.pieces.iter().enumerate() {
             let (kind, score) = (vocabulary.kinds[id], vocabulary.scores[id]);
@@ -55,7 +57,9 @@ impl SentencePiece {
                     );
                     adjacent.extend(text.chars().zip(text.chars().skip(1)));
                 }
-                TokenKind::UserDefined => user_defined.insert(text, id),
+                TokenKind::UserDefined => {
+                    user_defined.insert(&text.chars().map(escape).collect::<String>(), id);
+                }
                 TokenKind::Unknown | TokenKind::Control | TokenKind::Byte => {}
             }
         }
@@ -143,36 +147,5 @@ impl Fallback {
             Self::Unknown(unk) if out[first..].last() == Some(unk) => {}
             Self::Unknown(unk) => out.push(*unk),
         }
-    }
-}
-
-/// The user-defined pieces, by their text with U+2581 for spaces.
-#[derive(Debug, Default)]
-struct UserDefined {
-    ids: HashMap<String, u32>,
-    /// First character to the lengths in bytes, longest first.
-    lengths: HashMap<char, Vec<usize>>,
-}
-
-impl UserDefined {
-    fn insert(&mut self, text: &str, id: u32) {
-        let text: String = text.chars().map(escape).collect();
-        let Some(first) = text.chars().next() else { return };
-        let lengths = self.lengths.entry(first).or_default();
-        if let Err(at) = lengths.binary_search_by(|len| text.len().cmp(len)) {
-            lengths.insert(at, text.len());
-        }
-        self.ids.entry(text).or_insert(id);
-    }
-
-    /// The length and id of the longest piece that `text`, whose first character is `c`, begins with.
-    fn at_start_of(&self, text: &str, c: char) -> Option<(usize, u32)> {
-        if self.ids.is_empty() {
-            return None;
-        }
-        let candidates = self.lengths.get(&c)?.iter();
-        candidates
-            .filter_map(|&len| Some((len, *self.ids.get(text.get(..len)?)?)))
-            .next()
     }
 }

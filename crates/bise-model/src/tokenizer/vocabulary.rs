@@ -34,12 +34,27 @@ impl TokenKind {
     }
 }
 
-/// A SentencePiece vocabulary: token `id` is `pieces[id]`, `scores[id]`, `kinds[id]`.
+/// How text becomes tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Characters merge, the pair whose piece has the highest score first.
+    SentencePiece,
+    /// Bytes merge within the words of tekken's pattern. Pieces are in GPT-2's alphabet: U+0120 for a space.
+    Tekken {
+        /// Pairs of tokens, in the order of the tokens that they make.
+        merges: Vec<(u32, u32)>,
+    },
+}
+
+/// A vocabulary: token `id` is `pieces[id]`, `scores[id]`, `kinds[id]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vocabulary {
-    /// The text of each token, with U+2581 for the space.
+    /// How text becomes tokens.
+    pub algorithm: Algorithm,
+    /// The text of each token; in SentencePiece vocabularies with U+2581 for the space.
     pub pieces: Vec<String>,
-    /// Of two possible merges, the one whose piece has the higher score comes first.
+    /// Of two possible merges, the one whose piece has the higher score comes first. Byte-level vocabularies
+    /// may have none.
     pub scores: Vec<f32>,
     /// What each token stands for.
     pub kinds: Vec<TokenKind>,
@@ -74,8 +89,12 @@ impl Vocabulary {
         if tokens == 0 {
             return Err(TokenizerError::Empty);
         }
+        let scored = self.algorithm == Algorithm::SentencePiece || !self.scores.is_empty();
         for (what, found) in [
-            ("scores (tokenizer.ggml.scores)", self.scores.len()),
+            (
+                "scores (tokenizer.ggml.scores)",
+                if scored { self.scores.len() } else { tokens },
+            ),
             ("kinds (tokenizer.ggml.token_type)", self.kinds.len()),
         ] {
             if found != tokens {
@@ -97,13 +116,14 @@ impl Vocabulary {
             }
         }
         for (id, piece) in self.pieces.iter().enumerate() {
-            if self.scores[id].is_nan() {
+            if self.scores.get(id).is_some_and(|score| score.is_nan()) {
                 return Err(TokenizerError::Score {
                     id,
                     piece: piece.clone(),
                 });
             }
-            if self.kinds[id] == TokenKind::Byte && parse_byte(piece).is_none() {
+            let spelled = self.algorithm == Algorithm::SentencePiece && self.kinds[id] == TokenKind::Byte;
+            if spelled && parse_byte(piece).is_none() {
                 return Err(TokenizerError::BytePiece {
                     id,
                     piece: piece.clone(),

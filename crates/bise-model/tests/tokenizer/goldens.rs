@@ -1,6 +1,6 @@
 //! Ids and texts as `sentencepiece` gives them.
 
-use bise_model::tokenizer::{TokenKind, Tokenizer, Vocabulary};
+use bise_model::tokenizer::{Algorithm, TokenKind, Tokenizer, Vocabulary};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -61,6 +61,15 @@ fn read<T: DeserializeOwned>(name: &str) -> T {
     serde_json::from_slice(&std::fs::read(fixture(name)).unwrap()).unwrap()
 }
 
+/// The texts of goldens.json, in order.
+pub(super) fn texts() -> Vec<Vec<u8>> {
+    let goldens: Goldens = read("goldens.json");
+    let text = |row: &Row| match row {
+        Row::Shifted(text, _) | Row::Both(text, _, _) => text.bytes(),
+    };
+    goldens.encode.iter().map(text).collect()
+}
+
 fn check_encode(name: &str, tokenizer: &Tokenizer, text: &[u8], ids: &[u32]) {
     let found = tokenizer.encode(text);
     let pieces = |ids: &[u32]| {
@@ -118,6 +127,7 @@ fn small_vocabularies_equal_sentencepiece() {
     for (i, corner) in corners.into_iter().enumerate() {
         let name = format!("small vocabulary {i}");
         let tokenizer = Tokenizer::new(Vocabulary {
+            algorithm: Algorithm::SentencePiece,
             pieces: corner.pieces,
             scores: corner.scores,
             kinds: corner

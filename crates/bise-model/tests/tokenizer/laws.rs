@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use bise_model::tokenizer::{Detokenizer, TokenKind, Tokenizer, Vocabulary};
+use bise_model::tokenizer::{Algorithm, Detokenizer, TokenKind, Tokenizer, Vocabulary};
 use proptest::prelude::*;
 
 use super::{mistral, read_back};
@@ -96,6 +96,7 @@ fn small_vocabularies() -> impl Strategy<Value = Vocabulary> {
             _ => TokenKind::Normal,
         };
         Vocabulary {
+            algorithm: Algorithm::SentencePiece,
             scores: rows.iter().map(|(_, score)| -f32::from(*score)).collect(),
             kinds: (0..rows.len()).map(kind).collect(),
             pieces: rows.into_iter().map(|(piece, _)| piece).collect(),

@@ -3,6 +3,7 @@
 mod goldens;
 mod laws;
 mod metadata;
+mod tekken;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,10 @@
-//! Tokenizers: `tokenizer.model` or `tokenizer.json`, as the metadata that GGUF's `llama` tokenizers have.
+//! Tokenizers: `tokenizer.model` or `tokenizer.json`, as the metadata that GGUF's `llama` tokenizers have, and
+//! `tekken.json`, as that of its `gpt2` tokenizers.
 
 mod bpe_json;
 mod sentencepiece;
 mod settings;
+mod tekken;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +13,7 @@ use crate::hf::{SpecialTokens, set_default};
 use bise_tensor::gguf::Metadata;
 use settings::{Added, Settings};
 use std::path::Path;
+use tekken::Tekken;
 
 /// What a token is, as SentencePiece and GGUF number it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +51,13 @@ pub(crate) struct Vocabulary {
 
 /// A tokenizer that is as long as the model's vocabulary.
 pub(crate) struct Tokenizer {
-    tokens: Vec<Token>,
-    vocabulary: Vocabulary,
+    kind: Kind,
     settings: Settings,
+}
+
+enum Kind {
+    Pieces(Vec<Token>, Vocabulary),
+    Tekken(Tekken, u64),
 }
 
 /// Reads the tokenizer in `directory`, if there is one.
@@ -58,19 +65,31 @@ pub(crate) fn read(directory: &Path, vocab_size: u64) -> Result<Option<Tokenizer
     let settings = Settings::read(directory)?;
     let model = directory.join("tokenizer.model");
     let json = directory.join("tokenizer.json");
+    let tekken = directory.join("tekken.json");
     let mut vocabulary = if model.exists() {
         sentencepiece::read(&model, vocab_size)?
+    } else if tekken.exists() {
+        let kind = Kind::Tekken(tekken::read(&tekken, Some(vocab_size))?, vocab_size);
+        return Ok(Some(Tokenizer { kind, settings }));
     } else if json.exists() {
         bpe_json::read(&json, vocab_size)?
     } else {
         return Ok(None);
     };
     vocabulary.added.extend(settings.added.iter().cloned());
-    Ok(Some(Tokenizer {
-        tokens: complete(&mut vocabulary, vocab_size),
-        vocabulary,
-        settings,
-    }))
+    let tokens = complete(&mut vocabulary, vocab_size);
+    let kind = Kind::Pieces(tokens, vocabulary);
+    Ok(Some(Tokenizer { kind, settings }))
+}
+
+/// The metadata that a `tekken.json` becomes.
+///
+/// # Errors
+/// When the file cannot be read, is damaged, or is of a kind that GGUF cannot say.
+pub fn tekken_metadata(path: &Path) -> Result<Metadata, QuantizeError> {
+    let mut metadata = Metadata::new();
+    tekken::read(path, None)?.describe(0, &mut metadata);
+    Ok(metadata)
 }
 
 /// The file's tokens and the added ones; ids that nobody names become unused tokens.
@@ -126,11 +145,14 @@ impl Tokenizer {
     /// Adds the tokenizer to `metadata`, keys as llama.cpp's converter writes them; `special` are the
     /// configuration's tokens, for when the tokenizer names none.
     pub(crate) fn describe(self, special: &SpecialTokens, metadata: &mut Metadata, notes: &mut Vec<String>) {
-        let Self {
-            tokens,
-            vocabulary,
-            settings,
-        } = self;
+        let Self { kind, settings } = self;
+        let (tokens, vocabulary) = match kind {
+            Kind::Pieces(tokens, vocabulary) => (tokens, vocabulary),
+            Kind::Tekken(tekken, vocab_size) => {
+                tekken.describe(vocab_size, metadata);
+                return templates(settings, metadata);
+            }
+        };
         let named = |text: &Option<String>| {
             let text = text.as_ref()?;
             tokens
@@ -170,13 +192,22 @@ impl Tokenizer {
             "ggml.remove_extra_whitespaces",
             vocabulary.remove_extra_whitespaces.then_some(true.into()),
         );
-        for (name, template) in settings.chat_templates {
-            let suffix = name.map(|name| format!(".{name}")).unwrap_or_default();
-            set(&format!("chat_template{suffix}"), Some(template.into()));
-        }
         let texts: Vec<String> = tokens.into_iter().map(|t| t.text).collect();
         set("ggml.tokens", Some(texts.into()));
+        templates(settings, metadata);
         notes.extend(vocabulary.notes);
+    }
+}
+
+/// Adds the chat templates.
+fn templates(settings: Settings, metadata: &mut Metadata) {
+    for (name, template) in settings.chat_templates {
+        let suffix = name.map(|name| format!(".{name}")).unwrap_or_default();
+        set_default(
+            metadata,
+            &format!("tokenizer.chat_template{suffix}"),
+            Some(template.into()),
+        );
     }
 }
 

@@ -26,7 +26,10 @@ pub(super) enum Expr {
     /// As many times, from the first number to the second, if there is one.
     Repeat(Box<Expr>, u32, Option<u32>),
     /// A character of these ranges, or of no such range.
-    Chars { negated: bool, ranges: Vec<(char, char)> },
+    Chars {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
     /// What the rule of this number describes.
     Rule(usize),
 }

@@ -11,7 +11,7 @@ const REPETITIONS: u32 = 2000;
 
 /// Reads `text`; `root` becomes the first rule.
 pub(super) fn parse(text: &str) -> Result<Rules, ConstraintError> {
-    let mut parser = Parser {
+    let parser = Parser {
         chars: text.chars().collect(),
         at: 0,
         names: vec!["root".to_owned()],
@@ -45,7 +45,10 @@ impl Parser {
         }
         let missing = self.bodies.iter().position(Option::is_none);
         if let Some(missing) = missing {
-            return Err(self.error_at(self.uses[missing], format!("there is no rule '{}'", self.names[missing])));
+            return Err(self.error_at(
+                self.uses[missing],
+                format!("there is no rule '{}'", self.names[missing]),
+            ));
         }
         Ok(Rules {
             names: self.names,
@@ -75,7 +78,10 @@ impl Parser {
 
     fn name(&mut self) -> Parsed<usize> {
         let start = self.at;
-        while self.peek().is_some_and(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+        while self
+            .peek()
+            .is_some_and(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+        {
             self.at += 1;
         }
         let name: String = self.chars[start..self.at].iter().collect();
@@ -105,7 +111,11 @@ impl Parser {
             choices.push(self.sequence(nested)?);
         }
         self.depth -= 1;
-        Ok(if choices.len() == 1 { choices.remove(0) } else { Expr::Choice(choices) })
+        Ok(if choices.len() == 1 {
+            choices.remove(0)
+        } else {
+            Expr::Choice(choices)
+        })
     }
 
     fn sequence(&mut self, nested: bool) -> Parsed<Expr> {
@@ -114,7 +124,11 @@ impl Parser {
             parts.push(part);
             self.skip_space(nested);
         }
-        Ok(if parts.len() == 1 { parts.remove(0) } else { Expr::Sequence(parts) })
+        Ok(if parts.len() == 1 {
+            parts.remove(0)
+        } else {
+            Expr::Sequence(parts)
+        })
     }
 
     /// A text, characters, a rule or a group, and how often; `None` where something else follows.
@@ -124,7 +138,10 @@ impl Parser {
             Some('[') => self.characters()?,
             Some('.') => {
                 self.at += 1;
-                Expr::Chars { negated: false, ranges: vec![('\0', char::MAX)] }
+                Expr::Chars {
+                    negated: false,
+                    ranges: vec![('\0', char::MAX)],
+                }
             }
             Some('(') => {
                 self.at += 1;
@@ -133,7 +150,11 @@ impl Parser {
                 self.expect(')', "')'")?;
                 inner
             }
-            Some('<' | '!') => return Err(self.error("tokens by name or number cannot be expressed; write their text".into())),
+            Some('<' | '!') => {
+                return Err(
+                    self.error("tokens by name or number cannot be expressed; write their text".into())
+                );
+            }
             Some(c) if c.is_ascii_alphanumeric() || c == '_' => Expr::Rule(self.name()?),
             _ => return Ok(None),
         };
@@ -169,7 +190,9 @@ impl Parser {
         }
         let bounds = (least.unwrap_or(0), most);
         match bounds {
-            (least, Some(most)) if least > most => Err(self.error_at(start, format!("at least {least} but at most {most}"))),
+            (least, Some(most)) if least > most => {
+                Err(self.error_at(start, format!("at least {least} but at most {most}")))
+            }
             _ => Ok(bounds),
         }
     }
@@ -195,10 +218,17 @@ impl Parser {
         let mut parts = Vec::new();
         while self.peek() != Some('"') {
             let c = self.character(start, "\" of a text")?;
-            parts.push(Expr::Chars { negated: false, ranges: vec![(c, c)] });
+            parts.push(Expr::Chars {
+                negated: false,
+                ranges: vec![(c, c)],
+            });
         }
         self.at += 1;
-        Ok(if parts.len() == 1 { parts.remove(0) } else { Expr::Sequence(parts) })
+        Ok(if parts.len() == 1 {
+            parts.remove(0)
+        } else {
+            Expr::Sequence(parts)
+        })
     }
 
     /// `[a-z]` or `[^a-z]`
@@ -225,7 +255,10 @@ impl Parser {
         self.at += 1;
         match (negated, ranges.is_empty()) {
             (false, true) => Err(self.error_at(start, "no characters between [ and ]".into())),
-            (true, true) => Ok(Expr::Chars { negated: false, ranges: vec![('\0', char::MAX)] }),
+            (true, true) => Ok(Expr::Chars {
+                negated: false,
+                ranges: vec![('\0', char::MAX)],
+            }),
             (negated, false) => Ok(Expr::Chars { negated, ranges }),
         }
     }
@@ -233,11 +266,15 @@ impl Parser {
     /// One character, or the escape of one; `end` would end what began at `start`.
     fn character(&mut self, start: usize, end: &str) -> Parsed<char> {
         let at = self.at;
-        let c = self.next().ok_or_else(|| self.error_at(start, format!("no closing {end}")))?;
+        let c = self
+            .next()
+            .ok_or_else(|| self.error_at(start, format!("no closing {end}")))?;
         if c != '\\' {
             return Ok(c);
         }
-        let escape = self.next().ok_or_else(|| self.error_at(start, format!("no closing {end}")))?;
+        let escape = self
+            .next()
+            .ok_or_else(|| self.error_at(start, format!("no closing {end}")))?;
         let digits = match escape {
             'n' => return Ok('\n'),
             't' => return Ok('\t'),
@@ -251,10 +288,13 @@ impl Parser {
         let mut number = 0u32;
         for _ in 0..digits {
             let digit = self.next().and_then(|c| c.to_digit(16));
-            let digit = digit.ok_or_else(|| self.error_at(at, format!("'\\{escape}' needs {digits} hexadecimal digits")))?;
+            let digit = digit.ok_or_else(|| {
+                self.error_at(at, format!("'\\{escape}' needs {digits} hexadecimal digits"))
+            })?;
             number = number.wrapping_mul(16).wrapping_add(digit);
         }
-        char::from_u32(number).ok_or_else(|| self.error_at(at, format!("there is no character U+{number:04X}")))
+        char::from_u32(number)
+            .ok_or_else(|| self.error_at(at, format!("there is no character U+{number:04X}")))
     }
 
     fn peek(&self) -> Option<char> {
@@ -332,10 +372,18 @@ mod tests {
         ];
         for (text, line, column, words) in cases {
             let error = parse(text).unwrap_err();
-            let ConstraintError::Gbnf { line: l, column: c, problem } = &error else {
+            let ConstraintError::Gbnf {
+                line: l,
+                column: c,
+                problem,
+            } = &error
+            else {
                 panic!("{error}");
             };
-            assert!((*l, *c) == (line, column) && problem.contains(words), "{text}: {error}");
+            assert!(
+                (*l, *c) == (line, column) && problem.contains(words),
+                "{text}: {error}"
+            );
         }
         let deep = format!("root ::= {}\"a\"", "(".repeat(100_000));
         assert!(parse(&deep).unwrap_err().to_string().contains("200 parentheses"));

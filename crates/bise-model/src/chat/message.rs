@@ -1,0 +1,285 @@
+//! What a conversation consists of.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::json::Json;
+
+/// One message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// What the model should keep to.
+    System {
+        /// The text.
+        text: String,
+    },
+    /// What the user says.
+    User {
+        /// The text.
+        text: String,
+    },
+    /// What the model answered: a text, calls of tools, or both where the version allows it.
+    Assistant {
+        /// The text, possibly empty.
+        text: String,
+        /// The calls, in order.
+        tool_calls: Vec<ToolCall>,
+    },
+    /// What a tool gave back.
+    Tool {
+        /// The result: JSON or any text.
+        text: String,
+        /// The call that it answers; versions from v3 on require it.
+        call_id: Option<String>,
+        /// The tool's name, which only v2 tells the model.
+        name: Option<String>,
+    },
+}
+
+impl Message {
+    /// A system message.
+    pub fn system(text: impl Into<String>) -> Self {
+        Self::System { text: text.into() }
+    }
+
+    /// A user's message.
+    pub fn user(text: impl Into<String>) -> Self {
+        Self::User { text: text.into() }
+    }
+
+    /// An answer without calls.
+    pub fn assistant(text: impl Into<String>) -> Self {
+        Self::Assistant {
+            text: text.into(),
+            tool_calls: Vec::new(),
+        }
+    }
+
+    /// The role's name: `system`, `user`, `assistant` or `tool`.
+    pub fn role(&self) -> &'static str {
+        match self {
+            Self::System { .. } => "system",
+            Self::User { .. } => "user",
+            Self::Assistant { .. } => "assistant",
+            Self::Tool { .. } => "tool",
+        }
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::System { text } | Self::User { text } => text,
+            Self::Assistant { text, .. } | Self::Tool { text, .. } => text,
+        }
+    }
+}
+
+/// A call of a tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolCall {
+    /// Ties the result to the call: nine letters or digits up to v11, any text in v13.
+    pub id: Option<String>,
+    /// The tool.
+    pub name: String,
+    /// JSON, normally an object.
+    pub arguments: String,
+}
+
+/// A tool that the model may call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tool {
+    /// Letters, digits, `_` and `-`, at most 64.
+    pub name: String,
+    /// What it does; may be empty.
+    pub description: String,
+    /// A JSON schema of the arguments: an object.
+    pub parameters: Value,
+}
+
+impl Tool {
+    /// As mistral-common writes it: `{"type": "function", "function": {"name": ...}}`.
+    pub(super) fn to_json(&self) -> Json {
+        let function = Json::object([
+            ("name", self.name.as_str().into()),
+            ("description", self.description.as_str().into()),
+            ("parameters", Json::from_value(&self.parameters)),
+        ]);
+        Json::object([("type", "function".into()), ("function", function)])
+    }
+}
+
+/// Messages and the tools that they may use.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Conversation {
+    /// In order.
+    pub messages: Vec<Message>,
+    /// What the model may call.
+    pub tools: Vec<Tool>,
+}
+
+impl Conversation {
+    /// Reads the JSON of a chat request, as OpenAI's and Mistral's interfaces take it:
+    /// `{"messages": [{"role": "user", "content": "..."}], "tools": [...]}`, or the list of messages alone.
+    ///
+    /// Content is a text, or a list of parts `{"type": "text", "text": "..."}`, which an empty line joins.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn from_json(json: &str) -> Result<Self, serde_json::Error> {
+        let request = match serde_json::from_str::<Value>(json)? {
+            list @ Value::Array(_) => Request {
+                messages: serde_json::from_value(list)?,
+                tools: None,
+            },
+            request => serde_json::from_value(request)?,
+        };
+        Ok(Self {
+            messages: request
+                .messages
+                .into_iter()
+                .map(WireMessage::into_message)
+                .collect(),
+            tools: request
+                .tools
+                .unwrap_or_default()
+                .into_iter()
+                .map(WireTool::into_tool)
+                .collect(),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Request {
+    messages: Vec<WireMessage>,
+    tools: Option<Vec<WireTool>>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "role", rename_all = "lowercase")]
+enum WireMessage {
+    System {
+        content: Content,
+    },
+    User {
+        content: Content,
+    },
+    Assistant {
+        content: Option<Content>,
+        tool_calls: Option<Vec<WireCall>>,
+    },
+    Tool {
+        content: Content,
+        tool_call_id: Option<String>,
+        name: Option<String>,
+    },
+}
+
+impl WireMessage {
+    fn into_message(self) -> Message {
+        match self {
+            Self::System { content } => Message::System { text: content.text() },
+            Self::User { content } => Message::User { text: content.text() },
+            Self::Assistant { content, tool_calls } => Message::Assistant {
+                text: content.map(Content::text).unwrap_or_default(),
+                tool_calls: tool_calls
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(WireCall::into_call)
+                    .collect(),
+            },
+            Self::Tool {
+                content,
+                tool_call_id,
+                name,
+            } => Message::Tool {
+                text: content.text(),
+                call_id: tool_call_id,
+                name,
+            },
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Content {
+    Text(String),
+    Parts(Vec<Part>),
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Part {
+    Text { text: String },
+}
+
+impl Content {
+    fn text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Parts(parts) => {
+                let texts = parts.into_iter().map(|Part::Text { text }| text);
+                texts
+                    .filter(|text| !text.is_empty())
+                    .collect::<Vec<_>>()
+                    .join("\n\n")
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct WireCall {
+    id: Option<String>,
+    function: WireFunction,
+}
+
+#[derive(Deserialize)]
+struct WireFunction {
+    name: String,
+    /// JSON as a text, as OpenAI has it, or as it is.
+    #[serde(default)]
+    arguments: Value,
+}
+
+impl WireCall {
+    fn into_call(self) -> ToolCall {
+        ToolCall {
+            id: self.id,
+            name: self.function.name,
+            arguments: match self.function.arguments {
+                Value::Null => String::new(),
+                Value::String(text) => text,
+                value => Json::from_value(&value).to_string(),
+            },
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct WireTool {
+    function: WireDefinition,
+}
+
+#[derive(Deserialize)]
+struct WireDefinition {
+    name: String,
+    description: Option<String>,
+    parameters: Option<Value>,
+}
+
+impl WireTool {
+    fn into_tool(self) -> Tool {
+        let WireDefinition {
+            name,
+            description,
+            parameters,
+        } = self.function;
+        Tool {
+            name,
+            description: description.unwrap_or_default(),
+            parameters: parameters.unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+        }
+    }
+}

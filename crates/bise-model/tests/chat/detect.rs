@@ -1,0 +1,126 @@
+//! Which template a file needs.
+
+use std::collections::HashMap;
+
+use bise_model::chat::{Message, Template, VERSION_KEY, Version};
+use bise_model::tokenizer::{Tokenizer, Vocabulary};
+use bise_tensor::gguf::Metadata;
+
+use super::{FORMATS, FORMS, metadata, read};
+
+const CHATML: &str =
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
+
+/// What is found in `metadata` with this Jinja template.
+fn detect(mut metadata: Metadata, jinja: Option<&str>) -> Option<Template> {
+    if let Some(jinja) = jinja {
+        metadata.insert("tokenizer.chat_template", jinja);
+    }
+    let tokenizer = Tokenizer::new(Vocabulary::from_metadata(&metadata).unwrap()).unwrap();
+    Template::detect(&metadata, &tokenizer)
+}
+
+fn version(template: Option<Template>) -> Option<Version> {
+    match template {
+        Some(Template::Mistral(version)) => Some(version),
+        _ => None,
+    }
+}
+
+#[test]
+fn templates_of_mistral_common_tell_the_version() {
+    let templates: HashMap<String, String> = serde_json::from_slice(&read("chat/templates.json")).unwrap();
+    for format in FORMATS {
+        let mut metadata = metadata(format);
+        metadata.remove(VERSION_KEY);
+        let expected = match FORMS[format].0 {
+            // Its vocabulary and template are v3's but for the ids of calls, which no open weights have lacked.
+            Version::V2 => Version::V3,
+            version => version,
+        };
+        assert_eq!(
+            version(detect(metadata, Some(&templates[format]))),
+            Some(expected),
+            "{format}"
+        );
+    }
+}
+
+#[test]
+fn vocabularies_alone_tell_the_version_or_nearly() {
+    for (format, expected) in [
+        ("v1", Version::V1),
+        ("v2", Version::V3),
+        ("v3", Version::V3),
+        ("v7", Version::V7),
+        ("v3-tekken", Version::V3),
+        ("v7-tekken", Version::V3),
+        ("v11-tekken", Version::V11),
+        ("v13-tekken", Version::V13),
+    ] {
+        let mut metadata = metadata(format);
+        metadata.remove(VERSION_KEY);
+        assert_eq!(version(detect(metadata, None)), Some(expected), "{format}");
+    }
+}
+
+#[test]
+fn the_noted_version_decides() {
+    let mut metadata = metadata("v3-tekken");
+    assert_eq!(metadata.str(VERSION_KEY).unwrap(), Some("v3"));
+    metadata.insert(VERSION_KEY, "v7");
+    assert_eq!(version(detect(metadata.clone(), None)), Some(Version::V7));
+    metadata.insert(VERSION_KEY, "v99");
+    assert!(detect(metadata.clone(), None).is_none());
+    assert!(matches!(detect(metadata, Some(CHATML)), Some(Template::Jinja(_))));
+}
+
+#[test]
+fn other_templates_are_used_as_they_are() {
+    assert!(matches!(
+        detect(metadata("v1"), Some(CHATML)),
+        Some(Template::Jinja(_))
+    ));
+    // A template that does not compile is of no use.
+    assert!(detect(metadata("v1"), Some("{% for")).is_none());
+}
+
+#[test]
+fn names_are_versions_the_files_own_or_files() {
+    let mut metadata = metadata("v1");
+    for (name, expected) in [
+        ("v1", Version::V1),
+        ("mistral-v3", Version::V3),
+        ("v7-tekken", Version::V7),
+        ("v13", Version::V13),
+    ] {
+        assert_eq!(version(Template::from_name(name, &metadata).ok()), Some(expected));
+    }
+    let error =
+        |name: &str, metadata: &Metadata| Template::from_name(name, metadata).unwrap_err().to_string();
+    assert_eq!(
+        error("v4", &metadata),
+        "`v4` is neither a chat format (v1, v2, v3, v7, v11, v13, gguf) nor a file"
+    );
+    assert!(error("gguf", &metadata).contains("tokenizer.chat_template"));
+    metadata.insert(
+        "tokenizer.chat_template",
+        "{{ messages[0].content }}\n{% endif %}",
+    );
+    assert!(
+        error("gguf", &metadata).contains("chat_template:2"),
+        "{}",
+        error("gguf", &metadata)
+    );
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mine.jinja");
+    std::fs::write(&path, "{{ messages[-1].content }}!").unwrap();
+    let template = Template::from_name(path.to_str().unwrap(), &metadata).unwrap();
+    let tokenizer = &FORMS["v1"].1;
+    let ids = template.encode(tokenizer, &[Message::user("Hi")], &[]).unwrap();
+    assert_eq!(tokenizer.decode(&ids), "Hi!");
+    assert!(
+        error(directory.path().to_str().unwrap(), &metadata).contains(directory.path().to_str().unwrap())
+    );
+}

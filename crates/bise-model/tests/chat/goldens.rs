@@ -1,0 +1,173 @@
+//! Ids as mistral-common gives them.
+
+use std::collections::HashSet;
+
+use bise_model::chat::{ChatError, Message, Template};
+use bise_model::tokenizer::{TokenKind, Tokenizer};
+
+use super::{FORMATS, FORMS, metadata, pieces, rows, vocabularies};
+
+#[test]
+fn conversations_equal_mistral_common() {
+    let rows = rows();
+    assert!(rows.len() >= 300);
+    let (mut encoded, mut refused) = (0, 0);
+    for row in &rows {
+        for (format, expected) in &row.ids {
+            let (version, tokenizer) = &FORMS[format.as_str()];
+            let found = Template::Mistral(*version).encode(
+                tokenizer,
+                &row.conversation.messages,
+                &row.conversation.tools,
+            );
+            let shown = &row.json[..row.json.find(",\"ids\"").unwrap()];
+            match (&found, expected) {
+                (Ok(found), Some(expected)) => {
+                    encoded += 1;
+                    assert_eq!(
+                        found,
+                        expected,
+                        "{format}: {shown} is\n{:?}, expected\n{:?}",
+                        pieces(tokenizer, found),
+                        pieces(tokenizer, expected)
+                    );
+                }
+                (Err(_), None) => refused += 1,
+                (Ok(_), None) => panic!("{format}: mistral-common refuses {shown}"),
+                (Err(error), Some(_)) => panic!("{format}: {error} for {shown}"),
+            }
+        }
+    }
+    assert!(
+        encoded > 2000 && refused > 100,
+        "{encoded} encoded, {refused} refused"
+    );
+}
+
+/// The control tokens that a conversation is made of, and no other, whatever its texts say.
+#[test]
+fn texts_make_no_control_token() {
+    for row in rows() {
+        for format in FORMATS {
+            let (version, tokenizer) = &FORMS[format];
+            let conversation = &row.conversation;
+            let Ok(ids) =
+                Template::Mistral(*version).encode(tokenizer, &conversation.messages, &conversation.tools)
+            else {
+                continue;
+            };
+            let count = |piece: &str| {
+                let token = tokenizer
+                    .token(piece)
+                    .filter(|&id| tokenizer.kind(id) == Some(TokenKind::Control));
+                ids.iter().filter(|&&id| Some(id) == token).count()
+            };
+            let role = |role: &str| conversation.messages.iter().filter(|m| m.role() == role).count();
+            assert_eq!(count("<s>"), 1, "{format}: {}", row.json);
+            assert!(count("</s>") <= role("assistant"), "{format}: {}", row.json);
+            // Before v7, a conversation begins with a user's message, if need be an empty one.
+            assert!(count("[INST]") <= role("user") + 1, "{format}: {}", row.json);
+            assert_eq!(count("[INST]"), count("[/INST]"), "{format}: {}", row.json);
+            assert!(
+                count("[SYSTEM_PROMPT]") <= role("system"),
+                "{format}: {}",
+                row.json
+            );
+            assert!(count("[TOOL_RESULTS]") <= role("tool"), "{format}: {}", row.json);
+            assert!(count("[AVAILABLE_TOOLS]") <= usize::from(!conversation.tools.is_empty()));
+            let structure: HashSet<_> = [
+                "<s>",
+                "</s>",
+                "[INST]",
+                "[/INST]",
+                "[SYSTEM_PROMPT]",
+                "[/SYSTEM_PROMPT]",
+                "[TOOL_CALLS]",
+                "[TOOL_RESULTS]",
+                "[/TOOL_RESULTS]",
+                "[TOOL_CONTENT]",
+                "[AVAILABLE_TOOLS]",
+                "[/AVAILABLE_TOOLS]",
+                "[ARGS]",
+                "[CALL_ID]",
+            ]
+            .into();
+            let controls = ids
+                .iter()
+                .filter(|&&id| tokenizer.kind(id) == Some(TokenKind::Control));
+            for piece in pieces(tokenizer, &controls.copied().collect::<Vec<_>>()) {
+                assert!(
+                    structure.contains(piece.as_str()),
+                    "{format}: {piece} in {}",
+                    row.json
+                );
+            }
+        }
+    }
+}
+
+/// What the reader of `tekken.json` gives is what llama.cpp's converter gives.
+#[test]
+fn tekken_metadata_equals_the_converters() {
+    let metadata = metadata("v3-tekken");
+    let converted = vocabularies().converted;
+    let sum = |key: &str| {
+        let lines = metadata.strings(key).unwrap().unwrap();
+        let mut crc = flate2::Crc::new();
+        crc.update(lines.join("\n").as_bytes());
+        serde_json::json!([lines.len(), crc.sum()])
+    };
+    assert_eq!(sum("tokenizer.ggml.tokens"), converted["tokens"]);
+    assert_eq!(sum("tokenizer.ggml.merges"), converted["merges"]);
+    let types = metadata.i32s("tokenizer.ggml.token_type").unwrap().unwrap();
+    assert_eq!(
+        types.iter().filter(|&&kind| kind == 3).count(),
+        converted["types"]
+    );
+    let ids = ["bos", "eos", "unknown", "padding"];
+    let ids = ids.map(|name| {
+        metadata
+            .u32(&format!("tokenizer.ggml.{name}_token_id"))
+            .unwrap()
+            .unwrap()
+    });
+    assert_eq!(serde_json::json!(ids), converted["ids"]);
+    assert_eq!(metadata.str("tokenizer.ggml.model").unwrap(), Some("gpt2"));
+    assert_eq!(metadata.str("tokenizer.ggml.pre").unwrap(), Some("tekken"));
+}
+
+#[test]
+fn errors_name_the_message_or_the_token() {
+    let error = |format: &str, messages: &[Message]| {
+        let (version, tokenizer) = &FORMS[format];
+        Template::Mistral(*version)
+            .encode(tokenizer, messages, &[])
+            .unwrap_err()
+            .to_string()
+    };
+    let tool = Message::Tool {
+        text: "22".into(),
+        call_id: Some("abcdefghi".into()),
+        name: None,
+    };
+    let user = || Message::user("Hi");
+    assert_eq!(error("v3", &[]), "a conversation needs at least one message");
+    let (said, found) = (
+        "message 2 (tool): cannot follow a message of role user",
+        error("v3", &[user(), tool.clone()]),
+    );
+    assert_eq!(found, said);
+    let found = error("v7", &[user(), Message::assistant("Hi.")]);
+    assert_eq!(
+        found,
+        "message 2 (assistant): an answer cannot be the last message; a user or a tool must speak"
+    );
+    let (_, v1): &(_, Tokenizer) = &FORMS["v1"];
+    let found = Template::Mistral(super::Version::V7)
+        .encode(v1, &[user()], &[])
+        .unwrap_err();
+    assert!(
+        matches!(found, ChatError::Token { piece: "[INST]", .. }),
+        "{found}"
+    );
+}
