@@ -27,13 +27,25 @@ pub struct Constraints {
 }
 
 impl Constraints {
+    /// Whether there is one.
+    pub fn any(&self) -> bool {
+        self.json_mode || self.json_schema.is_some() || self.regex.is_some() || self.grammar.is_some()
+    }
+
     /// The constraint that is asked for, if any, for texts of `tokenizer`'s vocabulary.
     pub fn constraint(&self, tokenizer: &Tokenizer) -> Result<Option<Constraint>> {
         let (grammar, name) = match self {
             Self { json_mode: true, .. } => (Grammar::JsonObject, "--json-mode".to_owned()),
-            Self { json_schema: Some(path), .. } => (Grammar::JsonSchema(read(path)?), path.display().to_string()),
-            Self { regex: Some(regex), .. } => (Grammar::Regex(regex.clone()), "--regex".to_owned()),
-            Self { grammar: Some(path), .. } => (Grammar::from_text(&read(path)?), path.display().to_string()),
+            Self {
+                json_schema: Some(path),
+                ..
+            } => (Grammar::JsonSchema(read(path)?), path.display().to_string()),
+            Self {
+                regex: Some(regex), ..
+            } => (Grammar::Regex(regex.clone()), "--regex".to_owned()),
+            Self {
+                grammar: Some(path), ..
+            } => (Grammar::from_text(&read(path)?), path.display().to_string()),
             _ => return Ok(None),
         };
         let table = TokenTable::new(tokenizer)?;

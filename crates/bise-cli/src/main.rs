@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod constraint;
 mod divergence;
 mod imatrix;
 mod inspect;
@@ -14,6 +15,8 @@ mod quantize;
 mod repack;
 mod run;
 mod runtime;
+mod sampling;
+mod stop_texts;
 mod tokenize;
 mod verify;
 

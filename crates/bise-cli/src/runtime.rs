@@ -33,6 +33,9 @@ pub struct Runtime {
     /// Instruction set [default: the best that this machine has]
     #[arg(long)]
     isa: Option<Level>,
+    /// Print no warnings
+    #[arg(short, long)]
+    quiet: bool,
     #[command(flatten)]
     loading: Loading,
 }
@@ -72,7 +75,7 @@ impl Runtime {
     pub fn context<'m>(&self, model: &'m Model) -> Result<Context<'m>> {
         let options = self.options(model.config());
         let (context, trained) = (options.context, model.config().context_length);
-        if context > trained && model.config().sliding_window.is_none() {
+        if !self.quiet && context > trained && model.config().sliding_window.is_none() {
             say(format!(
                 "bise: the model was trained for {trained} tokens of context, fewer than {context}"
             ));

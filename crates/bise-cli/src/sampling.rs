@@ -118,7 +118,11 @@ impl Sampling {
             repeat_last_n: self.repeat_last_n.unwrap_or(default.repeat_last_n),
             mirostat_target: self.mirostat_ent.unwrap_or(default.mirostat_target),
             mirostat_rate: self.mirostat_lr.unwrap_or(default.mirostat_rate),
-            logit_bias: self.logit_bias.iter().map(|text| bias(text, tokenizer)).collect::<Result<_>>()?,
+            logit_bias: self
+                .logit_bias
+                .iter()
+                .map(|text| bias(text, tokenizer))
+                .collect::<Result<_>>()?,
             seed: self.seed,
         })
     }
@@ -141,9 +145,15 @@ impl Sampling {
             (SamplerKind::Typical, self.typical.is_some()),
             (SamplerKind::TopP, self.top_p.is_some()),
             (SamplerKind::MinP, self.min_p.is_some()),
-            (SamplerKind::Xtc, self.xtc_probability.is_some() || self.xtc_threshold.is_some()),
+            (
+                SamplerKind::Xtc,
+                self.xtc_probability.is_some() || self.xtc_threshold.is_some(),
+            ),
             (SamplerKind::Temperature, self.temp.is_some()),
-            (SamplerKind::Mirostat, self.mirostat_ent.is_some() || self.mirostat_lr.is_some()),
+            (
+                SamplerKind::Mirostat,
+                self.mirostat_ent.is_some() || self.mirostat_lr.is_some(),
+            ),
         ];
         for (kind, given) in given {
             ensure!(
@@ -202,9 +212,12 @@ fn bias(text: &str, tokenizer: &Tokenizer) -> Result<(u32, f32)> {
             _ => bail!("--logit-bias {text}: there is no token {token}; there are {tokens}"),
         };
     }
-    let found = (0..tokenizer.vocabulary().len() as u32).find(|&id| !token.is_empty() && *tokenizer.bytes(id) == *token.as_bytes());
+    let found = (0..tokenizer.vocabulary().len() as u32)
+        .find(|&id| !token.is_empty() && *tokenizer.bytes(id) == *token.as_bytes());
     match found {
         Some(id) => Ok((id, bias)),
-        None => bail!("--logit-bias {text}: no token has the text '{token}'; bise tokenize shows the tokens of a text"),
+        None => bail!(
+            "--logit-bias {text}: no token has the text '{token}'; bise tokenize shows the tokens of a text"
+        ),
     }
 }

@@ -59,7 +59,7 @@ fn spawn_with_pipes(arguments: &[&str]) -> Child {
 
 #[test]
 fn a_story_from_the_built_in_model() {
-    let output = run(&["run", "-p", "Once upon a time", "--temp", "0"]);
+    let output = run(&["run", "-p", "Once upon a time", "--temp", "0", "--stats"]);
     let story = text(&output.stdout);
     assert!(output.status.success());
     assert!(
@@ -67,6 +67,8 @@ fn a_story_from_the_built_in_model() {
         "{story}"
     );
     assert!(text(&output.stderr).contains("tok/s"));
+    let quiet = run(&["run", "-p", "Once upon a time", "--temp", "0"]);
+    assert!(quiet.stdout == output.stdout && quiet.stderr.is_empty());
     let rest = succeeds(&["run", "-p", "Once upon a time", "--temp", "0", "--no-echo"]);
     assert_eq!(format!("Once upon a time{rest}"), story);
 }
@@ -113,7 +115,7 @@ fn a_reader_that_leaves_is_no_error() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_the_text_cleanly() {
-    let mut child = spawn_with_pipes(&["run", "-p", "Once", "--ignore-eos"]);
+    let mut child = spawn_with_pipes(&["run", "-p", "Once", "--ignore-eos", "--stats"]);
     let mut some = [0; 40];
     child.stdout.as_mut().unwrap().read_exact(&mut some).unwrap();
     let killed = Command::new("kill")

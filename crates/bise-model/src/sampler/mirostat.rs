@@ -17,7 +17,9 @@ pub struct Mirostat {
     target: f64,
     rate: f64,
     mu: f64,
-    /// The natural logarithm of the sum of `exp(logit)`.
+    /// The best logit.
+    best: f64,
+    /// The natural logarithm of the sum of `exp(logit - best)`.
     log_sum: f64,
 }
 
@@ -28,19 +30,20 @@ impl Mirostat {
             target: f64::from(target),
             rate: f64::from(rate),
             mu: 2.0 * f64::from(target),
+            best: 0.0,
             log_sum: 0.0,
         }
     }
 
     fn surprise(&self, candidate: Candidate) -> f64 {
-        (self.log_sum - f64::from(candidate.logit)) / std::f64::consts::LN_2
+        (self.best - f64::from(candidate.logit) + self.log_sum) / std::f64::consts::LN_2
     }
 }
 
 impl Filter for Mirostat {
     fn apply(&mut self, candidates: &mut Candidates, _: &Step<'_>) {
         let (list, weights) = candidates.weights();
-        self.log_sum = f64::from(list[0].logit) + libm::log(weights.iter().sum());
+        (self.best, self.log_sum) = (f64::from(list[0].logit), libm::log(weights.iter().sum()));
         let kept = list.iter().take_while(|&&c| self.surprise(c) <= self.mu).count();
         candidates.keep_best(kept);
     }

@@ -38,6 +38,7 @@ mod draw;
 mod dry;
 mod error;
 mod kind;
+mod logprobs;
 mod mask;
 mod min_p;
 mod mirostat;
@@ -59,6 +60,7 @@ pub use chain::{Chain, Filter, Step};
 pub use dry::{Dry, DryOptions};
 pub use error::SamplerError;
 pub use kind::SamplerKind;
+pub use logprobs::{Logprobs, Observer};
 pub use mask::Mask;
 pub use min_p::MinP;
 pub use mirostat::Mirostat;
@@ -79,6 +81,7 @@ use draw::draw;
 pub struct Sampler {
     bias: Vec<(u32, f32)>,
     mask: Option<Box<dyn Mask>>,
+    observer: Option<Box<dyn Observer>>,
     chain: Chain,
     candidates: Candidates,
     seed: u64,
@@ -106,6 +109,7 @@ impl Sampler {
         Self {
             bias: Vec::new(),
             mask: None,
+            observer: None,
             chain,
             candidates: Candidates::new(),
             seed,
@@ -116,6 +120,11 @@ impl Sampler {
     /// Lets only tokens through that `mask` allows; `None` lets all through again.
     pub fn set_mask(&mut self, mask: Option<Box<dyn Mask>>) {
         self.mask = mask;
+    }
+
+    /// Shows `observer` each token that is drawn.
+    pub fn set_observer(&mut self, observer: Option<Box<dyn Observer>>) {
+        self.observer = observer;
     }
 
     /// The seed, which gives the same text again.
@@ -149,6 +158,9 @@ impl Sampler {
         let drawn = draw(&mut self.candidates, random.uniform(Stream::Draw));
         self.chain.drawn(drawn);
         self.draws = index + 1;
+        if let Some(observer) = &mut self.observer {
+            observer.drawn(logits, drawn.id);
+        }
         Ok(drawn.id)
     }
 

@@ -136,7 +136,7 @@ fn xtc_acts_with_its_probability() {
 /// Whatever the logits, the mean surprise of a long text is the target.
 #[test]
 fn mirostat_holds_the_surprise() {
-    for target in [1.0f32, 2.0, 4.0] {
+    for target in [2.8f32, 3.2, 3.5] {
         let mut sampler = Sampler::new(SamplerOptions {
             mirostat_target: target,
             samplers: SamplerKind::MIROSTAT.to_vec(),
@@ -145,8 +145,9 @@ fn mirostat_holds_the_surprise() {
         .unwrap();
         let (mut sum, n) = (0.0, 4000u32);
         for step in 0..n {
-            // Now steep, now flat: 200 tokens, an entropy of 2.7 to 7.6 bits.
-            let slope = 0.01 + 0.4 * f64::from(step % 7) / 6.0;
+            // Now steep, now flat: an entropy of 2.6 to 5.8 bits, 1.5 to 4.4 for the best token. So less than 2.4 bits on
+            // average cannot be had, nor more than 3.7.
+            let slope = 0.05 + 0.4 * f64::from(step % 7) / 6.0;
             let logits: Vec<f32> = (0..200).map(|i| (-slope * f64::from(i)) as f32).collect();
             let drawn = sampler.sample(&logits, &[]).unwrap();
             let log_sum = logits.iter().map(|&l| f64::from(l).exp()).sum::<f64>().ln();

@@ -11,7 +11,7 @@ const REPETITIONS: u32 = 2000;
 
 /// Reads `text`; `root` becomes the first rule.
 pub(super) fn parse(text: &str) -> Result<Rules, ConstraintError> {
-    let mut parser = Parser {
+    let parser = Parser {
         chars: text.chars().collect(),
         at: 0,
         names: vec!["root".to_owned()],

@@ -1,0 +1,207 @@
+//! `bise run`: continue a text.
+
+mod output;
+mod prompt;
+mod stats;
+
+use crate::constraint::Constraints;
+use crate::interrupt::Interrupt;
+use crate::runtime::{self, Runtime};
+use crate::sampling::Sampling;
+use crate::stop_texts::StopTexts;
+use crate::{Outcome, say};
+use anyhow::{Context as _, Result};
+use bise_model::sampler::Sampler;
+use bise_model::tokenizer::{Detokenizer, Tokenizer};
+use bise_model::{Limits, Stop, generate};
+use output::{End, Form, LogprobsSender, Output};
+use stats::Clock;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::mpsc;
+
+/// Continue a text
+///
+/// The prompt comes from -p, from a file, or from standard input; with --chat it is the first message of a conversation,
+/// and the text is the model's answer. The text goes to standard output as it is made.
+#[derive(clap::Args)]
+pub struct Args {
+    /// GGUF file [default: the built-in story teller]
+    model: Option<PathBuf>,
+    /// The text to continue [default: standard input]
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
+    prompt: Option<String>,
+    /// File with the text to continue
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Tokens to generate; -1 until the model ends the text
+    #[arg(short, long = "tokens", value_name = "N", default_value_t = -1, allow_negative_numbers = true,
+        value_parser = clap::value_parser!(i64).range(-1..))]
+    n: i64,
+    /// End the text where this text begins, which is not shown; can be repeated
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    /// Go on after the model ends the text
+    #[arg(long, conflicts_with_all = ["json_mode", "json_schema", "regex", "grammar"])]
+    ignore_eos: bool,
+    #[command(flatten)]
+    chat_options: ChatOptions,
+    #[command(flatten)]
+    shown: Shown,
+    #[command(flatten)]
+    sampling: Sampling,
+    #[command(flatten)]
+    constraints: Constraints,
+    #[command(flatten)]
+    runtime: Runtime,
+}
+
+/// A conversation of one message.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Chat")]
+struct ChatOptions {
+    /// Put the prompt to the model as a message, in the model's chat format
+    #[arg(long)]
+    chat: bool,
+    /// What the model is told before the message
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    system: Option<String>,
+    /// The chat format: v1, v2, v3, v7, v11 or v13 of Mistral's, gguf for the template in the model's file, or a file with
+    /// a Jinja template [default: what the model's file asks for]
+    #[arg(long, value_name = "NAME", requires = "chat")]
+    template: Option<String>,
+}
+
+/// What is printed.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Output")]
+struct Shown {
+    /// Print the prompt before the text [default without --chat and --json]
+    #[arg(long, overrides_with = "no_echo")]
+    echo: bool,
+    /// Do not print the prompt before the text
+    #[arg(long)]
+    no_echo: bool,
+    /// Print one JSON object: text, tokens, why the text ended, timings (for a text that is JSON see --json-mode)
+    #[arg(long)]
+    json: bool,
+    /// Print a line of JSON for each token, and a last one
+    #[arg(long, requires = "json")]
+    stream: bool,
+    /// Add the logarithms of the probabilities of each token and of the N likeliest ones, by the model alone
+    #[arg(long, value_name = "N", requires = "json")]
+    logprobs: Option<usize>,
+    /// Print speed and memory to standard error
+    #[arg(long)]
+    stats: bool,
+}
+
+impl Shown {
+    fn form(&self) -> Form {
+        match (self.json, self.stream) {
+            (false, _) => Form::Plain,
+            (true, false) => Form::Json,
+            (true, true) => Form::JsonLines,
+        }
+    }
+}
+
+pub fn run(args: Args) -> Result<Outcome> {
+    let prompt = prompt::read(&args)?;
+    let interrupt = Interrupt::listen()?;
+    let model = args.runtime.open(args.model.as_deref())?;
+    let tokenizer = runtime::tokenizer(&model)?;
+    let mut sampler = args.sampler(&tokenizer)?;
+    let tokens = prompt::encode(&args, &prompt, &model, &tokenizer)?;
+    let mut context = args.runtime.context(&model)?;
+    let end = tokenizer.vocabulary().eos.filter(|_| !args.ignore_eos);
+    let limits = Limits {
+        max_tokens: usize::try_from(args.n).unwrap_or(usize::MAX),
+        end: end.as_slice(),
+    };
+
+    let shown = &args.shown;
+    let logprobs = shown.logprobs.map(|n| {
+        let (to, from) = mpsc::channel();
+        sampler.set_observer(Some(Box::new(LogprobsSender { n, to })));
+        from
+    });
+    let mut out = Output::new(shown.form(), &tokenizer, logprobs);
+    let prompt = String::from_utf8_lossy(&prompt);
+    let echoed = args.echoes().then_some(&*prompt);
+    if let Some(prompt) = echoed {
+        out.prompt(prompt);
+    }
+    let mut text = args.detokenizer(&tokenizer);
+    let mut stops = StopTexts::new(&args.stop);
+    let mut clock = Clock::start(tokens.len());
+    let receive = |token| {
+        clock.token();
+        out.token(token, &stops.push(text.push(token)));
+        if stops.found().is_some() || interrupt.pressed() || out.failed() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    let threads = args.runtime.threads()?;
+    let stop = threads.run(|| generate(&mut context, &tokens, limits, &mut sampler, receive));
+
+    let mut rest = stops.push(text.finish());
+    rest.push_str(&stops.finish());
+    let interrupted = matches!(stop, Ok(Stop::Asked)) && stops.found().is_none();
+    let reason = match &stop {
+        _ if stops.found().is_some() => "stop",
+        Ok(Stop::EndOfText) => "end",
+        Ok(Stop::Length) => "length",
+        Ok(Stop::Asked) => "interrupt",
+        Err(_) => "error",
+    };
+    let (stats, seed) = (clock.stats(&context), sampler.seed());
+    out.finish(
+        &rest,
+        &End {
+            prompt: echoed,
+            reason,
+            stop_text: stops.found(),
+            seed,
+            stats: &stats,
+        },
+    );
+    if let Some(error) = out.error() {
+        return Err(error).context("cannot write to standard output");
+    }
+    if shown.stats {
+        say(stats.line(seed));
+    }
+    stop?;
+    Ok(if interrupted {
+        Outcome::Interrupted
+    } else {
+        Outcome::Done
+    })
+}
+
+impl Args {
+    fn sampler(&self, tokenizer: &Tokenizer) -> Result<Sampler> {
+        let mut sampler = self.sampling.sampler(tokenizer)?;
+        if let Some(constraint) = self.constraints.constraint(tokenizer)? {
+            sampler.set_mask(Some(Box::new(constraint)));
+        }
+        Ok(sampler)
+    }
+
+    fn echoes(&self) -> bool {
+        let shown = &self.shown;
+        shown.echo || !(shown.no_echo || shown.json || self.chat_options.chat)
+    }
+
+    /// An answer begins a text, and has no space in front; a text that follows a grammar is shown to the letter.
+    fn detokenizer<'t>(&self, tokenizer: &'t Tokenizer) -> Detokenizer<'t> {
+        if self.chat_options.chat && !self.constraints.any() {
+            Detokenizer::new(tokenizer)
+        } else {
+            Detokenizer::continuing(tokenizer)
+        }
+    }
+}

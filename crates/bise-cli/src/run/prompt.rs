@@ -1,0 +1,59 @@
+//! What the text goes on from.
+
+use super::Args;
+use crate::runtime;
+use anyhow::{Context as _, Result, ensure};
+use bise_model::Model;
+use bise_model::chat::{Message, Template};
+use bise_model::tokenizer::Tokenizer;
+use std::io::{self, IsTerminal, Read};
+
+/// The prompt as it was given: of -p, of a file, or of standard input.
+pub fn read(args: &Args) -> Result<Vec<u8>> {
+    match (&args.prompt, &args.file) {
+        (Some(text), _) => Ok(text.clone().into_bytes()),
+        (None, Some(path)) => runtime::read(path),
+        (None, None) => read_stdin(),
+    }
+}
+
+fn read_stdin() -> Result<Vec<u8>> {
+    ensure!(
+        !io::stdin().is_terminal(),
+        "no prompt: give -p TEXT or -f FILE, or pipe the text in"
+    );
+    let mut text = Vec::new();
+    io::stdin()
+        .read_to_end(&mut text)
+        .context("cannot read the prompt from standard input")?;
+    Ok(text)
+}
+
+/// The tokens of the prompt; with --chat those of a conversation of which it is the first message.
+pub fn encode(args: &Args, prompt: &[u8], model: &Model, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+    let tokens = if args.chat_options.chat {
+        let metadata = model.metadata();
+        let template = match &args.chat_options.template {
+            Some(name) => Template::from_name(name, metadata)?,
+            None => Template::detect(metadata, tokenizer)
+                .context("the model has no chat template; name one with --template")?,
+        };
+        let user = Message::user(String::from_utf8_lossy(prompt));
+        let messages: Vec<_> = args
+            .chat_options
+            .system
+            .as_deref()
+            .map(Message::system)
+            .into_iter()
+            .chain([user])
+            .collect();
+        template.encode(tokenizer, &messages, &[])?
+    } else {
+        tokenizer.encode_prompt(prompt)
+    };
+    ensure!(
+        !tokens.is_empty(),
+        "the prompt is empty, and the model has no token to begin a text with"
+    );
+    Ok(tokens)
+}

@@ -1,0 +1,107 @@
+//! How long it took, and how much memory.
+
+use bise_model::Context;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Times the prompt and the tokens after it.
+pub struct Clock {
+    start: Instant,
+    prompt: usize,
+    first: Option<Instant>,
+    last: Option<Instant>,
+    tokens: u32,
+}
+
+/// What it took to process a prompt and generate a text.
+pub struct Stats {
+    prompt_tokens: usize,
+    prompt_seconds: f64,
+    tokens: u32,
+    /// From the first token to the last.
+    seconds: f64,
+    kv_bytes: usize,
+    /// The most memory that the process had, where the system tells.
+    peak_bytes: Option<u64>,
+}
+
+impl Clock {
+    pub fn start(prompt: usize) -> Self {
+        Self {
+            start: Instant::now(),
+            prompt,
+            first: None,
+            last: None,
+            tokens: 0,
+        }
+    }
+
+    /// A token was made.
+    pub fn token(&mut self) {
+        let now = Instant::now();
+        self.first.get_or_insert(now);
+        self.last = Some(now);
+        self.tokens += 1;
+    }
+
+    pub fn stats(&self, context: &Context<'_>) -> Stats {
+        let first = self.first.unwrap_or_else(Instant::now);
+        let text = self.last.map_or(Duration::ZERO, |last| last - first);
+        Stats {
+            prompt_tokens: self.prompt,
+            prompt_seconds: (first - self.start).as_secs_f64(),
+            tokens: self.tokens,
+            seconds: text.as_secs_f64(),
+            kv_bytes: context.kv_bytes(),
+            peak_bytes: peak_memory(),
+        }
+    }
+}
+
+impl Stats {
+    fn prompt_rate(&self) -> f64 {
+        self.prompt_tokens as f64 / self.prompt_seconds.max(1e-9)
+    }
+
+    /// The first token is made by the prompt.
+    fn rate(&self) -> f64 {
+        f64::from(self.tokens.saturating_sub(1)) / self.seconds.max(1e-9)
+    }
+
+    pub fn line(&self, seed: u64) -> String {
+        let mib = |bytes: f64| bytes / f64::from(1 << 20);
+        let peak = self
+            .peak_bytes
+            .map(|bytes| format!("; memory {:.1} MiB at most", mib(bytes as f64)));
+        format!(
+            "prompt {} tokens, {:.1} tok/s; text {} tokens, {:.1} tok/s; keys and values {:.1} MiB{}; seed {seed}",
+            self.prompt_tokens,
+            self.prompt_rate(),
+            self.tokens,
+            self.rate(),
+            mib(self.kv_bytes as f64),
+            peak.unwrap_or_default(),
+        )
+    }
+
+    pub fn json(&self) -> Value {
+        json!({
+            "prompt_tokens": self.prompt_tokens,
+            "prompt_seconds": self.prompt_seconds,
+            "prompt_tokens_per_second": self.prompt_rate(),
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "tokens_per_second": self.rate(),
+            "kv_bytes": self.kv_bytes,
+            "peak_bytes": self.peak_bytes,
+        })
+    }
+}
+
+/// Linux tells it in /proc; elsewhere there is no such file.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}

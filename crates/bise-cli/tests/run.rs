@@ -1,0 +1,387 @@
+//! What `bise run` prints, and where it stops.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn run(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bise"));
+    command.arg("run").args(arguments).stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+/// Standard output of a run that succeeds.
+fn succeeds(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Standard error of a run that fails with `code`.
+fn fails(arguments: &[&str], code: i32) -> String {
+    let output = run(arguments);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
+    errors
+}
+
+fn json(arguments: &[&str]) -> Value {
+    serde_json::from_str(&succeeds(arguments)).unwrap()
+}
+
+const STORY: [&str; 6] = ["-p", "Once upon a time", "--temp", "0", "-n", "40"];
+
+fn story(more: &[&str]) -> Vec<String> {
+    STORY.iter().chain(more).map(|&s| s.to_owned()).collect()
+}
+
+fn tell(more: &[&str]) -> String {
+    let arguments = story(more);
+    succeeds(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn file(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn a_prompt_from_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), "prompt", "Once upon a time");
+    let found = succeeds(&["-f", path.to_str().unwrap(), "--temp", "0", "-n", "40"]);
+    assert_eq!(found, tell(&[]));
+    assert!(fails(&["-f", "/no/such/file"], 1).contains("/no/such/file"));
+    fails(&["-f", "x", "-p", "y"], 2);
+    // -1 is as good as no number.
+    assert_eq!(
+        succeeds(&["-p", "Once", "--temp", "0", "-n", "-1"]),
+        succeeds(&["-p", "Once", "--temp", "0"])
+    );
+}
+
+/// Wherever tokens are cut, the text ends before the stop text.
+#[test]
+fn stop_texts_end_the_text_and_are_not_shown() {
+    let whole = tell(&["--no-echo"]);
+    let text = whole.trim_end_matches('\n');
+    for (start, len) in [(20, 1), (31, 5), (40, 12), (55, 3)] {
+        let stop = &text[start..start + len];
+        let expected = &text[..text.find(stop).unwrap()];
+        assert_eq!(
+            tell(&["--no-echo", "--stop", stop, "--stop", "no such text"]),
+            format!("{expected}\n")
+        );
+    }
+    let stop = &text[31..36];
+    let arguments = story(&["--json", "--stop", stop]);
+    let result = json(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(result["stop_reason"], "stop");
+    assert_eq!(result["stop_text"], stop);
+}
+
+#[test]
+fn json_tells_the_text_and_all_about_it() {
+    let arguments = story(&["--json", "--logprobs", "3"]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = json(&arguments);
+    let plain = tell(&["--no-echo"]);
+    assert_eq!(format!("{}\n", result["text"].as_str().unwrap()), plain);
+    assert!(result.get("prompt").is_none());
+    assert_eq!(result["stop_reason"], "length");
+    let tokens = result["tokens"].as_array().unwrap();
+    let logprobs = result["logprobs"].as_array().unwrap();
+    assert_eq!((tokens.len(), logprobs.len()), (40, 40));
+    for (token, logprobs) in tokens.iter().zip(logprobs) {
+        let top = logprobs["top"].as_array().unwrap();
+        // At temperature 0 the chosen token is the likeliest one.
+        assert_eq!(top.len(), 3);
+        assert!(*token == logprobs["token"] && *token == top[0]["token"]);
+        assert_eq!(logprobs["logprob"], top[0]["logprob"]);
+        let logprobs: Vec<f64> = top.iter().map(|t| t["logprob"].as_f64().unwrap()).collect();
+        assert!(logprobs.is_sorted_by(|a, b| a >= b) && logprobs[0] <= 0.0);
+        assert!(logprobs.iter().map(|l| l.exp()).sum::<f64>() <= 1.0 + 1e-9);
+    }
+    assert_eq!(result["timings"]["tokens"], 40);
+    assert!(result["timings"]["prompt_tokens_per_second"].as_f64().unwrap() > 0.0);
+
+    let echoed = json(&[&arguments[..], &["--echo"]].concat());
+    assert_eq!(echoed["prompt"], "Once upon a time");
+    for needs_json in [["--stream", "--stats"], ["--logprobs", "3"]] {
+        fails(&[&STORY[..], &needs_json].concat(), 2);
+    }
+}
+
+#[test]
+fn json_lines_add_up_to_the_text() {
+    let whole = tell(&["--no-echo"]);
+    let stop = &whole[31..36];
+    for more in [
+        &["--json", "--stream"][..],
+        &["--json", "--stream", "--stop", stop, "--logprobs", "1"],
+    ] {
+        let lines = tell(more);
+        let lines: Vec<Value> = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let text: String = lines.iter().map(|line| line["text"].as_str().unwrap()).collect();
+        let expected = if more.len() > 2 {
+            &whole[..whole.find(stop).unwrap()]
+        } else {
+            whole.trim_end_matches('\n')
+        };
+        assert_eq!(text, expected);
+        let (last, tokens) = lines.split_last().unwrap();
+        assert!(tokens.iter().all(|line| line["token"].is_u64()));
+        assert!(more.len() == 2 || tokens.iter().all(|line| line["logprobs"]["logprob"].is_f64()));
+        assert_eq!(last["timings"]["tokens"].as_u64().unwrap() as usize, tokens.len());
+        assert_eq!(
+            last["stop_reason"],
+            if more.len() > 2 { "stop" } else { "length" }
+        );
+    }
+}
+
+#[test]
+fn a_random_seed_is_told_and_repeats_the_text() {
+    let first = json(&["-p", "One day", "-n", "30", "--temp", "1.5", "--json"]);
+    let seed = first["seed"].as_u64().unwrap().to_string();
+    let again = json(&[
+        "-p", "One day", "-n", "30", "--temp", "1.5", "--json", "--seed", &seed,
+    ]);
+    assert_eq!(first["tokens"], again["tokens"]);
+}
+
+/// All that is random or learns, at every level and number of threads.
+#[test]
+fn every_sampler_gives_the_same_text_everywhere() {
+    let samplers: [&[&str]; 3] = [
+        &[
+            "--xtc-probability",
+            "0.5",
+            "--typical",
+            "0.9",
+            "--dry-multiplier",
+            "0.8",
+            "--presence-penalty",
+            "0.2",
+        ],
+        &["--mirostat", "2", "--mirostat-ent", "3"],
+        &[
+            "--samplers",
+            "temperature;min_p;top-p",
+            "--temp",
+            "2",
+            "--logit-bias",
+            "300=+2",
+        ],
+    ];
+    for sampler in samplers {
+        let text = |more: &[&str]| {
+            let start = ["-p", "One day", "-n", "40", "--seed", "7"];
+            succeeds(&[&start[..], sampler, more].concat())
+        };
+        let expected = text(&[]);
+        assert_eq!(text(&["--isa", "scalar", "-t", "1"]), expected, "{sampler:?}");
+        assert_eq!(text(&["-t", "2"]), expected, "{sampler:?}");
+    }
+}
+
+#[test]
+fn sampling_options_that_make_no_sense_are_refused() {
+    for (arguments, code, words) in [
+        (
+            &["--samplers", "top-k;tops"][..],
+            2,
+            "penalties;dry;top-k;typical;top-p;min-p;xtc;temperature;mirostat",
+        ),
+        (&["--samplers", "top-k;top-k"], 2, "twice"),
+        (
+            &["--samplers", "top-k", "--min-p", "0.1"],
+            1,
+            "min-p is not among the samplers",
+        ),
+        (&["--mirostat-lr", "0.5"], 1, "mirostat is not among"),
+        (&["--mirostat", "1"], 2, "[possible values: 2]"),
+        (&["--mirostat", "2", "--top-k", "3"], 2, "cannot be used with"),
+        (&["--repeat-last-n", "-2"], 2, "-1 for all"),
+        (&["--xtc-probability", "1.5"], 1, "xtc_probability is 1.5"),
+        (&["--logit-bias", "12"], 1, "TOKEN=X"),
+        (&["--logit-bias", "99999=1"], 1, "no token 99999"),
+        (&["--logit-bias", "12=inf"], 1, "no number"),
+        (&["--logit-bias", "no token has this text=1"], 1, "bise tokenize"),
+    ] {
+        let message = fails(&[&["-p", "x", "-n", "1"], arguments].concat(), code);
+        assert!(message.contains(words), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn biased_tokens_come_or_do_not() {
+    let without = json(&["-p", "Once upon a", "-n", "1", "--temp", "0", "--json"]);
+    let (id, text) = (
+        without["tokens"][0].to_string(),
+        without["text"].as_str().unwrap(),
+    );
+    for token in [&*id, text] {
+        let forbidden = json(&[
+            "-p",
+            "Once upon a",
+            "-n",
+            "1",
+            "--temp",
+            "0",
+            "--json",
+            "--logit-bias",
+            &format!("{token}=-inf"),
+        ]);
+        assert_ne!(forbidden["tokens"], without["tokens"]);
+    }
+    let forced = json(&[
+        "-p",
+        "Once upon a",
+        "-n",
+        "9",
+        "--json",
+        "--logit-bias",
+        &format!("{id}=+1000"),
+    ]);
+    assert!(
+        forced["tokens"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|t| t.to_string() == id)
+    );
+}
+
+#[test]
+fn constrained_text_follows_its_grammar() {
+    let folder = tempfile::tempdir().unwrap();
+    let schema = file(
+        folder.path(),
+        "schema.json",
+        r#"{"type": "object", "properties": {"age": {"type": "integer", "minimum": 3, "maximum": 9}}, "required": ["age"], "additionalProperties": false}"#,
+    );
+    let gbnf = file(folder.path(), "a.gbnf", "root ::= \"yes\" | \"no\" [!.]{2}");
+    let lark = file(folder.path(), "a.lark", "start: /[0-9]{4}/ \"-\" /[0-9]{2}/");
+    for temp in ["0", "2"] {
+        let text = |option: &str, value: &str| {
+            let options = [
+                "-p",
+                "Once",
+                "--no-echo",
+                "--temp",
+                temp,
+                "-n",
+                "100",
+                option,
+                value,
+            ];
+            succeeds(&options).trim_end_matches('\n').to_owned()
+        };
+        let value: Value = serde_json::from_str(&text("--json-schema", schema.to_str().unwrap())).unwrap();
+        assert!((3..=9).contains(&value["age"].as_i64().unwrap()));
+        assert!(
+            ["yes", "no!!", "no!.", "no.!", "no.."].contains(&&*text("--grammar", gbnf.to_str().unwrap()))
+        );
+        let date = text("--grammar", lark.to_str().unwrap());
+        assert!(date.len() == 7 && date.as_bytes()[4] == b'-', "{date}");
+        let answer = text("--regex", "(red|blue) (cat|dog)");
+        assert!(
+            ["red cat", "red dog", "blue cat", "blue dog"].contains(&&*answer),
+            "{answer}"
+        );
+    }
+    let object = succeeds(&[
+        "-p",
+        "Once",
+        "--no-echo",
+        "--json-mode",
+        "-n",
+        "10",
+        "--seed",
+        "1",
+    ]);
+    assert!(object.starts_with('{'));
+}
+
+#[test]
+fn bad_grammars_are_refused_before_the_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let bad = file(folder.path(), "bad.gbnf", "root ::= word");
+    let bad = bad.to_str().unwrap();
+    let message = fails(&["-p", "x", "--grammar", bad], 1);
+    assert!(
+        message.contains(bad) && message.contains("line 1, column 10"),
+        "{message}"
+    );
+    assert!(fails(&["-p", "x", "--regex", "a(b"], 1).contains("unclosed group"));
+    assert!(fails(&["-p", "x", "--json-schema", "/no/such/file"], 1).contains("/no/such/file"));
+    for conflict in [
+        &["--json-mode", "--regex", "a"][..],
+        &["--regex", "a", "--ignore-eos"],
+    ] {
+        fails(&[&["-p", "x"], conflict].concat(), 2);
+    }
+}
+
+/// The built-in model is made for no chat; any format can be named.
+#[test]
+fn a_chat_of_one_message() {
+    assert!(fails(&["-p", "Hi", "--chat", "-n", "1", "--template", "v99"], 1).contains("v99"));
+    let of = |more: &[&str]| json(&[&["-p", "Hi", "--json", "--temp", "0", "-n", "5"][..], more].concat());
+    let plain = of(&[]);
+    let chat = of(&["--chat", "--template", "v1"]);
+    let system = of(&["--chat", "--template", "v1", "--system", "Be brief."]);
+    let prompt = |result: &Value| result["timings"]["prompt_tokens"].as_u64().unwrap();
+    assert!(prompt(&plain) < prompt(&chat) && prompt(&chat) < prompt(&system));
+    // An answer is printed without the message.
+    assert!(
+        !succeeds(&["-p", "Hi", "--chat", "--template", "v1", "-n", "3", "--temp", "0"]).starts_with("Hi")
+    );
+    assert!(
+        succeeds(&[
+            "-p",
+            "Hi",
+            "--chat",
+            "--template",
+            "v1",
+            "-n",
+            "3",
+            "--temp",
+            "0",
+            "--echo"
+        ])
+        .starts_with("Hi")
+    );
+    fails(&["-p", "Hi", "--system", "x"], 2);
+}
+
+#[test]
+fn quiet_prints_no_warnings() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.gguf");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-mixtral");
+    let made = Command::new(env!("CARGO_BIN_EXE_bise"))
+        .args([
+            "quantize",
+            source.to_str().unwrap(),
+            model.to_str().unwrap(),
+            "--type",
+            "F16",
+        ])
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+    let arguments = [model.to_str().unwrap(), "-p", "Once", "-n", "2", "-c", "3000"];
+    assert!(
+        String::from_utf8(run(&arguments).stderr)
+            .unwrap()
+            .contains("was trained for")
+    );
+    assert!(run(&[&arguments[..], &["--quiet"]].concat()).stderr.is_empty());
+}

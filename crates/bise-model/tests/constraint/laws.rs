@@ -1,0 +1,133 @@
+//! What follows from a constraint, whatever the model.
+
+use super::schemas::schemas;
+use super::{Writer, writers};
+use bise_model::constraint::{ConstraintError, Grammar};
+use proptest::prelude::*;
+use serde_json::Value;
+
+/// The text that each writer writes under `grammar`, up to so many tokens, and whether it is complete.
+fn texts(grammar: &Grammar, seed: u64, tokens: usize) -> Result<Vec<(String, bool)>, ConstraintError> {
+    writers()
+        .iter()
+        .map(|writer| writer.write(grammar, seed, tokens))
+        .collect()
+}
+
+/// A complete text is valid; one that was cut is the beginning of JSON.
+fn check(schema: &Value, text: &str, complete: bool) -> Result<(), TestCaseError> {
+    let parsed = serde_json::from_str::<Value>(text);
+    if complete {
+        let value = parsed.map_err(|e| TestCaseError::fail(format!("{text}: {e}")))?;
+        let validator = jsonschema::options()
+            .should_validate_formats(true)
+            .build(schema)
+            .unwrap();
+        let invalid = validator.validate(&value).err().map(|e| e.to_string());
+        prop_assert!(invalid.is_none(), "{}: {:?}", text, invalid);
+    } else if let Err(error) = parsed {
+        prop_assert!(error.is_eof(), "{}: {}", text, error);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 250, max_global_rejects: 5000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn texts_under_a_schema_are_valid(schema in schemas(), seed: u64) {
+        let grammar = Grammar::JsonSchema(schema.to_string());
+        let found = match texts(&grammar, seed, 80) {
+            // Some schemas describe nothing at all.
+            Err(ConstraintError::Grammar { problem, .. }) if problem.contains("nsatisfiable") => return Err(TestCaseError::reject("unsatisfiable")),
+            found => found.map_err(|e| TestCaseError::fail(e.to_string()))?,
+        };
+        for (text, complete) in found {
+            check(&schema, &text, complete)?;
+        }
+    }
+}
+
+#[test]
+fn json_mode_gives_an_object() {
+    for seed in 0..6 {
+        for (text, complete) in texts(&Grammar::JsonObject, seed, 60).unwrap() {
+            assert!(text.starts_with('{'), "{text}");
+            check(&serde_json::json!({"type": "object"}), &text, complete).unwrap();
+        }
+    }
+}
+
+#[test]
+fn texts_match_the_whole_expression() {
+    for expression in [
+        "[a-f]{3}-(one|two)?\\d+",
+        "(\u{e9}t\u{e9}|\u{4f60}\u{597d}|\u{1f600}){2}",
+        "a*b",
+        " leading and trailing ",
+    ] {
+        let regex = regex::Regex::new(&format!("^(?:{expression})$")).unwrap();
+        for seed in 0..4 {
+            for (text, complete) in texts(&Grammar::Regex(expression.into()), seed, 60).unwrap() {
+                assert!(!complete || regex.is_match(&text), "{expression}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn texts_follow_a_lark_grammar() {
+    let lark = "start: sum\nsum: term (\"+\" term)*\nterm: NUMBER | \"(\" sum \")\"\nNUMBER: /[0-9]+/\n";
+    for seed in 0..4 {
+        for (text, complete) in texts(&Grammar::from_text(lark), seed, 40).unwrap() {
+            assert!(text.chars().all(|c| "+()0123456789".contains(c)), "{text}");
+            let balance = text.matches('(').count() as isize - text.matches(')').count() as isize;
+            assert!(balance >= 0 && (!complete || balance == 0), "{text}");
+        }
+    }
+}
+
+/// Rejected drafts leave no trace: the mask depends on the history alone.
+#[test]
+fn the_history_may_go_back() {
+    let grammar = Grammar::JsonSchema(r#"{"type":"array","items":{"type":"integer"},"maxItems":9}"#.into());
+    Writer::check_rollback(&grammar);
+}
+
+#[test]
+fn bad_grammars_are_refused_with_their_place() {
+    let cases = [
+        (
+            Grammar::Regex("a(b".into()),
+            "regular expression",
+            "unclosed group",
+        ),
+        (
+            Grammar::JsonSchema("{\"type\": ".into()),
+            "schema is not JSON",
+            "line 1",
+        ),
+        (
+            Grammar::JsonSchema("{\"type\": \"strange\"}".into()),
+            "JSON schema",
+            "strange",
+        ),
+        (Grammar::JsonSchema("{\"not\": {}}".into()), "JSON schema", "not"),
+        (
+            Grammar::JsonSchema("{\"$ref\": \"#/$defs/none\"}".into()),
+            "JSON schema",
+            "none",
+        ),
+        (Grammar::Lark("start: word".into()), "Lark grammar", "word"),
+        (Grammar::Lark("start: \"a\" )".into()), "Lark grammar", "1("),
+        (Grammar::Gbnf("root ::= word".into()), "line 1, column 10", "word"),
+    ];
+    for (grammar, kind, words) in cases {
+        let error = writers()[0].write(&grammar, 1, 5).unwrap_err().to_string();
+        assert!(
+            error.contains(kind) && error.contains(words),
+            "{grammar:?}: {error}"
+        );
+        assert!(!error.contains("backtrace"), "{error}");
+    }
+}
