@@ -17,7 +17,7 @@ struct Story {
 static STORY: LazyLock<Story> = LazyLock::new(|| {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/demo.gguf");
     let model = Model::open(&path).unwrap();
-    let tokenizer = Tokenizer::new(Vocabulary::from_metadata(&model.gguf().metadata).unwrap()).unwrap();
+    let tokenizer = Tokenizer::new(Vocabulary::from_metadata(model.metadata()).unwrap()).unwrap();
     let table = TokenTable::new(&tokenizer).unwrap();
     Story {
         model,
