@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-const TEXT: &str = r#"{"name": "The wind they call \"bise\"", "speed": 72.5, "tags": ["cold", "dry", "north-east"], "at": {"place": "Gen\u00e8ve", "height": 375}, "days": [1, 2, 3, 10, 11]}"#;
+const TEXT: &str = r#"{"name": "The wind they call \"bise\"", "speed": 72.5, "tags": ["cold", "dry", "north-east"], "at": {"place": "Genève", "height": 375}, "days": [1, 2, 3, 10, 11]}"#;
 
 const SCHEMA: &str = r#"{"type": "object", "properties": {
     "name": {"type": "string", "maxLength": 60}, "speed": {"type": "number", "minimum": 0, "maximum": 400},

@@ -70,9 +70,9 @@ fn numbers() -> BoxedStrategy<Value> {
     prop_oneof![integer, number].boxed()
 }
 
-/// Formats for which every text of the parser's expression is one by the validator: dates are left out, because of
-/// which years have a 29th of February the parser knows nothing.
-const FORMATS: [&str; 6] = ["time", "duration", "email", "ipv4", "ipv6", "uuid"];
+/// Formats for which the parser's expression is the whole truth. It knows nothing of the years that have a 29th of
+/// February, nor of the minutes that have a leap second, so that dates and times are right in form only.
+const FORMATS: [&str; 5] = ["duration", "email", "ipv4", "ipv6", "uuid"];
 
 fn strings() -> BoxedStrategy<Value> {
     let lengths = joined(

@@ -3,6 +3,7 @@
 mod dry;
 mod goldens;
 mod laws;
+mod llama;
 mod more_laws;
 mod orders;
 mod states;
