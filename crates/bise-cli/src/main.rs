@@ -9,6 +9,7 @@ mod perplexity;
 mod quantize;
 mod run;
 mod runtime;
+mod session;
 mod tokenize;
 
 use clap::{Parser, Subcommand};

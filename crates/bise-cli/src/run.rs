@@ -2,11 +2,11 @@
 
 use crate::interrupt::Interrupt;
 use crate::runtime::{self, Runtime};
-use crate::{Outcome, say};
+use crate::{Outcome, say, session};
 use anyhow::{Context as _, Result, ensure};
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_model::tokenizer::Detokenizer;
-use bise_model::{Context, Limits, Stop, generate};
+use bise_model::{Context, Limits, Stop};
 use std::io::{self, IsTerminal, Read, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -34,6 +34,8 @@ pub struct Args {
     no_echo: bool,
     #[command(flatten)]
     sampling: Sampling,
+    #[command(flatten)]
+    session: session::Args,
     #[command(flatten)]
     runtime: Runtime,
 }
@@ -65,18 +67,24 @@ struct Sampling {
 pub fn run(args: Args) -> Result<Outcome> {
     let prompt = match &args.prompt {
         Some(text) => text.clone().into_bytes(),
+        None if args.session.resumes() && io::stdin().is_terminal() => Vec::new(),
         None => read_stdin()?,
     };
     let mut sampler = args.sampling.sampler()?;
     let interrupt = Interrupt::listen()?;
     let model = runtime::open(args.model.as_deref())?;
     let tokenizer = runtime::tokenizer(&model)?;
-    let tokens = tokenizer.encode_prompt(&prompt);
+    let draft = args.session.draft_model()?;
+    let mut session = args.session.session(&model, draft.as_ref(), &args.runtime)?;
+    args.session.resume(&mut session, &mut sampler)?;
+    let tokens = match session.is_empty() {
+        true => tokenizer.encode_prompt(&prompt),
+        false => tokenizer.encode(&prompt),
+    };
     ensure!(
-        !tokens.is_empty(),
+        !tokens.is_empty() || !session.is_empty(),
         "the prompt is empty, and the model has no token to begin a text with"
     );
-    let mut context = args.runtime.context(&model)?;
     let end: Vec<u32> = tokenizer
         .vocabulary()
         .eos
@@ -107,13 +115,18 @@ pub fn run(args: Args) -> Result<Outcome> {
         }
     };
     let threads = args.runtime.threads()?;
-    let stop = threads.run(|| generate(&mut context, &tokens, limits, &mut sampler, receive));
+    let keeper = &args.session;
+    let stop = threads.run(|| keeper.generate(&mut session, &tokens, limits, &mut sampler, receive));
     out.write(text.finish());
     out.write("\n");
     if let Some(error) = out.error {
         return Err(error).context("cannot write to standard output");
     }
-    say(clock.report(&context, sampler.seed()));
+    args.session.keep(&mut session, &sampler)?;
+    say(clock.report(session.context(), sampler.seed()));
+    if let Some(drafts) = session::report(&session) {
+        say(drafts);
+    }
     Ok(if stop? == Stop::Asked {
         Outcome::Interrupted
     } else {

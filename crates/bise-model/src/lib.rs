@@ -36,22 +36,30 @@
 
 mod attention;
 mod block;
+mod choose;
 mod config;
 mod context;
 mod error;
 mod feed_forward;
+mod fingerprint;
 mod generate;
 mod kv_cache;
 mod linear;
 mod model;
 mod moe;
 pub mod sampler;
+mod session;
+mod speculation;
 pub mod tokenizer;
 mod weights;
 
+pub use choose::Choose;
 pub use config::{Config, Experts};
 pub use context::{Context, ContextOptions};
 pub use error::{ForwardError, GenerateError, LoadError};
+pub use fingerprint::{CONTRACT, Fingerprint};
 pub use generate::{Limits, Stop, generate};
 pub use kv_cache::KvType;
 pub use model::Model;
+pub use session::{MEMORY, PromptCache, Restored, Session, SessionError};
+pub use speculation::{Counts, DraftError, Speculation, SpeculationOptions};

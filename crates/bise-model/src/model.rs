@@ -2,10 +2,12 @@
 
 use crate::config::Config;
 use crate::error::LoadError;
+use crate::fingerprint::Fingerprint;
 use crate::weights::Weights;
 use bise_tensor::gguf::Gguf;
 use bise_tensor::mmap::FileBytes;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// Configuration and weights of a Mistral or Mixtral model, ready to run.
 ///
@@ -13,8 +15,10 @@ use std::path::Path;
 /// unquantized matrices stay where they are in the file's bytes.
 pub struct Model {
     gguf: Gguf,
+    file: FileBytes,
     config: Config,
     pub(crate) weights: Weights,
+    fingerprint: OnceLock<Fingerprint>,
 }
 
 impl Model {
@@ -37,9 +41,18 @@ impl Model {
         let weights = Weights::load(&gguf, &file, &config)?;
         Ok(Self {
             gguf,
+            file,
             config,
             weights,
+            fingerprint: OnceLock::new(),
         })
+    }
+
+    /// What tells this model from others. The first call reads parts of the file.
+    pub fn fingerprint(&self) -> Fingerprint {
+        *self
+            .fingerprint
+            .get_or_init(|| Fingerprint::of(&self.gguf, &self.file))
     }
 
     /// The file's metadata and tensor table.

@@ -24,7 +24,8 @@ impl Draw {
     ///
     /// The candidates lie side by side in order of rank, each as wide as its weight; the random number says
     /// where to look.
-    pub fn draw(&mut self, candidates: &mut Candidates) -> u32 {
+    pub fn draw(&mut self, number: u64, candidates: &mut Candidates) -> u32 {
+        self.0.set_word_pos(2 * u128::from(number));
         let place = self.uniform();
         let (list, weights) = candidates.weights();
         let target = place * weights.iter().sum::<f64>();

@@ -13,6 +13,12 @@ pub enum SamplerError {
         /// Its range.
         expected: &'static str,
     },
+    /// A state that is damaged, or of a sampler with other filters.
+    #[error("{problem}")]
+    State {
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A logit is NaN or positive infinity: the model or its file is broken.
     #[error("the logit of token {token} is {found}")]
     Logit {

@@ -32,6 +32,7 @@ mod error;
 mod min_p;
 mod options;
 mod repetition;
+mod state;
 mod temperature;
 mod top_k;
 mod top_p;
@@ -44,6 +45,7 @@ pub use error::SamplerError;
 pub use min_p::MinP;
 pub use options::SamplerOptions;
 pub use repetition::RepetitionPenalty;
+pub use state::SamplerState;
 pub use temperature::{Greedy, Temperature};
 pub use top_k::TopK;
 pub use top_p::TopP;
@@ -57,6 +59,7 @@ pub struct Sampler {
     draw: Draw,
     candidates: Candidates,
     seed: u64,
+    draws: u64,
 }
 
 impl Sampler {
@@ -76,6 +79,7 @@ impl Sampler {
             draw: Draw::new(seed),
             candidates: Candidates::new(),
             seed,
+            draws: 0,
         }
     }
 
@@ -90,9 +94,45 @@ impl Sampler {
     /// When a logit is NaN or positive infinity, or all are negative infinity. No random number is used up
     /// then.
     pub fn sample(&mut self, logits: &[f32], history: &[u32]) -> Result<u32, SamplerError> {
+        self.sample_at(self.draws, logits, history)
+    }
+
+    /// As [`sample`](Self::sample), with the random number of token `draw` of the text, counted from 0; the next call of
+    /// `sample` takes that of `draw + 1`.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample).
+    pub fn sample_at(&mut self, draw: u64, logits: &[f32], history: &[u32]) -> Result<u32, SamplerError> {
         self.candidates.fill(logits)?;
         self.chain.apply(&mut self.candidates, history);
-        Ok(self.draw.draw(&mut self.candidates))
+        let token = self.draw.draw(draw, &mut self.candidates);
+        self.draws = draw + 1;
+        Ok(token)
+    }
+
+    /// What the sampler knows, to [`restore`](Self::restore) later, in this sampler or in one of the same options.
+    pub fn state(&self) -> SamplerState {
+        SamplerState {
+            seed: self.seed,
+            draws: self.draws,
+            memories: Vec::new(),
+        }
+    }
+
+    /// Goes on where a sampler was when it gave `state`.
+    ///
+    /// # Errors
+    /// When the state is of a sampler whose filters learn other things; nothing changes then.
+    pub fn restore(&mut self, state: &SamplerState) -> Result<(), SamplerError> {
+        if !state.memories.is_empty() {
+            let problem = "the sampler's state is of another chain of samplers".to_owned();
+            return Err(SamplerError::State { problem });
+        }
+        if self.seed != state.seed {
+            self.draw = Draw::new(state.seed);
+        }
+        (self.seed, self.draws) = (state.seed, state.draws);
+        Ok(())
     }
 
     /// The candidates that the last token was drawn from, best first.

@@ -3,6 +3,7 @@
 
 use bise_model::{Context, ContextOptions, Model};
 use bise_quantize::{Options, Silent, Target, quantize};
+use bise_tensor::gguf::{Gguf, GgufWriter, Metadata, TensorSpec};
 use bise_tensor::mmap::FileBytes;
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,30 @@ pub fn file(directory: &str, target: &str) -> Vec<u8> {
 /// The model in [`file`].
 pub fn model(directory: &str, target: &str) -> Model {
     Model::from_bytes(FileBytes::from_vec(file(directory, target))).unwrap()
+}
+
+/// The model in the GGUF file `file` with other metadata.
+pub fn edited(file: &[u8], edit: impl FnOnce(&mut Metadata)) -> Model {
+    let gguf = Gguf::parse(file).unwrap();
+    let mut metadata = gguf.metadata.clone();
+    edit(&mut metadata);
+    let specs = gguf.tensors.values().map(|info| TensorSpec {
+        name: info.name.clone(),
+        dims: info.dims.clone(),
+        dtype: info.dtype,
+    });
+    let mut writer = GgufWriter::new(Vec::new(), &metadata, specs).unwrap();
+    for info in gguf.tensors.values() {
+        writer.write_tensor(&info.name, gguf.bytes(file, info)).unwrap();
+    }
+    Model::from_bytes(FileBytes::from_vec(writer.finish().unwrap())).unwrap()
+}
+
+/// The model in the GGUF file `file` with another sliding window, or none.
+pub fn with_window(file: &[u8], window: Option<u32>) -> Model {
+    edited(file, |metadata| {
+        metadata.insert("llama.attention.sliding_window", window.unwrap_or(0));
+    })
 }
 
 /// The logits of every position, one after the other.
