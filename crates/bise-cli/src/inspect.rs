@@ -47,10 +47,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     let hashed = if args.hash { Hashed::All } else { Hashed::Samples };
     let facts = Facts {
         needs: MemoryNeeds::of(&checkpoint, &config, &options),
-        fingerprint: fingerprint(&checkpoint, hashed)?
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect(),
+        fingerprint: fingerprint(&checkpoint, hashed)?.to_string(),
         checkpoint,
         config,
         options,

@@ -16,6 +16,7 @@ mod repack;
 mod run;
 mod runtime;
 mod sampling;
+mod session;
 mod stop_texts;
 mod tokenize;
 mod verify;

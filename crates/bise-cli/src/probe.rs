@@ -1,7 +1,8 @@
 //! Running models for the quantizer, which has none: see [`bise_quantize::Prober`].
 
 use anyhow::{Context as _, Result};
-use bise_model::streamed::{ARITHMETIC, logits_after};
+use bise_model::CONTRACT;
+use bise_model::streamed::logits_after;
 use bise_quantize::Prober;
 use bise_tensor::threads::{Threads, usable_cores};
 use std::path::Path;
@@ -26,6 +27,6 @@ impl Prober for LayerByLayer {
     }
 
     fn arithmetic(&self) -> u32 {
-        ARITHMETIC
+        CONTRACT
     }
 }

@@ -3,7 +3,8 @@
 //! A part of this runs as a test; all of it with
 //! `BISE_FAULTS=500 cargo test --release -p bise-cli --test verify -- --nocapture`.
 
-use bise_model::streamed::{ARITHMETIC, logits_after};
+use bise_model::CONTRACT;
+use bise_model::streamed::logits_after;
 use bise_quantize::{
     FaultKind, Options, Prober, Silent, Target, Verdict, quantize_and_probe, repack, verify,
 };
@@ -22,7 +23,7 @@ impl Prober for Run {
     }
 
     fn arithmetic(&self) -> u32 {
-        ARITHMETIC
+        CONTRACT
     }
 }
 
@@ -302,7 +303,7 @@ fn good_files_are_good() {
 }
 
 /// The built-in model's logits are those of the day it was made: when arithmetic changes, so must
-/// `bise_model::streamed::ARITHMETIC`, and the model be made anew.
+/// `bise_model::CONTRACT`, and the model be made anew.
 #[test]
 fn the_built_in_model_is_as_it_was() {
     let verdict = check(&fixture("demo.gguf"));
@@ -325,7 +326,7 @@ fn other_arithmetic_is_compared_with_the_source() {
             Ok(logits)
         }
         fn arithmetic(&self) -> u32 {
-            ARITHMETIC + 1
+            CONTRACT + 1
         }
     }
     let folder = TempDir::new().unwrap();

@@ -103,6 +103,9 @@ pub enum ForwardError {
 /// Why text could not be generated; what was handed out before stands.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GenerateError {
+    /// There is no text to go on from.
+    #[error("the text is empty: there is nothing to go on from")]
+    Empty,
     /// Tokens could not be processed.
     #[error(transparent)]
     Forward(#[from] ForwardError),

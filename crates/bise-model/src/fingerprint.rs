@@ -3,24 +3,59 @@
 use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::{GgufError, Layout, Metadata, TensorSpec};
 use sha2::{Digest, Sha256};
+use std::fmt;
+
+/// The version of the numeric contract: raised whenever the same model and tokens give other bits than before.
+pub const CONTRACT: u32 = 1;
+
+/// What [`fingerprint`] gives.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    pub(crate) fn bytes(self) -> [u8; 32] {
+        self.0
+    }
+}
+
+impl From<[u8; 32]> for Fingerprint {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
 
 /// How much of the weights goes into a fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hashed {
-    /// The first 4096 bytes of each tensor: enough to tell models apart, in no time.
+    /// Of each tensor larger than 64 KiB, 16 pieces of 4 KiB, evenly spread from the first bytes to the last: another
+    /// quantization or training shows, a change of single weights between the pieces does not.
     Samples,
     /// All of it: finds damage too.
     All,
 }
 
-const SAMPLE: usize = 4096;
+/// Bytes of a piece, and pieces of a tensor.
+const PIECE: usize = 4096;
+const PIECES: usize = 16;
 
 /// The SHA-256 of what makes a model what it is: the metadata of its architecture and tokenizer, the table of its tensors in
 /// the order of their names, and their data. It does not depend on how many files they are in, nor on what the model is called.
 ///
 /// # Errors
 /// When metadata or tensors cannot be written as GGUF.
-pub fn fingerprint(checkpoint: &Checkpoint, hashed: Hashed) -> Result<[u8; 32], GgufError> {
+pub fn fingerprint(checkpoint: &Checkpoint, hashed: Hashed) -> Result<Fingerprint, GgufError> {
     let matters = |key: &str| {
         key == "general.architecture"
             || ["llama.", "tokenizer."]
@@ -48,14 +83,17 @@ pub fn fingerprint(checkpoint: &Checkpoint, hashed: Hashed) -> Result<[u8; 32], 
     hash.update(Layout::new(&metadata, specs)?.header());
     for (_, tensor) in tensors {
         let bytes = tensor.bytes();
-        let len = match hashed {
-            Hashed::Samples => bytes.len().min(SAMPLE),
-            Hashed::All => bytes.len(),
-        };
-        hash.update(&bytes[..len]);
+        if hashed == Hashed::All || bytes.len() <= PIECE * PIECES {
+            hash.update(bytes);
+        } else {
+            for i in 0..PIECES {
+                let at = (bytes.len() - PIECE) * i / (PIECES - 1);
+                hash.update(&bytes[at..at + PIECE]);
+            }
+        }
         if hashed == Hashed::All {
             tensor.release();
         }
     }
-    Ok(hash.finalize().into())
+    Ok(Fingerprint(hash.finalize().into()))
 }

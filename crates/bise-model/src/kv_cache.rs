@@ -2,14 +2,27 @@
 //!
 //! Positions are held in chunks of [`CHUNK`], as attention walks them. Without a window chunk `c` has a place of its
 //! own. With a window of `W` keys a ring of `ceil((W - 1) / 64) + 1` chunks is enough for any length of text:
-//! while chunk `c` is written, the oldest visible key lies at most `W - 1` before its start. Only this file knows
-//! the modulo.
+//! while chunk `c` is written, the oldest visible key lies at most `W - 1` before its start. One chunk more lets the
+//! last [`REWIND`] positions be taken back at any time, as drafts are. Only this file knows the modulo.
 
 use crate::config::Config;
 use bise_tensor::isa::Level;
 use bise_tensor::ops::{self, CHUNK, KvType};
 use bise_tensor::threads::for_each_piece;
+use std::io::{self, Read, Write};
 use std::ops::Range;
+
+/// The last positions that can be taken back whatever the window.
+pub(crate) const REWIND: usize = CHUNK;
+
+/// GGUF's number for the type of cached keys and values.
+pub(crate) fn type_id(kind: KvType) -> u32 {
+    match kind {
+        KvType::F32 => 0,
+        KvType::F16 => 1,
+        KvType::Q8_0 => 8,
+    }
+}
 
 /// What a cache is for.
 #[derive(Clone, Copy)]
@@ -43,7 +56,8 @@ impl KvShape {
     /// Chunks held of each head.
     pub fn chunks(&self) -> usize {
         let whole = self.context.div_ceil(CHUNK);
-        self.window.map_or(whole, |w| (w - 1).div_ceil(CHUNK) + 1)
+        let ring = |window: usize| (window - 1).div_ceil(CHUNK) + 1 + REWIND / CHUNK;
+        self.window.map_or(whole, ring)
     }
 
     /// Bytes that a cache takes.
@@ -64,6 +78,9 @@ pub(crate) struct KvCache {
     chunk_bytes: usize,
     /// Of each layer `[kv_head][chunk][chunk_bytes]`.
     layers: Vec<Vec<u8>>,
+    /// All positions ever stored lie before this one. What was stored in place of older ones is lost to them, even
+    /// when it is taken back.
+    end: usize,
 }
 
 impl KvCache {
@@ -85,6 +102,7 @@ impl KvCache {
             chunks,
             chunk_bytes,
             layers: (0..shape.n_layers).map(|_| vec![0; layer]).collect(),
+            end: 0,
         })
     }
 
@@ -118,13 +136,26 @@ impl KvCache {
         }
     }
 
-    /// Whether, after `len` positions were stored, all that the query at `position` sees is still there.
-    pub fn holds(&self, len: usize, position: usize) -> bool {
-        self.visible(position).start / CHUNK + self.chunks >= len.div_ceil(CHUNK)
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.end = 0;
+    }
+
+    /// Whether all that the query at `position` sees is still there.
+    pub fn holds(&self, position: usize) -> bool {
+        self.visible(position).start / CHUNK + self.chunks >= self.end.div_ceil(CHUNK)
+    }
+
+    /// Chunks of the first `len` positions that are still there.
+    pub fn held(&self, len: usize) -> Range<usize> {
+        let last = len.div_ceil(CHUNK);
+        self.end.div_ceil(CHUNK).saturating_sub(self.chunks).min(last)..last
     }
 
     /// Stores the positions from `first` on in a layer; `keys` and `values` are `[position][kv_head][head_dim]`.
     pub fn store(&mut self, level: Level, layer: usize, first: usize, keys: &[f32], values: &[f32]) {
+        let positions = keys.len() / (self.shape.n_kv_heads * self.shape.head_dim);
+        self.end = self.end.max(first + positions);
         let kind = self.kind;
         let (dim, chunks, bytes) = (self.shape.head_dim, self.chunks, self.chunk_bytes);
         let width = self.shape.n_kv_heads * dim;
@@ -142,5 +173,43 @@ impl KvCache {
     pub fn chunk(&self, layer: usize, head: usize, c: usize) -> &[u8] {
         let place = head * self.chunks + c % self.chunks;
         &self.layers[layer][place * self.chunk_bytes..][..self.chunk_bytes]
+    }
+
+    /// Writes `chunks`, each `[layer][kv_head][chunk_bytes]`.
+    pub fn write(&self, chunks: Range<usize>, out: &mut impl Write) -> io::Result<()> {
+        for c in chunks {
+            for layer in 0..self.shape.n_layers {
+                for head in 0..self.shape.n_kv_heads {
+                    out.write_all(self.chunk(layer, head, c))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets everything, and reads `chunks` as [`write`](Self::write) wrote them: at most as many as there are, the
+    /// last ones of the text.
+    pub fn read(&mut self, chunks: Range<usize>, input: &mut impl Read) -> io::Result<()> {
+        debug_assert!(chunks.len() <= self.chunks);
+        let lost = if chunks.start > 0 {
+            chunks.start + self.chunks
+        } else {
+            0
+        };
+        self.end = lost.max(chunks.end) * CHUNK;
+        for c in chunks {
+            for layer in &mut self.layers {
+                for head in 0..self.shape.n_kv_heads {
+                    let place = head * self.chunks + c % self.chunks;
+                    input.read_exact(&mut layer[place * self.chunk_bytes..][..self.chunk_bytes])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that [`write`](Self::write) writes for a chunk.
+    pub fn bytes_of_chunk(&self) -> usize {
+        self.shape.n_layers * self.shape.n_kv_heads * self.chunk_bytes
     }
 }

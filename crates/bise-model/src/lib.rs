@@ -38,6 +38,7 @@
 mod attention;
 mod block;
 pub mod chat;
+mod choose;
 mod config;
 pub mod constraint;
 mod context;
@@ -52,17 +53,22 @@ mod memory;
 mod model;
 mod moe;
 pub mod sampler;
+mod session;
+mod speculation;
 pub mod streamed;
 pub mod tokenizer;
 mod weights;
 
+pub use choose::Choose;
 pub use config::{Config, Experts};
 pub use context::{Context, ContextOptions};
 pub use error::{ForwardError, GenerateError, LoadError};
-pub use fingerprint::{Hashed, fingerprint};
+pub use fingerprint::{CONTRACT, Fingerprint, Hashed, fingerprint};
 pub use generate::{Limits, Stop, generate};
 pub use inputs::InputSums;
 pub use memory::{Advice, MemoryNeeds, advise};
 pub use model::{LoadOptions, Model};
+pub use session::{MEMORY, PromptCache, Restored, Session, SessionError};
+pub use speculation::{Counts, DraftError, Speculation, SpeculationOptions};
 
 pub use bise_tensor::ops::KvType;

@@ -2,11 +2,13 @@
 
 use crate::config::Config;
 use crate::error::LoadError;
+use crate::fingerprint::{Fingerprint, Hashed, fingerprint};
 use crate::weights::Weights;
 use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::Metadata;
 use bise_tensor::mmap::FileBytes;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// Configuration and weights of a Mistral or Mixtral model, ready to run.
 ///
@@ -16,6 +18,7 @@ pub struct Model {
     checkpoint: Checkpoint,
     config: Config,
     pub(crate) weights: Weights,
+    fingerprint: OnceLock<Fingerprint>,
 }
 
 /// How a model comes into memory.
@@ -74,7 +77,17 @@ impl Model {
             checkpoint,
             config,
             weights,
+            fingerprint: OnceLock::new(),
         })
+    }
+
+    /// What tells this model from others. The first call reads parts of the file.
+    ///
+    /// # Panics
+    /// Never: what was read from a file can be written to one.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let of = || fingerprint(&self.checkpoint, Hashed::Samples).expect("metadata that were read");
+        *self.fingerprint.get_or_init(of)
     }
 
     /// A model whose blocks are loaded elsewhere.
@@ -88,6 +101,7 @@ impl Model {
             checkpoint,
             config,
             weights,
+            fingerprint: OnceLock::new(),
         })
     }
 

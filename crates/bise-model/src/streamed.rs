@@ -12,9 +12,6 @@ use crate::model::Model;
 use crate::weights::Weights;
 use bise_tensor::checkpoint::Checkpoint;
 
-/// Which arithmetic this program computes logits with. It changes when logits of the same file and tokens do.
-pub const ARITHMETIC: u32 = 1;
-
 /// Why a model could not be run.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamedError {

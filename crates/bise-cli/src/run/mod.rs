@@ -9,11 +9,11 @@ use crate::interrupt::Interrupt;
 use crate::runtime::{self, Runtime};
 use crate::sampling::Sampling;
 use crate::stop_texts::StopTexts;
-use crate::{Outcome, say};
+use crate::{Outcome, say, session};
 use anyhow::{Context as _, Result};
 use bise_model::sampler::Sampler;
 use bise_model::tokenizer::{Detokenizer, Tokenizer};
-use bise_model::{Limits, Stop, generate};
+use bise_model::{Limits, Stop};
 use output::{End, Form, LogprobsSender, Output};
 use stats::Clock;
 use std::ops::ControlFlow;
@@ -52,6 +52,8 @@ pub struct Args {
     sampling: Sampling,
     #[command(flatten)]
     constraints: Constraints,
+    #[command(flatten)]
+    session: session::Args,
     #[command(flatten)]
     runtime: Runtime,
 }
@@ -112,8 +114,10 @@ pub fn run(args: Args) -> Result<Outcome> {
     let model = args.runtime.open(args.model.as_deref())?;
     let tokenizer = runtime::tokenizer(&model)?;
     let mut sampler = args.sampler(&tokenizer)?;
-    let tokens = prompt::encode(&args, &prompt, &model, &tokenizer)?;
-    let mut context = args.runtime.context(&model)?;
+    let draft = args.session.draft_model(&args.runtime)?;
+    let mut session = args.session.session(&model, draft.as_ref(), &args.runtime)?;
+    args.session.resume(&mut session, &mut sampler)?;
+    let tokens = prompt::encode(&args, &prompt, &model, &tokenizer, !session.is_empty())?;
     let end = tokenizer.vocabulary().eos.filter(|_| !args.ignore_eos);
     let limits = Limits {
         max_tokens: usize::try_from(args.n).unwrap_or(usize::MAX),
@@ -145,7 +149,8 @@ pub fn run(args: Args) -> Result<Outcome> {
         }
     };
     let threads = args.runtime.threads()?;
-    let stop = threads.run(|| generate(&mut context, &tokens, limits, &mut sampler, receive));
+    let keeper = &args.session;
+    let stop = threads.run(|| keeper.generate(&mut session, &tokens, limits, &mut sampler, receive));
 
     let mut rest = stops.push(text.finish());
     rest.push_str(&stops.finish());
@@ -157,7 +162,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         Ok(Stop::Asked) => "interrupt",
         Err(_) => "error",
     };
-    let (stats, seed) = (clock.stats(&context), sampler.seed());
+    let (stats, seed) = (clock.stats(session.context()), sampler.seed());
     out.finish(
         &rest,
         &End {
@@ -171,8 +176,10 @@ pub fn run(args: Args) -> Result<Outcome> {
     if let Some(error) = out.error() {
         return Err(error).context("cannot write to standard output");
     }
+    args.session.keep(&mut session, &sampler)?;
     if shown.stats {
         say(stats.line(seed));
+        session::report(&session).into_iter().for_each(say);
     }
     stop?;
     Ok(if interrupted {

@@ -13,6 +13,7 @@ pub fn read(args: &Args) -> Result<Vec<u8>> {
     match (&args.prompt, &args.file) {
         (Some(text), _) => Ok(text.clone().into_bytes()),
         (None, Some(path)) => runtime::read(path),
+        (None, None) if args.session.resumes() && io::stdin().is_terminal() => Ok(Vec::new()),
         (None, None) => read_stdin(),
     }
 }
@@ -29,9 +30,20 @@ fn read_stdin() -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The tokens of the prompt; with --chat those of a conversation of which it is the first message.
-pub fn encode(args: &Args, prompt: &[u8], model: &Model, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+/// The tokens of the prompt, which may go on with a text; with --chat those of a conversation of which it is the first
+/// message.
+pub fn encode(
+    args: &Args,
+    prompt: &[u8],
+    model: &Model,
+    tokenizer: &Tokenizer,
+    goes_on: bool,
+) -> Result<Vec<u32>> {
     let tokens = if args.chat_options.chat {
+        ensure!(
+            !goes_on,
+            "--chat begins a conversation, and the session has a text already"
+        );
         let metadata = model.metadata();
         let template = match &args.chat_options.template {
             Some(name) => Template::from_name(name, metadata)?,
@@ -48,11 +60,13 @@ pub fn encode(args: &Args, prompt: &[u8], model: &Model, tokenizer: &Tokenizer) 
             .chain([user])
             .collect();
         template.encode(tokenizer, &messages, &[])?
+    } else if goes_on {
+        tokenizer.encode(prompt)
     } else {
         tokenizer.encode_prompt(prompt)
     };
     ensure!(
-        !tokens.is_empty(),
+        goes_on || !tokens.is_empty(),
         "the prompt is empty, and the model has no token to begin a text with"
     );
     Ok(tokens)

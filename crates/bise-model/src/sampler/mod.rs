@@ -127,6 +127,11 @@ impl Sampler {
         self.observer = observer;
     }
 
+    /// Lets nobody watch any more.
+    pub(crate) fn take_observer(&mut self) -> Option<Box<dyn Observer>> {
+        self.observer.take()
+    }
+
     /// The seed, which gives the same text again.
     pub fn seed(&self) -> u64 {
         self.seed

@@ -36,6 +36,30 @@ pub fn type_file(dtype: DType) -> FileBytes {
     FileBytes::map(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+/// The model in the GGUF file `file` with other metadata.
+pub fn edited(file: &[u8], edit: impl FnOnce(&mut Metadata)) -> Model {
+    let gguf = Gguf::parse(file).unwrap();
+    let mut metadata = gguf.metadata.clone();
+    edit(&mut metadata);
+    let specs = gguf.tensors.values().map(|info| TensorSpec {
+        name: info.name.clone(),
+        dims: info.dims.clone(),
+        dtype: info.dtype,
+    });
+    let mut writer = GgufWriter::new(Vec::new(), &metadata, specs).unwrap();
+    for info in gguf.tensors.values() {
+        writer.write_tensor(&info.name, gguf.bytes(file, info)).unwrap();
+    }
+    Model::from_bytes(FileBytes::from_vec(writer.finish().unwrap())).unwrap()
+}
+
+/// The model in the GGUF file `file` with another sliding window, or none.
+pub fn with_window(file: &[u8], window: Option<u32>) -> Model {
+    edited(file, |metadata| {
+        metadata.insert("llama.attention.sliding_window", window.unwrap_or(0));
+    })
+}
+
 /// The logits of every position, one after the other.
 pub fn logits(model: &Model, tokens: &[u32], options: ContextOptions) -> Vec<f32> {
     let mut context = Context::new(model, options).unwrap();

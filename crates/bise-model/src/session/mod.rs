@@ -1,0 +1,359 @@
+//! A text in progress.
+
+mod file;
+mod prompt_cache;
+
+pub use file::SessionError;
+pub use prompt_cache::{PromptCache, Restored};
+
+use crate::choose::Choose;
+use crate::context::Context;
+use crate::error::GenerateError;
+use crate::generate::{Limits, Stop};
+use crate::speculation::{Counts, Speculation, Text};
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+/// With a sliding window a text may be of any length. Then only its end is kept, and looked back on by samplers and drafts:
+/// at least so many tokens, and less than twice as many.
+pub const MEMORY: usize = 1 << 16;
+
+/// A text that a model reads and writes: its tokens, and a [`Context`] that has read them.
+///
+/// The context follows by itself: tokens that are appended wait until the next one is chosen, and with
+/// [`speculate`](Self::speculate) it reads ahead. Neither shows: between calls, text and sampler are as if each token had been read
+/// and chosen alone.
+///
+/// ```
+/// use bise_model::sampler::{Sampler, SamplerOptions};
+/// use bise_model::{Context, ContextOptions, Model, Session};
+///
+/// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/demo.gguf");
+/// let model = Model::open(path.as_ref())?;
+/// let mut session = Session::new(Context::new(&model, ContextOptions::new(64))?);
+/// let mut sampler = Sampler::new(SamplerOptions::greedy())?;
+/// session.append(&[1, 40, 41]);
+/// let next = session.next(&mut sampler)?;
+/// assert_eq!(session.tokens(), [1, 40, 41, next]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Session<'m> {
+    pub(crate) context: Context<'m>,
+    /// The text without its first `dropped` tokens.
+    pub(crate) tokens: Vec<u32>,
+    /// 0 unless there is a sliding window.
+    pub(crate) dropped: usize,
+    /// Tokens of the text that the context has read; it may have read drafts too.
+    pub(crate) read: usize,
+    ahead: Ahead,
+    speculation: Option<Speculation<'m>>,
+    counts: Counts,
+}
+
+/// What was read of the future.
+#[derive(Default)]
+struct Ahead {
+    /// `[1 + drafts, vocabulary]`: logits of what follows the text, and of what follows each draft. Empty when unknown.
+    logits: Vec<f32>,
+    drafts: Vec<u32>,
+    /// Drafts that the text went on with.
+    confirmed: usize,
+}
+
+impl<'m> Session<'m> {
+    /// An empty text, read by `context`, which forgets what it has read.
+    pub fn new(mut context: Context<'m>) -> Self {
+        context.clear();
+        Self {
+            context,
+            tokens: Vec::new(),
+            dropped: 0,
+            read: 0,
+            ahead: Ahead::default(),
+            speculation: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Drafts tokens from now on, or stops it. The text stays the same.
+    pub fn speculate(&mut self, speculation: Option<Speculation<'m>>) {
+        self.speculation = speculation;
+    }
+
+    /// How drafting went.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Tokens of the text.
+    pub fn len(&self) -> usize {
+        self.dropped + self.tokens.len()
+    }
+
+    /// Whether there is no text.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The tokens of the text; with a sliding window, of a long one its end ([`MEMORY`]).
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens[self.forgotten(self.len()) - self.dropped..]
+    }
+
+    /// Where the text is read.
+    pub fn context(&self) -> &Context<'m> {
+        &self.context
+    }
+
+    /// Tokens that still fit; `None` when a sliding window lets any number through.
+    pub fn room(&self) -> Option<usize> {
+        self.context
+            .capacity()
+            .map(|capacity| capacity.saturating_sub(self.len()))
+    }
+
+    /// Adds tokens to the text.
+    pub fn append(&mut self, tokens: &[u32]) {
+        self.stop_ahead();
+        self.tokens.extend_from_slice(tokens);
+        self.drop_oldest();
+    }
+
+    /// The next token: chosen by `chooser`, and added to the text.
+    ///
+    /// # Errors
+    /// When the text does not fit the context, or no token can be chosen. The text is as before.
+    pub fn next(&mut self, chooser: &mut impl Choose) -> Result<u32, GenerateError> {
+        self.next_of(usize::MAX, chooser)
+    }
+
+    /// The next token, after which at most `most - 1` are wanted.
+    fn next_of(&mut self, most: usize, chooser: &mut impl Choose) -> Result<u32, GenerateError> {
+        if self.ahead.logits.is_empty() {
+            if self.is_empty() {
+                return Err(GenerateError::Empty);
+            }
+            let text = self.tokens.len();
+            if self.len() - self.read == 1 {
+                self.draft(most.saturating_sub(1), chooser);
+            }
+            self.read_on(text)?;
+        }
+        let vocabulary = self.context.model().vocabulary_size();
+        let logits = &self.ahead.logits[self.ahead.confirmed * vocabulary..][..vocabulary];
+        let token = chooser.choose(logits, self.tokens())?;
+        self.tokens.push(token);
+        self.drop_oldest();
+        if let Some(speculation) = &mut self.speculation {
+            speculation.observe(token);
+        }
+        if self.ahead.drafts.get(self.ahead.confirmed) == Some(&token) {
+            self.ahead.confirmed += 1;
+            self.counts.accepted += 1;
+            self.read += 1;
+        } else {
+            self.stop_ahead();
+        }
+        Ok(token)
+    }
+
+    /// Adds `prompt` to the text, then chooses tokens and hands each to `receive`, until a limit or `receive` stops it.
+    ///
+    /// A token of `limits.end` is added to the text, but not handed out. A text that ends with one, when there is no `prompt`,
+    /// has ended already.
+    ///
+    /// # Errors
+    /// When the text does not fit the context, or no token can be chosen. What was handed out before stands, and after
+    /// [`make_room`](Self::make_room) it can go on.
+    pub fn generate(
+        &mut self,
+        prompt: &[u32],
+        limits: Limits<'_>,
+        chooser: &mut impl Choose,
+        mut receive: impl FnMut(u32) -> ControlFlow<()>,
+    ) -> Result<Stop, GenerateError> {
+        if prompt.is_empty() && self.tokens.last().is_some_and(|last| limits.end.contains(last)) {
+            return Ok(Stop::EndOfText);
+        }
+        self.append(prompt);
+        if limits.max_tokens == 0 {
+            self.read()?;
+        }
+        for done in 0..limits.max_tokens {
+            let token = self.next_of(limits.max_tokens - done, chooser)?;
+            if limits.end.contains(&token) {
+                return Ok(Stop::EndOfText);
+            }
+            if receive(token).is_break() {
+                return Ok(Stop::Asked);
+            }
+        }
+        Ok(Stop::Length)
+    }
+
+    /// Makes the text `tokens`, and reads anew only what follows the beginning that both have in common. Returns the tokens in
+    /// common.
+    pub fn replace(&mut self, tokens: &[u32]) -> usize {
+        let pairs = self.tokens.iter().zip(tokens);
+        let mut common = pairs.take_while(|(a, b)| a == b).count();
+        if self.dropped > 0 || !self.truncate(common) {
+            self.clear();
+            common = 0;
+        }
+        self.append(&tokens[common..]);
+        common
+    }
+
+    /// Takes back all tokens but the first `len`. With a sliding window the context may have to read the text anew, and when
+    /// its beginning is no longer known, this returns false and changes nothing.
+    pub fn truncate(&mut self, len: usize) -> bool {
+        if len >= self.len() {
+            return true;
+        }
+        self.stop_ahead();
+        if self.forgotten(len) < self.dropped || !self.read_again_from(len) {
+            return false;
+        }
+        self.tokens.truncate(len - self.dropped);
+        true
+    }
+
+    /// Forgets the text.
+    pub fn clear(&mut self) {
+        self.stop_ahead();
+        self.context.clear();
+        self.tokens.clear();
+        (self.dropped, self.read) = (0, 0);
+        if let Some(speculation) = &mut self.speculation {
+            speculation.truncate(0);
+        }
+    }
+
+    /// When the text and `more` tokens do not fit the context together, takes the oldest tokens after the first `keep` out of
+    /// the text: half of them, or as many as it takes. What follows is read anew, so that all is as if the text had always
+    /// been so. Returns the tokens taken out, and `None` when even all would be too few.
+    pub fn make_room(&mut self, keep: usize, more: usize) -> Option<usize> {
+        let capacity = self.context.capacity().unwrap_or(usize::MAX);
+        let missing = self.len().saturating_add(more).saturating_sub(capacity);
+        if missing == 0 {
+            return Some(0);
+        }
+        let old = self.tokens.len().saturating_sub(keep);
+        let out = missing.max(old / 2);
+        if out > old {
+            return None;
+        }
+        self.stop_ahead();
+        self.read_again_from(keep);
+        self.tokens.drain(keep..keep + out);
+        Some(out)
+    }
+
+    /// Reads what was appended, which [`next`](Self::next) would do otherwise.
+    ///
+    /// # Errors
+    /// When the text does not fit the context.
+    pub fn read(&mut self) -> Result<(), GenerateError> {
+        if self.is_empty() {
+            return Err(GenerateError::Empty);
+        }
+        if self.ahead.logits.is_empty() {
+            self.read_on(self.tokens.len())?;
+        }
+        Ok(())
+    }
+
+    /// Reads what the context has not read yet; behind the first `text` tokens that are kept there are drafts.
+    fn read_on(&mut self, text: usize) -> Result<(), GenerateError> {
+        let len = self.dropped + text;
+        if self.read == len {
+            self.read_again_from(len - 1);
+        }
+        let (unread, drafts) = (self.read - self.dropped, self.tokens.len() - text);
+        let (start, logits) = (Instant::now(), &mut self.ahead.logits);
+        let batch = &self.tokens[unread..];
+        let done = if drafts == 0 {
+            self.context
+                .forward(batch)
+                .map(|row| logits.extend_from_slice(row))
+        } else {
+            self.context
+                .forward_all(batch, |row| logits.extend_from_slice(row))
+        };
+        if let (Some(speculation), true) = (&mut self.speculation, text - unread == 1) {
+            speculation.ran(1 + drafts, start.elapsed().as_secs_f64());
+        }
+        self.ahead.drafts.extend(self.tokens.drain(text..));
+        if let Err(error) = done {
+            self.ahead = Ahead::default();
+            return Err(error.into());
+        }
+        self.counts.drafted += drafts;
+        self.read = len;
+        Ok(())
+    }
+
+    /// Puts drafts behind the text: at most `most`, as many as fit.
+    fn draft(&mut self, most: usize, chooser: &mut impl Choose) {
+        let history = self.forgotten(self.len()) - self.dropped;
+        let room = self
+            .context
+            .capacity()
+            .map_or(most, |capacity| capacity.saturating_sub(self.len()));
+        if let Some(speculation) = &mut self.speculation {
+            let mut text = Text {
+                dropped: self.dropped,
+                history,
+                tokens: &mut self.tokens,
+            };
+            speculation.draft(&mut text, most.min(room), chooser);
+        }
+    }
+
+    /// Makes the context forget what is not in the text.
+    pub(crate) fn stop_ahead(&mut self) {
+        let Ahead {
+            logits,
+            drafts,
+            confirmed,
+        } = &mut self.ahead;
+        logits.clear();
+        drafts.clear();
+        *confirmed = 0;
+        let rewound = self.context.truncate(self.read);
+        debug_assert!(rewound, "no more is drafted than can be taken back");
+    }
+
+    /// Makes the context read anew what follows the first `len` tokens, or all. Returns false, and changes nothing, when
+    /// neither can be.
+    fn read_again_from(&mut self, len: usize) -> bool {
+        if !self.context.truncate(len) {
+            if self.dropped > 0 {
+                return false;
+            }
+            self.context.clear();
+        }
+        self.read = self.read.min(self.context.len());
+        if let Some(speculation) = &mut self.speculation {
+            speculation.truncate(len);
+        }
+        true
+    }
+
+    /// Tokens at the beginning of a text of `len` that are no longer looked back on. It depends on nothing else.
+    fn forgotten(&self, len: usize) -> usize {
+        match self.context.capacity() {
+            Some(_) => 0,
+            None => (len / MEMORY).saturating_sub(1) * MEMORY,
+        }
+    }
+
+    /// Drops forgotten tokens that have been read.
+    fn drop_oldest(&mut self) {
+        let forgotten = self.forgotten(self.len()).min(self.read);
+        if forgotten > self.dropped {
+            self.tokens.drain(..forgotten - self.dropped);
+            self.dropped = forgotten;
+        }
+    }
+}
