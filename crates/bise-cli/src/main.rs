@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod chat;
 mod constraint;
 mod divergence;
 mod imatrix;
@@ -46,6 +47,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
+    Chat(chat::Args),
     Quantize(quantize::Args),
     Imatrix(imatrix::Args),
     Verify(verify::Args),
@@ -69,6 +71,7 @@ enum Outcome {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Chat(args) => chat::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Repack(args) => repack::run(args),
         Command::Verify(args) => verify::run(args),

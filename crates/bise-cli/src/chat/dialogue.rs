@@ -1,0 +1,217 @@
+//! A conversation with a model, and the text that it is to the model.
+
+use crate::interrupt::Interrupt;
+use anyhow::{Result, ensure};
+use bise_model::chat::{Message, Template};
+use bise_model::sampler::Sampler;
+use bise_model::tokenizer::{Detokenizer, Tokenizer};
+use bise_model::{Limits, Session, Stop};
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+/// Tokens read between two looks at whether the user wants to stop.
+const STEP: usize = 128;
+/// Tokens of the context that an answer must find free.
+pub const ROOM: usize = 16;
+
+/// Messages, and the session that reads them.
+pub struct Dialogue<'m> {
+    pub session: Session<'m>,
+    tokenizer: &'m Tokenizer,
+    template: Template,
+    /// What the model should keep to; empty for nothing.
+    pub system: String,
+    /// In turns: the user's, the model's.
+    pub messages: Vec<Message>,
+    pub last: Timing,
+}
+
+/// How an answer ended.
+pub enum End {
+    /// The model had said all.
+    Whole,
+    /// The limit on tokens was reached.
+    Length,
+    /// The user stopped it.
+    Interrupted,
+    /// There was no room left for more.
+    Full,
+}
+
+/// What an answer took.
+#[derive(Default)]
+pub struct Timing {
+    /// Tokens of the conversation before the answer.
+    pub prompt: usize,
+    /// Those that were read for this answer; the others were known already.
+    pub read: usize,
+    pub reading: Duration,
+    pub answer: usize,
+    pub answering: Duration,
+}
+
+/// What an answer needs, and what the context holds.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the conversation has {tokens} tokens, and the context holds {capacity}: /undo or /reset it, start again with a larger \
+     --ctx, or with --context-shift, which leaves out the oldest messages"
+)]
+pub struct Full {
+    tokens: usize,
+    capacity: usize,
+}
+
+impl<'m> Dialogue<'m> {
+    pub fn new(session: Session<'m>, tokenizer: &'m Tokenizer, template: Template) -> Self {
+        Self {
+            session,
+            tokenizer,
+            template,
+            system: String::new(),
+            messages: Vec::new(),
+            last: Timing::default(),
+        }
+    }
+
+    /// The name of the format that the model reads.
+    pub fn template(&self) -> &'static str {
+        self.template.name()
+    }
+
+    /// The tokens of the conversation up to where the answer to its last message begins.
+    pub fn tokens(&self) -> Result<Vec<u32>> {
+        let system = Some(Message::system(&self.system)).filter(|_| !self.system.is_empty());
+        let messages: Vec<Message> = system.into_iter().chain(self.messages.iter().cloned()).collect();
+        Ok(self.template.encode(self.tokenizer, &messages, &[])?)
+    }
+
+    /// Leaves out the oldest messages until an answer has room; gives how many.
+    ///
+    /// # Errors
+    /// When even the last message alone is too long.
+    pub fn shift(&mut self) -> Result<usize> {
+        let mut out = 0;
+        while let Err(full) = self.check_room(self.tokens()?.len()) {
+            ensure!(self.messages.len() > 2, full);
+            self.messages.drain(..2);
+            out += 2;
+        }
+        Ok(out)
+    }
+
+    /// Whether `tokens` leave room for an answer.
+    ///
+    /// # Errors
+    /// [`Full`] when not.
+    pub fn check_room(&self, tokens: usize) -> Result<(), Full> {
+        match self.session.context().capacity() {
+            Some(capacity) if tokens + ROOM > capacity => Err(Full { tokens, capacity }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Answers the last message, which is the user's, in at most `most` tokens, and hands the text to `show` as it comes.
+    /// What was said becomes a message, also when it was cut short.
+    ///
+    /// # Errors
+    /// When the conversation does not fit the format or the context; nothing has been said then.
+    pub fn answer(
+        &mut self,
+        sampler: &mut Sampler,
+        most: usize,
+        interrupt: &Interrupt,
+        mut show: impl FnMut(&str),
+    ) -> Result<End> {
+        let tokens = self.tokens()?;
+        self.check_room(tokens.len())?;
+        self.last = Timing {
+            prompt: tokens.len(),
+            ..Timing::default()
+        };
+        if !self.read(&tokens, interrupt)? {
+            return Ok(End::Interrupted);
+        }
+        let end: Vec<u32> = self.tokenizer.vocabulary().eos.into_iter().collect();
+        let limits = Limits {
+            max_tokens: most.min(self.session.room().unwrap_or(usize::MAX)),
+            end: &end,
+        };
+        let mut text = Detokenizer::new(self.tokenizer);
+        let (start, mut said) = (Instant::now(), String::new());
+        let mut answer = 0;
+        let receive = |token| {
+            answer += 1;
+            let piece = text.push(token);
+            show(piece);
+            said.push_str(piece);
+            match interrupt.pressed() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        };
+        let stop = self.session.generate(&[], limits, sampler, receive)?;
+        let rest = text.finish();
+        show(rest);
+        said.push_str(rest);
+        (self.last.answer, self.last.answering) = (answer, start.elapsed());
+        self.messages.push(Message::assistant(said.trim_end()));
+        Ok(match stop {
+            Stop::EndOfText => End::Whole,
+            Stop::Asked => End::Interrupted,
+            Stop::Length if answer < most => End::Full,
+            Stop::Length => End::Length,
+        })
+    }
+
+    /// Reads `tokens`, of which the beginning may be known; false when the user did not want to wait.
+    fn read(&mut self, tokens: &[u32], interrupt: &Interrupt) -> Result<bool> {
+        let start = Instant::now();
+        let mut known = common(self.session.tokens(), tokens);
+        let whole = self.session.tokens().len() == self.session.len();
+        if !whole || !self.session.truncate(known) {
+            self.session.clear();
+            known = 0;
+        }
+        let mut read = known;
+        while read < tokens.len() {
+            if interrupt.pressed() {
+                return Ok(false);
+            }
+            let next = (read + STEP).min(tokens.len());
+            self.session.append(&tokens[read..next]);
+            self.session.read()?;
+            read = next;
+        }
+        (self.last.read, self.last.reading) = (tokens.len() - known, start.elapsed());
+        Ok(true)
+    }
+
+    /// Takes back the user's last message and the answer to it; false when there is none.
+    pub fn undo(&mut self) -> bool {
+        let asked = self
+            .messages
+            .iter()
+            .rposition(|m| matches!(m, Message::User { .. }));
+        if let Some(asked) = asked {
+            self.messages.truncate(asked);
+        }
+        asked.is_some()
+    }
+
+    /// Takes back the answer to the user's last message; false when there is no such message.
+    pub fn undo_answer(&mut self) -> bool {
+        let asked = self
+            .messages
+            .iter()
+            .rposition(|m| matches!(m, Message::User { .. }));
+        if let Some(asked) = asked {
+            self.messages.truncate(asked + 1);
+        }
+        asked.is_some()
+    }
+}
+
+/// How many tokens both begin with.
+fn common(a: &[u32], b: &[u32]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}

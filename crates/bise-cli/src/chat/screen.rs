@@ -1,0 +1,74 @@
+//! What a chat shows: answers on standard output, all else on standard error.
+
+use anyhow::{Context as _, Result};
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+pub struct Screen {
+    colour: bool,
+    /// The first error in writing an answer.
+    error: Option<io::Error>,
+    /// Whether the answer so far ends its line.
+    at_line_start: bool,
+}
+
+impl Screen {
+    /// Colours are for terminals, unless `NO_COLOR` is set.
+    pub fn new() -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        Self {
+            colour: wanted && io::stdout().is_terminal() && io::stderr().is_terminal(),
+            error: None,
+            at_line_start: true,
+        }
+    }
+
+    pub fn colour(&self) -> bool {
+        self.colour
+    }
+
+    /// Shows a piece of an answer at once.
+    pub fn show(&mut self, piece: &str) {
+        if piece.is_empty() || self.error.is_some() {
+            return;
+        }
+        let mut out = io::stdout().lock();
+        self.error = out.write_all(piece.as_bytes()).and_then(|()| out.flush()).err();
+        self.at_line_start = piece.ends_with('\n');
+    }
+
+    /// Ends an answer.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub fn end_answer(&mut self) -> Result<()> {
+        if !self.at_line_start {
+            self.show("\n");
+        }
+        match self.error.take() {
+            Some(error) => Err(error).context("cannot write to standard output"),
+            None => Ok(()),
+        }
+    }
+
+    /// Says something about the chat; when nobody listens, there is nobody to tell.
+    pub fn notice(&self, text: impl Display) {
+        let mut out = io::stderr().lock();
+        let _ = match self.colour {
+            true => writeln!(out, "\x1b[2m{text}\x1b[0m"),
+            false => writeln!(out, "{text}"),
+        };
+    }
+
+    /// Says what went wrong; the chat goes on, unless nobody reads the answers any more.
+    ///
+    /// # Errors
+    /// The error itself, when it is of standard output.
+    pub fn problem(&self, error: &anyhow::Error) -> Result<()> {
+        if let Some(broken) = error.downcast_ref::<io::Error>() {
+            return Err(io::Error::from(broken.kind()).into());
+        }
+        self.notice(format!("bise: {error:#}"));
+        Ok(())
+    }
+}

@@ -1,0 +1,277 @@
+//! `bise chat` as a person meets it: in a terminal, and in a pipe.
+#![cfg(unix)]
+
+use portable_pty::{Child, CommandBuilder, PtySize, native_pty_system};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The built-in model is no chat model; it reads this format well enough.
+const CHAT: [&str; 5] = ["chat", "--template", "v1", "--temp", "0"];
+
+/// `bise chat` in a terminal, and what the terminal shows.
+struct Terminal {
+    child: Box<dyn Child + Send + Sync>,
+    keys: Box<dyn Write + Send>,
+    screen: Arc<Mutex<vt100::Parser>>,
+    /// All that came, for messages.
+    raw: Arc<Mutex<Vec<u8>>>,
+    _pty: Box<dyn portable_pty::MasterPty + Send>,
+}
+
+impl Terminal {
+    fn new(rows: u16, cols: u16, args: &[&str]) -> Self {
+        let size = PtySize {
+            rows,
+            cols,
+            pixel_width: 0,
+            pixel_height: 0,
+        };
+        let pty = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_bise"));
+        command.args(CHAT);
+        command.args(args);
+        command.env("BISE_HISTORY", "");
+        command.env("TERM", "xterm");
+        command.env("NO_COLOR", "1");
+        let child = pty.slave.spawn_command(command).unwrap();
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, cols, 1000)));
+        let raw = Arc::new(Mutex::new(Vec::new()));
+        let mut output = pty.master.try_clone_reader().unwrap();
+        let (shown, all) = (screen.clone(), raw.clone());
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n @ 1..) = output.read(&mut bytes) {
+                shown.lock().unwrap().process(&bytes[..n]);
+                all.lock().unwrap().extend_from_slice(&bytes[..n]);
+            }
+        });
+        let keys = pty.master.take_writer().unwrap();
+        let mut terminal = Self {
+            child,
+            keys,
+            screen,
+            raw,
+            _pty: pty.master,
+        };
+        terminal.wait_for_prompt();
+        terminal
+    }
+
+    fn type_keys(&mut self, keys: impl AsRef<[u8]>) {
+        self.keys.write_all(keys.as_ref()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.raw.lock().unwrap()).into_owned()
+    }
+
+    fn wait(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+        let start = Instant::now();
+        while !done(self) {
+            assert!(start.elapsed() < PATIENCE, "no {what} in:\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The line where the cursor is begins with the prompt and holds nothing else.
+    fn wait_for_prompt(&mut self) {
+        self.wait("prompt", |terminal| {
+            let screen = terminal.screen.lock().unwrap();
+            let (row, _) = screen.screen().cursor_position();
+            let line = screen.screen().rows(0, 200).nth(usize::from(row));
+            line.is_some_and(|line| line.trim_end() == ">")
+        });
+    }
+
+    /// Types a line, and gives what is shown until the next prompt.
+    fn say(&mut self, line: impl AsRef<[u8]>) -> String {
+        let before = self.raw.lock().unwrap().len();
+        self.type_keys(line);
+        // The prompt of this very line must go first.
+        self.wait("echo", |terminal| terminal.raw.lock().unwrap().len() > before);
+        self.type_keys("\r");
+        self.wait("line end", |terminal| {
+            terminal.raw.lock().unwrap()[before..].contains(&b'\n')
+        });
+        self.wait_for_prompt();
+        String::from_utf8_lossy(&self.raw.lock().unwrap()[before..]).replace("\r\n", "\n")
+    }
+
+    fn end(mut self, line: &str) {
+        self.type_keys(line);
+        self.wait("end", |_| true);
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert!(status.success(), "{status:?}:\n{}", self.text());
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "it goes on:\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
+/// `bise chat` in a pipe.
+fn pipe(input: &[u8], args: &[&str]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bise"))
+        .args(CHAT)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_dialogue_with_an_interrupt() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("talk.json");
+    let save = format!("/save {}", file.display());
+    // Without an end of text, only Ctrl-C ends an answer: the window lets any number of tokens through.
+    let mut terminal = Terminal::new(24, 80, &["--logit-bias", "2=-inf"]);
+    let before = terminal.raw.lock().unwrap().len();
+    terminal.type_keys("Tell me a story\r");
+    terminal.wait("answer", |t| t.raw.lock().unwrap().len() > before + 300);
+    terminal.type_keys("\x03");
+    terminal.wait_for_prompt();
+    assert!(terminal.text().contains("Stopped. /retry"), "{}", terminal.text());
+    assert!(terminal.say("/stats").contains("last answer"));
+    // Where nothing goes on, Ctrl-C says how to end.
+    terminal.type_keys("\x03");
+    terminal.wait("advice", |t| t.text().contains("Ctrl-D or /exit"));
+    terminal.wait_for_prompt();
+    assert!(terminal.say(&save).contains("Saved"));
+    let saved = std::fs::read_to_string(&file).unwrap();
+    assert!(
+        saved.contains("Tell me a story") && saved.contains("assistant"),
+        "{saved}"
+    );
+    assert!(terminal.say("/undo").contains("0 messages are left"));
+    assert!(terminal.say("/undo").contains("nothing to undo"));
+    assert!(terminal.say("/nonsense").contains("no command /nonsense"));
+    let loaded = terminal.say(format!("/load {}", file.display()));
+    assert!(loaded.contains("2 messages"), "{loaded}");
+    terminal.end("/exit\r");
+}
+
+/// A conversation goes on after /load as if it had never been left.
+#[test]
+fn saved_conversations_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("talk.json");
+    let name = file.to_str().unwrap();
+    let first = format!("Who lives here?\n/save {name}\nAnd then?\n");
+    let whole = pipe(first.as_bytes(), &["-n", "30"]);
+    assert!(whole.status.success(), "{}", text(&whole.stderr));
+    let again = pipe(b"And then?\n", &["-n", "30", "--load", name]);
+    let (whole, again) = (text(&whole.stdout), text(&again.stdout));
+    assert!(!again.trim().is_empty());
+    assert!(whole.ends_with(again), "{whole}\n---\n{again}");
+    assert!(saved_is_json(&file));
+}
+
+fn saved_is_json(file: &Path) -> bool {
+    serde_json::from_slice::<serde_json::Value>(&std::fs::read(file).unwrap()).is_ok()
+}
+
+#[test]
+fn several_lines_and_pastes() {
+    let mut terminal = Terminal::new(24, 80, &["-n", "8"]);
+    terminal.type_keys("\"\"\"first\r");
+    terminal.type_keys("second\"\"\"");
+    terminal.say("");
+    let saved = tempfile::NamedTempFile::new().unwrap();
+    terminal.say(format!("/save {}", saved.path().display()));
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(saved.path()).unwrap()).unwrap();
+    assert_eq!(json["messages"][0]["content"], "first\nsecond");
+    // Bytes that are no UTF-8, as from a paste out of another program.
+    terminal.say(b"caf\xe9 \xff\xfe time");
+    assert!(terminal.say("/stats").contains("conversation"));
+    terminal.end("\x04");
+}
+
+#[test]
+fn a_narrow_window() {
+    let mut terminal = Terminal::new(5, 20, &["-n", "30"]);
+    let shown = terminal.say("A line that is longer than the window is wide, and goes on and on");
+    assert!(shown.len() > 100, "{shown}");
+    terminal.say("/undo");
+    terminal.end("\x04");
+}
+
+#[test]
+fn a_pipe_gets_answers_and_nothing_else() {
+    let output = pipe(
+        b"Once upon a time\n\"\"\"two\nlines\"\"\"\nbad \xff bytes\n/nonsense\n",
+        &["-n", "12"],
+    );
+    assert!(output.status.success());
+    let (answers, notices) = (text(&output.stdout), text(&output.stderr));
+    assert!(
+        !answers.is_empty() && !answers.contains("> ") && !answers.contains('\x1b'),
+        "{answers}"
+    );
+    assert_eq!(notices.matches("Stopped after 12 tokens").count(), 3, "{notices}");
+    assert!(
+        notices.contains("no UTF-8") && notices.contains("no command /nonsense"),
+        "{notices}"
+    );
+}
+
+#[test]
+fn a_full_context_is_said_and_shifted_on_request() {
+    let long = "word ".repeat(200);
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("no-window.gguf");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-mixtral");
+    let made = Command::new(env!("CARGO_BIN_EXE_bise"))
+        .args(["quantize", "--type", "Q8_0"])
+        .args([&source, &model])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let input = format!("{long}\n{long}\n{long}\n");
+    let run = |more: &[&str]| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_bise"))
+            .arg("chat")
+            .arg(&model)
+            .args(["--template", "v1", "--temp", "0", "-n", "8", "--ctx", "700"])
+            .args(more)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        text(&output.stderr).to_owned()
+    };
+    let told = run(&[]);
+    assert!(
+        told.contains("the context holds 700") && told.contains("--context-shift"),
+        "{told}"
+    );
+    let shifted = run(&["--context-shift"]);
+    assert!(shifted.contains("oldest 2 messages are left out"), "{shifted}");
+}
