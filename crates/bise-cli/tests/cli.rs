@@ -174,6 +174,11 @@ fn errors_say_what_is_wrong_and_where() {
     ] {
         fails(&arguments, 2);
     }
+    let message = fails(&["quantize", "a", "b", "--type", "IQ2_XS"], 2);
+    assert!(
+        message.contains("IQ2_XS is a type that is only read"),
+        "{message}"
+    );
     assert!(!Path::new(&path("out")).exists());
 }
 

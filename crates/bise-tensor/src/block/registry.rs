@@ -81,6 +81,9 @@ formats! {
 /// Values that one thread quantizes at a time.
 const TASK: usize = 4096;
 
+/// Values and their importance to blocks.
+type Quantizer = fn(&[f32], Option<&[f32]>, &mut [u8]);
+
 /// A format's facts and functions as values; the functions take whole blocks.
 struct AnyFormat {
     len: usize,
@@ -88,7 +91,7 @@ struct AnyFormat {
     u16_fields: &'static [usize],
     dequantize: fn(&[u8], &mut [f32]),
     /// `None` for formats that are only read.
-    quantize: Option<fn(&[f32], Option<&[f32]>, &mut [u8])>,
+    quantize: Option<Quantizer>,
 }
 
 /// Every level gives the same values and the same bytes: formats use no operation whose result differs.
