@@ -90,7 +90,9 @@ pub fn advise(
             let middle = good + (bad - good) / 2;
             if fits(middle) { good = middle } else { bad = middle }
         }
-        return Some(Advice::Context(good * STEP));
+        // No more than the model was trained for is of use.
+        let trained = config.context_length.max(STEP);
+        return Some(Advice::Context((good * STEP).min(trained)));
     }
     let kv = KvType::Q8_0;
     if total(ContextOptions { kv, ..*options }) <= bytes {
@@ -161,14 +163,21 @@ mod tests {
     fn advice_fits_and_is_the_best_that_does() {
         let model = model("tiny-mixtral");
         let (checkpoint, config) = (model.checkpoint(), model.config());
-        let options = ContextOptions::new(100_000);
+        let options = ContextOptions::new(2000);
         let total = |options| MemoryNeeds::of(checkpoint, config, &options).total();
         let with = |context| total(ContextOptions { context, ..options });
-        let bytes = with(5000);
+        let bytes = with(1000);
         let Some(Advice::Context(context)) = advise(checkpoint, config, &options, bytes) else {
             panic!("a context");
         };
         assert!(with(context) <= bytes && with(context + 256) > bytes, "{context}");
+        let long = ContextOptions::new(100_000);
+        let advice = advise(checkpoint, config, &long, with(5000));
+        assert_eq!(
+            advice,
+            Some(Advice::Context(2048)),
+            "what the model was trained for"
+        );
 
         let short = ContextOptions::new(256);
         let kv = KvType::Q8_0;
