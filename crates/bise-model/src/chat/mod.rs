@@ -31,6 +31,7 @@
 
 mod answer;
 mod error;
+mod inert;
 mod jinja;
 mod json;
 mod message;
