@@ -13,8 +13,8 @@ use bise_model::{Context, ContextOptions, Model};
 use serde_json::{Value, json};
 use std::fmt;
 
-/// Tokens of a chunk, as `bise perplexity` cuts.
-const CHUNK: usize = 512;
+/// Tokens of a chunk, the one that begins it included.
+const CHUNK: usize = 256;
 
 /// What all positions of a text gave.
 #[derive(Default)]

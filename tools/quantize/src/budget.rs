@@ -99,6 +99,8 @@ const CANDIDATES: [DType; 7] = [
 pub(crate) struct Plan {
     /// The types that each tensor may be given, at least one.
     pub candidates: Vec<Vec<DType>>,
+    /// Layers of the model.
+    pub layers: u64,
     /// Bytes before the tensors.
     header: u64,
     /// What each tensor's data is filled up to a multiple of.
@@ -138,6 +140,7 @@ impl Plan {
         let alignment = metadata.u64(bise_tensor::gguf::ALIGNMENT_KEY)?.unwrap_or(32);
         Ok(Self {
             candidates,
+            layers: facts.layers,
             header: layout.data_offset(),
             alignment,
         })

@@ -26,7 +26,7 @@ pub struct Args {
     #[command(flatten)]
     goal: Goal,
     /// Give all matrices this very type, the base of a recipe
-    #[arg(long, requires = "target")]
+    #[arg(long, conflicts_with_all = ["size", "bpw"])]
     pure: bool,
     /// The type of tensors whose names PATTERN, a regular expression, is found in; the first that is counts
     #[arg(long = "tensor-type", value_name = "PATTERN=TYPE")]

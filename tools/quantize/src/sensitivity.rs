@@ -6,8 +6,8 @@
 //! noise = sum over rows, j of h[j] e[j]^2 / sum over rows, j of h[j] w[j]^2       h[j]: the mean of x[j]^2
 //! ```
 //!
-//! Small noises of different matrices add up in the logits, each by a factor of its own, which is measured for
-//! each role; `h` is the importance matrix, or 1 without one.
+//! Small noises of different matrices add up in the logits, each by a factor that was measured for its role: a noise
+//! in the output matrix harms most, one in Q and K least; `h` is the importance matrix, or 1 without one.
 
 use crate::budget::Plan;
 use crate::error::QuantizeError;
@@ -22,20 +22,22 @@ use rayon::prelude::*;
 /// Values of a tensor that are quantized to see how large the error is, at least a row.
 const SAMPLE: u64 = 1 << 17;
 
-/// The factors of roles.
-fn factor(kind: Kind) -> f64 {
-    match kind {
-        Kind::Vector | Kind::Router | Kind::OtherMatrix => 1.0,
-        Kind::Embedding => 1.0,
-        Kind::Output => 1.0,
-        Kind::AttentionQ => 1.0,
-        Kind::AttentionK => 1.0,
-        Kind::AttentionV => 1.0,
-        Kind::AttentionOutput => 1.0,
-        Kind::FfnGate => 1.0,
-        Kind::FfnUp => 1.0,
-        Kind::FfnDown => 1.0,
-    }
+/// The factor of a role's matrices in all layers together: the KL divergence in nats for a noise of 1 in each, as
+/// `tools/fixtures/sensitivity.py` measures it on the tiny Mistral. A layer adds its share to what is there, so that
+/// each of `layers` has that part of the factor.
+fn factor(kind: Kind, layers: u64) -> f64 {
+    let (whole, per_layer) = match kind {
+        Kind::Output => (0.082, 0.0),
+        Kind::Embedding => (0.0070, 0.0),
+        Kind::AttentionQ | Kind::AttentionK => (0.0, 0.0016),
+        Kind::AttentionV => (0.0, 0.0056),
+        Kind::AttentionOutput => (0.0, 0.0048),
+        Kind::FfnGate => (0.0, 0.0064),
+        Kind::FfnUp => (0.0, 0.0052),
+        Kind::FfnDown => (0.0, 0.0208),
+        Kind::Vector | Kind::Router | Kind::OtherMatrix => (0.0, 0.0052),
+    };
+    whole + per_layer / layers.max(1) as f64
 }
 
 /// The estimated harm of each candidate type of each tensor.
@@ -59,7 +61,7 @@ pub(crate) fn measure(
             errors.push(vec![0.0]);
             continue;
         }
-        let factor = factor(Role::of(&tensor.name, &tensor.dims).kind);
+        let factor = factor(Role::of(&tensor.name, &tensor.dims).kind, plan.layers);
         let noise = |&dtype| {
             let job = Job {
                 tensor,

@@ -131,7 +131,7 @@ fn hostile_files_are_told_apart() {
         (new("a", sums(&[1.0, -2.0], &[1.0])), "sum 1 is -2"),
         (new("a", sums(&[1.0, 2.0], &[-1.0])), "count 0 is -1"),
         (new("a", sums(&[1.0, 2.0], &[f32::NAN])), "count 0 is NaN"),
-        (truncated(new("a", sums(&[1.0; 80], &[1.0]))), "a.counts"),
+        (truncated(new("a", sums(&[1.0; 80], &[1.0]))), "ends too soon"),
         (written(&matrix(&[])), "no sums"),
     ] {
         let error = read(&file).unwrap_err();
