@@ -204,7 +204,7 @@ fn the_future_is_forgotten_when_the_text_changes() {
                 }
                 assert!(session.truncate(session.len() - i / 2));
             }
-            assert_eq!(session.replace(&golden[..120]), 70);
+            assert!(session.replace(&golden[..120]) >= 70);
             session.next(&mut sampler).unwrap();
             session.tokens().to_vec()
         };
