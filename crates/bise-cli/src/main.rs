@@ -3,6 +3,7 @@
 
 mod bench;
 mod chat;
+mod completions;
 mod constraint;
 mod divergence;
 mod imatrix;
@@ -10,6 +11,7 @@ mod inspect;
 mod interrupt;
 mod loading;
 mod logits;
+mod man;
 mod perplexity;
 mod probe;
 mod quantize;
@@ -22,7 +24,7 @@ mod stop_texts;
 mod tokenize;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -57,6 +59,8 @@ enum Command {
     Logits(logits::Args),
     Perplexity(perplexity::Args),
     Bench(bench::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// How a command that did its work ends.
@@ -81,6 +85,8 @@ fn main() -> ExitCode {
         Command::Logits(args) => logits::run(args),
         Command::Perplexity(args) => perplexity::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Completions(args) => completions::run(&args, &mut Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -556,3 +556,87 @@ fn every_command_reads_every_layout() {
         "{error}"
     );
 }
+
+/// Two runs with a session say what one run of both lengths says; the second file is refused when it is damaged.
+#[test]
+fn a_session_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = folder.path().join("session");
+    let session = session.to_str().unwrap();
+    let story = |more: &[&str]| {
+        let mut arguments = vec!["run", "--temp", "1", "--seed", "7", "--ignore-eos"];
+        arguments.extend(more);
+        succeeds(&arguments)
+    };
+    let whole = story(&["-p", "One day", "-n", "60"]);
+    let first = story(&["-p", "One day", "-n", "25", "--session", session]);
+    let second = story(&["-p", "", "-n", "35", "--session", session]);
+    assert_eq!(format!("{}{second}", first.trim_end_matches('\n')), whole);
+
+    let mut bytes = std::fs::read(session).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(session, bytes).unwrap();
+    let error = fails(&["run", "-p", "", "--session", session], 1);
+    assert!(error.contains(session) && error.contains("damaged"), "{error}");
+}
+
+#[test]
+fn drafts_do_not_change_the_text() {
+    let story = |more: &[&str]| {
+        let mut arguments = vec!["run", "-p", "One day", "-n", "80", "--temp", "0.7", "--seed", "3"];
+        arguments.extend(more);
+        succeeds(&arguments)
+    };
+    let plain = story(&["--speculate", "off"]);
+    assert_eq!(story(&[]), plain);
+    assert_eq!(story(&["--speculate", "ngram", "--draft-max", "3"]), plain);
+    assert_eq!(story(&["--draft", &fixture("demo.gguf")]), plain);
+    let error = fails(
+        &[
+            "run",
+            "-p",
+            "x",
+            "--speculate",
+            "off",
+            "--draft",
+            &fixture("demo.gguf"),
+        ],
+        1,
+    );
+    assert!(error.contains("--draft is of no use"), "{error}");
+}
+
+#[test]
+fn a_prompt_cache_does_not_change_the_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("prompts");
+    let prompt =
+        "Once upon a time there was a little girl who lived in a house near the forest with her dog. "
+            .repeat(2);
+    let arguments = ["run", "-p", &prompt, "-n", "20", "--temp", "0"];
+    let plain = succeeds(&arguments);
+    let mut cached = arguments.to_vec();
+    cached.extend(["--prompt-cache", cache.to_str().unwrap()]);
+    assert_eq!(succeeds(&cached), plain);
+    assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
+    assert_eq!(succeeds(&cached), plain);
+    assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
+}
+
+#[test]
+fn completions_and_manual_pages() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(
+            succeeds(&["completions", shell]).contains("--prompt-cache"),
+            "{shell}"
+        );
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man");
+    succeeds(&["man", pages.to_str().unwrap()]);
+    let page = |name: &str| std::fs::read_to_string(pages.join(name)).unwrap();
+    assert!(page("bise.1").contains("Run and quantize"));
+    assert!(page("bise-run.1").contains("prompt\\-cache"));
+    assert!(page("bise-quantize.1").starts_with(".ie"));
+}
