@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// Sessions and drafts.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Sessions and drafts")]
-pub struct Args {
+pub struct Sessions {
     /// Go on with the text that FILE keeps, if there is one, and keep it there at the end
     #[arg(long, value_name = "FILE")]
     session: Option<PathBuf>,
@@ -49,7 +49,7 @@ enum Speculate {
     Off,
 }
 
-impl Args {
+impl Sessions {
     /// The draft model.
     pub fn draft_model(&self, runtime: &Runtime) -> Result<Option<Model>> {
         let Some(path) = &self.draft else {

@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = arguments.next().ok_or("usage: story MODEL [PROMPT]")?;
     let prompt = arguments.next().unwrap_or_else(|| "Once upon a time".into());
     let model = Model::open(path.as_ref())?;
-    let tokenizer = Tokenizer::new(Vocabulary::from_metadata(&model.gguf().metadata)?)?;
+    let tokenizer = Tokenizer::new(Vocabulary::from_metadata(model.metadata())?)?;
     let mut session = Session::new(Context::new(&model, ContextOptions::new(1024))?);
     session.speculate(Some(Speculation::new(SpeculationOptions::default())));
     let mut sampler = Sampler::new(SamplerOptions::default())?;

@@ -18,6 +18,8 @@ use std::path::PathBuf;
 /// What came.
 pub enum Input {
     Entry(String),
+    /// A line with bytes that are no UTF-8, which a terminal cannot edit.
+    Damaged,
     /// Ctrl-C where nothing was going on.
     Interrupt,
     End,
@@ -75,7 +77,16 @@ impl Terminal {
     }
 
     fn next(&mut self) -> Result<Input> {
-        match self.editor.readline("> ") {
+        let mut damaged = false;
+        let line = loop {
+            match self.editor.readline("> ") {
+                // The rest of the line is still to come, and is worth nothing alone.
+                Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => damaged = true,
+                line => break line,
+            }
+        };
+        match line {
+            Ok(_) if damaged => Ok(Input::Damaged),
             Ok(typed) => {
                 if !typed.trim().is_empty() {
                     self.editor.add_history_entry(&typed)?;

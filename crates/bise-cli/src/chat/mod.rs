@@ -123,6 +123,11 @@ impl Chat<'_, '_> {
                     self.screen.notice("Ctrl-D or /exit ends the program.");
                     continue;
                 }
+                Input::Damaged => {
+                    self.screen
+                        .notice("A line with bytes that are no UTF-8 was dropped.");
+                    continue;
+                }
                 Input::End => return Ok(Outcome::Done),
             };
             if let Source::Pipe(pipe) = &mut source

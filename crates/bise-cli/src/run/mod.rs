@@ -53,7 +53,7 @@ pub struct Args {
     #[command(flatten)]
     constraints: Constraints,
     #[command(flatten)]
-    session: session::Args,
+    session: session::Sessions,
     #[command(flatten)]
     runtime: Runtime,
 }
