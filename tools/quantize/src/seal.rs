@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(describe(&Value::F32(1e6)), "f32 1000000");
         assert_eq!(describe(&"llama".into()), "string \"llama\"");
         assert!(
-            describe(&vec![1u32, 2].into()).starts_with("array of 2 u32 sha256 a3"),
+            describe(&vec![1u32, 2].into()).starts_with("array of 2 u32 sha256 34fb5c82"),
             "{}",
             describe(&vec![1u32, 2].into())
         );
