@@ -205,8 +205,9 @@ fn several_lines_and_pastes() {
     let json: serde_json::Value = serde_json::from_slice(&std::fs::read(saved.path()).unwrap()).unwrap();
     assert_eq!(json["messages"][0]["content"], "first\nsecond");
     // Bytes that are no UTF-8, as from a paste out of another program.
-    let told = terminal.say(b"caf\xe9 \xff\xfe time");
-    assert!(told.contains("no UTF-8 was dropped"), "{told}");
+    terminal.type_keys(b"caf\xe9 \xff\xfe time\r");
+    terminal.wait("notice", |t| t.text().contains("no UTF-8 was dropped"));
+    terminal.wait_for_prompt();
     assert!(terminal.say("/stats").contains("conversation"));
     terminal.end("\x04");
 }

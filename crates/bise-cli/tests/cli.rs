@@ -628,7 +628,7 @@ fn a_prompt_cache_does_not_change_the_text() {
 fn completions_and_manual_pages() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         assert!(
-            succeeds(&["completions", shell]).contains("--prompt-cache"),
+            succeeds(&["completions", shell]).contains("prompt-cache"),
             "{shell}"
         );
     }

@@ -264,7 +264,7 @@ fn constrained_text_follows_its_grammar() {
     let schema = file(
         folder.path(),
         "schema.json",
-        r#"{"type": "object", "properties": {"age": {"type": "integer", "minimum": 3, "maximum": 9}}, "required": ["age"], "additionalProperties": false}"#,
+        r#"{"type": "object", "properties": {"age": {"type": "integer", "minimum": 3, "maximum": 9}}, "required": ["age"], "additionalProperties": false, "x-guidance": {"whitespace_flexible": false}}"#,
     );
     let gbnf = file(folder.path(), "a.gbnf", "root ::= \"yes\" | \"no\" [!.]{2}");
     let lark = file(folder.path(), "a.lark", "start: /[0-9]{4}/ \"-\" /[0-9]{2}/");

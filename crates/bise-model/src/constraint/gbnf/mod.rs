@@ -138,7 +138,7 @@ mod tests {
         let lark = to_lark(gbnf).unwrap();
         assert_eq!(
             lark,
-            "start: (/[\\u{61}]/ /[\\u{62}]/ (r-item)*)\n\
+            "start: ((/[\\u{61}]/ /[\\u{62}]/) (r-item)*)\n\
              r-item: (/[^\\u{30}-\\u{39}\\u{a}]/ | (x2-r-item){2,})\n\
              x2-r-item: (/[\\u{0}-\\u{10ffff}]/)?\n"
         );
