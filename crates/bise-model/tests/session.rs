@@ -335,7 +335,7 @@ fn sessions_of_something_else_are_refused_with_the_reason() {
     ));
 }
 
-/// Every tensor, and all metadata, are in the fingerprint.
+/// Every tensor, and all metadata that logits depend on, are in the fingerprint; what the model is called is not.
 #[test]
 fn fingerprints_differ() {
     let demo = fs::read(fixture("demo.gguf")).unwrap();
@@ -354,7 +354,11 @@ fn fingerprints_differ() {
         assert_ne!(of(&changed), first, "{}", info.name);
     }
     let renamed = edited(&demo, |metadata| drop(metadata.insert("general.name", "another")));
-    assert_ne!(renamed.fingerprint(), first);
+    assert_eq!(renamed.fingerprint(), first);
+    let turned = edited(&demo, |metadata| {
+        drop(metadata.insert("llama.rope.freq_base", 5e4f32))
+    });
+    assert_ne!(turned.fingerprint(), first);
 }
 
 /// Changing the bits of a result makes sessions worthless: then CONTRACT must be raised, and this hash be set anew.
