@@ -161,10 +161,14 @@ fn fill(
         )),
         _ => {}
     }
-    let known = plan.slabs[..done]
-        .iter()
-        .map(|slab| tensors[slab.tensor].source_len_of(&slab.rows));
-    progress.advance(known.sum());
+    if done > 0 {
+        let known = plan.slabs[..done].iter();
+        progress.advance(
+            known
+                .map(|slab| tensors[slab.tensor].source_len_of(&slab.rows))
+                .sum(),
+        );
+    }
     let output = Output {
         part,
         journal,

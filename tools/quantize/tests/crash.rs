@@ -92,7 +92,7 @@ fn resume(src: &Path, dst: &Path, options: &Options, expected: &[u8]) -> String 
 fn killed_at_any_time_it_goes_on() {
     let kills: u32 = std::env::var("BISE_KILLS").map_or(8, |n| n.parse().unwrap());
     let src = source();
-    let expected = undisturbed(src.path(), &options("Q4_K"));
+    let expected = undisturbed(src.path(), &options("Q8_0"));
     let out = TempDir::new().unwrap();
     let dst = out.path().join("out.gguf");
     let start = || {
@@ -100,7 +100,7 @@ fn killed_at_any_time_it_goes_on() {
         command
             .arg(src.path())
             .arg(&dst)
-            .args(["--type", "Q4_K", "-t", "2"]);
+            .args(["--type", "Q8_0", "-t", "2"]);
         command.stderr(Stdio::null()).spawn().unwrap()
     };
     let begun = Instant::now();
@@ -121,7 +121,7 @@ fn killed_at_any_time_it_goes_on() {
         // By SIGKILL, unless it had ended before.
         killed += u32::from(child.wait().unwrap().code().is_none());
         assert!(!dst.exists() || fs::read(&dst).unwrap() == expected);
-        let notes = resume(src.path(), &dst, &options("Q4_K"), &expected);
+        let notes = resume(src.path(), &dst, &options("Q8_0"), &expected);
         resumed += u32::from(notes.contains("went on after"));
     }
     println!("{killed} kills, {resumed} of them with work to go on from; one result");
