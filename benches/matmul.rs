@@ -17,7 +17,7 @@ fn weights(dtype: DType) -> Weights {
         dtype.quantize(&values(ROWS * COLS), None, &mut blocks);
     } else {
         // Any bits are blocks.
-        let bits = (0..).map(|i: usize| (i * i >> 5) as u8);
+        let bits = (0..).map(|i: usize| ((i * i) >> 5) as u8);
         blocks.iter_mut().zip(bits).for_each(|(byte, bits)| *byte = bits);
     }
     let tensor = Tensor::from_bytes(dtype, &[ROWS, COLS], FileBytes::from_vec(blocks)).expect("its size");

@@ -47,6 +47,7 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant)] // there is one, for a moment
 enum Command {
     Run(run::Args),
     Chat(chat::Args),

@@ -9,7 +9,7 @@ use bise_model::{
 };
 use clap::ValueEnum;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Sessions and drafts.
 #[derive(clap::Args)]
@@ -142,7 +142,7 @@ impl Sessions {
     }
 
     /// Reads `prompt`, but for what the cache in `directory` knows of it.
-    fn read_prompt(&self, directory: &PathBuf, session: &mut Session<'_>, prompt: &[u32]) -> Result<()> {
+    fn read_prompt(&self, directory: &Path, session: &mut Session<'_>, prompt: &[u32]) -> Result<()> {
         let name = || directory.display().to_string();
         let cache = PromptCache::new(directory, self.prompt_cache_size << 20).with_context(name)?;
         for (path, error) in cache.restore(session, prompt).refused {

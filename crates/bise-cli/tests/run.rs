@@ -254,7 +254,7 @@ fn biased_tokens_come_or_do_not() {
             .as_array()
             .unwrap()
             .iter()
-            .all(|t| t.to_string() == id)
+            .all(|t| t.as_u64() == id.parse().ok())
     );
 }
 

@@ -10,14 +10,14 @@
 //!
 //! The unit does not depend on the budget, so a larger budget never has a larger error.
 
+use crate::Options;
 use crate::choice;
 use crate::error::QuantizeError;
 use crate::recipe::{Target, fit};
 use crate::role::{Facts, Role};
 use crate::source::Tensor;
-use crate::{Options, specs};
 use bise_tensor::block::DType;
-use bise_tensor::gguf::{Layout, Metadata};
+use bise_tensor::gguf::Metadata;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -135,15 +135,23 @@ impl Plan {
                 }
             })
             .collect();
-        let any: Vec<DType> = candidates.iter().map(|types| types[0]).collect();
-        let layout = Layout::new(metadata, specs(tensors, &any))?;
         let alignment = metadata.u64(bise_tensor::gguf::ALIGNMENT_KEY)?.unwrap_or(32);
         Ok(Self {
             candidates,
             layers: facts.layers,
-            header: layout.data_offset(),
+            header: 0,
             alignment,
         })
+    }
+
+    /// Any types that may be chosen.
+    pub(crate) fn any(&self) -> Vec<DType> {
+        self.candidates.iter().map(|types| types[0]).collect()
+    }
+
+    /// Takes into account that `header` bytes come before the weights.
+    pub(crate) fn after(self, header: u64) -> Self {
+        Self { header, ..self }
     }
 
     /// The types of least total error within `budget`, by the errors of all candidates.

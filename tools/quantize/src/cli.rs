@@ -93,7 +93,7 @@ fn target(name: &str) -> Result<Target, String> {
 }
 
 impl Args {
-    /// What the arguments ask of [`quantize`].
+    /// What the arguments ask of [`quantize`](crate::quantize).
     pub fn options(&self) -> Options {
         let goal = &self.goal;
         Options {
@@ -121,7 +121,7 @@ pub struct Done {
 /// Does what `args` ask for, until `stop` becomes true; `prober` runs models, where there is one.
 ///
 /// # Errors
-/// As [`quantize`].
+/// As [`quantize`](crate::quantize).
 pub fn run(args: Args, stop: Arc<AtomicBool>, prober: Option<&dyn Prober>) -> Result<Done, QuantizeError> {
     let prober = prober.filter(|_| !args.no_probe);
     let report = quantize_and_probe(&args.src, &args.dst, &args.options(), &Bar::new(stop), prober)?;

@@ -213,10 +213,17 @@ pub fn quantize_and_probe(
     let facts = facts.map_err(|e| QuantizeError::gguf(src, e))?;
     metadata.insert("general.file_type", options.target.file_type());
     metadata.insert("general.quantization_version", QUANTIZATION_VERSION);
+    if let Some(keys) = options.sliding_window {
+        metadata.insert("llama.attention.sliding_window", keys);
+    }
+    let probes = prober.and_then(|prober| probes(src, (&metadata, &tensors), prober, &mut notes));
     let types = match options.budget {
         None => choice::choose(&tensors, options, &facts, &mut notes)?,
         Some(budget) => {
             let plan = budget::Plan::new(&metadata, &tensors, options, &facts, &mut notes)?;
+            let sealed = Seal::new(&metadata, specs(&tensors, &plan.any()).collect(), probes.clone());
+            let header = sealed.map_err(|e| QuantizeError::gguf(dst, e))?;
+            let plan = plan.after(header.layout().data_offset());
             let errors = sensitivity::measure(&pool, &tensors, &plan, &weighing, progress)?;
             let types = plan.choose(budget, &tensors, &errors)?;
             metadata.insert("general.file_type", budget::file_type(&tensors, &types));
@@ -224,12 +231,7 @@ pub fn quantize_and_probe(
         }
     };
 
-    if let Some(keys) = options.sliding_window {
-        metadata.insert("llama.attention.sliding_window", keys);
-    }
-
     let specs = specs(&tensors, &types).collect();
-    let probes = prober.and_then(|prober| probes(src, (&metadata, &tensors), prober, &mut notes));
     let seal = Seal::new(&metadata, specs, probes).map_err(|e| QuantizeError::gguf(dst, e))?;
     let mut report = Report::new(&seal, &tensors, notes);
     let job = options

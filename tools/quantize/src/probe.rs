@@ -49,6 +49,7 @@ const KEPT: usize = 8;
 const ROUNDING: f32 = 0.03;
 
 /// A file's probes, the file's own logits not known yet.
+#[derive(Clone)]
 pub(crate) struct Probes {
     prompts: Vec<Vec<u32>>,
     /// What the source says.

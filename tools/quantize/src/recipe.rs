@@ -36,6 +36,8 @@ enum When {
     FirstPart(u64),
     /// The same, with an importance matrix.
     WeightedFirstPart(u64),
+    /// The same, without one.
+    UnweightedFirstPart(u64),
     /// The first and last eighth of the layers, and each third between.
     SensitiveLayer,
     /// At least four query heads share a key and value head.
@@ -43,9 +45,11 @@ enum When {
     EightExperts,
 }
 
-use DType::{Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K};
+use DType::{IQ4_NL, IQ4_XS, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K};
 use Kind::{AttentionK, AttentionOutput, AttentionV, FfnDown};
-use When::{Always, EightExperts, First, FirstPart, Grouped, SensitiveLayer, WeightedFirstPart};
+use When::{
+    Always, EightExperts, First, FirstPart, Grouped, SensitiveLayer, UnweightedFirstPart, WeightedFirstPart,
+};
 
 #[rustfmt::skip]
 static RECIPES: &[Recipe] = &[
@@ -86,6 +90,14 @@ static RECIPES: &[Recipe] = &[
         (AttentionV, SensitiveLayer, Q6_K),
         (FfnDown, SensitiveLayer, Q6_K),
     ]},
+    Recipe { name: "IQ4_NL", file_type: 25, base: IQ4_NL, rules: IQ4_RULES },
+    Recipe { name: "IQ4_XS", file_type: 30, base: IQ4_XS, rules: IQ4_RULES },
+];
+
+const IQ4_RULES: &[(Kind, When, DType)] = &[
+    (AttentionV, Grouped, Q5_K),
+    (AttentionOutput, EightExperts, Q5_K),
+    (FfnDown, UnweightedFirstPart(8), Q5_K),
 ];
 
 /// Other names of recipes.
@@ -97,7 +109,7 @@ const FILE_TYPES: &[(DType, u32)] = &[
     (DType::F32, 0), (DType::F16, 1), (DType::Bf16, 32),
     (Q4_0, 2), (Q4_1, 3), (Q5_0, 8), (Q5_1, 9), (DType::Q8_0, 7),
     (Q2_K, 10), (Q3_K, 11), (Q4_K, 14), (Q5_K, 16), (Q6_K, 18),
-    (DType::IQ4_NL, 25), (DType::IQ4_XS, 30),
+    (IQ4_NL, 25), (IQ4_XS, 30),
 ];
 
 /// llama.cpp's number for files that no other number describes.
@@ -196,6 +208,7 @@ impl When {
             First(n) => layer < n,
             FirstPart(parts) => layer < facts.layers / parts,
             WeightedFirstPart(parts) => facts.weighted && layer < facts.layers / parts,
+            UnweightedFirstPart(parts) => !facts.weighted && layer < facts.layers / parts,
             SensitiveLayer => is_sensitive(layer, facts.layers),
             Grouped => facts.group >= 4,
             EightExperts => facts.experts == 8,
@@ -223,7 +236,7 @@ pub(crate) fn fit(mut dtype: DType, columns: u64) -> DType {
     while !columns.is_multiple_of(dtype.block_len() as u64) {
         dtype = match dtype {
             Q2_K | Q3_K => Q4_0,
-            DType::IQ4_XS => DType::IQ4_NL,
+            IQ4_XS => IQ4_NL,
             Q4_K => Q5_0,
             Q5_K => Q5_1,
             Q6_K => DType::Q8_0,
@@ -250,7 +263,8 @@ mod tests {
             assert_ne!(target.file_type(), FILE_TYPE_GUESSED, "{target} has a number");
         }
         for dtype in DType::ALL {
-            assert_eq!(Target::from_name(dtype.name()).unwrap().base(), *dtype);
+            let base = Target::from_name(dtype.name()).map(Target::base);
+            assert_eq!(base, Some(*dtype).filter(|dtype| dtype.can_quantize()));
         }
         assert_eq!(Target::from_name("q4_k"), Target::from_name("Q4_K_M"));
         assert_eq!(Target::from_name("Q9"), None);

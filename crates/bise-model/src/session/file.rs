@@ -195,7 +195,7 @@ impl Header {
             }),
         };
         let cache = session.context.cache();
-        let tokens = self.dropped.checked_add(self.kept).unwrap_or(u64::MAX);
+        let tokens = self.dropped.saturating_add(self.kept);
         let capacity = session.context.capacity().map_or(u64::MAX >> 8, |c| c as u64);
         check(
             self.dropped == 0 || session.context.capacity().is_none(),
@@ -339,12 +339,12 @@ impl Session<'_> {
     }
 }
 
+/// A file that was read up to the tokens: the rest of it, its header, and the tokens.
+pub(super) type Opened = (Hashing<BufReader<File>>, Header, Vec<u32>);
+
 /// Reads a file up to the tokens, and checks that it goes with `session`. The tokens are not proven to be right before the
 /// rest is read too.
-pub(super) fn open(
-    path: &Path,
-    session: &Session<'_>,
-) -> Result<(Hashing<BufReader<File>>, Header, Vec<u32>), SessionError> {
+pub(super) fn open(path: &Path, session: &Session<'_>) -> Result<Opened, SessionError> {
     let file = File::open(path)?;
     let about = file.metadata()?;
     if !about.is_file() {
