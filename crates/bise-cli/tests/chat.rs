@@ -206,7 +206,7 @@ fn several_lines_and_pastes() {
     assert_eq!(json["messages"][0]["content"], "first\nsecond");
     // Bytes that are no UTF-8, as from a paste out of another program.
     terminal.type_keys(b"caf\xe9 \xff\xfe time\r");
-    terminal.wait("notice", |t| t.text().contains("no UTF-8 was dropped"));
+    terminal.wait("notice", |t| t.text().contains("no UTF-8 came"));
     terminal.wait_for_prompt();
     assert!(terminal.say("/stats").contains("conversation"));
     terminal.end("\x04");

@@ -77,16 +77,7 @@ impl Terminal {
     }
 
     fn next(&mut self) -> Result<Input> {
-        let mut damaged = false;
-        let line = loop {
-            match self.editor.readline("> ") {
-                // The rest of the line is still to come, and is worth nothing alone.
-                Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => damaged = true,
-                line => break line,
-            }
-        };
-        match line {
-            Ok(_) if damaged => Ok(Input::Damaged),
+        match self.editor.readline("> ") {
             Ok(typed) => {
                 if !typed.trim().is_empty() {
                     self.editor.add_history_entry(&typed)?;
@@ -96,6 +87,8 @@ impl Terminal {
             }
             Err(ReadlineError::Interrupted) => Ok(Input::Interrupt),
             Err(ReadlineError::Eof) => Ok(Input::End),
+            // The line editor gives up what it has read with it.
+            Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => Ok(Input::Damaged),
             Err(error) => Err(error).context("cannot read from the terminal"),
         }
     }

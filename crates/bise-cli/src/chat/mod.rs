@@ -125,7 +125,7 @@ impl Chat<'_, '_> {
                 }
                 Input::Damaged => {
                     self.screen
-                        .notice("A line with bytes that are no UTF-8 was dropped.");
+                        .notice("Bytes that are no UTF-8 came: the line is dropped.");
                     continue;
                 }
                 Input::End => return Ok(Outcome::Done),
