@@ -258,7 +258,8 @@ fn without_hashes_probes_find_some() {
         try_faults(&nothing, each, folder.path())
     );
     assert_eq!(probes["RoPE base"].0, each);
-    assert!(probes["swapped experts"].0 * 10 >= each * 9);
+    // Experts that no probe's token was sent to do not show: six of eight did when this was written.
+    assert!(probes["swapped experts"].0 * 2 >= each);
 }
 
 #[test]
