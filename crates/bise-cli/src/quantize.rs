@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result};
 use bise_model::Model;
 use bise_quantize::QuantizeError;
 use bise_quantize::cli;
-use bise_tensor::threads::{Threads, usable_cores};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -31,8 +30,7 @@ pub struct Args {
 pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
     let interrupt = Interrupt::listen()?;
     let (src, dst, as_json) = (quantize.src.clone(), quantize.dst.clone(), quantize.json);
-    let new_pool =
-        || Threads::new(quantize.threads.unwrap_or_else(usable_cores)).context("cannot start threads");
+    let new_pool = || runtime::threads(quantize.threads);
     let (threads, prober) = (new_pool()?, LayerByLayer(new_pool()?));
     // Before hours of work: the text, and the source as a model that runs.
     let source = match &calibrate {

@@ -1,8 +1,8 @@
 //! `bise repack`: one file of stacked experts from older layouts.
 
 use crate::interrupt::Interrupt;
-use crate::probe::{self, LayerByLayer};
-use crate::{Outcome, say};
+use crate::probe::LayerByLayer;
+use crate::{Outcome, runtime, say};
 use anyhow::Result;
 use bise_quantize::{Bar, QuantizeError, repack};
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let prober = LayerByLayer(probe::threads(None)?);
+    let prober = LayerByLayer(runtime::threads(None)?);
     let prober = (!args.no_probe).then_some(&prober as _);
     let bar = Bar::new(Interrupt::listen()?.flag());
     match repack(&args.old, &args.new, args.threads, &bar, prober) {

@@ -52,7 +52,7 @@ pub enum KvTypeName {
 impl Runtime {
     /// The pool that work runs on.
     pub fn threads(&self) -> Result<Threads> {
-        Threads::new(self.threads.map_or_else(usable_cores, usize::from)).context("cannot start threads")
+        threads(self.threads.map(usize::from))
     }
 
     /// Loads the model at `path`, or the one that is part of the program.
@@ -125,6 +125,11 @@ impl Chunks {
         let texts = tokens.chunks(self.len - usize::from(self.bos.is_some()));
         texts.map(|text| self.bos.into_iter().chain(text.iter().copied()).collect())
     }
+}
+
+/// A pool of `count` threads, or of one for each physical core that the process may use.
+pub fn threads(count: Option<usize>) -> Result<Threads> {
+    Threads::new(count.unwrap_or_else(usable_cores)).context("cannot start threads")
 }
 
 /// The model's tokenizer.

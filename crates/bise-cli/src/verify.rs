@@ -1,7 +1,7 @@
 //! `bise verify`: is a file what it was when it was written?
 
-use crate::Outcome;
-use crate::probe::{self, LayerByLayer};
+use crate::probe::LayerByLayer;
+use crate::{Outcome, runtime};
 use anyhow::{Context as _, Result};
 use bise_quantize::{Prober, Verdict, verify};
 use serde_json::json;
@@ -28,8 +28,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let prober = LayerByLayer(probe::threads(args.threads)?);
-    let threads = probe::threads(args.threads)?;
+    let prober = LayerByLayer(runtime::threads(args.threads.map(usize::from))?);
+    let threads = runtime::threads(args.threads.map(usize::from))?;
     let verdict = threads.run(|| verify(&args.file, (!args.no_probe).then_some(&prober as &dyn Prober)));
     let verdict = verdict.with_context(|| args.file.display().to_string())?;
     if args.json {

@@ -188,26 +188,23 @@ impl<'m> Dialogue<'m> {
 
     /// Takes back the user's last message and the answer to it; false when there is none.
     pub fn undo(&mut self) -> bool {
-        let asked = self
-            .messages
-            .iter()
-            .rposition(|m| matches!(m, Message::User { .. }));
-        if let Some(asked) = asked {
-            self.messages.truncate(asked);
-        }
+        let asked = self.asked();
+        self.messages.truncate(asked.unwrap_or(usize::MAX));
         asked.is_some()
     }
 
     /// Takes back the answer to the user's last message; false when there is no such message.
     pub fn undo_answer(&mut self) -> bool {
-        let asked = self
-            .messages
-            .iter()
-            .rposition(|m| matches!(m, Message::User { .. }));
-        if let Some(asked) = asked {
-            self.messages.truncate(asked + 1);
-        }
+        let asked = self.asked();
+        self.messages
+            .truncate(asked.map_or(usize::MAX, |asked| asked + 1));
         asked.is_some()
+    }
+
+    /// Where the user's last message is.
+    fn asked(&self) -> Option<usize> {
+        let is_users = |message: &Message| matches!(message, Message::User { .. });
+        self.messages.iter().rposition(is_users)
     }
 }
 
