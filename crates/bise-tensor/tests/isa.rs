@@ -46,17 +46,21 @@ struct Floats {
 }
 
 impl Kernel for Floats {
-    type Output = ([[u32; LANES]; 5], u32);
+    type Output = ([[u32; LANES]; 7], u32);
 
     #[inline(always)]
     fn call<S: Isa>(self, isa: S) -> Self::Output {
         let (a, b, c) = (isa.load(&self.a), isa.load(&self.b), isa.load(&self.c));
+        let mut all = [c, a];
+        isa.fma_all(&self.a, &[a, b], &mut all);
         let lanes = [
             bits(isa, a),
             bits(isa, isa.add(a, b)),
             bits(isa, isa.mul(a, b)),
             bits(isa, isa.fma(a, b, c)),
             bits(isa, isa.splat(self.a[3])),
+            bits(isa, isa.load_twice(self.a.first_chunk().unwrap())),
+            bits(isa, all[1]),
         ];
         (lanes, one_nan(isa.sum(a)))
     }
@@ -111,9 +115,10 @@ impl Kernel for Capacity {
     }
 }
 
-/// The sums of products of weights below `2^bits` with activations.
+/// `start` and the sums of products of weights below `2^bits` with activations.
 #[derive(Clone, Copy)]
 struct Dots<'a> {
+    start: i32,
     bits: u32,
     terms: &'a [([u8; 4 * LANES], [i8; 4])],
 }
@@ -123,14 +128,14 @@ impl Kernel for Dots<'_> {
 
     #[inline(always)]
     fn call<S: Isa>(self, isa: S) -> Self::Output {
-        let (mut sum, mut lacking) = (isa.begin(), 0);
+        let ((mut sum, rest), mut lacking) = (isa.begin_at(self.start, self.bits), 0);
         for (w, x) in self.terms {
             sum = isa.dot(sum, isa.load_bytes(w), *x, self.bits);
             for x in x {
                 lacking += 128 * i32::from(*x);
             }
         }
-        let mut sum = isa.end(sum, self.bits);
+        let mut sum = isa.add_int(isa.end(sum, self.bits), rest);
         if S::CENTERS_BYTES && self.bits == 8 {
             sum = isa.add_int(sum, isa.splat_int(lacking));
         }
@@ -139,14 +144,14 @@ impl Kernel for Dots<'_> {
 }
 
 /// The sums that [`Dots`] stands for, in arithmetic that cannot overflow.
-fn exact(terms: &[([u8; 4 * LANES], [i8; 4])]) -> [u32; LANES] {
+fn exact(start: i32, terms: &[([u8; 4 * LANES], [i8; 4])]) -> [u32; LANES] {
     std::array::from_fn(|l| {
         let products = |(w, x): &([u8; 4 * LANES], [i8; 4])| {
             (0..4)
                 .map(|j| i64::from(w[4 * l + j]) * i64::from(x[j]))
                 .sum::<i64>()
         };
-        (terms.iter().map(products).sum::<i64>() as f32).to_bits()
+        ((i64::from(start) + terms.iter().map(products).sum::<i64>()) as f32).to_bits()
     })
 }
 
@@ -183,6 +188,21 @@ impl Kernel for Lookup<'_> {
     fn call<S: Isa>(self, isa: S) -> Self::Output {
         let w = isa.lookup(self.table, isa.load_bytes(self.places));
         seen(isa, w)
+    }
+}
+
+/// Bytes that are loaded and written again.
+#[derive(Clone, Copy)]
+struct StoredBytes<'a>(&'a [u8; 4 * LANES]);
+
+impl Kernel for StoredBytes<'_> {
+    type Output = [u8; 4 * LANES];
+
+    #[inline(always)]
+    fn call<S: Isa>(self, isa: S) -> Self::Output {
+        let mut out = [0; 4 * LANES];
+        isa.store_bytes(isa.load_bytes(self.0), &mut out);
+        out
     }
 }
 
@@ -232,15 +252,17 @@ proptest! {
     #[test]
     fn loads_agree(bytes in bytes64()) {
         same_at_every_level(Loads(&bytes));
+        prop_assert_eq!(same_at_every_level(StoredBytes(&bytes)), bytes);
     }
 
     #[test]
-    fn dots_are_exact(bits in 1u32..=8, terms in vec((bytes64(), uniform4(-MOST..=MOST)), 300)) {
+    fn dots_are_exact(start in -(1 << 20)..1 << 20, bits in 1u32..=8, terms in vec((bytes64(), uniform4(-MOST..=MOST)), 300)) {
         let below = |(w, x): ([u8; 4 * LANES], [i8; 4])| (w.map(|w| w >> (8 - bits)), x);
         let terms: Vec<_> = terms.into_iter().map(below).collect();
         for level in Level::available() {
             let terms = &terms[..level.run(Capacity(bits))];
-            prop_assert_eq!(level.run(Dots { bits, terms }), exact(terms), "{} of {} bits", level, bits);
+            let got = level.run(Dots { start, bits, terms });
+            prop_assert_eq!(got, exact(start, terms), "{} of {} bits", level, bits);
         }
     }
 
@@ -293,8 +315,12 @@ fn dots_hold_their_capacity() {
             ] {
                 for level in Level::available() {
                     let terms = vec![([w; 4 * LANES], x); level.run(Capacity(bits))];
-                    let got = level.run(Dots { bits, terms: &terms });
-                    assert_eq!(got, exact(&terms), "{level}: {w} of {bits} bits by {x:?}");
+                    let got = level.run(Dots {
+                        start: 0,
+                        bits,
+                        terms: &terms,
+                    });
+                    assert_eq!(got, exact(0, &terms), "{level}: {w} of {bits} bits by {x:?}");
                 }
             }
         }

@@ -176,6 +176,8 @@ fn every_level_computes_the_formula_for_every_format_and_tail() {
             (1, 2, 12),
             (16, 1, 26),
             (18, 6, 2),
+            (3, 9, 7),
+            (2, 8, 101),
         ] {
             let case = Case::new(dtype, rows, blocks, batch, 7);
             let expected = case.formula();

@@ -96,7 +96,7 @@ pub trait IntFormat: Format {
     const TABLE: Option<[u8; 16]> = None;
     /// Integers, or the entries of the table, lie in `0..2^WIDTH`.
     const WIDTH: u32 = if Self::TABLE.is_some() { 8 } else { Self::BITS };
-    /// The integer or entry that stands for 0 in formats without minima.
+    /// The integer or entry that stands for 0; formats with minima have integers from 0 on.
     const ZERO: i32 = if Self::HAS_MIN { 0 } else { 1 << (Self::WIDTH - 1) };
     /// Values that share a scale: 16 or 32, a divisor of `LEN`.
     const GROUP: usize;

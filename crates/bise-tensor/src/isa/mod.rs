@@ -60,6 +60,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F;
     /// Lane `l` is `x[l]`.
     fn load_u8(self, x: &[u8; LANES]) -> Self::F;
+    /// Lanes `l` and `l + 8` are `x[l]`.
+    fn load_twice(self, x: &[f32; LANES / 2]) -> Self::F;
     /// Writes lane `l` to `out[l]`.
     fn store(self, x: Self::F, out: &mut [f32; LANES]);
     /// `a + b`.
@@ -68,6 +70,14 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a * b + c`, rounded once.
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `acc[c] = fma(w, x[c], acc[c])` for each `c`, with no more of `w` in registers at a time than it takes.
+    #[inline(always)]
+    fn fma_all<const N: usize>(self, w: &[f32; LANES], x: &[Self::F; N], acc: &mut [Self::F; N]) {
+        let w = self.load(w);
+        for c in 0..N {
+            acc[c] = self.fma(w, x[c], acc[c]);
+        }
+    }
     /// The sum of all lanes by halving: lanes `l` and `l + 8`, then `l + 4`, `l + 2`, `l + 1`.
     fn sum(self, x: Self::F) -> f32;
 
@@ -75,6 +85,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn capacity(bits: u32) -> usize;
     /// Bytes `4l .. 4l + 4` of `w` belong to lane `l`.
     fn load_bytes(self, w: &[u8; 4 * LANES]) -> Self::B;
+    /// Writes what [`load_bytes`](Self::load_bytes) reads.
+    fn store_bytes(self, w: Self::B, out: &mut [u8; 4 * LANES]);
     /// Asks for the cache line at `at`, which may be any address, to be brought near.
     #[inline(always)]
     fn prefetch(self, _at: *const u8) {}
@@ -88,6 +100,12 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn lookup(self, table: &[u8; 16], places: Self::B) -> Self::B;
     /// A sum of nothing.
     fn begin(self) -> Self::P;
+    /// A sum of weights below `2^bits`, and what to add to it when it has ended: together they are `start` in every lane.
+    #[inline(always)]
+    fn begin_at(self, start: i32, bits: u32) -> (Self::P, Self::I) {
+        let _ = bits;
+        (self.begin(), self.splat_int(start))
+    }
     /// Adds to each lane the exact dot product of its four bytes of `w`, all below `2^bits`, with `x`, whose values
     /// lie in `-127..=127`.
     fn dot(self, sum: Self::P, w: Self::B, x: [i8; 4], bits: u32) -> Self::P;

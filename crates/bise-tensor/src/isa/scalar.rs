@@ -59,6 +59,11 @@ impl Isa for Scalar {
     }
 
     #[inline(always)]
+    fn load_twice(self, x: &[f32; LANES / 2]) -> Self::F {
+        from_fn(|l| x[l % (LANES / 2)])
+    }
+
+    #[inline(always)]
     fn store(self, x: Self::F, out: &mut [f32; LANES]) {
         *out = x;
     }
@@ -95,6 +100,11 @@ impl Isa for Scalar {
     #[inline(always)]
     fn load_bytes(self, w: &[u8; 4 * LANES]) -> Self::B {
         *w
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, w: Self::B, out: &mut [u8; 4 * LANES]) {
+        *out = w;
     }
 
     #[inline(always)]

@@ -1,5 +1,6 @@
 //! The inputs of a matrix product: f32 rows, and the same rows quantized to 8 bits.
 
+use super::plain::panel;
 use super::tiles::{Needs, Tile, Tiles};
 use crate::isa::{Isa, Kernel, Level};
 use rayon::prelude::*;
@@ -24,6 +25,7 @@ pub struct Activations {
     sum32: Vec<f32>,
     sum16: Vec<f32>,
     tiles: Tiles,
+    panel_tiles: panel::Tiles,
 }
 
 /// One quantized row of [`Activations`].
@@ -57,6 +59,7 @@ impl Activations {
             sum32: Vec::with_capacity(groups),
             sum16: Vec::with_capacity(2 * groups),
             tiles: Tiles::default(),
+            panel_tiles: panel::Tiles::default(),
         }
     }
 
@@ -104,6 +107,12 @@ impl Activations {
         tiles.make(level, needs, self.len(), |n| self.row(n));
         self.tiles = tiles;
         self.tiles.all()
+    }
+
+    /// The f32 rows in tiles for the kernels of `level`.
+    pub(super) fn panel_tiles(&mut self, level: Level) -> &panel::Tiles {
+        self.panel_tiles.make(level, &self.x, self.width);
+        &self.panel_tiles
     }
 
     /// Holds the rows of `x`, each `width` long, and nothing else.
@@ -154,6 +163,7 @@ impl Activations {
         let groups = rows * width.div_ceil(GROUP);
         self.width = width;
         self.tiles.clear();
+        self.panel_tiles.clear();
         self.x.resize(rows * width, 0.0);
         self.q.resize(groups * GROUP, 0);
         self.d.resize(groups, 0.0);

@@ -9,9 +9,9 @@
 //! acc  = fma(-min[g], d * sum(x), acc)                      formats with minima
 //! ```
 //!
-//! Sixteen rows fill the lanes, and as many tokens as the registers hold sums of go with them: each vector of weights
-//! is unpacked once for all of them. The stored integers are unsigned; what their product lacks, `-ZERO * sum(x)`, is
-//! exact and comes from the tile.
+//! Sixteen rows fill the lanes, and as many tokens as the registers hold sums of go with them. For few tokens, each vector
+//! of weights is unpacked on its way from memory; for more, [`section`](super::section) unpacks some columns once for all. The
+//! stored integers are unsigned; what their product lacks, `-ZERO * sum(x)`, is exact and comes from the tile.
 
 use super::interleaved::{Block, CELL, Factors};
 use super::tiles::Tile;
@@ -38,6 +38,9 @@ pub(super) trait Panel<S: Isa> {
 
 /// How far ahead weights are asked for: far enough for memory, near enough to stay in the first cache.
 const AHEAD: usize = 4096;
+
+/// So many rows of activations are few.
+pub(super) const FEW: usize = 4;
 
 /// What the chains of `N` rows of activations take from a tile.
 pub(super) struct Inputs<'a, const N: usize> {
@@ -119,14 +122,14 @@ fn group<S: Isa, P: Panel<S>, const N: usize>(
 ) {
     let g = at * (CELL / P::GROUP) + part;
     let q = &x.q[g * (P::GROUP / 4)..][..P::GROUP / 4];
-    let bias = &x.bias[g];
     let mut sums = Sums {
         isum: [isa.splat_int(0); N],
         sum: [isa.begin(); N],
     };
-    if !(P::WIDTH == 8 && S::CENTERS_BYTES) {
+    if !P::HAS_MIN && !(P::WIDTH == 8 && S::CENTERS_BYTES) {
+        let bias = &x.bias[g];
         for c in 0..N {
-            sums.isum[c] = isa.splat_int(bias[c]);
+            (sums.sum[c], sums.isum[c]) = isa.begin_at(bias[c], P::WIDTH);
         }
     }
     // Written out, for where a vector lies in a byte has to be known when this is compiled.

@@ -12,6 +12,7 @@
 
 use super::int::Panel;
 use super::planes;
+use super::section::{SECTION, Section};
 use crate::block::{IntFormat, MAX_GROUPS, Parts};
 use crate::isa::{Isa, Kernel, LANES};
 use std::marker::PhantomData;
@@ -40,6 +41,8 @@ impl<F: IntFormat> Layout<F> {
         assert!(bytes == LANES * F::BYTES);
         bytes
     };
+    /// Bytes of a section of a strip.
+    const SECTION_BYTES: usize = SECTION / F::LEN * Self::BYTES;
 }
 
 /// Interleaves up to 16 rows of blocks.
@@ -208,6 +211,48 @@ impl<S: Isa, F: IntFormat> Panel<S> for Block<'_, S, F> {
         match F::TABLE {
             None => w,
             Some(table) => isa.lookup(&table, w),
+        }
+    }
+}
+
+/// Unpacks the columns of a strip from `first` on to a section.
+pub(super) struct Unpack<'a, F> {
+    pub strip: &'a [u8],
+    pub first: usize,
+    pub section: &'a mut Section,
+    pub format: PhantomData<F>,
+}
+
+impl<F: IntFormat> Kernel for Unpack<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Isa>(self, isa: S) {
+        let section = self.section;
+        let blocks = self.strip[self.first / F::LEN * Layout::<F>::BYTES..].chunks_exact(Layout::<F>::BYTES);
+        let blocks = blocks.take(SECTION / F::LEN);
+        section.first = self.first;
+        section.width = blocks.len() * F::LEN;
+        let mut factors = Factors::ZERO;
+        for (b, bytes) in blocks.enumerate() {
+            let block = Block::<S, F>::new(isa, bytes, &mut factors);
+            for g in 0..F::LEN / F::GROUP {
+                let at = b * (F::LEN / F::GROUP) + g;
+                isa.store(block.scale(isa, g), &mut section.scale[at]);
+                if F::HAS_MIN {
+                    isa.store(block.minus_min(isa, g), &mut section.minus_min[at]);
+                }
+            }
+            for cell in 0..F::LEN / CELL {
+                // The strip's next section, while this one is multiplied.
+                for line in (0..Block::<S, F>::BYTES / (F::LEN / CELL)).step_by(VECTOR) {
+                    isa.prefetch(block.part(cell).wrapping_add(Layout::<F>::SECTION_BYTES + line));
+                }
+                let at = (b * F::LEN + cell * CELL) / 4;
+                for v in 0..VECTORS {
+                    isa.store_bytes(block.vector(isa, cell, v), section.vector_mut(at + v));
+                }
+            }
         }
     }
 }

@@ -4,22 +4,26 @@
 //! columns are worked on at a time, on how many threads and with which instructions does not change a bit.
 
 mod activations;
+mod at_width;
 mod coded;
 pub mod int;
 mod interleaved;
 pub mod plain;
 mod planes;
+mod section;
 mod tiles;
 mod weights;
 
 pub use activations::{Activations, GROUP};
 pub use weights::Weights;
 
-use crate::block::{CodedFormat, DType, FormatVisitor, IntFormat, PlainFormat};
+use crate::block::{CODED_BITS, CodedFormat, DType, FormatVisitor, IntFormat, PlainFormat};
 use crate::isa::{Isa, Kernel, LANES, Level};
 use crate::tensor::RowOrder;
 use crate::threads::{Strip, for_each_strip};
-use coded::{CodedTile, SECTION, Section, Unpack};
+use at_width::{TileKernel, at_width};
+use plain::panel::{self, Panel, PanelTile, Sums, Trees};
+use section::{Kind, OfKind, SECTION, STRIPS, Section, SectionTile, of_kind};
 use std::marker::PhantomData;
 use tiles::{Needs, Tile};
 use weights::Layout;
@@ -107,11 +111,14 @@ impl FormatVisitor for Product<'_> {
     type Output = ();
 
     fn plain<F: PlainFormat>(self) {
-        let Self { level, w, x, out } = self;
-        let Layout::Rows(tensor) = &w.layout else {
-            unreachable!("{} weights stay in rows", w.dtype());
+        let Layout::Rows(tensor) = &self.w.layout else {
+            unreachable!("{} weights stay in rows", self.w.dtype());
         };
         let matrix = tensor.matrix();
+        if self.x.len() > plain::FEW {
+            return self.in_panels::<F>(matrix);
+        }
+        let Self { level, w, x, out } = self;
         for_each_strip(out, w.rows(), LANES, |first, strip| {
             level.run(PlainStrip {
                 w: matrix,
@@ -124,143 +131,154 @@ impl FormatVisitor for Product<'_> {
     }
 
     fn int<F: IntFormat>(self) {
-        let Self { level, w, x, out } = self;
-        let Layout::Strips(strips) = &w.layout else {
-            unreachable!("{} weights are interleaved", w.dtype());
+        let Layout::Strips(strips) = &self.w.layout else {
+            unreachable!("{} weights are interleaved", self.w.dtype());
         };
-        let tiles = x.tiles(level, Needs::of_int::<F>());
-        let bytes = w.cols() / F::LEN * F::BYTES;
-        for_each_strip(out, w.rows(), LANES, |first, mut strip| {
+        let bytes = self.w.cols() / F::LEN * F::BYTES;
+        let (level, needs) = (self.level, Needs::of_int::<F>());
+        if self.x.len() > int::FEW {
+            let kind = (F::GROUP, F::WIDTH, F::HAS_MIN);
+            return self.in_sections(needs, kind, |row, _, first, section| {
+                level.run(interleaved::Unpack {
+                    strip: &strips[row * bytes..(row + LANES) * bytes],
+                    first,
+                    section,
+                    format: PhantomData::<F>,
+                });
+            });
+        }
+        let tiles = self.x.tiles(level, needs);
+        for_each_strip(self.out, self.w.rows(), LANES, |first, mut strip| {
             let weights = &strips[first * bytes..(first + LANES) * bytes];
             for tile in tiles {
-                let strip = &mut strip;
-                let format = PhantomData::<F>;
-                at_width(
-                    tile.width,
-                    IntOutputs {
-                        level,
-                        weights,
-                        tile,
-                        strip,
-                        format,
-                    },
-                );
+                let work = IntTile {
+                    weights,
+                    tile,
+                    strip: &mut strip,
+                    format: PhantomData::<F>,
+                };
+                at_width(level, tile.width, work);
             }
         });
     }
 
     fn coded<F: CodedFormat>(self) {
-        if F::GROUP == GROUP {
-            self.coded_in_groups::<F, GROUP>();
-        } else {
-            self.coded_in_groups::<F, 16>();
-        }
+        let Layout::Rows(tensor) = &self.w.layout else {
+            unreachable!("{} weights stay in rows", self.w.dtype());
+        };
+        let (bytes, row_bytes) = (tensor.bytes(), self.w.cols() / F::LEN * F::BYTES);
+        let (level, kind) = (self.level, (F::GROUP, CODED_BITS, false));
+        self.in_sections(Needs::of_coded::<F>(), kind, |row, rows, first, section| {
+            level.run(coded::Unpack {
+                rows: &bytes[row * row_bytes..(row + rows) * row_bytes],
+                row_bytes,
+                first,
+                section,
+                format: PhantomData::<F>,
+            });
+        });
     }
 }
 
 impl Product<'_> {
-    /// The product with coded weights whose groups have `G` values.
-    fn coded_in_groups<F: CodedFormat, const G: usize>(self) {
+    /// The product with unquantized weights, which are unpacked stretch by stretch for a block of rows of activations.
+    fn in_panels<F: PlainFormat>(self, matrix: Matrix<'_>) {
         let Self { level, w, x, out } = self;
-        let Layout::Rows(tensor) = &w.layout else {
-            unreachable!("{} weights stay in rows", w.dtype());
-        };
-        let bytes = tensor.bytes();
-        let row_bytes = w.cols() / F::LEN * F::BYTES;
-        let tiles = x.tiles(level, Needs::of_coded::<F>());
+        let tiles = x.panel_tiles(level);
         for_each_strip(out, w.rows(), LANES, |first, mut strip| {
-            let mut section = Section::<G>::new();
-            let rows = &bytes[first * row_bytes..(first + strip.width()) * row_bytes];
-            for first in (0..w.cols()).step_by(SECTION) {
-                level.run(Unpack {
-                    rows,
-                    row_bytes,
-                    first,
-                    section: &mut section,
-                    format: PhantomData::<F>,
-                });
-                for tile in tiles {
-                    let (section, strip) = (&section, &mut strip);
-                    at_width(
-                        tile.width,
-                        CodedOutputs {
-                            level,
-                            section,
-                            tile,
-                            strip,
-                        },
-                    );
+            let (mut panel, mut sums) = (Panel::new(), Sums::new());
+            for block in tiles.blocks() {
+                let rows = tiles.rows(&block);
+                sums.clear(rows.len());
+                for column in (0..w.cols()).step_by(panel::STRETCH) {
+                    level.run(panel::Unpack {
+                        w: matrix,
+                        row: first,
+                        rows: strip.width(),
+                        first: column,
+                        panel: &mut panel,
+                        format: PhantomData::<F>,
+                    });
+                    for t in block.clone() {
+                        let tile = tiles.rows(&(t..t + 1));
+                        let work = PanelTile {
+                            panel: &panel,
+                            tiles,
+                            t,
+                            at: tile.start - rows.start,
+                            sums: &mut sums,
+                        };
+                        at_width(level, tile.len(), work);
+                    }
+                }
+                let (sums, strip) = (&sums, &mut strip);
+                level.run(Trees { sums, rows, strip });
+            }
+        });
+    }
+
+    /// The product with quantized weights, which `unpack(row, rows, column, section)` unpacks section by section for all rows
+    /// of activations; `kind` has the group, the width and whether there are minima, as [`Kind`] has them.
+    fn in_sections(
+        self,
+        needs: Needs,
+        kind: (usize, u32, bool),
+        unpack: impl Fn(usize, usize, usize, &mut Section) + Sync + Send,
+    ) {
+        let Self { level, w, x, out } = self;
+        let tiles = x.tiles(level, needs);
+        for_each_strip(out, w.rows(), STRIPS * LANES, |row, mut strips| {
+            let mut sections = [const { Section::new() }; STRIPS];
+            let sections = &mut sections[..strips.width().div_ceil(LANES)];
+            let mut sums = [[[0.0; LANES]; section::BLOCK]; STRIPS];
+            for tiles in tiles.chunks(section::BLOCK / level.columns()) {
+                for first in (0..w.cols()).step_by(SECTION) {
+                    for (i, section) in sections.iter_mut().enumerate() {
+                        let rows = (strips.width() - i * LANES).min(LANES);
+                        unpack(row + i * LANES, rows, first, section);
+                    }
+                    let (sections, sums) = (&*sections, &mut sums);
+                    let work = SectionOutputs {
+                        level,
+                        sections,
+                        tiles,
+                        sums,
+                    };
+                    of_kind(kind.0, kind.1, kind.2, work);
+                }
+                let first = tiles[0].first;
+                for c in 0..tiles.iter().map(|tile| tile.width).sum() {
+                    let out = strips.row(first + c);
+                    for (out, sums) in out.chunks_mut(LANES).zip(&sums) {
+                        out.copy_from_slice(&sums[c][..out.len()]);
+                    }
                 }
             }
         });
     }
 }
 
-/// Code to be compiled once for each width of a tile.
-trait OfWidth {
-    fn run<const N: usize>(self);
-}
-
-/// Runs the instance of `work` for just this width.
-fn at_width(width: usize, work: impl OfWidth) {
-    match width {
-        1 => work.run::<1>(),
-        2 => work.run::<2>(),
-        3 => work.run::<3>(),
-        4 => work.run::<4>(),
-        5 => work.run::<5>(),
-        6 => work.run::<6>(),
-        7 => work.run::<7>(),
-        8 => work.run::<8>(),
-        9 => work.run::<9>(),
-        10 => work.run::<10>(),
-        11 => work.run::<11>(),
-        12 => work.run::<12>(),
-        width => unreachable!("a tile of {width} rows"),
-    }
-}
-
-/// The outputs of a strip of quantized weights for a tile.
-struct IntOutputs<'a, 's, F> {
+/// The chains of some strips with some tiles, as far as a section goes.
+struct SectionOutputs<'a> {
     level: Level,
-    weights: &'a [u8],
-    tile: &'a Tile,
-    strip: &'a mut Strip<'s>,
-    format: PhantomData<F>,
+    sections: &'a [Section],
+    tiles: &'a [Tile],
+    sums: &'a mut section::Sums,
 }
 
-impl<F: IntFormat> OfWidth for IntOutputs<'_, '_, F> {
-    fn run<const N: usize>(self) {
-        let Self {
-            weights,
-            tile,
-            strip,
-            format,
-            ..
-        } = self;
-        self.level.run(IntTile::<F, N> {
-            weights,
-            tile,
-            strip,
-            format,
-        });
-    }
-}
-
-/// The outputs of a strip of coded weights for a tile, as far as a section goes.
-struct CodedOutputs<'a, 's, const G: usize> {
-    level: Level,
-    section: &'a Section<G>,
-    tile: &'a Tile,
-    strip: &'a mut Strip<'s>,
-}
-
-impl<const G: usize> OfWidth for CodedOutputs<'_, '_, G> {
-    fn run<const N: usize>(self) {
-        let Self {
-            section, tile, strip, ..
-        } = self;
-        self.level.run(CodedTile::<G, N> { section, tile, strip });
+impl OfKind for SectionOutputs<'_> {
+    fn run<K: Kind>(self) {
+        for (t, tile) in self.tiles.iter().enumerate() {
+            let work = SectionTile {
+                sections: self.sections,
+                tile,
+                next: self.tiles.get(t + 1).unwrap_or(tile),
+                at: tile.first - self.tiles[0].first,
+                sums: &mut *self.sums,
+                kind: PhantomData::<K>,
+            };
+            at_width(self.level, tile.width, work);
+        }
     }
 }
 
@@ -282,22 +300,22 @@ impl<F: PlainFormat> Kernel for PlainStrip<'_, F> {
     }
 }
 
-/// Up to 16 outputs of quantized weights for `N` rows of activations.
-struct IntTile<'a, 's, F, const N: usize> {
+/// Up to 16 outputs of quantized weights for a tile.
+struct IntTile<'a, 's, F> {
     weights: &'a [u8],
     tile: &'a Tile,
     strip: &'a mut Strip<'s>,
     format: PhantomData<F>,
 }
 
-impl<F: IntFormat, const N: usize> Kernel for IntTile<'_, '_, F, N> {
-    type Output = ();
+impl<F: IntFormat> TileKernel for IntTile<'_, '_, F> {
+    #[inline(always)]
+    fn widest<S: Isa>() -> usize {
+        S::COLUMNS.min(int::FEW)
+    }
 
     #[inline(always)]
-    fn call<S: Isa>(self, isa: S) {
-        // Wider tiles are not made, and need not be compiled.
-        if N <= S::COLUMNS {
-            int::tile::<S, F, N>(isa, self.weights, self.tile, self.strip);
-        }
+    fn call<S: Isa, const N: usize>(self, isa: S) {
+        int::tile::<S, F, N>(isa, self.weights, self.tile, self.strip);
     }
 }

@@ -53,7 +53,8 @@ pub(super) struct Tile {
     pub q: Vec<[i8; 4]>,
     /// `[values / 32][width]`: scales.
     pub d: Vec<f32>,
-    /// `[values / group][width]`: what an unsigned product lacks, `-zero * sum(q)`.
+    /// `[values / group][width]`: what an unsigned product lacks, `-zero * sum(q)`; empty for formats with minima, which
+    /// lack nothing.
     pub bias: Vec<i32>,
     /// `[values / group][width]`: `d * sum(q)`; empty for formats without minima.
     pub sums: Vec<f32>,
@@ -102,7 +103,7 @@ impl Tile {
         let groups = values / needs.group * self.width;
         self.q.resize(values / 4 * self.width, [0; 4]);
         self.d.resize(values / GROUP * self.width, 0.0);
-        self.bias.resize(groups, 0);
+        self.bias.resize(if needs.has_min { 0 } else { groups }, 0);
         self.sums.resize(if needs.has_min { groups } else { 0 }, 0.0);
     }
 }
@@ -141,13 +142,14 @@ impl Kernel for Lay<'_> {
 fn lay_sums<const G: usize>(x: QuantizedRow<'_>, c: usize, tile: &mut Tile, needs: Needs) {
     let width = tile.width;
     for (g, group) in x.q.as_chunks::<G>().0.iter().enumerate() {
+        if needs.has_min {
+            tile.sums[g * width + c] = x.sums(G)[g];
+            continue;
+        }
         let mut sum = 0;
         for q in group {
             sum += i32::from(*q);
         }
         tile.bias[g * width + c] = -needs.zero * sum;
-        if needs.has_min {
-            tile.sums[g * width + c] = x.sums(G)[g];
-        }
     }
 }

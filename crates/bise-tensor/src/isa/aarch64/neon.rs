@@ -146,6 +146,13 @@ impl<M: Multiply> Isa for Neon<M> {
     }
 
     #[inline(always)]
+    fn load_twice(self, x: &[f32; LANES / 2]) -> Self::F {
+        // SAFETY: NEON was detected; the two loads are the array.
+        let (low, high) = unsafe { (vld1q_f32(x.as_ptr()), vld1q_f32(x.as_ptr().add(4))) };
+        [low, high, low, high]
+    }
+
+    #[inline(always)]
     fn store(self, x: Self::F, out: &mut [f32; LANES]) {
         let out = out.as_mut_ptr();
         // SAFETY: NEON was detected; the four stores are the array.
@@ -197,6 +204,18 @@ impl<M: Multiply> Isa for Neon<M> {
     }
 
     #[inline(always)]
+    fn fma_all<const N: usize>(self, w: &[f32; LANES], x: &[Self::F; N], acc: &mut [Self::F; N]) {
+        for (i, w) in w.as_chunks::<4>().0.iter().enumerate() {
+            // SAFETY: NEON was detected; the load is the array.
+            let w = unsafe { vld1q_f32(w.as_ptr()) };
+            for c in 0..N {
+                // SAFETY: NEON was detected.
+                acc[c][i] = unsafe { vfmaq_f32(acc[c][i], w, x[c][i]) };
+            }
+        }
+    }
+
+    #[inline(always)]
     fn sum(self, x: Self::F) -> f32 {
         // SAFETY: NEON was detected.
         unsafe {
@@ -223,6 +242,18 @@ impl<M: Multiply> Isa for Neon<M> {
                 vld1q_u8(w.add(32)),
                 vld1q_u8(w.add(48)),
             ]
+        }
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, w: Self::B, out: &mut [u8; 4 * LANES]) {
+        let out = out.as_mut_ptr();
+        // SAFETY: NEON was detected; the four stores are the array.
+        unsafe {
+            vst1q_u8(out, w[0]);
+            vst1q_u8(out.add(16), w[1]);
+            vst1q_u8(out.add(32), w[2]);
+            vst1q_u8(out.add(48), w[3]);
         }
     }
 
@@ -270,6 +301,11 @@ impl<M: Multiply> Isa for Neon<M> {
     #[inline(always)]
     fn begin(self) -> Self::P {
         self.splat_int(0)
+    }
+
+    #[inline(always)]
+    fn begin_at(self, start: i32, _: u32) -> (Self::P, Self::I) {
+        (self.splat_int(start), self.splat_int(0))
     }
 
     #[inline(always)]

@@ -90,6 +90,12 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    fn load_twice(self, x: &[f32; LANES / 2]) -> Self::F {
+        // SAFETY: the features were detected; the unaligned load is the array.
+        unsafe { _mm512_broadcast_f32x8(_mm256_loadu_ps(x.as_ptr())) }
+    }
+
+    #[inline(always)]
     fn store(self, x: Self::F, out: &mut [f32; LANES]) {
         // SAFETY: the features were detected; the store is the array.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), x) }
@@ -136,6 +142,12 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    fn store_bytes(self, w: Self::B, out: &mut [u8; 4 * LANES]) {
+        // SAFETY: the features were detected; the unaligned store is the array.
+        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), w) }
+    }
+
+    #[inline(always)]
     fn prefetch(self, at: *const u8) {
         // SAFETY: a prefetch of any address is harmless.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
@@ -174,6 +186,11 @@ impl Isa for Avx512 {
     fn begin(self) -> Self::P {
         // SAFETY: the features were detected.
         unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    fn begin_at(self, start: i32, _: u32) -> (Self::P, Self::I) {
+        (self.splat_int(start), self.splat_int(0))
     }
 
     #[inline(always)]

@@ -141,6 +141,12 @@ impl<M: Multiply> Isa for Ymm<M> {
     }
 
     #[inline(always)]
+    fn load_twice(self, x: &[f32; LANES / 2]) -> Self::F {
+        // SAFETY: the features were detected; the load is the array.
+        unsafe { [_mm256_loadu_ps(x.as_ptr()); 2] }
+    }
+
+    #[inline(always)]
     fn store(self, x: Self::F, out: &mut [f32; LANES]) {
         // SAFETY: the features were detected; both stores lie within the array.
         unsafe {
@@ -173,6 +179,18 @@ impl<M: Multiply> Isa for Ymm<M> {
     }
 
     #[inline(always)]
+    fn fma_all<const N: usize>(self, w: &[f32; LANES], x: &[Self::F; N], acc: &mut [Self::F; N]) {
+        for (i, w) in w.as_chunks::<8>().0.iter().enumerate() {
+            // SAFETY: the features were detected; the load is the array.
+            let w = unsafe { _mm256_loadu_ps(w.as_ptr()) };
+            for c in 0..N {
+                // SAFETY: the features were detected.
+                acc[c][i] = unsafe { _mm256_fmadd_ps(w, x[c][i], acc[c][i]) };
+            }
+        }
+    }
+
+    #[inline(always)]
     fn sum(self, x: Self::F) -> f32 {
         // SAFETY: the features were detected.
         unsafe {
@@ -195,6 +213,15 @@ impl<M: Multiply> Isa for Ymm<M> {
                 _mm256_loadu_si256(w.as_ptr().cast()),
                 _mm256_loadu_si256(w.as_ptr().add(32).cast()),
             ]
+        }
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, w: Self::B, out: &mut [u8; 4 * LANES]) {
+        // SAFETY: the features were detected; both unaligned stores lie within the array.
+        unsafe {
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), w[0]);
+            _mm256_storeu_si256(out.as_mut_ptr().add(32).cast(), w[1]);
         }
     }
 
@@ -243,6 +270,15 @@ impl<M: Multiply> Isa for Ymm<M> {
     fn begin(self) -> Self::P {
         // SAFETY: the features were detected.
         unsafe { [_mm256_setzero_si256(); 2] }
+    }
+
+    #[inline(always)]
+    fn begin_at(self, start: i32, bits: u32) -> (Self::P, Self::I) {
+        if M::capacity(bits) == usize::MAX {
+            (self.splat_int(start), self.splat_int(0))
+        } else {
+            (self.begin(), self.splat_int(start))
+        }
     }
 
     #[inline(always)]

@@ -1,5 +1,7 @@
 //! `bise bench`: how fast a model runs, and how much of the machine that takes.
 
+mod replay;
+
 use crate::Outcome;
 use crate::interrupt::Interrupt;
 use crate::loading::{self, Loading};
@@ -12,6 +14,7 @@ use bise_tensor::isa::Level;
 use bise_tensor::measure;
 use bise_tensor::mmap::FileBytes;
 use bise_tensor::threads::{Threads, usable_cores};
+use replay::Text;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -45,6 +48,10 @@ pub struct Args {
     /// Tokens processed before a test
     #[arg(short, long, value_delimiter = ',', default_value = "0")]
     depth: Vec<usize>,
+    /// Generate also the answers of these recorded texts, without drafts and with drafts from the text itself; a JSON array of
+    /// objects with name, prompt and answer, the last two in tokens
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
     /// Repetitions of each test
     #[arg(short, long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     repetitions: u32,
@@ -99,6 +106,10 @@ pub fn run(args: Args) -> Result<Outcome> {
         .or(named)
         .unwrap_or_else(|| "built-in".to_owned());
     let model = args.loading.load(checkpoint, name.clone(), |_| args.options())?;
+    let texts = match &args.replay {
+        Some(path) => Text::read(path, model.vocabulary_size())?,
+        None => Vec::new(),
+    };
     let threads = if args.threads.is_empty() {
         vec![usable_cores()]
     } else {
@@ -133,18 +144,33 @@ pub fn run(args: Args) -> Result<Outcome> {
                 if interrupt.pressed() {
                     return Ok(Outcome::Interrupted);
                 }
-                let result = pool.run(|| bench.measure(test))?;
-                if !args.json {
-                    writeln!(out, "{}", result.row())?;
+                results.push(pool.run(|| bench.measure(test))?);
+                print_last(&results, &mut out, args.json)?;
+            }
+            for text in &texts {
+                if interrupt.pressed() {
+                    return Ok(Outcome::Interrupted);
                 }
-                results.push(result.json());
+                for result in pool.run(|| bench.replay(text))? {
+                    results.push(result);
+                    print_last(&results, &mut out, args.json)?;
+                }
             }
         }
     }
     if args.json {
+        let results = results.iter().map(Measured::json).collect();
         writeln!(out, "{}", serde_json::to_string_pretty(&Value::Array(results))?)?;
     }
     Ok(Outcome::Done)
+}
+
+/// Prints the newest row of the table, unless all will be printed as JSON.
+fn print_last(results: &[Measured], out: &mut impl Write, json: bool) -> io::Result<()> {
+    match results.last() {
+        Some(result) if !json => writeln!(out, "{}", result.row()),
+        _ => Ok(()),
+    }
 }
 
 /// What the machine can do at most.
@@ -247,15 +273,36 @@ impl Bench<'_> {
             }
             samples.push(test.tokens as f64 / start.elapsed().as_secs_f64());
         }
-        Ok(Measured {
+        let spent = match test.kind {
+            Kind::Prompt => Spent::Operations(test.tokens),
+            Kind::Generate => Spent::Bytes,
+        };
+        Ok(self.measured(test.name(), spent, samples))
+    }
+
+    /// The result of a test.
+    fn measured(&self, test: String, spent: Spent, samples: Vec<f64>) -> Measured {
+        Measured {
             model: self.name.to_owned(),
             level: self.level,
             limits: self.limits,
             test,
+            spent,
             work: Work::of_a_token(self.model),
             samples,
-        })
+        }
     }
+}
+
+/// What a test is held against.
+#[derive(Clone, Copy)]
+enum Spent {
+    /// The machine's integer operations, for a prompt of so many tokens.
+    Operations(usize),
+    /// The machine's bandwidth, for tokens one by one.
+    Bytes,
+    /// So many tokens a second without drafts.
+    Instead(f64),
 }
 
 /// The weights that tokens meet.
@@ -297,13 +344,9 @@ impl Work {
         work
     }
 
-    /// Multiplications and additions that a test takes for each of its tokens.
-    fn operations(&self, test: Test) -> f64 {
-        let outputs = match test.kind {
-            Kind::Prompt => self.output_values / test.tokens as f64,
-            Kind::Generate => self.output_values,
-        };
-        2.0 * (self.values + outputs)
+    /// Multiplications and additions for each token of a prompt of `tokens`, of which the last one meets the output matrix.
+    fn operations(&self, tokens: usize) -> f64 {
+        2.0 * (self.values + self.output_values / tokens as f64)
     }
 }
 
@@ -312,7 +355,8 @@ struct Measured {
     model: String,
     level: Level,
     limits: Limits,
-    test: Test,
+    test: String,
+    spent: Spent,
     work: Work,
     samples: Vec<f64>,
 }
@@ -335,40 +379,56 @@ impl Measured {
             .samples
             .iter()
             .fold((f64::MAX, 0f64), |(l, m), &s| (l.min(s), m.max(s)));
-        let (takes, share) = match self.test.kind {
-            Kind::Prompt => {
-                let operations = self.work.operations(self.test) * rate;
+        let (takes, share) = match self.spent {
+            Spent::Operations(tokens) => {
+                let operations = self.work.operations(tokens) * rate;
+                let share = operations / self.limits.operations;
+                (format!("{:.3} TOPS", operations / 1e12), percent(share))
+            }
+            Spent::Bytes => {
+                let bytes = self.work.bytes * rate;
                 (
-                    format!("{:.3} TOPS", operations / 1e12),
-                    operations / self.limits.operations,
+                    format!("{:.1} GB/s", bytes / 1e9),
+                    percent(bytes / self.limits.bytes),
                 )
             }
-            Kind::Generate => {
-                let bytes = self.work.bytes * rate;
-                (format!("{:.1} GB/s", bytes / 1e9), bytes / self.limits.bytes)
-            }
+            Spent::Instead(plain) => (format!("{:.2} times the speed", rate / plain), String::new()),
         };
         format!(
-            "| {} | {} | {} | {} | {rate:.2} | {:.0} % | {takes} | {:.0} % |",
+            "| {} | {} | {} | {} | {rate:.2} | {} | {takes} | {share} |",
             self.model,
             self.level,
             self.limits.threads,
-            self.test.name(),
-            (most - least) / rate * 100.0,
-            share * 100.0,
+            self.test,
+            percent((most - least) / rate),
         )
     }
 
     fn json(&self) -> Value {
         let rate = self.median();
-        let (bytes, operations) = (self.work.bytes * rate, self.work.operations(self.test) * rate);
-        json!({
+        let mut json = json!({
             "model": self.model, "isa": self.level.name(), "threads": self.limits.threads,
-            "test": self.test.name(), "tokens_per_second": rate, "samples": self.samples,
-            "weight_bytes_per_second": bytes, "read_bandwidth": self.limits.bytes,
-            "percent_of_read_bandwidth": bytes / self.limits.bytes * 100.0,
-            "operations_per_second": operations, "integer_peak": self.limits.operations,
-            "percent_of_integer_peak": operations / self.limits.operations * 100.0,
-        })
+            "test": self.test, "tokens_per_second": rate, "samples": self.samples,
+            "read_bandwidth": self.limits.bytes, "integer_peak": self.limits.operations,
+        });
+        // What a batch of one reads and computes says nothing of batches with drafts in them.
+        if let Spent::Instead(plain) = self.spent {
+            json["times_without_drafts"] = json!(rate / plain);
+            return json;
+        }
+        let tokens = match self.spent {
+            Spent::Operations(tokens) => tokens,
+            _ => 1,
+        };
+        let (bytes, operations) = (self.work.bytes * rate, self.work.operations(tokens) * rate);
+        json["weight_bytes_per_second"] = json!(bytes);
+        json["percent_of_read_bandwidth"] = json!(bytes / self.limits.bytes * 100.0);
+        json["operations_per_second"] = json!(operations);
+        json["percent_of_integer_peak"] = json!(operations / self.limits.operations * 100.0);
+        json
     }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
 }

@@ -1,0 +1,324 @@
+//! Unquantized weights times many rows of activations.
+//!
+//! ```text
+//! for each block of rows of activations
+//!     for each stretch of 256 columns
+//!         unpack 16 rows of weights to a panel of f32       once for the block, to stay in the first cache
+//!         for each tile of a few rows: go on with its chains
+//!     the tree of each 16 chains
+//! ```
+//!
+//! Registers of eight lanes would need two sums for the 16 chains of each output, and hold the sums of six outputs. So chains
+//! go in *halves* and rows of weights in *pairs*: 16 lanes are chains `8 half .. 8 half + 8` of both rows of a pair. Eight
+//! activations serve both, and the sums of twelve outputs fill the registers, which is as many as it takes to multiply
+//! faster than weights and activations are loaded.
+
+use crate::block::PlainFormat;
+use crate::isa::{Isa, Kernel, LANES, Level};
+use crate::matmul::Matrix;
+use crate::matmul::at_width::TileKernel;
+use crate::threads::{Strip, for_each_piece};
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// Chains of a half.
+const HALF: usize = LANES / 2;
+/// Pairs of rows in a strip.
+const PAIRS: usize = LANES / 2;
+/// Links of each chain in a stretch.
+const LINKS: usize = 16;
+/// Columns of a stretch.
+pub(crate) const STRETCH: usize = LINKS * LANES;
+/// Rows of activations in a block, at most.
+const BLOCK: usize = 96;
+
+/// A stretch of a strip.
+#[repr(align(64))]
+pub(crate) struct Panel {
+    /// `[half][pair][link][row of the pair][chain of the half]`
+    w: [[[[f32; LANES]; LINKS]; PAIRS]; 2],
+    /// The first column.
+    first: usize,
+    /// Columns.
+    width: usize,
+}
+
+impl Panel {
+    /// Without columns.
+    pub(crate) fn new() -> Self {
+        Self {
+            w: [[[[0.0; LANES]; LINKS]; PAIRS]; 2],
+            first: 0,
+            width: 0,
+        }
+    }
+}
+
+/// Chains of a strip and a block, between two stretches.
+#[repr(align(64))]
+pub(crate) struct Sums {
+    /// `[half][pair][row of activations][row of the pair][chain of the half]`
+    acc: [[[[f32; LANES]; BLOCK]; PAIRS]; 2],
+}
+
+impl Sums {
+    /// Without links.
+    pub(crate) fn new() -> Self {
+        Self {
+            acc: [[[[0.0; LANES]; BLOCK]; PAIRS]; 2],
+        }
+    }
+
+    /// Forgets the chains of the first `rows` rows of activations.
+    pub(crate) fn clear(&mut self, rows: usize) {
+        for pairs in &mut self.acc {
+            for pair in pairs {
+                pair[..rows].fill([0.0; LANES]);
+            }
+        }
+    }
+}
+
+/// Unpacks a stretch of the rows of `w` from `row` on.
+pub(crate) struct Unpack<'a, F> {
+    pub(crate) w: Matrix<'a>,
+    pub(crate) row: usize,
+    /// Rows of the strip.
+    pub(crate) rows: usize,
+    /// The first column.
+    pub(crate) first: usize,
+    pub(crate) panel: &'a mut Panel,
+    pub(crate) format: PhantomData<F>,
+}
+
+impl<F: PlainFormat> Kernel for Unpack<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Isa>(self, isa: S) {
+        let Self { w, rows, panel, .. } = self;
+        (panel.first, panel.width) = (self.first, (w.cols() - self.first).min(STRETCH));
+        for r in 0..LANES {
+            // What the rows do not have is multiplied too, and not written.
+            let row = w.row(self.row + r.min(rows - 1));
+            let row = &row[self.first * F::BYTES..(self.first + panel.width) * F::BYTES];
+            for (link, bytes) in row.chunks(LANES * F::BYTES).enumerate() {
+                let mut values = [0f32; LANES];
+                if bytes.len() == LANES * F::BYTES {
+                    isa.store(F::load(isa, bytes), &mut values);
+                } else {
+                    for (value, bytes) in values.iter_mut().zip(bytes.chunks_exact(F::BYTES)) {
+                        *value = F::to_f32(bytes);
+                    }
+                }
+                let [low, high] = &mut panel.w;
+                let at = r % 2 * HALF;
+                low[r / 2][link][at..at + HALF].copy_from_slice(&values[..HALF]);
+                high[r / 2][link][at..at + HALF].copy_from_slice(&values[HALF..]);
+            }
+        }
+    }
+}
+
+/// How many rows of activations a tile has at most: with eight or four rows of weights, sums fill the registers.
+const fn most<S: Isa>() -> usize {
+    if S::REGISTERS >= 32 { 6 } else { 3 }
+}
+
+/// [`most`] of a level.
+struct Most;
+
+impl Kernel for Most {
+    type Output = usize;
+
+    #[inline(always)]
+    fn call<S: Isa>(self, _: S) -> usize {
+        most::<S>()
+    }
+}
+
+/// Rows of activations, cut into as few tiles as can be, all about as wide. What a kernel reads lies side by side.
+#[derive(Default)]
+pub(crate) struct Tiles {
+    /// `[stretch][tile][half][link][row of the tile][chain of the half]`; the last stretch is filled up with zeros.
+    values: Vec<f32>,
+    rows: usize,
+    /// Tiles; 0 when there is nothing here.
+    count: usize,
+    /// Tiles of a block.
+    per_block: usize,
+}
+
+impl Tiles {
+    /// Forgets the rows, and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    /// Makes the tiles of rows that are each `width` long, for the kernels of `level`, unless they are there already.
+    pub(crate) fn make(&mut self, level: Level, x: &[f32], width: usize) {
+        if self.count > 0 {
+            return;
+        }
+        let most = level.run(Most);
+        self.rows = x.len() / width;
+        (self.count, self.per_block) = (self.rows.div_ceil(most), BLOCK / most);
+        let stretch = self.rows * STRETCH;
+        let mut values = std::mem::take(&mut self.values);
+        values.resize(width.div_ceil(STRETCH) * stretch, 0.0);
+        for_each_piece(&mut values, stretch, |s, stretch| {
+            for t in 0..self.count {
+                let (first, end) = (self.start(t), self.start(t + 1));
+                let rows = x[first * width..end * width].chunks_exact(width);
+                let tile = &mut stretch[first * STRETCH..end * STRETCH];
+                for (c, row) in rows.enumerate() {
+                    lay(
+                        &row[s * STRETCH..width.min((s + 1) * STRETCH)],
+                        c,
+                        end - first,
+                        tile,
+                    );
+                }
+            }
+        });
+        self.values = values;
+    }
+
+    /// The first row of tile `t`.
+    fn start(&self, t: usize) -> usize {
+        t * self.rows / self.count
+    }
+
+    /// The tiles of each block, in ranges.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = Range<usize>> {
+        let starts = (0..self.count).step_by(self.per_block);
+        starts.map(|start| start..(start + self.per_block).min(self.count))
+    }
+
+    /// The rows of activations in some neighbouring tiles.
+    pub(crate) fn rows(&self, tiles: &Range<usize>) -> Range<usize> {
+        self.start(tiles.start)..self.start(tiles.end)
+    }
+
+    /// Tile `t` in the stretch of a panel.
+    fn tile(&self, t: usize, panel: &Panel) -> &[f32] {
+        let stretch = panel.first / STRETCH * self.rows;
+        &self.values[(stretch + self.start(t)) * STRETCH..(stretch + self.start(t + 1)) * STRETCH]
+    }
+}
+
+/// Lays a stretch of a row into column `c` of a tile of `width` rows.
+fn lay(row: &[f32], c: usize, width: usize, tile: &mut [f32]) {
+    let (low, high) = tile.split_at_mut(LINKS * width * HALF);
+    for (half, tile) in [low, high].into_iter().enumerate() {
+        let chains = tile.as_chunks_mut::<HALF>().0.iter_mut().skip(c).step_by(width);
+        for (link, chains) in chains.enumerate() {
+            let from = link * LANES + half * HALF;
+            let some = &row[from.min(row.len())..(from + HALF).min(row.len())];
+            *chains = [0.0; HALF];
+            chains[..some.len()].copy_from_slice(some);
+        }
+    }
+}
+
+/// Goes on with the chains of a panel and of tile `t`.
+pub(crate) struct PanelTile<'a> {
+    pub(crate) panel: &'a Panel,
+    pub(crate) tiles: &'a Tiles,
+    pub(crate) t: usize,
+    /// Where among the rows of the block the tile begins.
+    pub(crate) at: usize,
+    pub(crate) sums: &'a mut Sums,
+}
+
+impl TileKernel for PanelTile<'_> {
+    #[inline(always)]
+    fn widest<S: Isa>() -> usize {
+        most::<S>()
+    }
+
+    #[inline(always)]
+    fn call<S: Isa, const N: usize>(self, isa: S) {
+        let inputs = self.tiles.tile(self.t, self.panel);
+        let mut next = inputs.as_ptr_range().end;
+        let inputs = inputs.as_chunks::<HALF>().0;
+        let inputs = inputs.as_chunks::<N>().0.as_chunks::<LINKS>().0;
+        let links = self.panel.width.div_ceil(LANES).min(LINKS);
+        for (half, x) in inputs.iter().enumerate().take(2) {
+            let (w, acc) = (self.panel.w[half].as_slice(), self.sums.acc[half].as_mut_slice());
+            if S::REGISTERS >= 32 {
+                for (w, acc) in w.as_chunks::<4>().0.iter().zip(acc.as_chunks_mut::<4>().0) {
+                    next = tile(isa, w, x, links, next, self.at, acc);
+                }
+            } else {
+                for (w, acc) in w.as_chunks::<2>().0.iter().zip(acc.as_chunks_mut::<2>().0) {
+                    next = tile(isa, w, x, links, next, self.at, acc);
+                }
+            }
+        }
+    }
+}
+
+/// Goes on with half of the chains of `P` pairs of rows of weights and `N` rows of activations. Asks for a part of the next tile,
+/// at `next`, and gives the place of the part after that.
+#[inline(always)]
+fn tile<S: Isa, const P: usize, const N: usize>(
+    isa: S,
+    w: &[[[f32; LANES]; LINKS]; P],
+    x: &[[[f32; HALF]; N]; LINKS],
+    links: usize,
+    next: *const f32,
+    at: usize,
+    sums: &mut [[[f32; LANES]; BLOCK]; P],
+) -> *const f32 {
+    // As many cache lines for each of the `2 * PAIRS / P` parts.
+    let (lines, at_a_time) = (N * P, (N * P).div_ceil(LINKS));
+    let mut acc = [[isa.splat(0.0); N]; P];
+    for p in 0..P {
+        for c in 0..N {
+            acc[p][c] = isa.load(&sums[p][at + c]);
+        }
+    }
+    for link in 0..links {
+        let mut inputs = [isa.splat(0.0); N];
+        for c in 0..N {
+            inputs[c] = isa.load_twice(&x[link][c]);
+        }
+        for line in link * at_a_time..((link + 1) * at_a_time).min(lines) {
+            isa.prefetch(next.wrapping_add(line * LANES).cast());
+        }
+        for p in 0..P {
+            isa.fma_all(&w[p][link], &inputs, &mut acc[p]);
+        }
+    }
+    for p in 0..P {
+        for c in 0..N {
+            isa.store(acc[p][c], &mut sums[p][at + c]);
+        }
+    }
+    next.wrapping_add(lines * LANES)
+}
+
+/// Writes the outputs of a strip for the rows of a block.
+pub(crate) struct Trees<'a, 's> {
+    pub(crate) sums: &'a Sums,
+    pub(crate) rows: Range<usize>,
+    pub(crate) strip: &'a mut Strip<'s>,
+}
+
+impl Kernel for Trees<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Isa>(self, isa: S) {
+        for (c, row) in self.rows.enumerate() {
+            for (r, y) in self.strip.row(row).iter_mut().enumerate() {
+                let mut chains = [0f32; LANES];
+                for (half, chains) in chains.as_chunks_mut::<HALF>().0.iter_mut().enumerate() {
+                    chains.copy_from_slice(&self.sums.acc[half][r / 2][c][r % 2 * HALF..][..HALF]);
+                }
+                *y = isa.sum(isa.load(&chains));
+            }
+        }
+    }
+}
