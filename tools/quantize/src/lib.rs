@@ -225,7 +225,7 @@ pub fn quantize_and_probe(
             let header = sealed.map_err(|e| QuantizeError::gguf(dst, e))?;
             let plan = plan.after(header.layout().data_offset());
             let errors = sensitivity::measure(&pool, &tensors, &plan, &weighing, progress)?;
-            let types = plan.choose(budget, &tensors, &errors)?;
+            let types = plan.choose(budget, &tensors, &errors, &mut notes)?;
             metadata.insert("general.file_type", budget::file_type(&tensors, &types));
             types
         }
