@@ -46,7 +46,7 @@ pub use recipe::Target;
 pub use repack::repack;
 pub use synthetic::synthetic;
 pub use tokenizer::tekken_metadata;
-pub use verify::{Fault, FaultKind, Verdict, verify};
+pub use verify::{Fault, FaultKind, Verdict, verify, verify_bytes};
 pub use weigh::ErrorReport;
 
 use bise_tensor::block::DType;
@@ -270,7 +270,7 @@ fn probes(
             "the source is quantized and was not run: probes hold this file's own logits only".to_owned(),
         );
     } else {
-        match prober.logits(src, probes.prompts()) {
+        match probe::logits(prober, src, probes.prompts()) {
             Ok(logits) => probes.set_source(logits),
             Err(why) => notes.push(format!("the source could not be probed: {why}")),
         }
