@@ -3,7 +3,7 @@
 use crate::interrupt::Interrupt;
 use crate::runtime::{self, Runtime};
 use crate::{Outcome, say};
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use bise_model::InputSums;
 use bise_quantize::ImportanceMatrix;
 use std::path::PathBuf;
@@ -41,11 +41,8 @@ const FEW: u64 = 32;
 pub fn run(args: Args) -> Result<Outcome> {
     let interrupt = Interrupt::listen()?;
     let model = args.runtime.open(args.model.as_deref())?;
-    let tokenizer = runtime::tokenizer(&model)?;
-    let tokens = tokenizer.encode(&runtime::read(&args.file)?);
-    ensure!(!tokens.is_empty(), "{} is empty", args.file.display());
     let mut context = args.runtime.context(&model)?;
-    let chunks = runtime::Chunks::new(&tokenizer, &context, args.chunk)?;
+    let (tokens, chunks) = runtime::chunks(&context, &args.file, args.chunk)?;
     let threads = args.runtime.threads()?;
     let most = args.chunks.map_or(usize::MAX, |n| n as usize);
     context.watch_inputs();

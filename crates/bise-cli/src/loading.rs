@@ -107,6 +107,11 @@ impl Bar {
     }
 }
 
+/// The model that is part of the program.
+pub fn built_in() -> FileBytes {
+    FileBytes::from_static(DEMO)
+}
+
 /// What to call the model at `path`.
 pub fn name(path: Option<&Path>) -> String {
     path.map_or("the built-in model".to_owned(), |path| path.display().to_string())
@@ -115,7 +120,7 @@ pub fn name(path: Option<&Path>) -> String {
 /// Metadata and tensors of the model at `path`, or of the one that is part of the program.
 pub fn checkpoint(path: Option<&Path>) -> Result<Checkpoint> {
     let Some(path) = path else {
-        return Checkpoint::from_bytes(FileBytes::from_static(DEMO)).context("the built-in model");
+        return Checkpoint::from_bytes(built_in()).context("the built-in model");
     };
     let (checkpoint, notes) = bise_quantize::open(path)?;
     for note in notes {

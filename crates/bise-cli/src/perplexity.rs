@@ -32,11 +32,8 @@ pub struct Args {
 pub fn run(args: Args) -> Result<Outcome> {
     let interrupt = Interrupt::listen()?;
     let model = args.runtime.open(args.model.as_deref())?;
-    let tokenizer = runtime::tokenizer(&model)?;
-    let tokens = tokenizer.encode(&runtime::read(&args.file)?);
-    ensure!(!tokens.is_empty(), "{} is empty", args.file.display());
     let mut context = args.runtime.context(&model)?;
-    let chunks = runtime::Chunks::new(&tokenizer, &context, args.chunk)?;
+    let (tokens, chunks) = runtime::chunks(&context, &args.file, args.chunk)?;
     let threads = args.runtime.threads()?;
     let mut scores = Scores::default();
     for chunk in chunks.of(&tokens) {

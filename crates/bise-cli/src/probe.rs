@@ -3,8 +3,8 @@
 use bise_model::CONTRACT;
 use bise_model::streamed::logits_after;
 use bise_quantize::Prober;
+use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::threads::Threads;
-use std::path::Path;
 
 /// Bytes of weights that may be laid out at a time.
 const MOST: u64 = 1 << 30;
@@ -13,10 +13,9 @@ const MOST: u64 = 1 << 30;
 pub struct LayerByLayer(pub Threads);
 
 impl Prober for LayerByLayer {
-    fn logits(&self, path: &Path, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
-        let (checkpoint, _) = bise_quantize::open(path).map_err(|error| error.to_string())?;
+    fn logits(&self, model: Checkpoint, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
         self.0
-            .run(|| logits_after(checkpoint, prompts, MOST))
+            .run(|| logits_after(model, prompts, MOST))
             .map_err(|error| error.to_string())
     }
 

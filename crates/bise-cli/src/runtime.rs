@@ -127,6 +127,14 @@ impl Chunks {
     }
 }
 
+/// The tokens of the text in `file`, and how it is cut for `context`: see [`Chunks::new`].
+pub fn chunks(context: &Context<'_>, file: &PathBuf, len: Option<u32>) -> Result<(Vec<u32>, Chunks)> {
+    let tokenizer = tokenizer(context.model())?;
+    let tokens = tokenizer.encode(&read(file)?);
+    ensure!(!tokens.is_empty(), "{} is empty", file.display());
+    Ok((tokens, Chunks::new(&tokenizer, context, len)?))
+}
+
 /// A pool of `count` threads, or of one for each physical core that the process may use.
 pub fn threads(count: Option<usize>) -> Result<Threads> {
     Threads::new(count.unwrap_or_else(usable_cores)).context("cannot start threads")

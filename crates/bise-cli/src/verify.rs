@@ -1,9 +1,9 @@
 //! `bise verify`: is a file what it was when it was written?
 
 use crate::probe::LayerByLayer;
-use crate::{Outcome, runtime};
+use crate::{Outcome, loading, runtime};
 use anyhow::{Context as _, Result};
-use bise_quantize::{Prober, Verdict, verify};
+use bise_quantize::{Prober, Verdict, verify, verify_bytes};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -14,8 +14,8 @@ use std::path::PathBuf;
 /// Of other files only the structure, the values and the tokenizer can be checked. Exits with 1 when something is wrong.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file
-    file: PathBuf,
+    /// GGUF file [default: the built-in story teller]
+    file: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -30,8 +30,13 @@ pub struct Args {
 pub fn run(args: Args) -> Result<Outcome> {
     let prober = LayerByLayer(runtime::threads(args.threads.map(usize::from))?);
     let threads = runtime::threads(args.threads.map(usize::from))?;
-    let verdict = threads.run(|| verify(&args.file, (!args.no_probe).then_some(&prober as &dyn Prober)));
-    let verdict = verdict.with_context(|| args.file.display().to_string())?;
+    let verdict = threads.run(|| {
+        let prober = (!args.no_probe).then_some(&prober as &dyn Prober);
+        match &args.file {
+            Some(path) => verify(path, prober).with_context(|| path.display().to_string()),
+            None => Ok(verify_bytes(&loading::built_in(), prober)),
+        }
+    })?;
     if args.json {
         print_json(&verdict)?
     } else {

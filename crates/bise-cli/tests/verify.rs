@@ -8,6 +8,7 @@ use bise_model::streamed::logits_after;
 use bise_quantize::{
     FaultKind, Options, Prober, Silent, Target, Verdict, quantize_and_probe, repack, verify,
 };
+use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::{Gguf, GgufWriter, Metadata, TensorSpec, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,9 +18,8 @@ use tempfile::TempDir;
 struct Run;
 
 impl Prober for Run {
-    fn logits(&self, path: &Path, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
-        let (checkpoint, _) = bise_quantize::open(path).map_err(|e| e.to_string())?;
-        logits_after(checkpoint, prompts, u64::MAX).map_err(|e| e.to_string())
+    fn logits(&self, model: Checkpoint, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
+        logits_after(model, prompts, u64::MAX).map_err(|e| e.to_string())
     }
 
     fn arithmetic(&self) -> u32 {
@@ -321,8 +321,8 @@ fn the_built_in_model_is_as_it_was() {
 fn other_arithmetic_is_compared_with_the_source() {
     struct Rough(f32);
     impl Prober for Rough {
-        fn logits(&self, path: &Path, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
-            let mut logits = Run.logits(path, prompts)?;
+        fn logits(&self, model: Checkpoint, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
+            let mut logits = Run.logits(model, prompts)?;
             logits.iter_mut().flatten().for_each(|l| *l *= self.0);
             Ok(logits)
         }
@@ -486,4 +486,10 @@ fn the_command() {
         "{json}"
     );
     assert_eq!(bise(&["verify", "/no/such/file"]).status.code(), Some(1));
+    let built_in = bise(&["verify"]);
+    let text = String::from_utf8(built_in.stdout).unwrap();
+    assert!(
+        built_in.status.success() && text.contains("bit for bit"),
+        "{text}"
+    );
 }

@@ -154,12 +154,13 @@ impl Plan {
         Self { header, ..self }
     }
 
-    /// The types of least total error within `budget`, by the errors of all candidates.
+    /// The types of least total error within `budget`, by the errors of all candidates. Notes when there is no file so large.
     pub(crate) fn choose(
         &self,
         budget: Budget,
         tensors: &[Tensor],
         errors: &[Vec<f64>],
+        notes: &mut Vec<String>,
     ) -> Result<Vec<DType>, QuantizeError> {
         let weights: u64 = tensors
             .iter()
@@ -179,23 +180,29 @@ impl Plan {
                 types.iter().zip(errors).map(|both| item(tensor, both)).collect()
             })
             .collect();
+        let total = |pick: fn(&Vec<Item>) -> u64| items.iter().map(pick).sum::<u64>();
+        let least = total(|items| items.iter().map(|item| item.len).min().unwrap_or(0));
+        let most = total(|items| items.iter().map(|item| item.len).max().unwrap_or(0));
+        let say = |bytes: u64| match budget {
+            Budget::Bytes(_) => Budget::Bytes(self.header + bytes).to_string(),
+            // Rounded up, so that what is said can be asked for.
+            Budget::BitsPerWeight(_) => {
+                Budget::BitsPerWeight((bytes as f64 * 8e4 / weights as f64).ceil() / 1e4).to_string()
+            }
+        };
         let Some(chosen) = allocate(&items, room, UNITS) else {
-            let total = |pick: fn(&Vec<Item>) -> u64| items.iter().map(pick).sum::<u64>();
-            let least = total(|items| items.iter().map(|item| item.len).min().unwrap_or(0));
-            let most = total(|items| items.iter().map(|item| item.len).max().unwrap_or(0));
-            let say = |bytes: u64| match budget {
-                Budget::Bytes(_) => Budget::Bytes(self.header + bytes),
-                // Rounded up, so that what is said can be asked for.
-                Budget::BitsPerWeight(_) => {
-                    Budget::BitsPerWeight((bytes as f64 * 8e4 / weights as f64).ceil() / 1e4)
-                }
-            };
             return Err(QuantizeError::Size {
                 asked: budget.to_string(),
-                least: say(least).to_string(),
-                most: say(most).to_string(),
+                least: say(least),
+                most: say(most),
             });
         };
+        if room > most {
+            notes.push(format!(
+                "{budget} was asked for; the largest that can be made is {}",
+                say(most)
+            ));
+        }
         Ok(chosen
             .iter()
             .zip(&self.candidates)

@@ -46,7 +46,7 @@ pub use recipe::Target;
 pub use repack::repack;
 pub use synthetic::synthetic;
 pub use tokenizer::tekken_metadata;
-pub use verify::{Fault, FaultKind, Verdict, verify};
+pub use verify::{Fault, FaultKind, Verdict, verify, verify_bytes};
 pub use weigh::ErrorReport;
 
 use bise_tensor::block::DType;
@@ -225,7 +225,7 @@ pub fn quantize_and_probe(
             let header = sealed.map_err(|e| QuantizeError::gguf(dst, e))?;
             let plan = plan.after(header.layout().data_offset());
             let errors = sensitivity::measure(&pool, &tensors, &plan, &weighing, progress)?;
-            let types = plan.choose(budget, &tensors, &errors)?;
+            let types = plan.choose(budget, &tensors, &errors, &mut notes)?;
             metadata.insert("general.file_type", budget::file_type(&tensors, &types));
             types
         }
@@ -270,7 +270,7 @@ fn probes(
             "the source is quantized and was not run: probes hold this file's own logits only".to_owned(),
         );
     } else {
-        match prober.logits(src, probes.prompts()) {
+        match probe::logits(prober, src, probes.prompts()) {
             Ok(logits) => probes.set_source(logits),
             Err(why) => notes.push(format!("the source could not be probed: {why}")),
         }

@@ -15,19 +15,30 @@
 //! that was measured, and what the rounding of activations may add.
 
 use crate::seal::{hex, sha256};
+use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::{GgufError, Metadata};
 use std::path::Path;
 
 /// Runs models, which this crate cannot.
 pub trait Prober {
-    /// The logits after each of `prompts`, from the model in the GGUF file at `path`.
+    /// The logits that `model` gives after each of `prompts`.
     ///
     /// # Errors
     /// Why it cannot be run in bounded memory, or at all.
-    fn logits(&self, path: &Path, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String>;
+    fn logits(&self, model: Checkpoint, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String>;
 
     /// What changes when logits of the same file do; not 0.
     fn arithmetic(&self) -> u32;
+}
+
+/// The logits that the model at `path` gives after each of `prompts`.
+pub(crate) fn logits(
+    prober: &dyn Prober,
+    path: &Path,
+    prompts: &[Vec<u32>],
+) -> Result<Vec<Vec<f32>>, String> {
+    let (model, _) = crate::open(path).map_err(|error| error.to_string())?;
+    prober.logits(model, prompts)
 }
 
 const TOKENS: &str = "bise.probe.tokens";

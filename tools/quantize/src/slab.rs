@@ -3,7 +3,7 @@
 use crate::error::QuantizeError;
 use crate::pipeline::Slab;
 use crate::source::Tensor;
-use crate::weigh::{Job, SquaredError};
+use crate::weigh::{Job, SquaredError, weights};
 use bise_tensor::block::DType;
 use std::ops::Range;
 
@@ -29,12 +29,13 @@ pub(crate) fn make(job: &Job<'_>, rows: &Range<u64>, out: &mut [u8]) -> Result<S
         let x = &mut x[..((rows.end - first) * columns) as usize];
         job.tensor.read_rows(rows.clone(), x);
         check_values(job.tensor, job.dtype, rows.clone(), x)?;
-        let weights = job.weights(rows);
+        let importance = job.importance_of(rows);
+        let weights = importance.as_deref().map(|h| weights(x, h, columns as usize));
         job.dtype.quantize(x, weights.as_deref(), out);
         if job.measure {
             let mut y = vec![0f32; x.len()];
             job.dtype.dequantize(out, &mut y);
-            error += SquaredError::between(x, &y, weights.as_deref());
+            error += SquaredError::between(x, &y, importance.as_deref());
         }
     }
     Ok(error)

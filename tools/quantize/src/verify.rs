@@ -5,6 +5,7 @@ mod tensors;
 
 use crate::probe::{Prober, Recorded};
 use crate::seal;
+use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::{Gguf, GgufError};
 use bise_tensor::mmap::FileBytes;
 use std::io;
@@ -93,9 +94,26 @@ impl Verdict {
 /// # Errors
 /// When the file cannot be opened; whatever it holds is a matter of the verdict.
 pub fn verify(path: &Path, prober: Option<&dyn Prober>) -> io::Result<Verdict> {
-    let file = FileBytes::map(path)?;
+    let model = || {
+        crate::open(path)
+            .map(|(model, _)| model)
+            .map_err(|error| error.to_string())
+    };
+    Ok(check(&FileBytes::map(path)?, &model, prober))
+}
+
+/// Checks a GGUF file that is in memory, as [`verify`] does one at a path.
+pub fn verify_bytes(file: &FileBytes, prober: Option<&dyn Prober>) -> Verdict {
+    let model = || Checkpoint::from_bytes(file.clone()).map_err(|error| error.to_string());
+    check(file, &model, prober)
+}
+
+/// The model that a file is, or is a part of.
+type OpenModel<'a> = &'a dyn Fn() -> Result<Checkpoint, String>;
+
+fn check(file: &FileBytes, model: OpenModel<'_>, prober: Option<&dyn Prober>) -> Verdict {
     let mut verdict = Verdict::default();
-    let gguf = match Gguf::parse(&file) {
+    let gguf = match Gguf::parse(file) {
         Ok(gguf) => gguf,
         Err(error) => {
             let kind = match error {
@@ -103,7 +121,7 @@ pub fn verify(path: &Path, prober: Option<&dyn Prober>) -> io::Result<Verdict> {
                 _ => FaultKind::Header,
             };
             verdict.fault(kind, error.to_string());
-            return Ok(verdict);
+            return verdict;
         }
     };
     verdict.checked.push(format!(
@@ -119,19 +137,19 @@ pub fn verify(path: &Path, prober: Option<&dyn Prober>) -> io::Result<Verdict> {
                 "some of the entries under bise.verify are missing",
             );
         }
-        header::check(&file, &gguf, &mut verdict);
-        tensors::check_hashes(&file, &gguf, &mut verdict);
+        header::check(file, &gguf, &mut verdict);
+        tensors::check_hashes(file, &gguf, &mut verdict);
     } else {
         let what = "no hashes: bits that changed, swapped tensors and a changed configuration do not show";
         verdict.unchecked.push(what.to_owned());
-        tensors::check_values(&file, &gguf, &mut verdict);
+        tensors::check_values(file, &gguf, &mut verdict);
     }
     header::check_tokenizer(&gguf, &mut verdict);
-    check_probes(path, &gguf, prober, &mut verdict);
-    Ok(verdict)
+    check_probes(model, &gguf, prober, &mut verdict);
+    verdict
 }
 
-fn check_probes(path: &Path, gguf: &Gguf, prober: Option<&dyn Prober>, verdict: &mut Verdict) {
+fn check_probes(model: OpenModel<'_>, gguf: &Gguf, prober: Option<&dyn Prober>, verdict: &mut Verdict) {
     let recorded = match Recorded::read(&gguf.metadata) {
         Ok(recorded) => recorded,
         Err(what) => return verdict.fault(FaultKind::Probe, what),
@@ -146,7 +164,7 @@ fn check_probes(path: &Path, gguf: &Gguf, prober: Option<&dyn Prober>, verdict: 
     let prompts = recorded
         .as_ref()
         .map_or(ours.prompts(), |recorded| &recorded.prompts);
-    let replay = match prober.logits(path, prompts) {
+    let replay = match model().and_then(|model| prober.logits(model, prompts)) {
         Ok(replay) => replay,
         Err(why) => return verdict.fault(FaultKind::Probe, format!("the model does not run: {why}")),
     };

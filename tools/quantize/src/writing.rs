@@ -3,7 +3,7 @@
 use crate::error::QuantizeError;
 use crate::journal::{Found, Hashes, Journal};
 use crate::pipeline::{self, Output, Plan};
-use crate::probe::Prober;
+use crate::probe::{self, Prober};
 use crate::progress::Progress;
 use crate::seal::{Digest, Seal};
 use crate::slab;
@@ -259,7 +259,7 @@ fn replay(
     notes: &mut Vec<String>,
 ) -> Option<(Vec<Vec<f32>>, u32)> {
     let prober = prober.filter(|_| !seal.prompts().is_empty())?;
-    match prober.logits(unfinished.part_path(), seal.prompts()) {
+    match probe::logits(prober, unfinished.part_path(), seal.prompts()) {
         Ok(logits) => Some((logits, prober.arithmetic())),
         Err(why) => {
             notes.push(format!("the file could not be probed: {why}"));

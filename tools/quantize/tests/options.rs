@@ -263,6 +263,31 @@ fn files_within_a_size() {
             .iter()
             .all(|tensor| tensor.error.unwrap().relative == 0.0)
     );
+    // Nothing is that large, which the user should know; what is said to be the largest is made without a word.
+    let said = |report: &Report| {
+        report
+            .notes
+            .iter()
+            .any(|note| note.contains("the largest that can be made"))
+    };
+    assert!(said(&everything), "{:?}", everything.notes);
+    let (larger, _) = folder.run(&within(Budget::Bytes(1 << 40))).unwrap();
+    assert_eq!(larger.file_len, everything.file_len);
+    let largest = format!(
+        "the largest that can be made is a file of {} bytes",
+        larger.file_len
+    );
+    assert!(
+        larger.notes.iter().any(|note| note.contains(&largest)),
+        "{:?}",
+        larger.notes
+    );
+    let (same, _) = folder.run(&within(Budget::Bytes(larger.file_len))).unwrap();
+    assert!(
+        same.file_len == larger.file_len && !said(&same),
+        "{:?}",
+        same.notes
+    );
     let mut last = f64::INFINITY;
     for bits in [3.0, 4.0, 5.5, 8.0] {
         let (report, bytes) = folder.run(&within(Budget::BitsPerWeight(bits))).unwrap();
