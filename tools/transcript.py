@@ -32,7 +32,8 @@ SCHEMA = """{
     "age": {"type": "integer", "minimum": 1, "maximum": 12}
   },
   "required": ["name", "animal", "age"],
-  "additionalProperties": false
+  "additionalProperties": false,
+  "x-guidance": {"whitespace_flexible": false}
 }
 """
 
@@ -53,8 +54,8 @@ STEPS = [
       ("bise verify story.gguf", [])]),
     ("Text in a form", "Whatever the model, what comes is what the schema describes.",
      [("cat pet.json", []),
-      ("bise run story.gguf -p 'One day, a pet came: ' --seed 3 --json-schema pet.json --no-echo", []),
-      ("bise run story.gguf -p 'Is it good? ' --regex '(yes|no), (sir|madam)[.!]' --seed 1 --no-echo", [])]),
+      ("bise run story.gguf -p 'One day, a pet came: ' --seed 3 --json-schema pet.json -n 60 --no-echo", []),
+      ("bise run story.gguf -p 'Is it good? ' --regex '(yes|no), (sir|madam)[.!]' --seed 1 -n 30 --no-echo", [])]),
     ("Numbers for programs", "`--json` tells all about a text, `--stats` only how fast it was.",
      [("bise run story.gguf -p 'The dog' -n 12 --seed 1 --json", []),
       ("bise run story.gguf -p 'The dog' -n 100 --seed 1 --stats | tail -n 1", [])]),
@@ -135,6 +136,7 @@ def main():
         for heading, sentence, commands in STEPS:
             out += [f"## {heading}", "", sentence, "", "```text"]
             for command, lines in commands:
+                print(f"$ {command}", file=sys.stderr)
                 terminal = Terminal(command, folder, os.path.dirname(program))
                 for line in lines:
                     terminal.say(line)

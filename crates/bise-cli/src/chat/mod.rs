@@ -95,8 +95,8 @@ pub fn run(args: Args) -> Result<Outcome> {
         args: &args,
     };
     note.into_iter().for_each(|note| chat.screen.notice(note));
-    chat.begin(talk, constraint)?;
-    let outcome = args.runtime.threads()?.run(|| chat.talk());
+    let from = chat.begin(talk, constraint)?;
+    let outcome = args.runtime.threads()?.run(|| chat.talk(from));
     chat.keep()?;
     outcome
 }
@@ -125,13 +125,14 @@ struct Chat<'m> {
 }
 
 impl Chat<'_> {
-    /// Takes up the session's conversation and constraint, or those that the options ask for.
-    fn begin(&mut self, talk: Option<Talk>, constraint: Option<Asked>) -> Result<()> {
-        let left = self.args.sessions.left();
+    /// Takes up the session's conversation and constraint, or those that the options ask for; gives the file of the
+    /// conversation.
+    fn begin(&mut self, talk: Option<Talk>, constraint: Option<Asked>) -> Result<Option<&'m Path>> {
+        let left = self.args.sessions.left().filter(|_| talk.is_some());
         if let (Some(talk), Some(file)) = (talk, left) {
             let conversation = Conversation::from_json(&talk.messages.to_string());
             let conversation = conversation.with_context(|| file.display().to_string())?;
-            self.take_up(conversation, file);
+            self.take_up(conversation);
         }
         let asked = self.args.constraints.asked()?;
         self.dialogue.constrain(asked.or(constraint))?;
@@ -140,12 +141,12 @@ impl Chat<'_> {
                 self.dialogue.messages.is_empty(),
                 "--load: the session has a conversation already"
             );
-            self.load(file)?;
+            self.take_up(saved::read(file)?);
         }
         if let Some(text) = &self.args.system {
             self.dialogue.system.clone_from(text);
         }
-        Ok(())
+        Ok(self.args.load.as_deref().or(left))
     }
 
     /// Keeps the session, if asked to.
@@ -163,8 +164,8 @@ impl Chat<'_> {
         sessions.keep(&mut self.dialogue.session, &self.sampler, &notes)
     }
 
-    /// Reads entries and does what they say, until they end.
-    fn talk(&mut self) -> Result<Outcome> {
+    /// Reads entries and does what they say, until they end. The conversation is `from` a file.
+    fn talk(&mut self, from: Option<&Path>) -> Result<Outcome> {
         let mut source = Source::new(self.screen.colour())?;
         if matches!(source, Source::Terminal(_)) {
             if self.args.model.is_none() {
@@ -176,6 +177,9 @@ impl Chat<'_> {
             self.screen.notice(format!(
                 "Format {template}. /help shows the commands, Ctrl-D ends."
             ));
+        }
+        if let Some(file) = from {
+            self.show_end(file);
         }
         loop {
             let entry = match source.next()? {
@@ -314,15 +318,18 @@ impl Chat<'_> {
     }
 
     fn load(&mut self, file: &Path) -> Result<()> {
-        let conversation = saved::read(file)?;
-        self.take_up(conversation, file);
+        self.take_up(saved::read(file)?);
+        self.show_end(file);
         Ok(())
     }
 
-    /// Goes on with a conversation of `file`, and shows where it was.
-    fn take_up(&mut self, conversation: Conversation, file: &Path) {
+    fn take_up(&mut self, conversation: Conversation) {
         let (system, messages) = saved::split(conversation.messages);
         (self.dialogue.system, self.dialogue.messages) = (system, messages);
+    }
+
+    /// Shows where the conversation of `file` was.
+    fn show_end(&self, file: &Path) {
         let messages = &self.dialogue.messages;
         self.screen
             .notice(format!("{} messages from {}.", messages.len(), file.display()));
