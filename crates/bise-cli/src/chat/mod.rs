@@ -124,7 +124,7 @@ struct Chat<'m> {
     screen: Screen,
 }
 
-impl Chat<'_> {
+impl<'m> Chat<'m> {
     /// Takes up the session's conversation and constraint, or those that the options ask for; gives the file of the
     /// conversation.
     fn begin(&mut self, talk: Option<Talk>, constraint: Option<Asked>) -> Result<Option<&'m Path>> {
