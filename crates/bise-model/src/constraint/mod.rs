@@ -66,7 +66,7 @@ use std::fmt;
 /// let mut constraint = Constraint::new(&table, &Grammar::Regex("[0-9]{2}".into()))?;
 /// let digit = tokenizer.token("<0x37>").unwrap();
 /// let end = tokenizer.vocabulary().eos.unwrap();
-/// for (history, digits, ends) in [(&[][..], true, false), (&[digit], true, false), (&[digit; 2], false, true)] {
+/// for (history, digits, ends) in [(&[][..], true, false), (&[digit][..], true, false), (&[digit; 2][..], false, true)] {
 ///     constraint.look(history)?;
 ///     assert_eq!((constraint.allows(digit), constraint.allows(end)), (digits, ends));
 /// }
