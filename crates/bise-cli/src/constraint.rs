@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result};
 use bise_model::constraint::{Constraint, Grammar, TokenTable};
 use bise_model::tokenizer::Tokenizer;
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// A grammar for the text, of which there can be one.
@@ -26,14 +27,22 @@ pub struct Constraints {
     grammar: Option<PathBuf>,
 }
 
+/// A grammar, and where it was asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    pub grammar: Grammar,
+    /// The option or the file.
+    pub name: String,
+}
+
 impl Constraints {
     /// Whether there is one.
     pub fn any(&self) -> bool {
         self.json_mode || self.json_schema.is_some() || self.regex.is_some() || self.grammar.is_some()
     }
 
-    /// The constraint that is asked for, if any, for texts of `tokenizer`'s vocabulary.
-    pub fn constraint(&self, tokenizer: &Tokenizer) -> Result<Option<Constraint>> {
+    /// The grammar that is asked for, if any.
+    pub fn asked(&self) -> Result<Option<Asked>> {
         let (grammar, name) = match self {
             Self { json_mode: true, .. } => (Grammar::JsonObject, "--json-mode".to_owned()),
             Self {
@@ -48,8 +57,28 @@ impl Constraints {
             } => (Grammar::from_text(&read(path)?), path.display().to_string()),
             _ => return Ok(None),
         };
-        let table = TokenTable::new(tokenizer)?;
-        Ok(Some(Constraint::new(&table, &grammar).context(name)?))
+        Ok(Some(Asked { grammar, name }))
+    }
+}
+
+impl Asked {
+    /// A constraint for a text that has not begun.
+    pub fn constraint(&self, table: &TokenTable) -> Result<Constraint> {
+        Constraint::new(table, &self.grammar).with_context(|| self.name.clone())
+    }
+}
+
+/// The tokens of texts, which takes a while to make: for as many constraints as wanted.
+#[derive(Default)]
+pub struct Table(Option<TokenTable>);
+
+impl Table {
+    /// The table of `tokenizer`'s vocabulary.
+    pub fn of(&mut self, tokenizer: &Tokenizer) -> Result<&TokenTable> {
+        if self.0.is_none() {
+            self.0 = Some(TokenTable::new(tokenizer)?);
+        }
+        Ok(self.0.as_ref().expect("just made"))
     }
 }
 

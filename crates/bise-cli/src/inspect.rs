@@ -16,7 +16,7 @@ use std::path::PathBuf;
 /// Show what a model is, what its files hold, and what it needs to run
 ///
 /// The weights are not loaded. The fingerprint is the SHA-256 of the metadata that matter, the table of the tensors and the
-/// beginning of each (--hash: all of each); it is the same for a model in one file and in several.
+/// pieces of each (--hash: all of each); it is the same for a model in one file and in several.
 #[derive(clap::Args)]
 pub struct Args {
     /// GGUF file or directory [default: the built-in story teller]

@@ -6,6 +6,7 @@ mod chat;
 mod completions;
 mod constraint;
 mod divergence;
+mod drafts;
 mod imatrix;
 mod inspect;
 mod interrupt;

@@ -27,10 +27,11 @@ pub struct Runtime {
     /// Tokens of the prompt processed at a time
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
-    /// Format of cached keys and values
+    /// Format of cached keys and values: less memory, or closer to exact
     #[arg(long, value_name = "TYPE", default_value = "f16")]
     kv_type: KvTypeName,
-    /// Instruction set [default: the best that this machine has]
+    /// Instruction set: scalar; avx2, avxvnni, avx512vl or avx512; neon, dotprod or i8mm [default: the best that this machine
+    /// has]
     #[arg(long)]
     isa: Option<Level>,
     /// Print no warnings

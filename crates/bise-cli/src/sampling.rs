@@ -1,21 +1,26 @@
 //! How tokens are chosen: options of every command that generates text.
 
 use anyhow::{Result, anyhow, bail, ensure};
-use bise_model::sampler::{Breakers, DryOptions, Sampler, SamplerKind, SamplerOptions};
+use bise_model::sampler::{
+    Breakers, DryOptions, Sampler, SamplerError, SamplerKind, SamplerOptions, SamplerState,
+};
 use bise_model::tokenizer::Tokenizer;
 use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// What repetitions do not go across unless other texts are given.
 const BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
 
 /// Options of the sampler. What is not given has the default of [`SamplerOptions`].
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[command(next_help_heading = "Sampling")]
+#[serde(default)]
 pub struct Sampling {
     /// Which samplers work, and in which order, with ; between them
     /// [default: penalties;dry;top-k;typical;top-p;min-p;xtc;temperature]
-    #[arg(long, value_name = "LIST", value_parser = SamplerKind::parse_list)]
-    samplers: Option<SamplerList>,
+    #[arg(long, value_name = "LIST", value_parser = list)]
+    samplers: Option<String>,
     /// Higher is more varied; 0 always takes the likeliest token [default: 0.8]
     #[arg(long, visible_alias = "temperature", allow_negative_numbers = true)]
     temp: Option<f32>,
@@ -79,15 +84,63 @@ pub struct Sampling {
     /// Add X to the logit of a token, which is an id or the text of one token; -inf forbids it; can be repeated
     #[arg(long, value_name = "TOKEN=X")]
     logit_bias: Vec<String>,
-    /// Makes the choice of tokens repeatable [default: another one each time]
+    /// Makes the choice of tokens repeatable [default: another one each time; a session goes on with its own]
     #[arg(long)]
     seed: Option<u64>,
 }
 
-/// An order of samplers; clap takes a bare vector for several values.
-type SamplerList = std::vec::Vec<SamplerKind>;
-
 impl Sampling {
+    /// These options, and those of `earlier` that are not among them.
+    ///
+    /// # Errors
+    /// When one of these is of a sampler that is not at work then; of `earlier`, such are of no use any more.
+    pub fn over(&self, earlier: &Self) -> Result<Self> {
+        let given = |options: &Self| match serde_json::to_value(options) {
+            Ok(Value::Object(options)) => options,
+            _ => Map::new(),
+        };
+        let is_given =
+            |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
+        let mut options = given(earlier);
+        if self.samplers.is_some() || self.mirostat.is_some() {
+            options.remove("samplers");
+            options.remove("mirostat");
+        }
+        options.extend(given(self).into_iter().filter(|(_, value)| is_given(value)));
+        let options: Self = serde_json::from_value(Value::Object(options))?;
+        self.check_used(&options.kinds()?)?;
+        Ok(options)
+    }
+
+    /// The samplers at work.
+    fn kinds(&self) -> Result<Vec<SamplerKind>> {
+        Ok(match (&self.samplers, &self.mirostat) {
+            (Some(list), _) => SamplerKind::parse_list(list)?,
+            (None, Some(_)) => SamplerKind::MIROSTAT.to_vec(),
+            (None, None) => SamplerKind::DEFAULT.to_vec(),
+        })
+    }
+
+    /// Makes `sampler` go on where another was: with its random numbers, unless these options have another seed, and with
+    /// what its filters have learnt, if it has the same ones. Says when the random numbers are others.
+    pub fn go_on(&self, sampler: &mut Sampler, state: &SamplerState) -> Option<String> {
+        let mut state = state.clone();
+        let mut said = None;
+        if let Some(seed) = self.seed.filter(|&seed| seed != state.seed) {
+            said = Some(format!(
+                "The random numbers begin anew, from seed {seed} instead of {}.",
+                state.seed
+            ));
+            (state.seed, state.draws) = (seed, 0);
+        }
+        if sampler.restore(&state).is_err() {
+            state.memories = sampler.state().memories;
+            let restored = sampler.restore(&state);
+            debug_assert!(restored.is_ok(), "these are its own");
+        }
+        said
+    }
+
     /// The sampler that these options ask for.
     pub fn sampler(&self, tokenizer: &Tokenizer) -> Result<Sampler> {
         Ok(Sampler::new(self.options(tokenizer)?)?)
@@ -96,14 +149,8 @@ impl Sampling {
     /// These options; tokens and breakers are of `tokenizer`'s vocabulary.
     pub fn options(&self, tokenizer: &Tokenizer) -> Result<SamplerOptions> {
         let default = SamplerOptions::default();
-        let samplers = match (&self.samplers, &self.mirostat) {
-            (Some(list), _) => list.clone(),
-            (None, Some(_)) => SamplerKind::MIROSTAT.to_vec(),
-            (None, None) => default.samplers,
-        };
-        self.check_used(&samplers)?;
         Ok(SamplerOptions {
-            samplers,
+            samplers: self.kinds()?,
             temperature: self.temp.unwrap_or(default.temperature),
             top_k: self.top_k.unwrap_or(default.top_k),
             top_p: self.top_p.unwrap_or(default.top_p),
@@ -185,6 +232,11 @@ impl Sampling {
         }
         options
     }
+}
+
+/// An order of samplers.
+fn list(text: &str) -> Result<String, SamplerError> {
+    SamplerKind::parse_list(text).map(|_| text.to_owned())
 }
 
 /// A number of tokens, -1 for all.

@@ -1,21 +1,20 @@
-//! What `bise run` keeps of a text, and how it drafts: `--session`, `--prompt-cache`, `--speculate`, `--context-shift`.
+//! What is kept of texts from one run to the next: `--session` and `--prompt-cache`.
 
-use crate::runtime::Runtime;
+use crate::constraint::Asked;
+use crate::sampling::Sampling;
 use crate::say;
-use anyhow::{Context as _, Result, anyhow, ensure};
-use bise_model::sampler::Sampler;
-use bise_model::{
-    ForwardError, GenerateError, Limits, Model, PromptCache, Session, Speculation, SpeculationOptions, Stop,
-};
-use clap::ValueEnum;
-use std::ops::ControlFlow;
+use anyhow::{Context as _, Result, ensure};
+use bise_model::sampler::{Sampler, SamplerState};
+use bise_model::tokenizer::Tokenizer;
+use bise_model::{Kept, PromptCache, Session};
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Sessions and drafts.
+/// Sessions, and prompts that were read before.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Sessions and drafts")]
 pub struct Sessions {
-    /// Go on with the text that FILE keeps, if there is one, and keep it there at the end
+    /// Go on where FILE was left, if it exists, and keep text and settings there at the end
     #[arg(long, value_name = "FILE")]
     session: Option<PathBuf>,
     /// Keep what was read of prompts in DIR, and do not read it again
@@ -24,167 +23,135 @@ pub struct Sessions {
     /// Keep at most so much; what was not used for longest is deleted
     #[arg(long, value_name = "MIB", default_value_t = 4096, requires = "prompt_cache")]
     prompt_cache_size: u64,
-    /// When the context is full, drop the oldest half of what follows the prompt, and go on
-    #[arg(long)]
-    context_shift: bool,
-    /// How to guess tokens, so that several are read at once: from the text, or also with --draft; the text stays the same
-    #[arg(long, value_name = "HOW", default_value = "auto")]
-    speculate: Speculate,
-    /// GGUF file of a smaller model with the same vocabulary that guesses tokens
-    #[arg(long, value_name = "FILE")]
-    draft: Option<PathBuf>,
-    /// Guess at most so many tokens at a time
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u8).range(1..=64))]
-    draft_max: u8,
 }
 
-/// How to guess.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Speculate {
-    /// From the text and, if there is one, with the draft model, where it pays
-    Auto,
-    /// From the text, where it pays
-    Ngram,
-    /// Not at all
-    Off,
+/// What a session file of this program says besides the text, as JSON.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Notes {
+    /// The sampling that was asked for.
+    pub sampling: Sampling,
+    /// What the text, or each answer, follows.
+    pub constraint: Option<Asked>,
+    /// Where among the tokens a text began that follows the constraint, and has not ended.
+    pub constrained_from: Option<usize>,
+    /// Of a conversation.
+    pub chat: Option<Talk>,
+}
+
+/// A conversation.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Talk {
+    /// The format that was asked for.
+    pub template: Option<String>,
+    /// As /save writes them.
+    pub messages: serde_json::Value,
+}
+
+/// What a session was when it was left, besides its text.
+#[derive(Debug, Default)]
+pub struct Resumed {
+    pub state: Option<SamplerState>,
+    pub notes: Notes,
+}
+
+impl Resumed {
+    /// A sampler of the options `given`, and of the session's where they say nothing, that goes on where the session's was;
+    /// all those options; and what the user should know.
+    pub fn sampler(
+        &self,
+        given: &Sampling,
+        tokenizer: &Tokenizer,
+    ) -> Result<(Sampler, Sampling, Option<String>)> {
+        let sampling = given.over(&self.notes.sampling);
+        let Some(state) = &self.state else {
+            let sampling = sampling?;
+            return Ok((sampling.sampler(tokenizer)?, sampling, None));
+        };
+        let sampling = sampling.context("together with the settings that the session keeps")?;
+        let mut sampler = sampling.sampler(tokenizer)?;
+        let note = given.go_on(&mut sampler, state);
+        Ok((sampler, sampling, note))
+    }
 }
 
 impl Sessions {
-    /// The draft model.
-    pub fn draft_model(&self, runtime: &Runtime) -> Result<Option<Model>> {
-        let Some(path) = &self.draft else {
-            return Ok(None);
-        };
-        ensure!(
-            self.speculate == Speculate::Auto,
-            "--draft is of no use with --speculate ngram or off"
-        );
-        runtime.open(Some(path)).map(Some)
-    }
-
-    /// An empty session of `model`.
-    pub fn session<'m>(
-        &self,
-        model: &'m Model,
-        draft: Option<&'m Model>,
-        runtime: &Runtime,
-    ) -> Result<Session<'m>> {
-        let mut session = Session::new(runtime.context(model)?);
-        if self.speculate == Speculate::Off {
-            return Ok(session);
-        }
-        let mut speculation = Speculation::new(SpeculationOptions {
-            most: self.draft_max.into(),
-            ..SpeculationOptions::default()
-        });
-        if let (Some(draft), Some(path)) = (draft, &self.draft) {
-            let options = *session.context().options();
-            speculation = speculation
-                .with_model(model, draft, options)
-                .with_context(|| path.display().to_string())?;
-        }
-        session.speculate(Some(speculation));
-        Ok(session)
-    }
-
-    /// Whether there is a session to go on with.
-    pub fn resumes(&self) -> bool {
-        self.session.as_ref().is_some_and(|path| path.exists())
+    /// The file of the session, if there is one to go on with.
+    pub fn left(&self) -> Option<&Path> {
+        self.session.as_deref().filter(|path| path.exists())
     }
 
     /// Goes on with the session, if there is one.
-    pub fn resume(&self, session: &mut Session<'_>, sampler: &mut Sampler) -> Result<()> {
-        let Some(path) = self.session.as_ref().filter(|path| path.exists()) else {
-            return Ok(());
+    pub fn resume(&self, session: &mut Session<'_>) -> Result<Option<Resumed>> {
+        let Some(path) = self.left() else {
+            return self.can_be_kept().map(|()| None);
         };
         let name = || path.display().to_string();
-        if let Some(state) = session.restore(path).with_context(name)? {
-            sampler.restore(&state).with_context(name)?;
-        }
-        Ok(())
+        let Kept { sampler, notes } = session.restore(path).with_context(name)?;
+        let notes = match &notes[..] {
+            [] => Notes::default(),
+            notes => serde_json::from_slice(notes)
+                .context("the session's notes are not bise's")
+                .with_context(name)?,
+        };
+        Ok(Some(Resumed {
+            state: sampler,
+            notes,
+        }))
     }
 
-    /// Adds `prompt` to the text and generates, as [`Session::generate`] does.
-    pub fn generate(
-        &self,
-        session: &mut Session<'_>,
-        prompt: &[u32],
-        limits: Limits<'_>,
-        sampler: &mut Sampler,
-        mut receive: impl FnMut(u32) -> ControlFlow<()>,
-    ) -> Result<Stop> {
-        if let (Some(directory), true) = (&self.prompt_cache, session.is_empty()) {
-            self.read_prompt(directory, session, prompt)?;
-        } else {
-            session.append(prompt);
-        }
-        let (keep, mut done) = (session.len(), 0);
-        loop {
-            let limits = Limits {
-                max_tokens: limits.max_tokens - done,
-                end: limits.end,
-            };
-            let result = session.generate(&[], limits, sampler, |token| {
-                done += 1;
-                receive(token)
-            });
-            match result {
-                Err(GenerateError::Forward(ForwardError::ContextFull { .. })) if self.context_shift => {
-                    make_room(session, keep)?;
-                }
-                Err(error @ GenerateError::Forward(ForwardError::ContextFull { .. })) => {
-                    let hint = "a larger context (-c) or --context-shift would let it go on";
-                    return Err(anyhow!(error)).context(hint);
-                }
-                other => return Ok(other?),
-            }
-        }
-    }
-
-    /// Reads `prompt`, but for what the cache in `directory` knows of it.
-    fn read_prompt(&self, directory: &Path, session: &mut Session<'_>, prompt: &[u32]) -> Result<()> {
-        let name = || directory.display().to_string();
-        let cache = PromptCache::new(directory, self.prompt_cache_size << 20).with_context(name)?;
-        for (path, error) in cache.restore(session, prompt).refused {
-            say(format!("bise: {}: {error}", path.display()));
-        }
-        if session.room().is_none_or(|room| room > 0) {
-            session.read()?;
-            // The text is worth more than the cache.
-            if let Err(error) = cache.store(session) {
-                say(format!("bise: {}: {error}", directory.display()));
-            }
+    /// Who has talked for an hour wants no surprise at the end.
+    fn can_be_kept(&self) -> Result<()> {
+        let folder = self.session.as_deref().and_then(Path::parent);
+        let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder {
+            ensure!(folder.is_dir(), "{}: there is no such folder", folder.display());
         }
         Ok(())
     }
 
     /// Keeps the session, if asked to.
-    pub fn keep(&self, session: &mut Session<'_>, sampler: &Sampler) -> Result<()> {
+    pub fn keep(&self, session: &mut Session<'_>, sampler: &Sampler, notes: &Notes) -> Result<()> {
         let Some(path) = &self.session else {
             return Ok(());
         };
-        let saved = session.save(path, Some(&sampler.state()));
+        let kept = Kept {
+            sampler: Some(sampler.state()),
+            notes: serde_json::to_vec(notes)?,
+        };
+        let saved = session.save(path, &kept);
         saved.with_context(|| format!("cannot keep the session in {}", path.display()))
     }
-}
 
-/// Drops the oldest tokens after the first `keep`, and says so.
-fn make_room(session: &mut Session<'_>, keep: usize) -> Result<()> {
-    let capacity = session.context().capacity().unwrap_or(usize::MAX);
-    // A prompt that leaves no room for a text to follow is not kept whole.
-    let keep = keep.min(capacity / 2);
-    let len = session.len();
-    let dropped = session
-        .make_room(keep, 0)
-        .with_context(|| format!("{len} tokens cannot be made to fit a context of {capacity}"))?;
-    say(format!(
-        "bise: the context of {capacity} tokens is full: dropped {dropped} of {len}, after the first {keep}"
-    ));
-    Ok(())
-}
+    /// Makes the text of `session` what the cache knows of `prompt`'s beginning.
+    pub fn recall(&self, session: &mut Session<'_>, prompt: &[u32]) -> Result<()> {
+        let Some(cache) = self.cache()? else {
+            return Ok(());
+        };
+        let restored = cache.restore(session, prompt);
+        for (path, error) in restored.refused {
+            say(format!("bise: {}: {error}", path.display()));
+        }
+        session.truncate(restored.tokens);
+        Ok(())
+    }
 
-/// How drafting went, if there were drafts.
-pub fn report(session: &Session<'_>) -> Option<String> {
-    let counts = session.counts();
-    (counts.drafted > 0).then(|| format!("guessed {} tokens, {} right", counts.drafted, counts.accepted))
+    /// Puts what `session` has read into the cache.
+    pub fn remember(&self, session: &mut Session<'_>) -> Result<()> {
+        if let Some(cache) = self.cache()?
+            && let Err(error) = cache.store(session)
+        {
+            // The text is worth more than the cache.
+            say(format!("bise: the prompt cache: {error}"));
+        }
+        Ok(())
+    }
+
+    fn cache(&self) -> Result<Option<PromptCache>> {
+        let open = |directory: &PathBuf| {
+            let cache = PromptCache::new(directory, self.prompt_cache_size << 20);
+            cache.with_context(|| directory.display().to_string())
+        };
+        self.prompt_cache.as_ref().map(open).transpose()
+    }
 }

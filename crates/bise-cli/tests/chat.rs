@@ -277,3 +277,180 @@ fn a_full_context_is_said_and_shifted_on_request() {
     let shifted = run(&["--context-shift"]);
     assert!(shifted.contains("oldest 2 messages are left out"), "{shifted}");
 }
+
+/// `bise chat` with nothing but `args`.
+fn chat(input: &str, args: &[&str]) -> (String, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bise"))
+        .arg("chat")
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+    (text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
+}
+
+/// Stopped after any of its lines and gone on with in another program, a chat says what it would have said. All that was asked
+/// for is kept: nothing but the session is named again.
+#[test]
+fn a_session_goes_on_as_if_it_had_never_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (session, talk, cache) = (file("session"), file("talk.json"), file("cache"));
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/demo.gguf");
+    let lines = [
+        "Once upon a time",
+        "And then?",
+        "/retry",
+        &format!("/save {talk}"),
+        "/set temp 1.6",
+        "/undo",
+        "Who was it?",
+        "/reset",
+        "Hello",
+        &format!("/load {talk}"),
+        "Go on",
+    ];
+    let ways: [(&[&str], &[&str]); 3] = [
+        (&["--mirostat", "2", "--temp", "1.2"], &["--speculate", "always"]),
+        (
+            &["--regex", "[A-Z][a-z ]{15,40}[.]"],
+            &["--draft", demo.to_str().unwrap(), "--speculate", "always"],
+        ),
+        (
+            &["--system", "Tell of a dog and of a cat that was its friend."],
+            &["--prompt-cache", &cache],
+        ),
+    ];
+    for (kept, each) in ways {
+        let kept = [&["--template", "v1", "--seed", "7"], kept].concat();
+        let each = [&["-n", "14"], each].concat();
+        let whole = chat(&lines.join("\n"), &[&kept[..], &["-n", "14"]].concat()).0;
+        assert!(whole.lines().count() >= 6, "{whole}");
+        for stop in 1..lines.len() {
+            let _ = std::fs::remove_file(&session);
+            let [first, second] = [&lines[..stop], &lines[stop..]].map(|lines| lines.join("\n"));
+            let each = [&["--session", &session], &each[..]].concat();
+            let before = chat(&first, &[&kept[..], &each].concat()).0;
+            let (after, told) = chat(&second, &each);
+            assert_eq!(before + &after, whole, "{kept:?}, stopped after {stop} lines");
+            assert!(told.contains(" messages from "), "{told}");
+        }
+    }
+}
+
+#[test]
+fn a_resumed_chat_shows_where_it_was_and_what_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = folder.path().join("session");
+    let session = ["--session", session.to_str().unwrap()];
+    let start = ["--template", "v1", "--seed", "7", "-n", "9"];
+    let (answer, _) = chat("Who lives here?", &[&start[..], &session].concat());
+    let (_, told) = chat("", &session);
+    assert!(
+        told.contains("2 messages from ") && told.contains("> Who lives here?\n"),
+        "{told}"
+    );
+    assert!(told.contains(answer.trim()), "{told}");
+    let (_, told) = chat(
+        "/set\n/system",
+        &[&["--seed", "8", "--system", "Be kind."], &session[..]].concat(),
+    );
+    assert!(
+        told.contains("from seed 8 instead of 7") && told.contains("seed 8"),
+        "{told}"
+    );
+    assert!(told.contains("Be kind."), "{told}");
+    let mut terminal = Terminal::new(24, 80, &session);
+    assert!(
+        terminal.text().contains("> Who lives here?"),
+        "{}",
+        terminal.text()
+    );
+    assert!(terminal.say("/undo").contains("0 messages are left"));
+    terminal.end("/exit\r");
+    assert!(chat("", &session).1.contains("0 messages from "));
+    // What is damaged is refused, and stays what it is.
+    let mut bytes = std::fs::read(session[1]).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(session[1], &bytes).unwrap();
+    let refused = pipe(b"Hello", &session);
+    assert!(!refused.status.success() && text(&refused.stderr).contains("damaged"));
+    assert_eq!(std::fs::read(session[1]).unwrap(), bytes);
+}
+
+#[test]
+fn answers_follow_what_is_set() {
+    let is_one = |shown: &str| {
+        ["yes, sir\n", "no, sir\n"]
+            .iter()
+            .any(|answer| shown.contains(answer))
+    };
+    let mut terminal = Terminal::new(24, 80, &["-n", "40", "--regex", "(yes|no), sir"]);
+    for line in ["Are you a dog?", "/retry", "And now?"] {
+        let shown = terminal.say(line);
+        assert!(is_one(&shown), "{shown}");
+    }
+    assert!(
+        terminal
+            .say("/set regex a(b")
+            .contains("--regex: the regular expression is not accepted")
+    );
+    assert!(is_one(&terminal.say("/retry")), "the old one holds");
+    assert!(
+        terminal
+            .say("/set json-mode")
+            .contains("answers follow --json-mode")
+    );
+    assert!(terminal.say("A dog, please").contains("\n{"));
+    assert!(
+        terminal
+            .say("/set json-schema /no/such/file")
+            .contains("/no/such/file")
+    );
+    assert!(
+        terminal
+            .say("/set unconstrained")
+            .contains("answers follow no constraint")
+    );
+    assert!(!terminal.say("/retry").contains("\n{"));
+    assert!(terminal.say("/set nonsense 3").contains("unexpected argument"));
+    terminal.end("\x04");
+}
+
+/// What was read of a prompt is not read again in the next chat.
+#[test]
+fn a_prompt_is_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let system = "Long ago there was a town between two hills, and all who lived there had a dog.";
+    let args = [
+        "--template",
+        "v1",
+        "--temp",
+        "0",
+        "-n",
+        "5",
+        "--system",
+        system,
+        "--prompt-cache",
+    ];
+    let args = [&args[..], &[folder.path().to_str().unwrap()]].concat();
+    let read = |told: &str| -> u32 {
+        let start = told.find(" tokens, ").expect("stats") + 9;
+        told[start..].split(' ').next().unwrap().parse().unwrap()
+    };
+    let (first, told) = chat("Who was there?\n/stats", &args);
+    let before = read(&told);
+    let (second, told) = chat("Who was there?\n/stats", &args);
+    assert!(
+        first == second && before > 20 && read(&told) < 3,
+        "{before}, then {told}"
+    );
+    let (_, told) = chat("Where was it?\n/stats", &args);
+    assert!(read(&told) < before / 2, "{told}");
+}

@@ -155,39 +155,162 @@ fn a_random_seed_is_told_and_repeats_the_text() {
     assert_eq!(first["tokens"], again["tokens"]);
 }
 
-/// All that is random or learns, at every level and number of threads.
+/// Each sampler alone, and long chains.
+const SAMPLERS: [&[&str]; 13] = [
+    &["--samplers", "temperature", "--temp", "1.3"],
+    &["--samplers", "top-k", "--top-k", "7"],
+    &["--samplers", "top-p", "--top-p", "0.7"],
+    &["--samplers", "min-p", "--min-p", "0.2"],
+    &["--samplers", "typical", "--typical", "0.6"],
+    &[
+        "--samplers",
+        "xtc",
+        "--xtc-probability",
+        "0.7",
+        "--xtc-threshold",
+        "0.05",
+    ],
+    &[
+        "--samplers",
+        "dry",
+        "--dry-multiplier",
+        "1.5",
+        "--dry-allowed-length",
+        "1",
+    ],
+    &[
+        "--samplers",
+        "penalties",
+        "--repeat-penalty",
+        "1.4",
+        "--frequency-penalty",
+        "0.3",
+    ],
+    &[
+        "--samplers",
+        "",
+        "--logit-bias",
+        "300=+2",
+        "--logit-bias",
+        "400=-inf",
+    ],
+    &["--mirostat", "2", "--mirostat-ent", "3"],
+    &["--temp", "0"],
+    &[
+        "--temp",
+        "1.1",
+        "--top-k",
+        "60",
+        "--top-p",
+        "0.98",
+        "--min-p",
+        "0.01",
+        "--typical",
+        "0.97",
+        "--xtc-probability",
+        "0.4",
+        "--dry-multiplier",
+        "0.8",
+        "--repeat-penalty",
+        "1.1",
+        "--presence-penalty",
+        "0.2",
+        "--logit-bias",
+        "300=+1",
+    ],
+    &[
+        "--samplers",
+        "temperature;xtc;min-p;dry;top-p;penalties;typical;mirostat",
+        "--temp",
+        "1.5",
+        "--xtc-probability",
+        "0.2",
+        "--dry-multiplier",
+        "0.5",
+        "--presence-penalty",
+        "0.1",
+        "--logit-bias",
+        "400=-inf",
+    ],
+];
+
+/// The same seed gives the same text at every level, with any number of threads, with and without drafts.
 #[test]
 fn every_sampler_gives_the_same_text_everywhere() {
-    let samplers: [&[&str]; 3] = [
+    let folder = tempfile::tempdir().unwrap();
+    let draft = folder.path().join("draft.gguf");
+    let draft = draft.to_str().unwrap();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/demo.gguf");
+    let made = Command::new(env!("CARGO_BIN_EXE_bise"))
+        .args(["quantize", model.to_str().unwrap(), draft, "--type", "Q4_0"])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let ways: [&[&str]; 5] = [
+        &["--isa", "scalar", "-t", "1", "--speculate", "auto"],
+        &["-t", "1", "--speculate", "always"],
+        &["-t", "2", "--speculate", "auto", "--draft", draft],
         &[
-            "--xtc-probability",
-            "0.5",
-            "--typical",
-            "0.9",
-            "--dry-multiplier",
-            "0.8",
-            "--presence-penalty",
-            "0.2",
-        ],
-        &["--mirostat", "2", "--mirostat-ent", "3"],
-        &[
-            "--samplers",
-            "temperature;min_p;top-p",
-            "--temp",
+            "-t",
             "2",
-            "--logit-bias",
-            "300=+2",
+            "--speculate",
+            "always",
+            "--draft",
+            draft,
+            "--draft-max",
+            "3",
+        ],
+        &[
+            "--isa",
+            "scalar",
+            "-t",
+            "2",
+            "--speculate",
+            "always",
+            "--draft",
+            draft,
+            "--batch",
+            "2",
         ],
     ];
-    for sampler in samplers {
+    let (mut texts, mut right) = (Vec::new(), 0);
+    for sampler in SAMPLERS {
         let text = |more: &[&str]| {
-            let start = ["-p", "One day", "-n", "40", "--seed", "7"];
-            succeeds(&[&start[..], sampler, more].concat())
+            let start = [
+                "-p",
+                "One day, one day, one day",
+                "-n",
+                "32",
+                "--seed",
+                "7",
+                "--stats",
+            ];
+            let output = run(&[&start[..], sampler, more].concat());
+            let told = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success(), "{sampler:?} {more:?}: {told}");
+            (String::from_utf8(output.stdout).unwrap(), told)
         };
-        let expected = text(&[]);
-        assert_eq!(text(&["--isa", "scalar", "-t", "1"]), expected, "{sampler:?}");
-        assert_eq!(text(&["-t", "2"]), expected, "{sampler:?}");
+        let (expected, told) = text(&["-t", "2", "--speculate", "off"]);
+        assert!(!told.contains("guessed"), "{told}");
+        for way in ways {
+            let (found, told) = text(way);
+            assert_eq!(found, expected, "{sampler:?} {way:?}");
+            assert!(
+                !way.contains(&"always") || told.contains("guessed"),
+                "{way:?}: {told}"
+            );
+            right += usize::from(told.contains("guessed") && !told.contains(", 0 right"));
+        }
+        texts.push(expected);
     }
+    assert!(right > 20, "drafts were right in {right} texts only");
+    texts.sort();
+    texts.dedup();
+    assert!(
+        texts.len() > 10,
+        "samplers make a difference: {} texts",
+        texts.len()
+    );
 }
 
 #[test]
@@ -384,4 +507,134 @@ fn quiet_prints_no_warnings() {
             .contains("was trained for")
     );
     assert!(run(&[&arguments[..], &["--quiet"]].concat()).stderr.is_empty());
+}
+
+/// What a run with `more` options makes of the story that `session` keeps.
+fn go_on(session: &str, more: &[&str]) -> (String, String) {
+    let output = run(&[&["--session", session, "--json"][..], more].concat());
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{more:?}: {told}");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    (result["text"].as_str().unwrap().to_owned(), told)
+}
+
+/// A session keeps seed and sampling. Options that are given again take their place, and a new seed is told.
+#[test]
+fn resumed_sampling_is_the_old_one_but_for_what_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, other] = ["first", "other"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    let options = [
+        "--seed",
+        "7",
+        "--temp",
+        "1.4",
+        "--mirostat-ent",
+        "4",
+        "--samplers",
+        "temperature;mirostat",
+    ];
+    let start = [&["-p", "One day", "-n", "20"][..], &options].concat();
+    let (begun, _) = go_on(&first, &start);
+    let whole = json(&[&["-p", "One day", "-n", "50", "--json"][..], &options].concat());
+    let resumed = |more: &[&str]| {
+        std::fs::copy(&first, &other).unwrap();
+        go_on(&other, &[&["-p", "", "-n", "30"][..], more].concat())
+    };
+    let (rest, told) = resumed(&[]);
+    assert_eq!(begun + &rest, whole["text"].as_str().unwrap());
+    assert_eq!(told, "");
+    // Options that say the same change nothing.
+    assert_eq!(resumed(&options), (rest.clone(), String::new()));
+    let (reseeded, told) = resumed(&["--seed", "8"]);
+    assert!(told.contains("begin anew, from seed 8 instead of 7"), "{told}");
+    assert_ne!(reseeded, rest);
+    assert_eq!(resumed(&["--seed", "8"]).0, reseeded);
+    // The new seed is the session's from now on.
+    assert_eq!(
+        json(&["--session", &other, "-p", "", "-n", "1", "--json"])["seed"],
+        8
+    );
+    let (greedy, told) = resumed(&["--temp", "0", "--samplers", "temperature"]);
+    assert!(greedy != rest && told.is_empty(), "{told}");
+    let output = run(&["--session", &other, "-p", "", "--top-k", "5"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains("together with the settings that the session keeps"),
+        "{told}"
+    );
+}
+
+/// Added text is continued as it is written; what follows a text that has ended begins one.
+#[test]
+fn text_added_to_a_session_goes_on_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = folder.path().join("session");
+    let session = session.to_str().unwrap();
+    let prompt = |options: &[&str]| {
+        let result = json(&[&["--json", "-n", "0"], options].concat());
+        result["timings"]["prompt_tokens"].as_u64().unwrap()
+    };
+    let parts = prompt(&["--session", session, "-p", "Once upon"]);
+    let (rest, _) = go_on(session, &["-p", " a time", "--temp", "0", "-n", "40"]);
+    assert_eq!(
+        format!("{rest}\n"),
+        tell(&["--no-echo"]),
+        "as if it had come in one piece"
+    );
+    let whole = prompt(&["-p", "Once upon a time"]);
+    assert!(parts < whole);
+    let glued = prompt(&["--session", session, "-p", " wolf"]);
+    assert_eq!(
+        glued,
+        prompt(&["-p", " wolf"]) - 2,
+        "no token for a space more, nor for the beginning"
+    );
+    go_on(session, &["-p", "", "--regex", "yes"]);
+    assert_eq!(
+        prompt(&["--session", session, "-p", "Once upon a time"]),
+        whole - 1
+    );
+}
+
+/// A text that has not fulfilled its constraint goes on following it.
+#[test]
+fn a_constraint_goes_on_in_a_session() {
+    let folder = tempfile::tempdir().unwrap();
+    for constraint in [&["--regex", "[a-z]{20} [a-z]{30}"][..], &["--json-mode"]] {
+        let session = folder.path().join(constraint[0]);
+        let session = session.to_str().unwrap();
+        let sampling = ["--temp", "1.5", "--seed", "11", "--speculate", "always"];
+        let whole = json(&[&["-p", "Once", "-n", "24", "--json"][..], &sampling, constraint].concat());
+        let (first, _) = go_on(
+            session,
+            &[&["-p", "Once", "-n", "9"][..], &sampling, constraint].concat(),
+        );
+        let (second, _) = go_on(session, &["-p", "", "-n", "5"]);
+        let (third, _) = go_on(session, &[&["-p", "", "-n", "10"][..], constraint].concat());
+        assert_eq!(first + &second + &third, whole["text"].as_str().unwrap());
+        // After a new prompt the text is free, or what is asked for now.
+        let (new, _) = go_on(session, &["-p", " Then", "-n", "60", "--regex", "(yes|no)!"]);
+        assert!(["yes!", "no!"].contains(&&*new), "{new}");
+    }
+}
+
+#[test]
+fn conversations_are_for_chat() {
+    let folder = tempfile::tempdir().unwrap();
+    let [text, talk] = ["text", "talk"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    go_on(&text, &["-p", "One day", "-n", "3"]);
+    let chat = |session: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bise"));
+        command.args(["chat", "--template", "v1", "--session", session]);
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let refused = chat(&text);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        !refused.status.success() && told.contains("no conversation"),
+        "{told}"
+    );
+    assert!(chat(&talk).status.success());
+    assert!(fails(&["-p", "x", "--session", &talk], 1).contains("bise chat"));
+    assert!(fails(&["-p", "x", "--session", "/no/such/folder/x"], 1).contains("no such folder"));
 }

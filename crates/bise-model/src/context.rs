@@ -44,6 +44,21 @@ impl ContextOptions {
 /// The tokens processed so far, as keys and values of each layer.
 ///
 /// Work runs on the threads of the pool from which a method is called (see [`bise_tensor::threads::Threads::run`]).
+///
+/// ```
+/// use bise_model::{Context, ContextOptions, Model};
+///
+/// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/demo.gguf");
+/// let model = Model::open(path.as_ref())?;
+/// let mut context = Context::new(&model, ContextOptions::new(64))?;
+/// // What follows three tokens is the same, whether they are read at once or one by one.
+/// let at_once = context.forward(&[1, 40, 41])?.to_vec();
+/// assert!(context.truncate(1));
+/// context.forward(&[40])?;
+/// assert_eq!(context.forward(&[41])?, at_once);
+/// assert_eq!((context.len(), at_once.len()), (3, model.vocabulary_size()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Context<'m> {
     model: &'m Model,
     options: ContextOptions,

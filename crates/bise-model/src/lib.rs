@@ -2,8 +2,8 @@
 //!
 //! A [`Model`] is what a GGUF file, or another [checkpoint](bise_tensor::checkpoint::Checkpoint), holds. A [`Context`]
 //! is one run of it over a text: the keys and values so far. A [`tokenizer::Tokenizer`] makes tokens of text, a
-//! [`chat::Template`] of conversations, a [`sampler::Sampler`] chooses the next one, and [`generate`]
-//! brings them together. The layers bear the papers' names:
+//! [`chat::Template`] of conversations, a [`sampler::Sampler`] chooses the next one, and a [`Session`]
+//! brings them together: a text in progress. The layers bear the papers' names:
 //!
 //! ```text
 //! h = x + attention(attention_norm(x))
@@ -13,20 +13,20 @@
 //! ```
 //! use bise_model::sampler::{Sampler, SamplerOptions};
 //! use bise_model::tokenizer::{Detokenizer, Tokenizer, Vocabulary};
-//! use bise_model::{Context, ContextOptions, Limits, Model, generate};
+//! use bise_model::{Context, ContextOptions, Limits, Model, Session};
 //! use std::ops::ControlFlow;
 //!
 //! let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/demo.gguf");
 //! let model = Model::open(path.as_ref())?;
 //! let tokenizer = Tokenizer::new(Vocabulary::from_metadata(model.metadata())?)?;
-//! let mut context = Context::new(&model, ContextOptions::new(512))?;
+//! let mut session = Session::new(Context::new(&model, ContextOptions::new(512))?);
 //! let mut sampler = Sampler::new(SamplerOptions::greedy())?;
 //!
 //! let mut text = Detokenizer::continuing(&tokenizer);
 //! let mut story = String::from("Once upon a time");
 //! let prompt = tokenizer.encode_prompt(story.as_bytes());
 //! let limits = Limits { max_tokens: 20, end: &[] };
-//! generate(&mut context, &prompt, limits, &mut sampler, |token| {
+//! session.generate(&prompt, limits, &mut sampler, |token| {
 //!     story.push_str(text.push(token));
 //!     ControlFlow::Continue(())
 //! })?;
@@ -45,7 +45,6 @@ mod context;
 mod error;
 mod feed_forward;
 mod fingerprint;
-mod generate;
 mod inputs;
 mod kv_cache;
 mod linear;
@@ -64,11 +63,10 @@ pub use config::{Config, Experts};
 pub use context::{Context, ContextOptions};
 pub use error::{ForwardError, GenerateError, LoadError};
 pub use fingerprint::{CONTRACT, Fingerprint, Hashed, fingerprint};
-pub use generate::{Limits, Stop, generate};
 pub use inputs::InputSums;
 pub use memory::{Advice, MemoryNeeds, advise};
 pub use model::{LoadOptions, Model};
-pub use session::{MEMORY, PromptCache, Restored, Session, SessionError};
+pub use session::{Kept, Limits, MEMORY, PromptCache, Restored, Session, SessionError, Stop};
 pub use speculation::{Counts, DraftError, Speculation, SpeculationOptions};
 
 pub use bise_tensor::ops::KvType;

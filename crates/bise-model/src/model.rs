@@ -14,6 +14,16 @@ use std::sync::OnceLock;
 ///
 /// Quantized matrices are laid out anew for the kernels, in as much memory as they take in the file; embeddings and
 /// unquantized matrices stay where they are in the file's bytes.
+///
+/// ```
+/// use bise_model::Model;
+///
+/// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/demo.gguf");
+/// let model = Model::open(path.as_ref())?;
+/// assert_eq!(model.config().sliding_window, Some(64));
+/// assert_eq!(model.metadata().str("general.architecture")?, Some("llama"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Model {
     checkpoint: Checkpoint,
     config: Config,

@@ -4,11 +4,12 @@ mod common;
 
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_model::{
-    CONTRACT, Choose, Context, ContextOptions, GenerateError, KvType, MEMORY, Model, PromptCache, Session,
-    SessionError, Speculation, SpeculationOptions,
+    CONTRACT, Choose, Context, ContextOptions, GenerateError, Kept, KvType, MEMORY, Model, PromptCache,
+    Session, SessionError, Speculation, SpeculationOptions,
 };
 use bise_tensor::mmap::FileBytes;
 use common::{Golden, bits, edited, file, fixture, with_window};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -22,6 +23,15 @@ fn sampler(seed: u64) -> Sampler {
         ..SamplerOptions::default()
     })
     .unwrap()
+}
+
+const NOTES: &[u8] = b"anything \xff";
+
+fn kept(sampler: &Sampler) -> Kept {
+    Kept {
+        sampler: Some(sampler.state()),
+        notes: NOTES.to_vec(),
+    }
 }
 
 fn session(model: &Model, options: ContextOptions) -> Session<'_> {
@@ -101,10 +111,10 @@ fn a_resumed_session_goes_on_bit_for_bit() {
         for _ in 0..before {
             first.next(&mut chooser).unwrap();
         }
-        first.save(&path, Some(&chooser.state())).unwrap();
+        first.save(&path, &kept(&chooser)).unwrap();
         assert_eq!(
             fs::metadata(&path).unwrap().len(),
-            first.file_len() + chooser.state().to_bytes().len() as u64
+            first.file_len() + (chooser.state().to_bytes().len() + NOTES.len()) as u64
         );
 
         // The saved session goes on unharmed, and so does another of another size.
@@ -115,9 +125,10 @@ fn a_resumed_session_goes_on_bit_for_bit() {
         };
         let mut second = session(model, options);
         second.speculate(speculation(true).filter(|_| i & 2 > 0));
-        let state = second.restore(&path).unwrap().unwrap();
+        let restored = second.restore(&path).unwrap();
+        assert_eq!(restored, kept(&chooser));
         let mut resumed = sampler(999);
-        resumed.restore(&state).unwrap();
+        resumed.restore(&restored.sampler.unwrap()).unwrap();
         for _ in 0..after {
             let token = second.next(&mut resumed).unwrap();
             assert_eq!(first.next(&mut chooser).unwrap(), token, "{i}");
@@ -144,13 +155,13 @@ fn a_window_keeps_the_file_small() {
     for i in 0..12 {
         session.append(&prompt(60));
         session.read().unwrap();
-        session.save(&path, None).unwrap();
+        session.save(&path, &Kept::default()).unwrap();
         let len = fs::metadata(&path).unwrap().len() - 4 * session.len() as u64;
         if i > 4 {
             assert!(len <= longest, "after {} tokens", session.len());
         }
         longest = len.max(longest);
-        assert!(session.restore(&path).unwrap().is_none());
+        assert_eq!(session.restore(&path).unwrap(), Kept::default());
         assert_eq!(session.len(), 60 * (i + 1));
     }
 }
@@ -173,7 +184,7 @@ fn a_very_long_text_forgets_its_beginning() {
         (session.len(), session.tokens().len()),
         (2 * MEMORY + 1, MEMORY + 1)
     );
-    session.save(&path, None).unwrap();
+    session.save(&path, &Kept::default()).unwrap();
     assert!(fs::metadata(&path).unwrap().len() < 8 * MEMORY as u64);
     assert!(
         !session.truncate(2 * MEMORY - 1),
@@ -197,7 +208,7 @@ fn saved(model: &Model, folder: &Path) -> Vec<u8> {
     let mut session = session(model, ContextOptions::new(100));
     session.append(&prompt(70));
     session.read().unwrap();
-    session.save(&path, Some(&sampler(1).state())).unwrap();
+    session.save(&path, &kept(&sampler(1))).unwrap();
     fs::read(&path).unwrap()
 }
 
@@ -257,8 +268,8 @@ fn unsound_headers_are_refused() {
             for value in [1u32, 3, 64, 99, 1000, u32::MAX] {
                 let mut bytes = good.clone();
                 bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
-                let hash = blake3::hash(&bytes[..128]);
-                bytes[128..160].copy_from_slice(hash.as_bytes());
+                let hash = Sha256::digest(&bytes[..128]);
+                bytes[128..160].copy_from_slice(&hash);
                 if bytes == good {
                     continue;
                 }
@@ -271,8 +282,8 @@ fn unsound_headers_are_refused() {
             let mut bytes = good.clone();
             bytes[at..at + 4].fill(255);
             let end = bytes.len() - 32;
-            let hash = blake3::hash(&bytes[..end]);
-            bytes[end..].copy_from_slice(hash.as_bytes());
+            let hash = Sha256::digest(&bytes[..end]);
+            bytes[end..].copy_from_slice(&hash);
             fs::write(&path, &bytes).unwrap();
             let error = session.restore(&path).unwrap_err().to_string();
             assert!(error.starts_with("the session is not sound"), "{error}");
@@ -365,7 +376,7 @@ fn fingerprints_differ() {
 #[test]
 fn the_contract_is_what_it_says() {
     let model = Model::open(&fixture("demo.gguf")).unwrap();
-    let mut hash = blake3::Hasher::new();
+    let mut hash = Sha256::new();
     for kv in [KvType::F16, KvType::F32, KvType::Q8_0] {
         let mut context = Context::new(
             &model,
@@ -377,10 +388,14 @@ fn the_contract_is_what_it_says() {
         .unwrap();
         let tokens: Vec<u32> = (0..100).map(|i| i * i % 500 + 1).collect();
         let logits = context.forward(&tokens).unwrap();
-        hash.update(&logits.iter().flat_map(|l| l.to_le_bytes()).collect::<Vec<u8>>());
+        hash.update(logits.iter().flat_map(|l| l.to_le_bytes()).collect::<Vec<u8>>());
     }
-    let found = (CONTRACT, hash.finalize().to_hex()[..16].to_owned());
-    assert_eq!(found, (1, "75703faf8aa8fb19".to_owned()));
+    let hash = hash.finalize()[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>();
+    let found = (CONTRACT, hash);
+    assert_eq!(found, (1, "0115995750df81e0".to_owned()));
 }
 
 /// Without its oldest tokens a text is as if it had been read without them.

@@ -5,7 +5,7 @@ mod common;
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_model::{
     Choose, Context, ContextOptions, Counts, DraftError, GenerateError, KvType, Limits, Model, Session,
-    Speculation, SpeculationOptions, Stop, generate,
+    Speculation, SpeculationOptions, Stop,
 };
 use bise_tensor::isa::Level;
 use bise_tensor::threads::Threads;
@@ -56,19 +56,18 @@ fn sampler(temperature: f32) -> Sampler {
     .unwrap()
 }
 
+/// One token after the other, without a session.
 fn plain(model: &Model, prompt: &[u32], n: usize, options: ContextOptions, temperature: f32) -> Vec<u32> {
     let mut context = Context::new(model, options).unwrap();
-    let mut tokens = Vec::new();
-    let limits = Limits {
-        max_tokens: n,
-        end: &[],
-    };
-    generate(&mut context, prompt, limits, &mut sampler(temperature), |token| {
-        tokens.push(token);
-        ControlFlow::Continue(())
-    })
-    .unwrap();
-    tokens
+    let mut sampler = sampler(temperature);
+    let (mut text, mut unread) = (prompt.to_vec(), 0);
+    for _ in 0..n {
+        let logits = context.forward(&text[unread..]).unwrap();
+        unread = text.len();
+        let token = sampler.sample(logits, &text).unwrap();
+        text.push(token);
+    }
+    text.split_off(prompt.len())
 }
 
 fn drafted<'m>(

@@ -4,7 +4,7 @@ mod common;
 
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
-use bise_model::{Config, Context, ContextOptions, KvType, Limits, Model, generate};
+use bise_model::{Config, Context, ContextOptions, KvType, Limits, Model, Session};
 use common::{Golden, fixture, logits, model};
 use serde::Deserialize;
 use std::ops::ControlFlow;
@@ -95,14 +95,11 @@ fn check_greedy(name: &str) {
         assert_eq!(tokenizer.encode_prompt(prompt.as_bytes()), prompt_ids, "{prompt}");
         assert_eq!(tokens.len(), 200);
         for kv in [KvType::F32, KvType::F16] {
-            let mut context = Context::new(
-                &model,
-                ContextOptions {
-                    kv,
-                    ..ContextOptions::new(512)
-                },
-            )
-            .unwrap();
+            let options = ContextOptions {
+                kv,
+                ..ContextOptions::new(512)
+            };
+            let mut session = Session::new(Context::new(&model, options).unwrap());
             let greedy = SamplerOptions {
                 temperature: 0.0,
                 repeat_penalty: 1.0,
@@ -118,7 +115,9 @@ fn check_greedy(name: &str) {
                 max_tokens: 200,
                 end: &[],
             };
-            generate(&mut context, &prompt_ids, limits, &mut sampler, receive).unwrap();
+            session
+                .generate(&prompt_ids, limits, &mut sampler, receive)
+                .unwrap();
             assert_eq!(got, tokens, "{prompt}, {kv:?}");
         }
     }

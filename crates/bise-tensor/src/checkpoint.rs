@@ -11,6 +11,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// A model's metadata and tensors.
+///
+/// ```
+/// use bise_tensor::checkpoint::Checkpoint;
+///
+/// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/demo.gguf");
+/// let checkpoint = Checkpoint::open(path.as_ref())?;
+/// assert_eq!(checkpoint.metadata.u32("llama.block_count")?, Some(4));
+/// // Shapes are the paper's: rows, columns.
+/// assert_eq!(checkpoint.tensors["blk.0.ffn_down.weight"].shape(), [256, 512]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Checkpoint {
     /// Metadata, as a GGUF file of the model has them.

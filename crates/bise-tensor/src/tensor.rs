@@ -15,6 +15,19 @@ use std::ops::Range;
 ///
 /// Files store the same weights in several ways, and a tensor says in which: with numbers in either byte order, with rows
 /// in another [`order`](RowOrder), or with each matrix's columns where its rows should be. Cloning shares the bytes.
+///
+/// ```
+/// use bise_tensor::block::DType;
+/// use bise_tensor::mmap::FileBytes;
+/// use bise_tensor::tensor::Tensor;
+///
+/// let numbers = [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0].map(f32::to_le_bytes).concat();
+/// let tensor = Tensor::from_bytes(DType::F32, &[2, 3], FileBytes::from_vec(numbers)).unwrap();
+/// assert_eq!((tensor.rows(), tensor.cols()), (2, 3));
+/// let mut row = [0.0; 3];
+/// tensor.read_row(1, &mut row);
+/// assert_eq!(row, [4.0, 5.0, 6.0]);
+/// ```
 #[derive(Clone)]
 pub struct Tensor {
     dtype: DType,

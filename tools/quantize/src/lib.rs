@@ -178,6 +178,20 @@ impl Report {
 /// # Errors
 /// When the source is damaged, incomplete or of an unknown kind, when `dst` is part of the source, or when
 /// reading or writing fails.
+///
+/// ```
+/// use bise_quantize::{Options, Silent, Target, quantize};
+/// use bise_tensor::checkpoint::Checkpoint;
+/// use std::path::Path;
+///
+/// let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-mistral");
+/// let folder = tempfile::tempdir()?;
+/// let dst = folder.path().join("tiny.gguf");
+/// let report = quantize(&src, &dst, &Options::new(Target::from_name("Q8_0").unwrap()), &Silent)?;
+/// assert!(report.file_len < report.source_len);
+/// assert!(Checkpoint::open(&dst)?.tensors.contains_key("output.weight"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn quantize(
     src: &Path,
     dst: &Path,

@@ -22,7 +22,7 @@ pub const COMMANDS: &[(&str, &str, &str)] = &[
     (
         "/set",
         "[NAME VALUE]",
-        "show or change a setting, such as temp 0.7",
+        "show or change a setting: temp 0.7, json-mode, regex RE, unconstrained",
     ),
     ("/stats", "", "show tokens, speed and memory"),
     ("/exit", "", "end the program, as Ctrl-D does"),
@@ -41,8 +41,8 @@ pub enum Command {
     Retry,
     Save(PathBuf),
     Load(PathBuf),
-    /// A setting and its new value, or no words to show all settings.
-    Set(Vec<String>),
+    /// The name of a setting and its new value; empty to show all settings.
+    Set(String),
     Stats,
     Exit,
 }
@@ -73,7 +73,7 @@ impl Command {
             "retry" => Self::Retry,
             "save" => Self::Save(file()?),
             "load" => Self::Load(file()?),
-            "set" => Self::Set(argument.split_whitespace().map(str::to_owned).collect()),
+            "set" => Self::Set(argument.to_owned()),
             "stats" => Self::Stats,
             "exit" | "quit" | "bye" => Self::Exit,
             _ => {

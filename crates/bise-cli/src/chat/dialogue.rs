@@ -1,9 +1,11 @@
 //! A conversation with a model, and the text that it is to the model.
 
+use crate::constraint::{Asked, Table};
 use crate::interrupt::Interrupt;
-use anyhow::{Result, ensure};
+use crate::session::Sessions;
+use anyhow::{Result, anyhow, ensure};
 use bise_model::chat::{Message, Template};
-use bise_model::sampler::Sampler;
+use bise_model::sampler::{Mask, Sampler};
 use bise_model::tokenizer::{Detokenizer, Tokenizer};
 use bise_model::{Limits, Session, Stop};
 use std::ops::ControlFlow;
@@ -17,7 +19,12 @@ pub const ROOM: usize = 16;
 /// Messages, and the session that reads them.
 pub struct Dialogue<'m> {
     pub session: Session<'m>,
+    /// Where prompts that were read before are.
+    sessions: &'m Sessions,
     tokenizer: &'m Tokenizer,
+    table: Table,
+    /// What answers follow.
+    constraint: Option<Asked>,
     template: Template,
     /// What the model should keep to; empty for nothing.
     pub system: String,
@@ -62,10 +69,18 @@ pub struct Full {
 }
 
 impl<'m> Dialogue<'m> {
-    pub fn new(session: Session<'m>, tokenizer: &'m Tokenizer, template: Template) -> Self {
+    pub fn new(
+        session: Session<'m>,
+        sessions: &'m Sessions,
+        tokenizer: &'m Tokenizer,
+        template: Template,
+    ) -> Self {
         Self {
             session,
+            sessions,
             tokenizer,
+            table: Table::default(),
+            constraint: None,
             template,
             system: String::new(),
             messages: Vec::new(),
@@ -76,6 +91,23 @@ impl<'m> Dialogue<'m> {
     /// The name of the format that the model reads.
     pub fn template(&self) -> &'static str {
         self.template.name()
+    }
+
+    /// What answers follow.
+    pub fn constraint(&self) -> Option<&Asked> {
+        self.constraint.as_ref()
+    }
+
+    /// Makes answers follow `asked`, or nothing.
+    ///
+    /// # Errors
+    /// When it is no grammar; nothing changes then.
+    pub fn constrain(&mut self, asked: Option<Asked>) -> Result<()> {
+        if let Some(asked) = &asked {
+            asked.constraint(self.table.of(self.tokenizer)?)?;
+        }
+        self.constraint = asked;
+        Ok(())
     }
 
     /// The tokens of the conversation up to where the answer to its last message begins.
@@ -131,12 +163,16 @@ impl<'m> Dialogue<'m> {
         if !self.read(&tokens, interrupt)? {
             return Ok(End::Interrupted);
         }
-        let end: Vec<u32> = self.tokenizer.vocabulary().eos.into_iter().collect();
+        let end = self.tokenizer.vocabulary().eos;
         let limits = Limits {
             max_tokens: most.min(self.session.room().unwrap_or(usize::MAX)),
-            end: &end,
+            end: end.as_slice(),
         };
-        let mut text = Detokenizer::new(self.tokenizer);
+        let mut text = match self.mask(sampler)? {
+            // It is shown to the letter.
+            true => Detokenizer::continuing(self.tokenizer),
+            false => Detokenizer::new(self.tokenizer),
+        };
         let (start, mut said) = (Instant::now(), String::new());
         let mut answer = 0;
         let receive = |token| {
@@ -163,6 +199,19 @@ impl<'m> Dialogue<'m> {
         })
     }
 
+    /// Makes `sampler` follow the constraint from the next token on; false when there is none.
+    fn mask(&mut self, sampler: &mut Sampler) -> Result<bool> {
+        let table = &mut self.table;
+        let of = |asked: &Asked| -> Result<Box<dyn Mask>> {
+            let mut constraint = asked.constraint(table.of(self.tokenizer)?)?;
+            let begun = constraint.begin(self.session.tokens().len());
+            begun.map_err(|problem| anyhow!(problem))?;
+            Ok(Box::new(constraint))
+        };
+        sampler.set_mask(self.constraint.as_ref().map(of).transpose()?);
+        Ok(self.constraint.is_some())
+    }
+
     /// Reads `tokens`, of which the beginning may be known; false when the user did not want to wait.
     fn read(&mut self, tokens: &[u32], interrupt: &Interrupt) -> Result<bool> {
         let start = Instant::now();
@@ -171,6 +220,11 @@ impl<'m> Dialogue<'m> {
         if !whole || !self.session.truncate(known) {
             self.session.clear();
             known = 0;
+        }
+        let anew = known == 0;
+        if anew {
+            self.sessions.recall(&mut self.session, tokens)?;
+            known = self.session.len();
         }
         let mut read = known;
         while read < tokens.len() {
@@ -181,6 +235,9 @@ impl<'m> Dialogue<'m> {
             self.session.append(&tokens[read..next]);
             self.session.read()?;
             read = next;
+        }
+        if anew {
+            self.sessions.remember(&mut self.session)?;
         }
         (self.last.read, self.last.reading) = (tokens.len() - known, start.elapsed());
         Ok(true)

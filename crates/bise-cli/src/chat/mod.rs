@@ -6,16 +6,20 @@ mod entry;
 mod input;
 mod saved;
 mod screen;
+mod settings;
 
 use crate::Outcome;
+use crate::constraint::{Asked, Constraints};
+use crate::drafts::{self, Drafts};
 use crate::interrupt::Interrupt;
 use crate::runtime::{self, Runtime};
 use crate::sampling::Sampling;
-use anyhow::{Context as _, Result, bail};
-use bise_model::chat::{Message, Template};
+use crate::session::{Notes, Sessions, Talk};
+use anyhow::{Context as _, Result, bail, ensure};
+use bise_model::Model;
+use bise_model::chat::{Conversation, Message, Template};
 use bise_model::sampler::Sampler;
-use bise_model::{Session, tokenizer::Tokenizer};
-use clap::Parser;
+use bise_model::tokenizer::Tokenizer;
 use command::{COMMANDS, Command};
 use dialogue::{Dialogue, End};
 use input::{Input, Source};
@@ -34,8 +38,8 @@ pub struct Args {
     /// What the model should keep to
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
-    /// Format of the conversation: v1, v2, v3, v7, v11 or v13, gguf for the file's own, or a Jinja file [default: what
-    /// the file tells]
+    /// Format of the conversation: v1, v2, v3, v7, v11 or v13 of Mistral's, gguf for the file's own, or a Jinja file
+    /// [default: what the model's file asks for]
     #[arg(long, value_name = "NAME|FILE")]
     template: Option<String>,
     /// Go on with a conversation that /save wrote
@@ -50,6 +54,12 @@ pub struct Args {
     #[command(flatten)]
     sampling: Sampling,
     #[command(flatten)]
+    constraints: Constraints,
+    #[command(flatten)]
+    sessions: Sessions,
+    #[command(flatten)]
+    drafts: Drafts,
+    #[command(flatten)]
     runtime: Runtime,
 }
 
@@ -58,63 +68,118 @@ pub fn run(args: Args) -> Result<Outcome> {
     let interrupt = Interrupt::listen_until(5)?;
     let model = args.runtime.open(args.model.as_deref())?;
     let tokenizer = runtime::tokenizer(&model)?;
-    let metadata = model.metadata();
-    let template = match &args.template {
-        Some(name) => Template::from_name(name, metadata)?,
-        None => Template::detect(metadata, &tokenizer).context(
-            "the file does not tell how a conversation is written for this model, which may not be made for it; \
-             --template says how (v1, v2, v3, v7, v11, v13, or a Jinja file)",
-        )?,
-    };
-    let session = Session::new(args.runtime.context(&model)?);
-    let mut dialogue = Dialogue::new(session, &tokenizer, template);
-    dialogue.system = args.system.clone().unwrap_or_default();
+    let draft = args.drafts.model(&args.runtime)?;
+    let mut session = args.drafts.session(&model, draft.as_ref(), &args.runtime)?;
+    let resumed = args.sessions.resume(&mut session)?.unwrap_or_default();
+    let (sampler, sampling, note) = resumed.sampler(&args.sampling, &tokenizer)?;
+    let Notes {
+        chat: talk,
+        constraint,
+        ..
+    } = resumed.notes;
+    ensure!(
+        talk.is_some() || session.is_empty(),
+        "the session is a text and no conversation: bise run --session goes on with it"
+    );
+    let named = args.template.clone();
+    let named = named.or_else(|| talk.as_ref().and_then(|talk| talk.template.clone()));
+    let template = template(named.as_deref(), args.model.is_none(), &model, &tokenizer)?;
     let mut chat = Chat {
-        sampler: args.sampling.sampler(&tokenizer)?,
+        dialogue: Dialogue::new(session, &args.sessions, &tokenizer, template),
+        sampler,
+        sampling,
+        named,
         screen: Screen::new(),
         tokenizer: &tokenizer,
-        dialogue,
         interrupt,
         args: &args,
-        sampling: args.sampling.clone(),
     };
-    if let Some(file) = &args.load {
-        chat.load(file)?;
+    note.into_iter().for_each(|note| chat.screen.notice(note));
+    let from = chat.begin(talk, constraint)?;
+    let outcome = args.runtime.threads()?.run(|| chat.talk(from));
+    chat.keep()?;
+    outcome
+}
+
+/// The format `named`, or what the model's file tells. The built-in model is made for no chat, but bears one.
+fn template(named: Option<&str>, built_in: bool, model: &Model, tokenizer: &Tokenizer) -> Result<Template> {
+    match named.or(built_in.then_some("v1")) {
+        Some(name) => Ok(Template::from_name(name, model.metadata())?),
+        None => Template::detect(model.metadata(), tokenizer).context(
+            "the file does not tell how a conversation is written for this model, which may not be made for it; \
+             --template says how (v1, v2, v3, v7, v11, v13, or a Jinja file)",
+        ),
     }
-    args.runtime.threads()?.run(|| chat.talk())
 }
 
-/// The settings that `/set` changes, as options of a command line.
-#[derive(Parser)]
-#[command(
-    no_binary_name = true,
-    disable_help_flag = true,
-    override_usage = "/set NAME VALUE"
-)]
-struct Settings {
-    #[command(flatten)]
-    sampling: Sampling,
-}
-
-struct Chat<'m, 'a> {
-    args: &'a Args,
+struct Chat<'m> {
+    args: &'m Args,
     tokenizer: &'m Tokenizer,
     dialogue: Dialogue<'m>,
     sampling: Sampling,
     sampler: Sampler,
+    /// The format that was asked for.
+    named: Option<String>,
     interrupt: Interrupt,
     screen: Screen,
 }
 
-impl Chat<'_, '_> {
-    /// Reads entries and does what they say, until they end.
-    fn talk(&mut self) -> Result<Outcome> {
+impl<'m> Chat<'m> {
+    /// Takes up the session's conversation and constraint, or those that the options ask for; gives the file of the
+    /// conversation.
+    fn begin(&mut self, talk: Option<Talk>, constraint: Option<Asked>) -> Result<Option<&'m Path>> {
+        let left = self.args.sessions.left().filter(|_| talk.is_some());
+        if let (Some(talk), Some(file)) = (talk, left) {
+            let conversation = Conversation::from_json(&talk.messages.to_string());
+            let conversation = conversation.with_context(|| file.display().to_string())?;
+            self.take_up(conversation);
+        }
+        let asked = self.args.constraints.asked()?;
+        self.dialogue.constrain(asked.or(constraint))?;
+        if let Some(file) = &self.args.load {
+            ensure!(
+                self.dialogue.messages.is_empty(),
+                "--load: the session has a conversation already"
+            );
+            self.take_up(saved::read(file)?);
+        }
+        if let Some(text) = &self.args.system {
+            self.dialogue.system.clone_from(text);
+        }
+        Ok(self.args.load.as_deref().or(left))
+    }
+
+    /// Keeps the session, if asked to.
+    fn keep(&mut self) -> Result<()> {
+        let notes = Notes {
+            sampling: self.sampling.clone(),
+            constraint: self.dialogue.constraint().cloned(),
+            constrained_from: None,
+            chat: Some(Talk {
+                template: self.named.clone(),
+                messages: saved::messages(&self.dialogue),
+            }),
+        };
+        let sessions = &self.args.sessions;
+        sessions.keep(&mut self.dialogue.session, &self.sampler, &notes)
+    }
+
+    /// Reads entries and does what they say, until they end. The conversation is `from` a file.
+    fn talk(&mut self, from: Option<&Path>) -> Result<Outcome> {
         let mut source = Source::new(self.screen.colour())?;
         if matches!(source, Source::Terminal(_)) {
+            if self.args.model.is_none() {
+                let what =
+                    "This is the built-in story teller, which is made for stories more than for answers.";
+                self.screen.notice(what);
+            }
             let template = self.dialogue.template();
             self.screen.notice(format!(
                 "Format {template}. /help shows the commands, Ctrl-D ends."
             ));
+        }
+        if let Some(file) = from {
+            self.show_end(file);
         }
         loop {
             let entry = match source.next()? {
@@ -253,53 +318,26 @@ impl Chat<'_, '_> {
     }
 
     fn load(&mut self, file: &Path) -> Result<()> {
-        let conversation = saved::read(file)?;
+        self.take_up(saved::read(file)?);
+        self.show_end(file);
+        Ok(())
+    }
+
+    fn take_up(&mut self, conversation: Conversation) {
         let (system, messages) = saved::split(conversation.messages);
         (self.dialogue.system, self.dialogue.messages) = (system, messages);
-        let count = self.dialogue.messages.len();
+    }
+
+    /// Shows where the conversation of `file` was.
+    fn show_end(&self, file: &Path) {
+        let messages = &self.dialogue.messages;
         self.screen
-            .notice(format!("{count} messages from {}.", file.display()));
-        Ok(())
-    }
-
-    /// Changes a setting of the sampler: its name and value are those of the command line.
-    fn set(&mut self, words: &[String]) -> Result<()> {
-        if words.is_empty() {
-            return self.show_settings();
+            .notice(format!("{} messages from {}.", messages.len(), file.display()));
+        let last = messages.iter().rposition(|message| message.role() == "user");
+        for message in &messages[last.unwrap_or(messages.len())..] {
+            let mark = if message.role() == "user" { "> " } else { "" };
+            self.screen.notice(format!("{mark}{}", message.text()));
         }
-        let mut changed = Settings {
-            sampling: self.sampling.clone(),
-        };
-        let option = format!("--{}", words[0].trim_start_matches('-'));
-        let words = std::iter::once(&option).chain(&words[1..]);
-        if let Err(error) = changed.try_update_from(words) {
-            let reason = error.to_string();
-            let line = reason.lines().next().unwrap_or_default();
-            bail!("{}", line.trim_start_matches("error: "));
-        }
-        self.sampler = changed.sampling.sampler(self.tokenizer)?;
-        self.sampling = changed.sampling;
-        self.show_settings()
-    }
-
-    fn show_settings(&mut self) -> Result<()> {
-        let options = self.sampling.options(self.tokenizer)?;
-        let samplers: Vec<&str> = options.samplers.iter().map(|kind| kind.name()).collect();
-        self.screen.notice(format!(
-            "temp {}  top-k {}  top-p {}  min-p {}  typical {}  repeat-penalty {}  frequency-penalty {}  \
-             presence-penalty {}\nsamplers {}; seed {}",
-            options.temperature,
-            options.top_k,
-            options.top_p,
-            options.min_p,
-            options.typical,
-            options.repeat_penalty,
-            options.frequency_penalty,
-            options.presence_penalty,
-            samplers.join(";"),
-            self.sampler.seed(),
-        ));
-        Ok(())
     }
 
     fn stats(&mut self) {
@@ -330,7 +368,8 @@ impl Chat<'_, '_> {
             ),
             format!("seed           {}", self.sampler.seed()),
         ];
-        for line in lines {
+        let drafts = drafts::report(&self.dialogue.session).map(|report| format!("drafts         {report}"));
+        for line in lines.into_iter().chain(drafts) {
             self.screen.notice(line);
         }
     }

@@ -8,21 +8,25 @@ use super::dialogue::Dialogue;
 use anyhow::{Context as _, Result, anyhow};
 use bise_model::chat::{Conversation, Message};
 use bise_tensor::atomic::write_atomic;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::Path;
+
+/// What was said.
+pub fn messages(dialogue: &Dialogue<'_>) -> Value {
+    let system = Some(Message::system(&dialogue.system)).filter(|_| !dialogue.system.is_empty());
+    let messages = system.iter().chain(&dialogue.messages);
+    messages
+        .map(|message| json!({ "role": message.role(), "content": message.text() }))
+        .collect()
+}
 
 /// Writes what was said.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub fn write(file: &Path, dialogue: &Dialogue<'_>) -> Result<()> {
-    let system = Some(Message::system(&dialogue.system)).filter(|_| !dialogue.system.is_empty());
-    let messages = system.iter().chain(&dialogue.messages);
-    let messages: Vec<_> = messages
-        .map(|message| json!({ "role": message.role(), "content": message.text() }))
-        .collect();
-    let text = serde_json::to_string_pretty(&json!({ "messages": messages }))?;
+    let text = serde_json::to_string_pretty(&json!({ "messages": messages(dialogue) }))?;
     let written: io::Result<()> = write_atomic(file, |out| writeln!(out, "{text}"));
     written.map_err(|error| anyhow!("cannot write {}: {error}", file.display()))
 }

@@ -3,22 +3,24 @@
 mod output;
 mod prompt;
 mod stats;
+mod text;
 
 use crate::constraint::Constraints;
+use crate::drafts::{self, Drafts};
 use crate::interrupt::Interrupt;
 use crate::runtime::{self, Runtime};
 use crate::sampling::Sampling;
+use crate::session::Sessions;
 use crate::stop_texts::StopTexts;
-use crate::{Outcome, say, session};
+use crate::{Outcome, say};
 use anyhow::{Context as _, Result};
-use bise_model::sampler::Sampler;
-use bise_model::tokenizer::{Detokenizer, Tokenizer};
-use bise_model::{Limits, Stop};
+use bise_model::Stop;
 use output::{End, Form, LogprobsSender, Output};
 use stats::Clock;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::mpsc;
+use text::Text;
 
 /// Continue a text
 ///
@@ -26,7 +28,7 @@ use std::sync::mpsc;
 /// and the text is the model's answer. The text goes to standard output as it is made.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file [default: the built-in story teller]
+    /// GGUF file or directory [default: the built-in story teller]
     model: Option<PathBuf>,
     /// The text to continue [default: standard input]
     #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
@@ -44,6 +46,9 @@ pub struct Args {
     /// Go on after the model ends the text
     #[arg(long, conflicts_with_all = ["json_mode", "json_schema", "regex", "grammar"])]
     ignore_eos: bool,
+    /// When the context is full, drop the oldest half of what follows the prompt, and go on
+    #[arg(long)]
+    context_shift: bool,
     #[command(flatten)]
     chat_options: ChatOptions,
     #[command(flatten)]
@@ -53,7 +58,9 @@ pub struct Args {
     #[command(flatten)]
     constraints: Constraints,
     #[command(flatten)]
-    session: session::Sessions,
+    sessions: Sessions,
+    #[command(flatten)]
+    drafts: Drafts,
     #[command(flatten)]
     runtime: Runtime,
 }
@@ -68,9 +75,9 @@ struct ChatOptions {
     /// What the model is told before the message
     #[arg(long, value_name = "TEXT", requires = "chat")]
     system: Option<String>,
-    /// The chat format: v1, v2, v3, v7, v11 or v13 of Mistral's, gguf for the template in the model's file, or a file with
-    /// a Jinja template [default: what the model's file asks for]
-    #[arg(long, value_name = "NAME", requires = "chat")]
+    /// Format of the conversation: v1, v2, v3, v7, v11 or v13 of Mistral's, gguf for the file's own, or a Jinja file
+    /// [default: what the model's file asks for]
+    #[arg(long, value_name = "NAME|FILE", requires = "chat")]
     template: Option<String>,
 }
 
@@ -113,21 +120,17 @@ pub fn run(args: Args) -> Result<Outcome> {
     let interrupt = Interrupt::listen()?;
     let model = args.runtime.open(args.model.as_deref())?;
     let tokenizer = runtime::tokenizer(&model)?;
-    let mut sampler = args.sampler(&tokenizer)?;
-    let draft = args.session.draft_model(&args.runtime)?;
-    let mut session = args.session.session(&model, draft.as_ref(), &args.runtime)?;
-    args.session.resume(&mut session, &mut sampler)?;
-    let tokens = prompt::encode(&args, &prompt, &model, &tokenizer, !session.is_empty())?;
-    let end = tokenizer.vocabulary().eos.filter(|_| !args.ignore_eos);
-    let limits = Limits {
-        max_tokens: usize::try_from(args.n).unwrap_or(usize::MAX),
-        end: end.as_slice(),
-    };
+    let draft = args.drafts.model(&args.runtime)?;
+    let session = args.drafts.session(&model, draft.as_ref(), &args.runtime)?;
+    let mut text = Text::new(&args, &tokenizer, session)?;
+    let tokens = prompt::encode(&args, &prompt, &model, &tokenizer, &text.session)?;
+    text.constrain(&tokens)?;
 
     let shown = &args.shown;
     let logprobs = shown.logprobs.map(|n| {
         let (to, from) = mpsc::channel();
-        sampler.set_observer(Some(Box::new(LogprobsSender { n, to })));
+        text.sampler
+            .set_observer(Some(Box::new(LogprobsSender { n, to })));
         from
     });
     let mut out = Output::new(shown.form(), &tokenizer, logprobs);
@@ -136,25 +139,22 @@ pub fn run(args: Args) -> Result<Outcome> {
     if let Some(prompt) = echoed {
         out.prompt(prompt);
     }
-    let mut text = args.detokenizer(&tokenizer);
+    let mut pieces = text.detokenizer();
     let mut stops = StopTexts::new(&args.stop);
     let mut clock = Clock::start(tokens.len());
     let receive = |token| {
         clock.token();
-        out.token(token, &stops.push(text.push(token)));
+        out.token(token, &stops.push(pieces.push(token)));
         if stops.found().is_some() || interrupt.pressed() || out.failed() {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
         }
     };
-    let threads = args.runtime.threads()?;
-    let keeper = &args.session;
-    let stop = threads.run(|| keeper.generate(&mut session, &tokens, limits, &mut sampler, receive));
+    let stop = args.runtime.threads()?.run(|| text.generate(&tokens, receive));
 
-    let mut rest = stops.push(text.finish());
+    let mut rest = stops.push(pieces.finish());
     rest.push_str(&stops.finish());
-    let interrupted = matches!(stop, Ok(Stop::Asked)) && stops.found().is_none();
     let reason = match &stop {
         _ if stops.found().is_some() => "stop",
         Ok(Stop::EndOfText) => "end",
@@ -162,53 +162,33 @@ pub fn run(args: Args) -> Result<Outcome> {
         Ok(Stop::Asked) => "interrupt",
         Err(_) => "error",
     };
-    let (stats, seed) = (clock.stats(session.context()), sampler.seed());
-    out.finish(
-        &rest,
-        &End {
-            prompt: echoed,
-            reason,
-            stop_text: stops.found(),
-            seed,
-            stats: &stats,
-        },
-    );
+    let (stats, seed) = (clock.stats(text.session.context()), text.sampler.seed());
+    let end = End {
+        prompt: echoed,
+        reason,
+        stop_text: stops.found(),
+        seed,
+        stats: &stats,
+    };
+    out.finish(&rest, &end);
     if let Some(error) = out.error() {
         return Err(error).context("cannot write to standard output");
     }
-    args.session.keep(&mut session, &sampler)?;
+    text.keep()?;
     if shown.stats {
         say(stats.line(seed));
-        session::report(&session).into_iter().for_each(say);
+        drafts::report(&text.session).into_iter().for_each(say);
     }
     stop?;
-    Ok(if interrupted {
-        Outcome::Interrupted
-    } else {
-        Outcome::Done
+    Ok(match reason {
+        "interrupt" => Outcome::Interrupted,
+        _ => Outcome::Done,
     })
 }
 
 impl Args {
-    fn sampler(&self, tokenizer: &Tokenizer) -> Result<Sampler> {
-        let mut sampler = self.sampling.sampler(tokenizer)?;
-        if let Some(constraint) = self.constraints.constraint(tokenizer)? {
-            sampler.set_mask(Some(Box::new(constraint)));
-        }
-        Ok(sampler)
-    }
-
     fn echoes(&self) -> bool {
         let shown = &self.shown;
         shown.echo || !(shown.no_echo || shown.json || self.chat_options.chat)
-    }
-
-    /// An answer begins a text, and has no space in front; a text that follows a grammar is shown to the letter.
-    fn detokenizer<'t>(&self, tokenizer: &'t Tokenizer) -> Detokenizer<'t> {
-        if self.chat_options.chat && !self.constraints.any() {
-            Detokenizer::new(tokenizer)
-        } else {
-            Detokenizer::continuing(tokenizer)
-        }
     }
 }

@@ -3,9 +3,9 @@
 use super::Args;
 use crate::runtime;
 use anyhow::{Context as _, Result, ensure};
-use bise_model::Model;
 use bise_model::chat::{Message, Template};
-use bise_model::tokenizer::Tokenizer;
+use bise_model::tokenizer::{TokenKind, Tokenizer};
+use bise_model::{Model, Session};
 use std::io::{self, IsTerminal, Read};
 
 /// The prompt as it was given: of -p, of a file, or of standard input.
@@ -13,7 +13,7 @@ pub fn read(args: &Args) -> Result<Vec<u8>> {
     match (&args.prompt, &args.file) {
         (Some(text), _) => Ok(text.clone().into_bytes()),
         (None, Some(path)) => runtime::read(path),
-        (None, None) if args.session.resumes() && io::stdin().is_terminal() => Ok(Vec::new()),
+        (None, None) if args.sessions.left().is_some() && io::stdin().is_terminal() => Ok(Vec::new()),
         (None, None) => read_stdin(),
     }
 }
@@ -30,15 +30,16 @@ fn read_stdin() -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The tokens of the prompt, which may go on with a text; with --chat those of a conversation of which it is the first
-/// message.
+/// The tokens of the prompt, which goes on with the text of `session` if there is one; with --chat those of a conversation
+/// of which it is the first message.
 pub fn encode(
     args: &Args,
     prompt: &[u8],
     model: &Model,
     tokenizer: &Tokenizer,
-    goes_on: bool,
+    session: &Session<'_>,
 ) -> Result<Vec<u32>> {
+    let goes_on = !session.is_empty();
     let tokens = if args.chat_options.chat {
         ensure!(
             !goes_on,
@@ -60,8 +61,12 @@ pub fn encode(
             .chain([user])
             .collect();
         template.encode(tokenizer, &messages, &[])?
-    } else if goes_on {
-        tokenizer.encode(prompt)
+    } else if let Some(&last) = session.tokens().last() {
+        match tokenizer.kind(last) {
+            // The text before has ended.
+            Some(TokenKind::Control) => tokenizer.encode(prompt),
+            _ => tokenizer.encode_continuing(prompt),
+        }
     } else {
         tokenizer.encode_prompt(prompt)
     };

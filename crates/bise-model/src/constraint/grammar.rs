@@ -1,12 +1,14 @@
 //! What a text may be told to follow.
 
+use serde::{Deserialize, Serialize};
+
 /// What a text must follow.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Grammar {
     /// One JSON object of any kind.
     JsonObject,
     /// JSON that this schema describes (JSON Schema 2020-12 and older drafts); keywords that cannot be followed are
-    /// refused.
+    /// refused. Properties that the schema does not name may come twice, and each counts for `minProperties`.
     JsonSchema(String),
     /// A regular expression in the syntax of the `regex` crate, for the whole text.
     Regex(String),

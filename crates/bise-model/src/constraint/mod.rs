@@ -12,7 +12,7 @@
 //! use bise_model::constraint::{Constraint, Grammar, TokenTable};
 //! use bise_model::sampler::{Sampler, SamplerOptions};
 //! use bise_model::tokenizer::{Detokenizer, Tokenizer, Vocabulary};
-//! use bise_model::{Context, ContextOptions, Limits, Model, generate};
+//! use bise_model::{Context, ContextOptions, Limits, Model, Session};
 //! use std::ops::ControlFlow;
 //!
 //! let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/demo.gguf");
@@ -22,11 +22,11 @@
 //! let mut sampler = Sampler::new(SamplerOptions { seed: Some(1), ..Default::default() })?;
 //! sampler.set_mask(Some(Box::new(Constraint::new(&table, &Grammar::Regex("(yes|no)!".into()))?)));
 //!
-//! let mut context = Context::new(&model, ContextOptions::new(64))?;
+//! let mut session = Session::new(Context::new(&model, ContextOptions::new(64))?);
 //! let (mut text, mut answer) = (Detokenizer::continuing(&tokenizer), String::new());
 //! let end = tokenizer.vocabulary().eos.unwrap();
 //! let limits = Limits { max_tokens: 20, end: &[end] };
-//! generate(&mut context, &tokenizer.encode_prompt(b"Once"), limits, &mut sampler, |token| {
+//! session.generate(&tokenizer.encode_prompt(b"Once"), limits, &mut sampler, |token| {
 //!     answer.push_str(text.push(token));
 //!     ControlFlow::Continue(())
 //! })?;
@@ -52,6 +52,26 @@ use std::fmt;
 ///
 /// It follows the history that it is asked about: tokens that were taken back are forgotten, new ones are read. Text
 /// before the first history asked about is the prompt, which the grammar says nothing about.
+///
+/// ```
+/// use bise_model::Model;
+/// use bise_model::constraint::{Constraint, Grammar, TokenTable};
+/// use bise_model::sampler::Mask;
+/// use bise_model::tokenizer::{Tokenizer, Vocabulary};
+///
+/// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/demo.gguf");
+/// let model = Model::open(path.as_ref())?;
+/// let tokenizer = Tokenizer::new(Vocabulary::from_metadata(model.metadata())?)?;
+/// let table = TokenTable::new(&tokenizer)?;
+/// let mut constraint = Constraint::new(&table, &Grammar::Regex("[0-9]{2}".into()))?;
+/// let digit = tokenizer.token("<0x37>").unwrap();
+/// let end = tokenizer.vocabulary().eos.unwrap();
+/// for (history, digits, ends) in [(&[][..], true, false), (&[digit][..], true, false), (&[digit; 2][..], false, true)] {
+///     constraint.look(history)?;
+///     assert_eq!((constraint.allows(digit), constraint.allows(end)), (digits, ends));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Constraint {
     matcher: Matcher,
     /// Where the constrained text begins in the history.

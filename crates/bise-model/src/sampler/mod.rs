@@ -77,6 +77,24 @@ pub use xtc::Xtc;
 use draw::draw;
 
 /// Chooses tokens, one after the other. Allocates in its first call only, or when vocabulary or history grow.
+///
+/// ```
+/// use bise_model::sampler::{Sampler, SamplerOptions};
+///
+/// let options = SamplerOptions { temperature: 1.0, top_k: 2, seed: Some(7), ..Default::default() };
+/// let mut sampler = Sampler::new(options.clone())?;
+/// let logits = [1.0, 0.5, 1.5];
+/// let first = sampler.sample(&logits, &[])?;
+/// let state = sampler.state();
+/// let second = sampler.sample(&logits, &[first])?;
+/// assert!(first != 1 && second != 1, "one of the two likeliest");
+///
+/// // Another sampler of these options goes on from there.
+/// let mut other = Sampler::new(options)?;
+/// other.restore(&state)?;
+/// assert_eq!(other.sample(&logits, &[first])?, second);
+/// # Ok::<(), bise_model::sampler::SamplerError>(())
+/// ```
 #[derive(Debug)]
 pub struct Sampler {
     bias: Vec<(u32, f32)>,

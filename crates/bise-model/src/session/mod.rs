@@ -1,15 +1,20 @@
 //! A text in progress.
 
+mod error;
 mod file;
+mod hashing;
+mod header;
+mod limits;
 mod prompt_cache;
 
-pub use file::SessionError;
+pub use error::SessionError;
+pub use file::Kept;
+pub use limits::{Limits, Stop};
 pub use prompt_cache::{PromptCache, Restored};
 
 use crate::choose::Choose;
 use crate::context::Context;
 use crate::error::GenerateError;
-use crate::generate::{Limits, Stop};
 use crate::speculation::{Counts, Speculation, Text};
 use std::ops::ControlFlow;
 use std::time::Instant;

@@ -3,18 +3,20 @@
 //! Each is a session file without a sampler, named after what must be the same to use it and after its tokens:
 //!
 //! ```text
-//! <model, contract, type of keys and values>-<tokens>.prompt      16 hexadecimal digits of BLAKE3 each
+//! <model, contract, type of keys and values>-<tokens>.prompt      16 hexadecimal digits of SHA-256 each
 //! ```
 //!
 //! A prompt goes on from the file that has the longest beginning in common with it. Files appear whole, a reader that finds
 //! one gone takes another, and nothing else is shared: any number of programs can use a directory at a time. What was not used
 //! for longest goes first when there is not enough room.
 
-use super::file::{Header, SessionError, open};
-use super::{Session, file};
+use super::file::{Kept, open};
+use super::header::{Header, window};
+use super::{Session, SessionError};
 use crate::fingerprint::CONTRACT;
 use crate::kv_cache::type_id;
 use bise_tensor::ops::CHUNK;
+use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -112,7 +114,7 @@ impl PromptCache {
         }
         let bytes: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
         let path = self.directory.join(format!("{key}-{}.prompt", digits(&bytes)));
-        session.save(&path, None)?;
+        session.save(&path, &Kept::default())?;
         // What is the beginning of another prompt can be restored from it.
         for path in shorter {
             let _ = fs::remove_file(path);
@@ -197,13 +199,16 @@ fn key(session: &Session<'_>) -> String {
     let mut bytes = context.model().fingerprint().bytes().to_vec();
     bytes.extend(CONTRACT.to_le_bytes());
     bytes.extend(type_id(context.options().kv).to_le_bytes());
-    bytes.extend(file::window(session).to_le_bytes());
+    bytes.extend(window(session).to_le_bytes());
     digits(&bytes)
 }
 
 /// 16 hexadecimal digits that stand for `bytes`.
 fn digits(bytes: &[u8]) -> String {
-    blake3::hash(bytes).to_hex()[..16].to_owned()
+    Sha256::digest(bytes)[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Makes `path` the last one used.

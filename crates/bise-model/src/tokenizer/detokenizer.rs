@@ -13,6 +13,24 @@ const UNKNOWN_TEXT: &str = " \u{2047} ";
 ///   SentencePiece vocabulary, one for each beginning of a character in a byte-level one.
 /// - Control tokens give no text.
 /// - The space that encoding put in front of the text is taken away again.
+///
+/// ```
+/// use bise_model::Model;
+/// use bise_model::tokenizer::{Detokenizer, Tokenizer, Vocabulary};
+///
+/// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/demo.gguf");
+/// let model = Model::open(path.as_ref())?;
+/// let tokenizer = Tokenizer::new(Vocabulary::from_metadata(model.metadata())?)?;
+/// let mut detokenizer = Detokenizer::new(&tokenizer);
+/// let mut text = String::new();
+/// for id in tokenizer.encode("a caf\u{e9} \u{1f43a}".as_bytes()) {
+///     // A character that several tokens spell comes with the last of them.
+///     text.push_str(detokenizer.push(id));
+/// }
+/// text.push_str(detokenizer.finish());
+/// assert_eq!(text, "a caf\u{e9} \u{1f43a}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Detokenizer<'a> {
     tokenizer: &'a Tokenizer,

@@ -52,6 +52,20 @@ use sentencepiece::SentencePiece;
 use vocabulary::parse_byte;
 
 /// Encodes text with a vocabulary, and decodes tokens.
+///
+/// ```
+/// use bise_model::Model;
+/// use bise_model::tokenizer::{TokenKind, Tokenizer, Vocabulary};
+///
+/// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/demo.gguf");
+/// let model = Model::open(path.as_ref())?;
+/// let tokenizer = Tokenizer::new(Vocabulary::from_metadata(model.metadata())?)?;
+/// let ids = tokenizer.encode_prompt("Once </s> upon".as_bytes());
+/// assert_eq!(tokenizer.decode(&ids), "Once </s> upon");
+/// // Only the first is a control token, whatever the text says.
+/// assert!(ids[1..].iter().all(|&id| tokenizer.kind(id) != Some(TokenKind::Control)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Tokenizer {
     vocabulary: Vocabulary,
@@ -67,9 +81,10 @@ enum Model {
 }
 
 impl Model {
-    fn encode(&self, text: &[u8], out: &mut Vec<u32>) {
+    /// `prefix` says whether the text may have SentencePiece's space in front.
+    fn encode(&self, text: &[u8], prefix: bool, out: &mut Vec<u32>) {
         match self {
-            Self::SentencePiece(model) => model.encode(text, out),
+            Self::SentencePiece(model) => model.encode(text, prefix, out),
             Self::ByteLevel(model) => model.encode(text, out),
         }
     }
@@ -118,7 +133,15 @@ impl Tokenizer {
     /// Each byte that is not UTF-8 counts as U+FFFD. The empty text has no tokens.
     pub fn encode(&self, text: &[u8]) -> Vec<u32> {
         let mut ids = Vec::new();
-        self.model.encode(text, &mut ids);
+        self.model.encode(text, true, &mut ids);
+        ids
+    }
+
+    /// The tokens of `text` that goes on with another, as [`Detokenizer::continuing`] reads them: without the space that
+    /// SentencePiece puts in front of a text.
+    pub fn encode_continuing(&self, text: &[u8]) -> Vec<u32> {
+        let mut ids = Vec::new();
+        self.model.encode(text, false, &mut ids);
         ids
     }
 
@@ -127,7 +150,7 @@ impl Tokenizer {
     pub fn encode_prompt(&self, text: &[u8]) -> Vec<u32> {
         let v = &self.vocabulary;
         let mut ids: Vec<u32> = v.bos.filter(|_| v.add_bos).into_iter().collect();
-        self.model.encode(text, &mut ids);
+        self.model.encode(text, true, &mut ids);
         ids.extend(v.eos.filter(|_| v.add_eos));
         ids
     }

@@ -1,6 +1,6 @@
 //! From text to tokens as SentencePiece's BPE does it.
 //!
-//! 1. Bytes that are not UTF-8 become U+FFFD, one each; spaces become U+2581; one is put in front.
+//! 1. Bytes that are not UTF-8 become U+FFFD, one each; spaces become U+2581; one is put in front of what begins a text.
 //! 2. User-defined pieces are cut out, longest first, left to right.
 //! 3. What lies between them is cut wherever two characters meet that no piece holds side by side: no
 //!    merge can cross such a place, so the parts can be merged one by one. In vocabularies where the space
@@ -74,12 +74,12 @@ impl SentencePiece {
         })
     }
 
-    /// Appends the tokens of `text` to `out`.
-    pub fn encode(&self, text: &[u8], out: &mut Vec<u32>) {
+    /// Appends the tokens of `text` to `out`; with `prefix` a space may be put in front.
+    pub fn encode(&self, text: &[u8], prefix: bool, out: &mut Vec<u32>) {
         if text.is_empty() {
             return;
         }
-        let text = self.normalize(text);
+        let text = self.normalize(text, prefix && self.add_space_prefix);
         let first = out.len();
         let mut merger = Merger::new(&self.pieces);
         let mut flush = |part: &str, out: &mut Vec<u32>| {
@@ -107,9 +107,9 @@ impl SentencePiece {
         flush(&text[start..], out);
     }
 
-    fn normalize(&self, text: &[u8]) -> String {
+    fn normalize(&self, text: &[u8], prefix: bool) -> String {
         let mut normal = String::with_capacity(text.len() + text.len() / 2 + SPACE.len_utf8());
-        if self.add_space_prefix {
+        if prefix {
             normal.push(SPACE);
         }
         for chunk in text.utf8_chunks() {

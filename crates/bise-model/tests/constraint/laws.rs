@@ -1,9 +1,10 @@
 //! What follows from a constraint, whatever the model.
 
-use super::schemas::schemas;
+use super::schemas::{old_schemas, schemas};
 use super::{Writer, writers};
 use bise_model::constraint::{ConstraintError, Grammar};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use serde_json::Value;
 
 /// The text that each writer writes under `grammar`, up to so many tokens, and whether it is complete.
@@ -43,15 +44,90 @@ proptest! {
 
     #[test]
     fn texts_under_a_schema_are_valid(schema in schemas(), seed: u64) {
-        let grammar = Grammar::JsonSchema(schema.to_string());
-        let found = match texts(&grammar, seed, 80) {
-            // Some schemas describe nothing at all.
-            Err(ConstraintError::Grammar { problem, .. }) if problem.contains("nsatisfiable") => return Err(TestCaseError::reject("unsatisfiable")),
-            found => found.map_err(|e| TestCaseError::fail(e.to_string()))?,
-        };
-        for (text, complete) in found {
-            check(&schema, &text, complete)?;
+        check_texts(&schema, seed)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 30, max_global_rejects: 5000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn texts_under_an_old_schema_are_valid(schema in old_schemas(), seed: u64) {
+        check_texts(&schema, seed)?;
+    }
+}
+
+/// What all writers write is valid, and whole if there was room for it.
+fn check_texts(schema: &Value, seed: u64) -> Result<(), TestCaseError> {
+    let grammar = Grammar::JsonSchema(schema.to_string());
+    let found = match texts(&grammar, seed, 80) {
+        // Some schemas describe nothing at all.
+        Err(ConstraintError::Grammar { problem, .. }) if problem.contains("nsatisfiable") => {
+            return Err(TestCaseError::reject("unsatisfiable"));
         }
+        found => found.map_err(|e| TestCaseError::fail(e.to_string()))?,
+    };
+    for (text, complete) in found {
+        check(schema, &text, complete)?;
+    }
+    Ok(())
+}
+
+/// Every keyword that the parser knows is drawn, and what it does not know is refused.
+#[test]
+fn all_keywords_are_drawn() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut drawn = String::new();
+    for _ in 0..300 {
+        drawn += &schemas().new_tree(&mut runner).unwrap().current().to_string();
+        drawn += &old_schemas().new_tree(&mut runner).unwrap().current().to_string();
+    }
+    for keyword in [
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "$ref",
+        "const",
+        "enum",
+        "type",
+        "items",
+        "additionalItems",
+        "prefixItems",
+        "minItems",
+        "maxItems",
+        "properties",
+        "additionalProperties",
+        "patternProperties",
+        "required",
+        "minProperties",
+        "maxProperties",
+        "minLength",
+        "maxLength",
+        "pattern",
+        "format",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+    ] {
+        assert!(drawn.contains(&format!("\"{keyword}\":")), "{keyword}");
+    }
+    for unknown in [
+        "not",
+        "if",
+        "uniqueItems",
+        "contains",
+        "dependentRequired",
+        "propertyNames",
+        "unevaluatedItems",
+    ] {
+        let schema = format!(r#"{{"type": "object", "{unknown}": {{}}}}"#);
+        let error = writers()[0]
+            .write(&Grammar::JsonSchema(schema), 1, 5)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(unknown), "{error}");
     }
 }
 

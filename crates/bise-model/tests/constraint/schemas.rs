@@ -72,7 +72,7 @@ fn numbers() -> BoxedStrategy<Value> {
 
 /// Formats for which the parser's expression is the whole truth. It knows nothing of the years that have a 29th of
 /// February, nor of the minutes that have a leap second, so that dates and times are right in form only.
-const FORMATS: [&str; 5] = ["duration", "email", "ipv4", "ipv6", "uuid"];
+const FORMATS: [&str; 7] = ["duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid"];
 
 fn strings() -> BoxedStrategy<Value> {
     let lengths = joined(
@@ -96,6 +96,8 @@ fn strings() -> BoxedStrategy<Value> {
         3 => lengths,
         2 => pattern.prop_map(|p| json!({"type": "string", "pattern": p})),
         2 => formats.prop_map(|f| json!({"type": "string", "format": f})),
+        1 => (3..9u32).prop_map(|most| json!({"type": "string", "pattern": "^[a-z]", "minLength": 2, "maxLength": most})),
+        1 => Just(json!({"type": "string", "format": "ipv4", "pattern": "^1"})),
     ]
     .boxed()
 }
@@ -140,6 +142,17 @@ fn arrays(item: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
     )
 }
 
+/// Lists as drafts before 2020-12 write them.
+fn old_arrays(item: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
+    let further = prop_oneof![any::<bool>().prop_map(Value::Bool), item.clone()];
+    let items = prop::collection::vec(item, 1..3).prop_map(Value::from);
+    (items, further, 0..3u32)
+        .prop_map(|(items, further, least)| {
+            json!({"type": "array", "items": items, "additionalItems": further, "minItems": least, "maxItems": 4})
+        })
+        .boxed()
+}
+
 const NAMES: [&str; 4] = ["name", "a b", "x\"y", "\u{e9}t\u{e9}"];
 
 fn objects(item: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
@@ -168,6 +181,25 @@ fn objects(item: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
     )
 }
 
+/// How many properties there are is counted where all that have a name must be there. Names that have none may repeat, and a
+/// parser of texts counts each, so that no more than one of them is asked for.
+fn counted_objects(item: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
+    let names = prop::sample::subsequence(NAMES.to_vec(), 0..=2);
+    (names, item.clone(), item, 0..2usize, 0..4usize)
+        .prop_map(|(names, item, more, least, most)| {
+            let properties: Map<_, _> = names
+                .iter()
+                .map(|name| ((*name).to_owned(), item.clone()))
+                .collect();
+            let least = names.len() + least;
+            json!({
+                "type": "object", "properties": properties, "required": names, "additionalProperties": more,
+                "minProperties": least, "maxProperties": least + most
+            })
+        })
+        .boxed()
+}
+
 /// A schema of nested parts, with definitions.
 pub fn schemas() -> impl Strategy<Value = Value> {
     let nested = leaves().prop_recursive(3, 12, 3, |inner| {
@@ -175,6 +207,7 @@ pub fn schemas() -> impl Strategy<Value = Value> {
         Union::new_weighted(vec![
             (3, arrays(inner.clone())),
             (4, objects(inner.clone())),
+            (1, counted_objects(inner.clone())),
             (
                 1,
                 prop::collection::vec(inner.clone(), 1..3)
@@ -202,18 +235,34 @@ pub fn schemas() -> impl Strategy<Value = Value> {
             ),
         ])
     });
-    nested.prop_map(|schema| {
-        let mut schema = match schema {
-            Value::Object(map) => map,
-            other => Map::from_iter([("allOf".to_owned(), json!([other]))]),
+    nested.prop_map(with_definitions)
+}
+
+/// A list as drafts before 2020-12 describe it.
+pub fn old_schemas() -> impl Strategy<Value = Value> {
+    old_arrays(prop_oneof![3 => leaves(), 1 => old_arrays(leaves())].boxed()).prop_map(|schema| {
+        let Value::Object(mut schema) = with_definitions(schema) else {
+            unreachable!("an object")
         };
-        let definitions = json!({
-            "word": {"type": "string", "maxLength": 4},
-            "list": {"anyOf": [{"type": "null"}, {
-                "type": "object", "properties": {"next": {"$ref": "#/$defs/list"}}, "required": ["next"], "additionalProperties": false
-            }]},
-        });
-        schema.insert("$defs".to_owned(), definitions);
+        schema.insert(
+            "$schema".to_owned(),
+            json!("http://json-schema.org/draft-07/schema#"),
+        );
         Value::Object(schema)
     })
+}
+
+fn with_definitions(schema: Value) -> Value {
+    let mut schema = match schema {
+        Value::Object(map) => map,
+        other => Map::from_iter([("allOf".to_owned(), json!([other]))]),
+    };
+    let definitions = json!({
+        "word": {"type": "string", "maxLength": 4},
+        "list": {"anyOf": [{"type": "null"}, {
+            "type": "object", "properties": {"next": {"$ref": "#/$defs/list"}}, "required": ["next"], "additionalProperties": false
+        }]},
+    });
+    schema.insert("$defs".to_owned(), definitions);
+    Value::Object(schema)
 }

@@ -3,7 +3,7 @@
 use bise_model::constraint::{Constraint, ConstraintError, Grammar, TokenTable};
 use bise_model::sampler::{Mask, Sampler, SamplerOptions};
 use bise_model::tokenizer::{Detokenizer, Tokenizer, Vocabulary};
-use bise_model::{Context, ContextOptions, Limits, Model, generate};
+use bise_model::{Context, ContextOptions, Limits, Model, Session};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -57,11 +57,11 @@ impl Writer {
             max_tokens: tokens,
             end: &[end],
         };
-        let mut context = Context::new(&story.model, ContextOptions::new(tokens + 16)).unwrap();
+        let mut session = Session::new(Context::new(&story.model, ContextOptions::new(tokens + 16)).unwrap());
         let mut text = Detokenizer::continuing(&story.tokenizer);
         let mut written = String::new();
         let prompt = story.tokenizer.encode_prompt(b"Once");
-        let stop = generate(&mut context, &prompt, limits, &mut sampler, |token| {
+        let stop = session.generate(&prompt, limits, &mut sampler, |token| {
             written.push_str(text.push(token));
             ControlFlow::Continue(())
         });

@@ -137,6 +137,21 @@ proptest! {
         prop_assert_eq!(&ids[1..], V1.encode(&text));
     }
 
+    /// Text that goes on with another has no space in front but its own.
+    #[test]
+    fn continuing_text_is_what_it_says(text in texts()) {
+        for tokenizer in [&*V1, &*V3] {
+            let ids = tokenizer.encode_continuing(&text);
+            let mut detokenizer = Detokenizer::continuing(tokenizer);
+            let mut found: String = ids.iter().map(|&id| detokenizer.push(id).to_owned()).collect();
+            found.push_str(detokenizer.finish());
+            prop_assert_eq!(found, read_back(&text));
+            if !text.is_empty() {
+                prop_assert_eq!(tokenizer.encode_continuing(&[b" ", &text[..]].concat()), tokenizer.encode(&text));
+            }
+        }
+    }
+
     #[test]
     fn pushes_make_up_the_whole_text(ids in ids()) {
         let mut detokenizer = Detokenizer::new(&V1);

@@ -51,6 +51,19 @@ pub enum Endian {
 }
 
 /// What a GGUF file holds, and where.
+///
+/// ```
+/// use bise_tensor::gguf::Gguf;
+///
+/// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/demo.gguf");
+/// let bytes = std::fs::read(path)?;
+/// let gguf = Gguf::parse(&bytes)?;
+/// assert_eq!(gguf.metadata.str("general.architecture")?, Some("llama"));
+/// // Dimensions are those of the file, the fastest first.
+/// assert_eq!(gguf.tensors["token_embd.weight"].dims, [256, 1024]);
+/// assert!(Gguf::parse(&bytes[..1000]).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gguf {
     /// 1, 2 or 3.

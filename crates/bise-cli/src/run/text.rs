@@ -1,0 +1,163 @@
+//! The text of `bise run`: where it goes on, what it follows, and what is kept of it.
+
+use super::Args;
+use crate::constraint::{Asked, Table};
+use crate::sampling::Sampling;
+use crate::say;
+use crate::session::Notes;
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use bise_model::sampler::Sampler;
+use bise_model::tokenizer::{Detokenizer, Tokenizer};
+use bise_model::{ForwardError, GenerateError, Limits, Session, Stop};
+use std::ops::ControlFlow;
+
+/// A text in progress.
+pub struct Text<'m, 'a> {
+    args: &'a Args,
+    tokenizer: &'m Tokenizer,
+    pub session: Session<'m>,
+    pub sampler: Sampler,
+    sampling: Sampling,
+    constraint: Option<Asked>,
+    /// Where the constrained text begins.
+    from: Option<usize>,
+}
+
+impl<'m, 'a> Text<'m, 'a> {
+    /// The text of --session, or an empty one.
+    pub fn new(args: &'a Args, tokenizer: &'m Tokenizer, mut session: Session<'m>) -> Result<Self> {
+        let resumed = args.sessions.resume(&mut session)?.unwrap_or_default();
+        ensure!(
+            resumed.notes.chat.is_none(),
+            "the session is a conversation: bise chat --session goes on with it"
+        );
+        let (sampler, sampling, note) = resumed.sampler(&args.sampling, tokenizer)?;
+        if let Some(note) = note {
+            say(format!("bise: {note}"));
+        }
+        Ok(Self {
+            args,
+            tokenizer,
+            session,
+            sampler,
+            sampling,
+            constraint: resumed.notes.constraint,
+            from: resumed.notes.constrained_from,
+        })
+    }
+
+    /// Makes what follows `prompt` keep to the constraint. One that the session's text has not fulfilled yet goes on holding
+    /// if there is nothing between.
+    pub fn constrain(&mut self, prompt: &[u32]) -> Result<()> {
+        let asked = self.args.constraints.asked()?;
+        let left = self.constraint.take().zip(self.from.take());
+        let goes_on = |(before, _): &(Asked, usize)| {
+            prompt.is_empty() && asked.as_ref().is_none_or(|asked| asked.grammar == before.grammar)
+        };
+        let (asked, from) = match (left.filter(goes_on), asked) {
+            (Some((asked, from)), _) => (asked, from),
+            (None, Some(asked)) => (asked, self.session.len() + prompt.len()),
+            (None, None) => return Ok(()),
+        };
+        ensure!(
+            !self.args.ignore_eos,
+            "--ignore-eos: the session's text must still follow {}, and end then",
+            asked.name
+        );
+        let mut constraint = asked.constraint(Table::default().of(self.tokenizer)?)?;
+        constraint.begin(from).map_err(|problem| anyhow!(problem))?;
+        self.sampler.set_mask(Some(Box::new(constraint)));
+        (self.constraint, self.from) = (Some(asked), Some(from));
+        Ok(())
+    }
+
+    /// An answer begins a text, and has no space in front; a text that follows a grammar is shown to the letter.
+    pub fn detokenizer(&self) -> Detokenizer<'m> {
+        if self.args.chat_options.chat && self.constraint.is_none() {
+            Detokenizer::new(self.tokenizer)
+        } else {
+            Detokenizer::continuing(self.tokenizer)
+        }
+    }
+
+    /// Adds `prompt` and generates, as [`Session::generate`] does.
+    pub fn generate(
+        &mut self,
+        prompt: &[u32],
+        mut receive: impl FnMut(u32) -> ControlFlow<()>,
+    ) -> Result<Stop> {
+        let (args, session) = (self.args, &mut self.session);
+        let sessions = &args.sessions;
+        if session.is_empty() {
+            sessions.recall(session, prompt)?;
+            session.append(&prompt[session.len()..]);
+            if session.room().is_none_or(|room| room > 0) {
+                session.read()?;
+                sessions.remember(session)?;
+            }
+        } else {
+            session.append(prompt);
+        }
+        let end = self.tokenizer.vocabulary().eos.filter(|_| !args.ignore_eos);
+        let (keep, mut left) = (session.len(), usize::try_from(args.n).unwrap_or(usize::MAX));
+        loop {
+            let limits = Limits {
+                max_tokens: left,
+                end: end.as_slice(),
+            };
+            let result = self.session.generate(&[], limits, &mut self.sampler, |token| {
+                left -= 1;
+                receive(token)
+            });
+            match result {
+                Err(error @ GenerateError::Forward(ForwardError::ContextFull { .. })) => {
+                    self.make_room(keep, error)?;
+                }
+                Ok(Stop::EndOfText) => {
+                    (self.constraint, self.from) = (None, None);
+                    return Ok(Stop::EndOfText);
+                }
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    /// Drops the oldest tokens after the first `keep` and says so, if that was asked for; the context is full, as `error`
+    /// says.
+    fn make_room(&mut self, keep: usize, error: GenerateError) -> Result<()> {
+        if !self.args.context_shift {
+            let hint = "a larger context (-c) or --context-shift would let it go on";
+            return Err(anyhow!(error)).context(hint);
+        }
+        if let Some(asked) = &self.constraint {
+            let hint = "a larger context (-c) would let it go on";
+            bail!(
+                "{error}; a text that follows {} cannot lose its beginning: {hint}",
+                asked.name
+            );
+        }
+        let capacity = self.session.context().capacity().unwrap_or(usize::MAX);
+        // A prompt that leaves no room for a text to follow is not kept whole.
+        let keep = keep.min(capacity / 2);
+        let len = self.session.len();
+        let dropped = self
+            .session
+            .make_room(keep, 0)
+            .with_context(|| format!("{len} tokens cannot be made to fit a context of {capacity}"))?;
+        say(format!(
+            "bise: the context of {capacity} tokens is full: dropped {dropped} of {len}, after the first {keep}"
+        ));
+        Ok(())
+    }
+
+    /// Keeps the session, if asked to.
+    pub fn keep(&mut self) -> Result<()> {
+        let notes = Notes {
+            sampling: self.sampling.clone(),
+            constraint: self.constraint.clone(),
+            constrained_from: self.from,
+            chat: None,
+        };
+        self.args.sessions.keep(&mut self.session, &self.sampler, &notes)
+    }
+}
