@@ -2,6 +2,7 @@
 
 use super::counting::peak;
 use super::native::{Experts, convert};
+use bise_quantize::{ImportanceMatrix, QuantizeError, tekken_metadata};
 use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::{Gguf, Layout, TensorSpec};
 use std::path::{Path, PathBuf};
@@ -64,7 +65,15 @@ fn native() -> TempDir {
     native
 }
 
-/// A model of 100 KB.
+/// [`SMALL`] with a tokenizer, whose settings are to be replaced.
+fn tokenized() -> TempDir {
+    let tokenized = copy(SMALL, "tokenizer_config.json");
+    let tokenizer = fixtures().join("hostile/tokenizer_json/sound.json");
+    std::fs::copy(tokenizer, tokenized.path().join("tokenizer.json")).unwrap();
+    tokenized
+}
+
+/// A model of 100 KB with 64 tokens.
 const SMALL: &str = "random/mistral-window-7";
 
 thread_local! {
@@ -72,7 +81,11 @@ thread_local! {
     static SHARD: TempDir = copy(SMALL, "model.safetensors");
     static CONFIG: TempDir = copy(SMALL, "config.json");
     static PARAMS: TempDir = native();
-    static TOKENIZER: TempDir = copy("tiny-mistral", "tokenizer.model");
+    static INDEX: TempDir = copy("random/mistral-sharded", "model.safetensors.index.json");
+    static TOKENIZER: TempDir = copy(SMALL, "tokenizer.model");
+    static TOKENIZER_JSON: TempDir = copy(SMALL, "tokenizer.json");
+    static TOKENIZER_CONFIG: TempDir = tokenized();
+    static FILE: TempDir = folder();
 }
 
 fn fixtures() -> PathBuf {
@@ -130,4 +143,58 @@ pub fn params(bytes: &[u8]) -> Result<(), String> {
 /// A SentencePiece model.
 pub fn sentencepiece(bytes: &[u8]) -> Result<(), String> {
     TOKENIZER.with(|folder| directory(folder, "tokenizer.model", bytes))
+}
+
+/// The list of shards in a directory of Hugging Face's layout.
+pub fn index(bytes: &[u8]) -> Result<(), String> {
+    INDEX.with(|folder| directory(folder, "model.safetensors.index.json", bytes))
+}
+
+/// The tokenizer of a directory without a SentencePiece model.
+pub fn tokenizer_json(bytes: &[u8]) -> Result<(), String> {
+    TOKENIZER_JSON.with(|folder| directory(folder, "tokenizer.json", bytes))
+}
+
+/// What lies beside a tokenizer.
+pub fn tokenizer_config(bytes: &[u8]) -> Result<(), String> {
+    TOKENIZER_CONFIG.with(|folder| directory(folder, "tokenizer_config.json", bytes))
+}
+
+/// Reads `bytes` as a file.
+fn file<T>(
+    bytes: &[u8],
+    spare: u64,
+    read: impl FnOnce(&Path) -> Result<T, QuantizeError>,
+) -> Result<T, String> {
+    FILE.with(|folder| {
+        let path = folder.path().join("file");
+        std::fs::write(&path, bytes).unwrap();
+        bounded(bytes.len(), spare, || read(&path))
+    })
+}
+
+/// An importance matrix of either format. What can be read and written is the same when it is read again; names of the older
+/// format may be longer than GGUF allows.
+pub fn imatrix(bytes: &[u8]) -> Result<(), String> {
+    let matrix = file(bytes, 256 << 10, ImportanceMatrix::read)?;
+    FILE.with(|folder| {
+        let path = folder.path().join("written");
+        if matrix.write(&path).is_ok()
+            && let Ok(again) = ImportanceMatrix::read(&path)
+        {
+            assert!(again == matrix, "another matrix");
+        }
+    });
+    Ok(())
+}
+
+/// Mistral's own vocabularies.
+pub fn tekken(bytes: &[u8]) -> Result<(), String> {
+    // Any file may have some thousand special tokens, which take more memory than its bytes.
+    let metadata = file(bytes, 4 << 20, tekken_metadata)?;
+    let list = |key: &str| metadata.strings(key).unwrap().unwrap();
+    let (tokens, merges) = (list("tokenizer.ggml.tokens"), list("tokenizer.ggml.merges"));
+    assert!(tokens.len() >= 256);
+    assert!(merges.iter().all(|merge| merge.split(' ').count() == 2));
+    Ok(())
 }

@@ -171,9 +171,12 @@ impl Keys<'_> {
     }
 
     fn size(&self, key: &str, default: Option<usize>) -> Result<usize, LoadError> {
-        self.optional_size(key)?
-            .or(default)
-            .ok_or_else(|| LoadError::MissingKey { key: Self::name(key) })
+        let found = self.optional_size(key)?.or(default);
+        let zero = self.0.get(&Self::name(key)).is_some();
+        self.check(key, 0, found.is_some() || !zero, || {
+            format!("1 to {}", Self::MOST)
+        })?;
+        found.ok_or_else(|| LoadError::MissingKey { key: Self::name(key) })
     }
 
     fn positive(&self, key: &str, default: Option<f32>) -> Result<f32, LoadError> {

@@ -2,12 +2,16 @@
 
 mod common;
 
+use bise_model::chat::{Message, Template};
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
 use bise_model::{Context, ContextOptions, Model};
 use bise_tensor::gguf::Gguf;
+use bise_tensor::gguf::Metadata;
 use bise_tensor::mmap::FileBytes;
 use common::fixture;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::LazyLock;
 
 /// The built-in model: all kinds of metadata, a tokenizer, several formats.
@@ -30,6 +34,52 @@ fn use_file(bytes: Vec<u8>) {
             let _ = context.forward(tokens);
         }
     }
+}
+
+/// Loads the model and its vocabulary, and computes with them.
+fn read_model(path: &Path) -> Result<(), String> {
+    let model = Model::open(path).map_err(|e| e.to_string())?;
+    let vocabulary = Vocabulary::from_metadata(model.metadata()).map_err(|e| e.to_string())?;
+    let tokenizer = Tokenizer::new(vocabulary).map_err(|e| e.to_string())?;
+    let mut context = Context::new(&model, ContextOptions::new(16)).map_err(|e| e.to_string())?;
+    let tokens = tokenizer.encode_prompt(b"ab");
+    context.forward(&tokens).map(drop).map_err(|e| e.to_string())
+}
+
+/// Compiles a chat template and writes a conversation with it.
+fn read_template(path: &Path) -> Result<(), String> {
+    let template =
+        Template::from_name(path.to_str().unwrap(), &Metadata::new()).map_err(|e| e.to_string())?;
+    let model = Model::from_bytes(FileBytes::from_vec(GOOD.clone())).unwrap();
+    let tokenizer = Tokenizer::new(Vocabulary::from_metadata(model.metadata()).unwrap()).unwrap();
+    let encoded = template.encode(&tokenizer, &[Message::user("Hi")], &[]);
+    encoded.map(drop).map_err(|e| e.to_string())
+}
+
+/// The readers of `tools/quantize/tests/hostile.rs` try the other folders.
+#[test]
+fn every_hostile_file_has_its_error() {
+    let expected = std::fs::read(fixture("hostile/expected.json")).unwrap();
+    let expected: BTreeMap<String, Option<String>> = serde_json::from_slice(&expected).unwrap();
+    let mut wrong = Vec::new();
+    let readers: [(&str, fn(&Path) -> Result<(), String>); 2] =
+        [("model", read_model), ("template", read_template)];
+    for (folder, read) in readers {
+        for entry in std::fs::read_dir(fixture("hostile").join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = format!("{folder}/{}", path.file_name().unwrap().to_str().unwrap());
+            let (result, words) = (read(&path), &expected[&name]);
+            let good = match (&result, words) {
+                (Ok(()), None) => true,
+                (Err(error), Some(words)) => error.contains(words.as_str()),
+                _ => false,
+            };
+            if !good {
+                wrong.push(format!("{name}: {result:?}, expected {words:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 proptest! {

@@ -4,7 +4,7 @@ mod config;
 mod shards;
 
 pub(crate) use config::{Config, SpecialTokens};
-pub(crate) use shards::Shards;
+pub(crate) use shards::{Shards, bounded};
 
 use crate::error::{QuantizeError, TensorFaults};
 use crate::names::{self, Expected, Stacking};
@@ -182,24 +182,13 @@ fn tensor(
     })
 }
 
-/// An entry of a JSON file that many directories lack.
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, QuantizeError> {
-    match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|e| QuantizeError::json(path, e)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(QuantizeError::io(path, e)),
-    }
-}
-
-/// As [`read_json`], of a file with few values: one that would take much more memory than its bytes is refused.
+/// A JSON file with few values, if it is there: one that would take much more memory than its bytes is refused.
 pub(crate) fn read_bounded_json<T: serde::de::DeserializeOwned>(
     path: &Path,
 ) -> Result<Option<T>, QuantizeError> {
     match std::fs::read(path) {
         Ok(bytes) => {
-            shards::bounded(&bytes, bytes.len()).map_err(|what| QuantizeError::unsupported(path, what))?;
+            bounded(&bytes, bytes.len()).map_err(|what| QuantizeError::unsupported(path, what))?;
             serde_json::from_slice(&bytes)
                 .map(Some)
                 .map_err(|e| QuantizeError::json(path, e))

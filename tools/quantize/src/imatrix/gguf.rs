@@ -15,8 +15,18 @@ use std::io::Write;
 const SUMS: &str = ".in_sum2";
 const COUNTS: &str = ".counts";
 
+/// Bytes that any header may take.
+const SPARE: u64 = 64 << 10;
+
 pub(super) fn parse(file: &[u8]) -> Result<ImportanceMatrix, String> {
     let gguf = Gguf::parse(file).map_err(|e| e.to_string())?;
+    // What a header says takes more memory than its bytes.
+    let (header, len) = (gguf.data_offset, file.len() as u64);
+    if header > len / 4 + SPARE {
+        return Err(format!(
+            "the header takes {header} of {len} bytes, expected most of them to be sums"
+        ));
+    }
     let text = |e: bise_tensor::gguf::GgufError| e.to_string();
     match gguf.metadata.str("general.type").map_err(text)? {
         Some("imatrix") => {}

@@ -12,6 +12,10 @@ use super::{ImportanceMatrix, InputSums};
 /// No file has more entries, longer names or longer rows; a larger number says that this is another format.
 const MOST: u32 = 1 << 28;
 
+/// Bytes that entries have on the average at least, unless there are few: memory stays in proportion to the file.
+const LEAST: usize = 128;
+const FEW: usize = 512;
+
 struct Cursor<'a> {
     file: &'a [u8],
     at: usize,
@@ -54,6 +58,12 @@ pub(super) fn parse(file: &[u8]) -> Result<ImportanceMatrix, String> {
     let mut cursor = Cursor { file, at: 0 };
     let mut matrix = ImportanceMatrix::default();
     let entries = cursor.count("the number of entries")?;
+    if entries as usize > file.len() / LEAST + FEW {
+        let len = file.len();
+        return Err(format!(
+            "{entries} entries in {len} bytes: neither GGUF nor the older format of importance matrices"
+        ));
+    }
     for n in 0..entries {
         let name = cursor.name(&format!("the name of entry {n}"))?;
         let calls = cursor.count(&format!("the calls of `{name}`"))?;

@@ -3,80 +3,72 @@
 //! Merges are listed best first, each piece's together. SentencePiece merges the neighbours whose piece has the
 //! highest score: the score of a piece is minus the place of its first merge.
 
-use super::settings::Added;
+use super::settings::{Added, bounded_list};
 use super::{Token, TokenType, Vocabulary, is_byte};
 use crate::error::QuantizeError;
+use crate::hf::bounded;
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Json;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
 
+/// The parts of the file, as they stand there: lists are read one entry at a time, so that none takes more memory than the
+/// model's vocabulary.
 #[derive(Deserialize)]
-struct File {
-    #[serde(default)]
-    added_tokens: Vec<Added>,
-    #[serde(default)]
-    normalizer: Json,
-    #[serde(default)]
-    pre_tokenizer: Json,
-    #[serde(default)]
-    post_processor: Json,
-    model: Model,
+struct File<'a> {
+    #[serde(borrow)]
+    added_tokens: Option<&'a RawValue>,
+    normalizer: Option<&'a RawValue>,
+    pre_tokenizer: Option<&'a RawValue>,
+    post_processor: Option<&'a RawValue>,
+    model: Model<'a>,
 }
 
 #[derive(Deserialize)]
-struct Model {
+struct Model<'a> {
     #[serde(rename = "type")]
     kind: Option<String>,
     #[serde(default)]
     byte_fallback: bool,
     unk_token: Option<String>,
-    vocab: Json,
-    #[serde(default)]
-    merges: Vec<Merge>,
-}
-
-/// `"a b"` until 2024, `["a", "b"]` since.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Merge {
-    Text(String),
-    Pair(String, String),
-}
-
-impl Merge {
-    fn piece(&self) -> Option<String> {
-        match self {
-            Self::Text(text) => text.split_once(' ').map(|(left, right)| format!("{left}{right}")),
-            Self::Pair(left, right) => Some(format!("{left}{right}")),
-        }
-    }
+    #[serde(borrow)]
+    vocab: &'a RawValue,
+    merges: Option<&'a RawValue>,
 }
 
 /// Reads a tokenizer of at most `vocab_size` pieces.
 pub(super) fn read(path: &Path, vocab_size: u64) -> Result<Vocabulary, QuantizeError> {
     let bytes = std::fs::read(path).map_err(|e| QuantizeError::io(path, e))?;
     let file: File = serde_json::from_slice(&bytes).map_err(|e| QuantizeError::json(path, e))?;
-    vocabulary(file, vocab_size).map_err(|what| QuantizeError::unsupported(path, what))
+    vocabulary(&file, vocab_size).map_err(|what| QuantizeError::unsupported(path, what))
 }
 
-fn vocabulary(file: File, vocab_size: u64) -> Result<Vocabulary, String> {
-    let File {
-        added_tokens,
-        normalizer,
-        pre_tokenizer,
-        post_processor,
-        model,
-    } = file;
+fn vocabulary(file: &File, vocab_size: u64) -> Result<Vocabulary, String> {
+    let model = &file.model;
     if model.kind.as_deref() != Some("BPE") || !model.byte_fallback {
         let kind = model.kind.as_deref().unwrap_or("none");
         return Err(format!(
             "a tokenizer of type {kind}, expected BPE with byte fallback, as from SentencePiece"
         ));
     }
+    let added = match file.added_tokens {
+        Some(list) => bounded_list(list, "added_tokens", vocab_size)?,
+        None => Vec::new(),
+    };
+    let (normalizer, pre_tokenizer) = (
+        small("normalizer", file.normalizer)?,
+        small("pre_tokenizer", file.pre_tokenizer)?,
+    );
+    let post_processor = small("post_processor", file.post_processor)?;
+    let mut tokens = tokens(model, &added, vocab_size)?;
     let mut notes = Vec::new();
-    let scores = scores(&model.merges, &mut notes)?;
-    let tokens = tokens(&model, &scores, &added_tokens, vocab_size)?;
+    if let Some(merges) = model.merges {
+        score(merges, &mut tokens, &mut notes)?;
+    }
     let id = |text: &str| {
         let is_it = |token: &Option<Token>| token.as_ref().is_some_and(|token| token.text == text);
         tokens.iter().position(is_it).map(|id| id as u32)
@@ -88,85 +80,221 @@ fn vocabulary(file: File, vocab_size: u64) -> Result<Vocabulary, String> {
         add_bos: starts_with_special(&post_processor),
         add_space_prefix: prepends_space(&normalizer, &pre_tokenizer),
         remove_extra_whitespaces: false,
-        added: added_tokens,
+        added,
         tokens,
         notes,
     })
 }
 
-/// The score of every piece that a merge makes.
-fn scores(merges: &[Merge], notes: &mut Vec<String>) -> Result<HashMap<String, f32>, String> {
-    let mut scores = HashMap::with_capacity(merges.len());
-    let mut last = String::new();
-    let mut scattered = 0;
-    for (place, merge) in merges.iter().enumerate() {
-        let piece = merge.piece().ok_or_else(|| format!("merge {place} is no pair"))?;
-        if piece != last {
-            let known = scores.contains_key(&piece);
-            scattered += usize::from(known);
-            if !known {
-                scores.insert(piece.clone(), -(place as f32));
+/// A part that has few values in real files.
+fn small(what: &str, part: Option<&RawValue>) -> Result<Json, String> {
+    let Some(part) = part.map(RawValue::get) else {
+        return Ok(Json::Null);
+    };
+    bounded(part.as_bytes(), 0).map_err(|_| format!("{what} has too many entries"))?;
+    serde_json::from_str(part).map_err(|e| format!("{what}: {e}"))
+}
+
+/// The pieces by their ids, and what they are; none has a score yet.
+fn tokens(model: &Model, added: &[Added], vocab_size: u64) -> Result<Vec<Option<Token>>, String> {
+    let specials: HashMap<u32, bool> = added.iter().map(|a| (a.id, a.special)).collect();
+    let mut tokens = Vec::new();
+    let mut pieces = Pieces {
+        vocab_size,
+        tokens: &mut tokens,
+        fault: None,
+    };
+    let read = serde_json::Deserializer::from_str(model.vocab.get()).deserialize_map(&mut pieces);
+    if let Some(fault) = pieces.fault {
+        return Err(fault);
+    }
+    read.map_err(|_| "the vocabulary is no map from pieces to ids".to_owned())?;
+    for (id, token) in tokens.iter_mut().enumerate() {
+        let Some(token) = token else { continue };
+        token.kind = match specials.get(&(id as u32)) {
+            _ if model.unk_token.as_ref() == Some(&token.text) => TokenType::Unknown,
+            Some(true) => TokenType::Control,
+            Some(false) => TokenType::UserDefined,
+            None if is_byte(&token.text) => TokenType::Byte,
+            None => TokenType::Normal,
+        };
+    }
+    if tokens.is_empty() {
+        Err("the vocabulary is empty".to_owned())
+    } else {
+        Ok(tokens)
+    }
+}
+
+/// Reads `{"piece": id, ...}`.
+struct Pieces<'a> {
+    vocab_size: u64,
+    tokens: &'a mut Vec<Option<Token>>,
+    fault: Option<String>,
+}
+
+impl Pieces<'_> {
+    fn add(&mut self, text: String, id: &Json) -> Result<(), String> {
+        let size = self.vocab_size;
+        let id = id
+            .as_u64()
+            .ok_or_else(|| format!("the id of `{text}` is {id}, expected a whole number"))?;
+        if id >= size {
+            return Err(format!("`{text}` has id {id} in a model of {size} tokens"));
+        }
+        let id = id as usize;
+        if self.tokens.len() <= id {
+            self.tokens.resize(id + 1, None);
+        }
+        if self.tokens[id].is_some() {
+            return Err(format!("id {id} belongs to `{text}` and to another piece"));
+        }
+        let (score, kind) = (0.0, TokenType::Normal);
+        self.tokens[id] = Some(Token { text, score, kind });
+        Ok(())
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Pieces<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a map from pieces to ids")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(text) = map.next_key::<String>()? {
+            // Ids that are lists or maps are none, and may be long.
+            let id: &RawValue = map.next_value()?;
+            let id = match id.get().len() {
+                0..=32 => serde_json::from_str(id.get()).map_err(A::Error::custom)?,
+                _ => Json::Null,
+            };
+            if let Err(fault) = self.add(text, &id) {
+                self.fault = Some(fault);
+                return Err(A::Error::custom("a piece is wrong"));
             }
         }
-        last = piece;
+        Ok(())
+    }
+}
+
+/// Gives every piece that a merge makes its score, and all others a lower one.
+fn score(merges: &RawValue, tokens: &mut [Option<Token>], notes: &mut Vec<String>) -> Result<(), String> {
+    let there = tokens
+        .iter()
+        .flatten()
+        .filter(|token| token.kind == TokenType::Normal);
+    let places = there.map(|token| (token.text.as_str(), None)).collect();
+    let mut merged = Merges {
+        places,
+        ..Merges::default()
+    };
+    let read = serde_json::Deserializer::from_str(merges.get()).deserialize_seq(&mut merged);
+    read.map_err(|e| match merged.no_pair {
+        true => format!("merge {} is no pair", merged.count),
+        false => format!("merges: {e}"),
+    })?;
+    let Merges {
+        places,
+        count,
+        scattered,
+        ..
+    } = merged;
+    let scores: Vec<Option<f32>> = tokens
+        .iter()
+        .map(|token| {
+            let place = places.get(token.as_ref()?.text.as_str())?;
+            Some(-(place.unwrap_or(count) as f32))
+        })
+        .collect();
+    for (token, score) in tokens.iter_mut().zip(scores) {
+        if let (Some(token), Some(score)) = (token, score) {
+            token.score = score;
+        }
     }
     if scattered > 0 {
         notes.push(format!(
             "{scattered} merges are out of order; some texts may be split into other tokens"
         ));
     }
-    Ok(scores)
+    Ok(())
 }
 
-fn tokens(
-    model: &Model,
-    scores: &HashMap<String, f32>,
-    added: &[Added],
-    vocab_size: u64,
-) -> Result<Vec<Option<Token>>, String> {
-    let vocab = model
-        .vocab
-        .as_object()
-        .ok_or("the vocabulary is no map from pieces to ids")?;
-    let lowest = -(model.merges.len() as f32);
-    let specials: HashMap<u64, bool> = added.iter().map(|a| (a.id.into(), a.special)).collect();
-    let mut tokens = Vec::new();
-    for (text, id) in vocab {
-        let id = id
-            .as_u64()
-            .ok_or_else(|| format!("the id of `{text}` is {id}, expected a whole number"))?;
-        if id >= vocab_size {
-            return Err(format!("`{text}` has id {id} in a model of {vocab_size} tokens"));
-        }
-        let kind = match specials.get(&id) {
-            _ if model.unk_token.as_ref() == Some(text) => TokenType::Unknown,
-            Some(true) => TokenType::Control,
-            Some(false) => TokenType::UserDefined,
-            None if is_byte(text) => TokenType::Byte,
-            None => TokenType::Normal,
-        };
-        let score = match kind {
-            TokenType::Normal => scores.get(text).copied().unwrap_or(lowest),
-            _ => 0.0,
-        };
-        if tokens.len() <= id as usize {
-            tokens.resize(id as usize + 1, None);
-        }
-        if tokens[id as usize]
-            .replace(Token {
-                text: text.clone(),
-                score,
-                kind,
-            })
-            .is_some()
-        {
-            return Err(format!("id {id} belongs to `{text}` and to another piece"));
-        }
+/// Reads `["a b", ...]`, as it was until 2024, or `[["a", "b"], ...]`, as it has been since.
+#[derive(Default)]
+struct Merges<'a> {
+    /// Where each piece is made first.
+    places: HashMap<&'a str, Option<usize>>,
+    /// What the last merge made.
+    last: String,
+    count: usize,
+    scattered: usize,
+    no_pair: bool,
+}
+impl<'de> Visitor<'de> for &mut Merges<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a list of merges")
     }
-    if tokens.is_empty() {
-        Err("the vocabulary is empty".to_owned())
-    } else {
-        Ok(tokens)
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let mut piece = String::new();
+        while let Some(is_pair) = list.next_element_seed(Merge(&mut piece))? {
+            if !is_pair {
+                self.no_pair = true;
+                return Err(A::Error::custom("no pair"));
+            }
+            if piece != self.last {
+                if let Some(place) = self.places.get_mut(piece.as_str()) {
+                    self.scattered += usize::from(place.is_some());
+                    place.get_or_insert(self.count);
+                }
+                std::mem::swap(&mut piece, &mut self.last);
+            }
+            self.count += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Reads `"a b"` or `["a", "b"]` as `ab`, and tells whether it is a pair.
+struct Merge<'a>(&'a mut String);
+
+impl<'de> DeserializeSeed<'de> for Merge<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        self.0.clear();
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Merge<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a pair of pieces")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<bool, E> {
+        let Some((left, right)) = text.split_once(' ') else {
+            return Ok(false);
+        };
+        self.0.push_str(left);
+        self.0.push_str(right);
+        Ok(true)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut pair: A) -> Result<bool, A::Error> {
+        for _ in 0..2 {
+            match pair.next_element::<Cow<str>>()? {
+                Some(part) => self.0.push_str(&part),
+                None => return Ok(false),
+            }
+        }
+        Ok(pair.next_element::<IgnoredAny>()?.is_none())
     }
 }
 

@@ -62,7 +62,7 @@ enum Kind {
 
 /// Reads the tokenizer in `directory`, if there is one.
 pub(crate) fn read(directory: &Path, vocab_size: u64) -> Result<Option<Tokenizer>, QuantizeError> {
-    let settings = Settings::read(directory)?;
+    let settings = Settings::read(directory, vocab_size)?;
     let json = directory.join("tokenizer.json");
     let tekken = directory.join("tekken.json");
     let mut vocabulary = if let Some(model) = sentencepiece_model(directory) {

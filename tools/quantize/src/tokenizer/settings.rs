@@ -1,9 +1,11 @@
 //! What lies beside a tokenizer: `tokenizer_config.json`, `added_tokens.json`, `chat_template.jinja`.
 
 use crate::error::QuantizeError;
-use crate::hf::read_json;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// A token that was added to a vocabulary.
@@ -16,17 +18,18 @@ pub(crate) struct Added {
     pub special: bool,
 }
 
+/// The parts of the file, as they stand there.
 #[derive(Default, Deserialize)]
-struct File {
-    bos_token: Option<Text>,
-    eos_token: Option<Text>,
-    pad_token: Option<Text>,
+struct File<'a> {
+    #[serde(borrow)]
+    bos_token: Option<&'a RawValue>,
+    eos_token: Option<&'a RawValue>,
+    pad_token: Option<&'a RawValue>,
     add_bos_token: Option<bool>,
     add_eos_token: Option<bool>,
     add_prefix_space: Option<bool>,
-    #[serde(default)]
-    added_tokens_decoder: BTreeMap<u32, Content>,
-    chat_template: Option<Templates>,
+    added_tokens_decoder: Option<&'a RawValue>,
+    chat_template: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -37,27 +40,32 @@ struct Content {
 }
 
 /// A token's text, bare or with properties.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Text {
-    Bare(String),
-    Token(Content),
+fn text(what: &str, token: Option<&RawValue>) -> Result<Option<String>, String> {
+    let Some(token) = token.map(RawValue::get) else {
+        return Ok(None);
+    };
+    let text = match token.starts_with('"') {
+        true => serde_json::from_str(token),
+        false => serde_json::from_str(token).map(|token: Option<Content>| token.map(|token| token.content)),
+    };
+    text.map_err(|e| format!("{what}: {e}"))
 }
 
-impl Text {
-    fn into_text(self) -> String {
-        match self {
-            Self::Bare(text) => text,
-            Self::Token(token) => token.content,
-        }
+/// Reads a list or map of tokens, which are no more than a model of `vocab_size` has, but for some that it leaves out.
+pub(super) fn bounded_list<T: DeserializeOwned>(
+    list: &RawValue,
+    what: &str,
+    vocab_size: u64,
+) -> Result<T, String> {
+    const MORE: u64 = 1024;
+    let separators = list.get().bytes().filter(|&byte| byte == b':').count() as u64;
+    // Each token has a name for its text, in a list also its id.
+    if separators > 8 * (vocab_size + MORE) {
+        return Err(format!(
+            "{what} has too many entries for a model of {vocab_size} tokens"
+        ));
     }
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Templates {
-    One(String),
-    Named(Vec<Template>),
+    serde_json::from_str(list.get()).map_err(|e| format!("{what}: {e}"))
 }
 
 #[derive(Deserialize)]
@@ -81,46 +89,82 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn read(directory: &Path) -> Result<Self, QuantizeError> {
-        let file: File = read_json(&directory.join("tokenizer_config.json"))?.unwrap_or_default();
-        let more: BTreeMap<String, u32> =
-            read_json(&directory.join("added_tokens.json"))?.unwrap_or_default();
-        let more = more.into_iter().map(|(text, id)| Added {
-            id,
-            text,
-            special: false,
-        });
-        let added = file.added_tokens_decoder.into_iter();
-        let added = added.map(|(id, token)| Added {
+    /// Reads what there is in `directory`, beside the tokenizer of a model of `vocab_size` tokens.
+    pub(crate) fn read(directory: &Path, vocab_size: u64) -> Result<Self, QuantizeError> {
+        let mut settings = Self::default();
+        let path = directory.join("tokenizer_config.json");
+        if let Some(bytes) = read_optional(&path)? {
+            let file: File = serde_json::from_slice(&bytes).map_err(|e| QuantizeError::json(&path, e))?;
+            settings =
+                Self::of_file(&file, vocab_size).map_err(|what| QuantizeError::unsupported(&path, what))?;
+        }
+        let path = directory.join("added_tokens.json");
+        if let Some(bytes) = read_optional(&path)? {
+            let list: &RawValue =
+                serde_json::from_slice(&bytes).map_err(|e| QuantizeError::json(&path, e))?;
+            let more: BTreeMap<String, u32> = bounded_list(list, "the file", vocab_size)
+                .map_err(|what| QuantizeError::unsupported(&path, what))?;
+            settings.added.extend(more.into_iter().map(|(text, id)| Added {
+                id,
+                text,
+                special: false,
+            }));
+        }
+        let path = directory.join("chat_template.jinja");
+        match std::fs::read_to_string(&path) {
+            Ok(template) => {
+                settings.chat_templates.retain(|(name, _)| name.is_some());
+                settings.chat_templates.insert(0, (None, template));
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(QuantizeError::io(&path, e)),
+        }
+        Ok(settings)
+    }
+
+    fn of_file(file: &File, vocab_size: u64) -> Result<Self, String> {
+        let added: BTreeMap<u32, Content> = match file.added_tokens_decoder {
+            Some(list) => bounded_list(list, "added_tokens_decoder", vocab_size)?,
+            None => BTreeMap::new(),
+        };
+        let added = added.into_iter().map(|(id, token)| Added {
             id,
             text: token.content,
             special: token.special,
         });
-        let mut chat_templates = match file.chat_template {
-            None => Vec::new(),
-            Some(Templates::One(template)) => vec![(None, template)],
-            Some(Templates::Named(templates)) => templates.into_iter().map(Template::entry).collect(),
-        };
-        let path = directory.join("chat_template.jinja");
-        match std::fs::read_to_string(&path) {
-            Ok(template) => {
-                chat_templates.retain(|(name, _)| name.is_some());
-                chat_templates.insert(0, (None, template));
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => return Err(QuantizeError::io(&path, e)),
-        }
         Ok(Self {
-            bos: file.bos_token.map(Text::into_text),
-            eos: file.eos_token.map(Text::into_text),
-            pad: file.pad_token.map(Text::into_text),
+            bos: text("bos_token", file.bos_token)?,
+            eos: text("eos_token", file.eos_token)?,
+            pad: text("pad_token", file.pad_token)?,
             add_bos: file.add_bos_token,
             add_eos: file.add_eos_token,
             add_prefix_space: file.add_prefix_space,
-            added: added.chain(more).collect(),
-            chat_templates,
+            added: added.collect(),
+            chat_templates: match file.chat_template {
+                Some(templates) => chat_templates(templates)?,
+                None => Vec::new(),
+            },
         })
     }
+}
+
+fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, QuantizeError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(QuantizeError::io(path, e)),
+    }
+}
+
+/// One template, or several with names.
+fn chat_templates(templates: &RawValue) -> Result<Vec<(Option<String>, String)>, String> {
+    let json = templates.get();
+    let templates = match json.starts_with('"') {
+        true => serde_json::from_str(json).map(|template| vec![(None, template)]),
+        false => serde_json::from_str(json)
+            .map(|named: Vec<Template>| named.into_iter().map(Template::entry).collect()),
+    };
+    templates.map_err(|e| format!("chat_template: {e}"))
 }
 
 impl Template {

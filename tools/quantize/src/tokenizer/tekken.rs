@@ -56,7 +56,11 @@ const WITHOUT_DEFAULTS: [&str; 3] = ["v11", "v13", "v15"];
 
 /// No real vocabulary comes near these.
 const MAX_TOKENS: u64 = 1 << 22;
-const MAX_TOKEN_LEN: usize = 4096;
+const MAX_SPECIALS: u64 = 1 << 13;
+const MAX_TOKEN_LEN: usize = 256;
+/// Bytes of memory that merges may take for each byte of the file, and in any case; in real files it is about one.
+const MERGES: usize = 2;
+const SPARE: usize = 256 << 10;
 
 /// Metadata in which chats find the version.
 const VERSION_KEY: &str = "tokenizer.mistral.version";
@@ -107,7 +111,12 @@ pub(crate) struct Tekken {
 pub(super) fn read(path: &Path, vocab_size: Option<u64>) -> Result<Tekken, QuantizeError> {
     let bytes = std::fs::read(path).map_err(|e| QuantizeError::io(path, e))?;
     let file: File = serde_json::from_slice(&bytes).map_err(|e| QuantizeError::json(path, e))?;
-    let tekken = Tekken::new(&file).and_then(|tekken| match vocab_size {
+    let parts = Parts::new(&file);
+    let len = bytes.len();
+    drop(file);
+    drop(bytes);
+    let tekken = parts.and_then(|parts| parts.tekken(len));
+    let tekken = tekken.and_then(|tekken| match vocab_size {
         Some(size) if tekken.tokens.len() as u64 > size => {
             Err(format!("{} tokens for a model of {size}", tekken.tokens.len()))
         }
@@ -116,7 +125,14 @@ pub(super) fn read(path: &Path, vocab_size: Option<u64>) -> Result<Tekken, Quant
     tekken.map_err(|what| QuantizeError::unsupported(path, what))
 }
 
-impl Tekken {
+/// What is needed of a file.
+struct Parts {
+    specials: Vec<String>,
+    words: Vec<Vec<u8>>,
+    version: String,
+}
+
+impl Parts {
     fn new(file: &File) -> Result<Self, String> {
         let config = &file.config;
         let version = config.version.as_ref();
@@ -130,25 +146,39 @@ impl Tekken {
             ));
         }
         let (size, count) = (config.default_vocab_size, config.default_num_special_tokens);
-        let available = file.vocab.len() as u64 + count.min(MAX_TOKENS);
+        if count > MAX_SPECIALS {
+            return Err(format!("{count} special tokens, expected at most {MAX_SPECIALS}"));
+        }
+        let available = file.vocab.len() as u64 + count;
         if size > available.min(MAX_TOKENS) || count > size {
             return Err(format!(
                 "a vocabulary of {size} tokens, {count} of them special, in a file with {} others",
                 file.vocab.len()
             ));
         }
-        let mut tokens = specials(file, count as usize)?;
-        let words = words(&file.vocab[..(size - count) as usize])?;
-        let merges = merges(&words)?;
-        tokens.extend(words.iter().map(|word| written(word)));
         Ok(Self {
-            tokens,
-            specials: count as usize,
-            merges,
+            specials: specials(file, count as usize)?,
+            words: words(&file.vocab[..(size - count) as usize])?,
             version: version.to_owned(),
         })
     }
 
+    /// The vocabulary of a file of `len` bytes.
+    fn tekken(self, len: usize) -> Result<Tekken, String> {
+        let merges = merges(&self.words, MERGES * len + SPARE)?;
+        let specials = self.specials.len();
+        let mut tokens = self.specials;
+        tokens.extend(self.words.iter().map(|word| written(word)));
+        Ok(Tekken {
+            tokens,
+            specials,
+            merges,
+            version: self.version,
+        })
+    }
+}
+
+impl Tekken {
     /// Adds the vocabulary to `metadata` with the keys that llama.cpp's converter writes, filled up to
     /// `vocab_size` tokens.
     pub(super) fn describe(mut self, vocab_size: u64, metadata: &mut Metadata) {
@@ -260,15 +290,18 @@ fn words(entries: &[Entry]) -> Result<Vec<Vec<u8>>, String> {
     Ok(words)
 }
 
-/// All ways to make a token of two others, by rank of the token, then of its parts.
-fn merges(words: &[Vec<u8>]) -> Result<Vec<String>, String> {
-    let mut ranks: HashMap<&[u8], usize> = HashMap::with_capacity(words.len());
+/// All ways to make a token of two others, by rank of the token, then of its parts; they take at most `memory` bytes.
+///
+/// Words that consist of one another have more ways than a file has bytes.
+fn merges(words: &[Vec<u8>], memory: usize) -> Result<Vec<String>, String> {
+    let mut ranks: HashMap<&[u8], u32> = HashMap::with_capacity(words.len());
     for (rank, word) in words.iter().enumerate() {
-        if let Some(first) = ranks.insert(word, rank) {
+        if let Some(first) = ranks.insert(word, rank as u32) {
             return Err(format!("ranks {first} and {rank} have the same bytes"));
         }
     }
     let mut merges = Vec::new();
+    let mut left = memory;
     for (rank, word) in words.iter().enumerate().skip(256) {
         let cut = |at| Some((*ranks.get(&word[..at])?, *ranks.get(&word[at..])?, at));
         let mut cuts: Vec<_> = (1..word.len()).filter_map(cut).collect();
@@ -278,6 +311,12 @@ fn merges(words: &[Vec<u8>]) -> Result<Vec<String>, String> {
                 written(word)
             ));
         }
+        // The list has room for up to twice as many, and a byte may be two in GPT-2's alphabet.
+        let cost = cuts.len() * (2 * size_of::<String>() + 2 * word.len() + 1);
+        left = left.checked_sub(cost).ok_or_else(|| {
+            format!("up to rank {rank} there are {} ways to make tokens of others, which is more than real vocabularies have",
+                merges.len() + cuts.len())
+        })?;
         cuts.sort_unstable();
         let merge = |(_, _, at): (_, _, usize)| format!("{} {}", written(&word[..at]), written(&word[at..]));
         merges.extend(cuts.into_iter().map(merge));
@@ -391,7 +430,7 @@ pub(super) mod tests {
             ),
             (
                 set("/config/default_num_special_tokens", json!(u64::MAX)),
-                "18446744073709551615 of them special",
+                "18446744073709551615 special tokens, expected at most 8192",
             ),
             (
                 set("/config/default_num_special_tokens", json!(283)),
@@ -417,7 +456,7 @@ pub(super) mod tests {
             (set("/vocab/256/token_bytes", json!("")), "rank 256 has 0 bytes"),
             (
                 set("/vocab/256/token_bytes", json!(STANDARD.encode([b'a'; 5000]))),
-                "rank 256 has 5000 bytes, expected 1 to 4096",
+                "rank 256 has 5000 bytes, expected 1 to 256",
             ),
             (
                 set("/vocab/257/token_bytes", json!(STANDARD.encode("ab"))),
