@@ -6,6 +6,7 @@ use crate::kv_cache::KvShape;
 use bise_tensor::block::DType;
 use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::isa::LANES;
+use bise_tensor::matmul::Activations;
 use bise_tensor::ops::{KvType, partials_len};
 
 /// Bytes that a model and a context of it take.
@@ -24,13 +25,14 @@ pub struct MemoryNeeds {
 impl MemoryNeeds {
     /// What a model from `checkpoint`, which `config` describes, takes with a context of these `options`.
     pub fn of(checkpoint: &Checkpoint, config: &Config, options: &ContextOptions) -> Self {
-        let (mut laid_out, mut in_files) = (0u64, 0u64);
+        let (mut laid_out, mut in_files, mut unquantized) = (0u64, 0u64, false);
         let tied = !checkpoint.tensors.contains_key("output.weight");
         for (name, tensor) in &checkpoint.tensors {
             // Of the embeddings, one row is looked at for each token, unless they are the output matrix too.
             if tensor.shape().len() < 2 || name == EMBEDDINGS && !tied {
                 continue;
             }
+            unquantized |= !tensor.dtype().is_quantized();
             if tensor.dtype().is_quantized() {
                 let row = (tensor.len() / tensor.rows()) as u64;
                 let matrices: usize = tensor.shape()[..tensor.shape().len() - 2].iter().product();
@@ -47,7 +49,7 @@ impl MemoryNeeds {
             laid_out,
             in_files,
             kv: KvShape::new(config, options.context).bytes(options.kv),
-            scratch: scratch(config, vocabulary as u64, options),
+            scratch: scratch(config, vocabulary as u64, unquantized, options),
         }
     }
 
@@ -113,13 +115,12 @@ pub fn advise(
     Some(Advice::Weights(*best))
 }
 
-/// As `Scratch` allocates it, and the tiles that prompts are multiplied in.
-fn scratch(config: &Config, vocabulary: u64, options: &ContextOptions) -> u64 {
+/// As `Scratch` allocates it, and the tiles in which prompts meet quantized weights, or `unquantized` ones too.
+fn scratch(config: &Config, vocabulary: u64, unquantized: bool, options: &ContextOptions) -> u64 {
     let c = config;
     let batch = options.batch.clamp(1, options.context.max(1)) as u64;
     let (q, kv) = (c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim);
-    // A row of activations: f32, integers with their scales and sums, and the integers once more in tiles.
-    let activations = |width: usize| 4 * width as u64 + 2 * width.next_multiple_of(32) as u64 * 3 / 2;
+    let activations = |width: usize| Activations::row_bytes(width, unquantized);
     let mixture = c.experts.map_or(0, |experts| {
         activations(c.dim) + 4 * (c.dim + 2 * experts.count + 1) as u64
     });

@@ -62,9 +62,8 @@ fn every_hostile_file_has_its_error() {
     let expected = std::fs::read(fixture("hostile/expected.json")).unwrap();
     let expected: BTreeMap<String, Option<String>> = serde_json::from_slice(&expected).unwrap();
     let mut wrong = Vec::new();
-    let readers: [(&str, fn(&Path) -> Result<(), String>); 2] =
-        [("model", read_model), ("template", read_template)];
-    for (folder, read) in readers {
+    type Reader = fn(&Path) -> Result<(), String>;
+    for (folder, read) in [("model", read_model as Reader), ("template", read_template)] {
         for entry in std::fs::read_dir(fixture("hostile").join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let name = format!("{folder}/{}", path.file_name().unwrap().to_str().unwrap());

@@ -18,11 +18,13 @@ fn texts(grammar: &Grammar, seed: u64, tokens: usize) -> Result<Vec<(String, boo
 /// A complete text is valid; one that was cut is the beginning of JSON.
 fn check(schema: &Value, text: &str, complete: bool) -> Result<(), TestCaseError> {
     let parsed = serde_json::from_str::<Value>(text);
-    // JSON knows numbers that f64 does not.
-    if parsed
+    // JSON knows numbers that f64 does not, and of those the validator cannot tell.
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit() && c != '.');
+    let too_long = numbers.any(|n| n.bytes().filter(u8::is_ascii_digit).count() > 15);
+    let too_large = parsed
         .as_ref()
-        .is_err_and(|e| e.to_string().contains("number out of range"))
-    {
+        .is_err_and(|e| e.to_string().contains("number out of range"));
+    if too_long || too_large {
         return Ok(());
     }
     if complete {

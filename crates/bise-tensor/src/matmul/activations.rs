@@ -63,6 +63,18 @@ impl Activations {
         }
     }
 
+    /// Bytes that a row of `width` values takes: f32, integers with their scales and sums, and the tiles in which many rows meet
+    /// quantized weights or, if there are such, unquantized ones.
+    pub fn row_bytes(width: usize, unquantized: bool) -> u64 {
+        let integers = width.next_multiple_of(GROUP) as u64;
+        let panels = if unquantized {
+            width.next_multiple_of(panel::STRETCH)
+        } else {
+            0
+        };
+        4 * width as u64 + 2 * integers * 3 / 2 + 4 * panels as u64
+    }
+
     /// Rows held.
     pub fn len(&self) -> usize {
         self.x.len().checked_div(self.width).unwrap_or(0)

@@ -126,7 +126,7 @@ fn group<S: Isa, P: Panel<S>, const N: usize>(
         isum: [isa.splat_int(0); N],
         sum: [isa.begin(); N],
     };
-    if !P::HAS_MIN && !(P::WIDTH == 8 && S::CENTERS_BYTES) {
+    if !(P::HAS_MIN || P::WIDTH == 8 && S::CENTERS_BYTES) {
         let bias = &x.bias[g];
         for c in 0..N {
             (sums.sum[c], sums.isum[c]) = isa.begin_at(bias[c], P::WIDTH);
