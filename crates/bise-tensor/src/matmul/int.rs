@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Sixteen rows fill the lanes, and as many tokens as the registers hold sums of go with them. For few tokens, each vector
-//! of weights is unpacked on its way from memory; for more, [`section`](super::section) unpacks some columns once for all. The
+//! of weights is unpacked on its way from memory; for more, `section` unpacks some columns once for all. The
 //! stored integers are unsigned; what their product lacks, `-ZERO * sum(x)`, is exact and comes from the tile.
 
 use super::interleaved::{Block, CELL, Factors};

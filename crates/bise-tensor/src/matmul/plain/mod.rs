@@ -5,7 +5,7 @@
 //! y      = tree sum of acc                         lanes l and l + 8, then l + 4, l + 2, l + 1
 //! ```
 //!
-//! Few rows of activations meet the weights where they lie in the file. For many, [`panel`] unpacks the weights once for all.
+//! Few rows of activations meet the weights where they lie in the file. For many, `panel` unpacks the weights once for all.
 
 pub(crate) mod panel;
 
