@@ -126,8 +126,12 @@ impl Drop for Terminal {
 
 /// `bise chat` in a pipe.
 fn pipe(input: &[u8], args: &[&str]) -> Output {
+    feed(input, &[&CHAT[..], args].concat())
+}
+
+/// The program with `args` and nothing else, fed from a pipe.
+fn feed(input: &[u8], args: &[&str]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_bise"))
-        .args(CHAT)
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -254,20 +258,19 @@ fn a_full_context_is_said_and_shifted_on_request() {
     assert!(made.status.success(), "{}", text(&made.stderr));
     let input = format!("{long}\n{long}\n{long}\n");
     let run = |more: &[&str]| {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_bise"))
-            .arg("chat")
-            .arg(&model)
-            .args(["--template", "v1", "--temp", "0", "-n", "8", "--ctx", "700"])
-            .args(more)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success());
-        text(&output.stderr).to_owned()
+        let model = model.to_str().unwrap();
+        let settled = [
+            model,
+            "--template",
+            "v1",
+            "--temp",
+            "0",
+            "-n",
+            "8",
+            "--ctx",
+            "700",
+        ];
+        chat(&input, &[&settled[..], more].concat()).1
     };
     let told = run(&[]);
     assert!(
@@ -280,16 +283,7 @@ fn a_full_context_is_said_and_shifted_on_request() {
 
 /// `bise chat` with nothing but `args`.
 fn chat(input: &str, args: &[&str]) -> (String, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_bise"))
-        .arg("chat")
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
+    let output = feed(input.as_bytes(), &[&["chat"][..], args].concat());
     assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
     (text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
 }
