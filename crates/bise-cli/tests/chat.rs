@@ -79,9 +79,14 @@ impl Terminal {
         }
     }
 
-    /// The line where the cursor is begins with the prompt and holds nothing else.
+    /// The line where the cursor is begins with the prompt and holds nothing else, and no drawing is under way: the editor
+    /// puts what it draws between `CSI ? 2026 h` and `CSI ? 2026 l`.
     fn wait_for_prompt(&mut self) {
         self.wait("prompt", |terminal| {
+            let text = terminal.text();
+            if text.rfind("\x1b[?2026h") > text.rfind("\x1b[?2026l") {
+                return false;
+            }
             let screen = terminal.screen.lock().unwrap();
             let (row, _) = screen.screen().cursor_position();
             let line = screen.screen().rows(0, 200).nth(usize::from(row));
@@ -89,8 +94,9 @@ impl Terminal {
         });
     }
 
-    /// Types a line, and gives what is shown until the next prompt.
+    /// Types a line that is not empty, and gives what is shown until the next prompt.
     fn say(&mut self, line: impl AsRef<[u8]>) -> String {
+        assert!(!line.as_ref().is_empty(), "an empty line has no echo to wait for");
         let before = self.raw.lock().unwrap().len();
         self.type_keys(line);
         // The prompt of this very line must go first.
@@ -105,7 +111,6 @@ impl Terminal {
 
     fn end(mut self, line: &str) {
         self.type_keys(line);
-        self.wait("end", |_| true);
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -202,8 +207,7 @@ fn saved_is_json(file: &Path) -> bool {
 fn several_lines_and_pastes() {
     let mut terminal = Terminal::new(24, 80, &["-n", "8"]);
     terminal.type_keys("\"\"\"first\r");
-    terminal.type_keys("second\"\"\"");
-    terminal.say("");
+    terminal.say("second\"\"\"");
     let saved = tempfile::NamedTempFile::new().unwrap();
     terminal.say(format!("/save {}", saved.path().display()));
     let json: serde_json::Value = serde_json::from_slice(&std::fs::read(saved.path()).unwrap()).unwrap();
