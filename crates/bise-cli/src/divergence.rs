@@ -7,8 +7,9 @@
 //! ```
 
 use crate::interrupt::Interrupt;
-use crate::runtime::{self, Chunks};
+use crate::runtime::Chunks;
 use anyhow::{Result, ensure};
+use bise_model::tokenizer::Tokenizer;
 use bise_model::{Context, ContextOptions, Model};
 use serde_json::{Value, json};
 use std::fmt;
@@ -27,8 +28,13 @@ pub struct Divergence {
 
 impl Divergence {
     /// Runs both models over `text`; `None` when the user stops it.
-    pub fn measure(source: &Model, model: &Model, text: &[u8], stop: &Interrupt) -> Result<Option<Self>> {
-        let tokenizer = runtime::tokenizer(source)?;
+    pub fn measure(
+        source: &Model,
+        model: &Model,
+        tokenizer: &Tokenizer,
+        text: &[u8],
+        stop: &Interrupt,
+    ) -> Result<Option<Self>> {
         let tokens = tokenizer.encode(text);
         let rows = source.vocabulary_size();
         ensure!(
@@ -37,7 +43,7 @@ impl Divergence {
         );
         let options = ContextOptions::new(source.config().context_length.min(CHUNK));
         let (mut first, mut second) = (Context::new(source, options)?, Context::new(model, options)?);
-        let chunks = Chunks::new(&tokenizer, &first, Some(options.context as u32))?;
+        let chunks = Chunks::new(tokenizer, &first, Some(options.context as u32))?;
         let mut found = Self::default();
         let mut expected = Vec::with_capacity(options.context * rows);
         for chunk in chunks.of(&tokens) {

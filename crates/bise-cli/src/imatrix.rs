@@ -42,7 +42,8 @@ pub fn run(args: Args) -> Result<Outcome> {
     let interrupt = Interrupt::listen()?;
     let model = args.runtime.open(args.model.as_deref())?;
     let mut context = args.runtime.context(&model)?;
-    let (tokens, chunks) = runtime::chunks(&context, &args.file, args.chunk)?;
+    let tokenizer = runtime::tokenizer(&model, args.model.as_deref())?;
+    let (tokens, chunks) = runtime::chunks(&context, &tokenizer, &args.file, args.chunk)?;
     let threads = args.runtime.threads()?;
     let most = args.chunks.map_or(usize::MAX, |n| n as usize);
     context.watch_inputs();

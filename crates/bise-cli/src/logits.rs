@@ -7,7 +7,7 @@ use bise_model::Model;
 use bise_tensor::atomic::write_atomic;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Write the logits of every position to a safetensors file
 ///
@@ -40,9 +40,9 @@ struct Input {
 }
 
 impl Input {
-    fn tokens(&self, model: &Model) -> Result<Vec<u32>> {
+    fn tokens(&self, model: &Model, path: Option<&Path>) -> Result<Vec<u32>> {
         if let Some(prompt) = &self.prompt {
-            return Ok(runtime::tokenizer(model)?.encode_prompt(prompt.as_bytes()));
+            return Ok(runtime::tokenizer(model, path)?.encode_prompt(prompt.as_bytes()));
         }
         if let Some(path) = &self.tokens_file {
             let text = String::from_utf8(runtime::read(path)?)
@@ -59,7 +59,7 @@ impl Input {
 
 pub fn run(args: Args) -> Result<Outcome> {
     let model = args.runtime.open(args.model.as_deref())?;
-    let tokens = args.input.tokens(&model)?;
+    let tokens = args.input.tokens(&model, args.model.as_deref())?;
     ensure!(!tokens.is_empty(), "no tokens");
     let mut context = args.runtime.context(&model)?;
     let mut logits = Vec::with_capacity(tokens.len() * model.vocabulary_size() * 4);

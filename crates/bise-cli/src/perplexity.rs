@@ -33,7 +33,8 @@ pub fn run(args: Args) -> Result<Outcome> {
     let interrupt = Interrupt::listen()?;
     let model = args.runtime.open(args.model.as_deref())?;
     let mut context = args.runtime.context(&model)?;
-    let (tokens, chunks) = runtime::chunks(&context, &args.file, args.chunk)?;
+    let tokenizer = runtime::tokenizer(&model, args.model.as_deref())?;
+    let (tokens, chunks) = runtime::chunks(&context, &tokenizer, &args.file, args.chunk)?;
     let threads = args.runtime.threads()?;
     let mut scores = Scores::default();
     for chunk in chunks.of(&tokens) {

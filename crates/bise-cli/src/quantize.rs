@@ -34,7 +34,11 @@ pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
     let (threads, prober) = (new_pool()?, LayerByLayer(new_pool()?));
     // Before hours of work: the text, and the source as a model that runs.
     let source = match &calibrate {
-        Some(text) => Some((runtime::read(text)?, open(&src)?)),
+        Some(text) => {
+            let (text, model) = (runtime::read(text)?, open(&src)?);
+            let tokenizer = runtime::tokenizer(&model, Some(&src))?;
+            Some((text, model, tokenizer))
+        }
         None => None,
     };
     let done = match cli::run(quantize, interrupt.flag(), Some(&prober)) {
@@ -49,9 +53,10 @@ pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
         say(&done);
     }
     let mut divergence = None;
-    if let Some((text, source)) = source {
+    if let Some((text, source, tokenizer)) = source {
         let model = open(&dst)?;
-        let Some(found) = threads.run(|| Divergence::measure(&source, &model, &text, &interrupt))? else {
+        let measure = || Divergence::measure(&source, &model, &tokenizer, &text, &interrupt);
+        let Some(found) = threads.run(measure)? else {
             return Ok(Outcome::Interrupted);
         };
         if !as_json {

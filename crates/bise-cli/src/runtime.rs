@@ -1,11 +1,13 @@
 //! What the commands that run a model share: which model, and how to run it.
 
-use crate::loading::Loading;
+use crate::loading::{self, Loading};
 use crate::say;
 use anyhow::{Context as _, Result, anyhow, ensure};
+use bise_model::chat::Template;
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
 use bise_model::{Config, Context, ContextOptions, KvType, Model};
 use bise_tensor::checkpoint::Checkpoint;
+use bise_tensor::gguf::Metadata;
 use bise_tensor::isa::Level;
 use bise_tensor::threads::{Threads, usable_cores};
 use clap::{Args, ValueEnum};
@@ -129,11 +131,15 @@ impl Chunks {
 }
 
 /// The tokens of the text in `file`, and how it is cut for `context`: see [`Chunks::new`].
-pub fn chunks(context: &Context<'_>, file: &PathBuf, len: Option<u32>) -> Result<(Vec<u32>, Chunks)> {
-    let tokenizer = tokenizer(context.model())?;
+pub fn chunks(
+    context: &Context<'_>,
+    tokenizer: &Tokenizer,
+    file: &PathBuf,
+    len: Option<u32>,
+) -> Result<(Vec<u32>, Chunks)> {
     let tokens = tokenizer.encode(&read(file)?);
     ensure!(!tokens.is_empty(), "{} is empty", file.display());
-    Ok((tokens, Chunks::new(&tokenizer, context, len)?))
+    Ok((tokens, Chunks::new(tokenizer, context, len)?))
 }
 
 /// A pool of `count` threads, or of one for each physical core that the process may use.
@@ -141,13 +147,36 @@ pub fn threads(count: Option<usize>) -> Result<Threads> {
     Threads::new(count.unwrap_or_else(usable_cores)).context("cannot start threads")
 }
 
-/// The model's tokenizer.
-pub fn tokenizer(model: &Model) -> Result<Tokenizer> {
-    tokenizer_of(model.checkpoint())
+/// The tokenizer of the model from `path`, or of the one that is part of the program.
+pub fn tokenizer(model: &Model, path: Option<&Path>) -> Result<Tokenizer> {
+    tokenizer_of(model.checkpoint(), path)
 }
 
-/// The tokenizer of a model that need not be loaded.
-pub fn tokenizer_of(checkpoint: &Checkpoint) -> Result<Tokenizer> {
+/// The tokenizer of a model from `path` that need not be loaded.
+pub fn tokenizer_of(checkpoint: &Checkpoint, path: Option<&Path>) -> Result<Tokenizer> {
+    read_tokenizer(checkpoint).with_context(|| loading::name(path))
+}
+
+/// The chat format `named`, or what the file of the model from `path` tells. The built-in model is made for no chat, but bears one.
+pub fn template(
+    named: Option<&str>,
+    path: Option<&Path>,
+    metadata: &Metadata,
+    tokenizer: &Tokenizer,
+) -> Result<Template> {
+    match named.or(path.is_none().then_some("v1")) {
+        Some(name) => Ok(Template::from_name(name, metadata)?),
+        None => Template::detect(metadata, tokenizer).with_context(|| {
+            format!(
+                "{}: the file does not tell how a conversation is written for this model, which may not be made for it; \
+                 --template says how (v1, v2, v3, v7, v11, v13, or a Jinja file)",
+                loading::name(path)
+            )
+        }),
+    }
+}
+
+fn read_tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer> {
     let vocabulary = Vocabulary::from_metadata(&checkpoint.metadata)?;
     let pieces = vocabulary.len();
     if let Some(embeddings) = checkpoint.tensors.get("token_embd.weight") {

@@ -4,7 +4,6 @@ use crate::{Outcome, loading, runtime};
 use anyhow::{Context as _, Result, ensure};
 use bise_model::chat::{Conversation, Template};
 use bise_model::tokenizer::Tokenizer;
-use bise_tensor::gguf::Metadata;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -38,10 +37,15 @@ pub fn run(args: Args) -> Result<Outcome> {
         (None, [text]) => (None, text.as_str()),
         (None, rest) => (rest.first(), rest.last().map_or("", String::as_str)),
     };
-    let checkpoint = loading::checkpoint(model.map(Path::new))?;
-    let tokenizer = runtime::tokenizer_of(&checkpoint)?;
+    let path = model.map(Path::new);
+    let checkpoint = loading::checkpoint(path)?;
+    let tokenizer = runtime::tokenizer_of(&checkpoint, path)?;
     let ids = match &args.chat {
-        Some(chat) => encode(chat, args.template.as_deref(), &checkpoint.metadata, &tokenizer)?,
+        Some(chat) => {
+            let named = args.template.as_deref();
+            let template = runtime::template(named, path, &checkpoint.metadata, &tokenizer)?;
+            encode(chat, &template, &tokenizer)?
+        }
         None if args.no_bos => tokenizer.encode(text.as_bytes()),
         None => tokenizer.encode_prompt(text.as_bytes()),
     };
@@ -58,17 +62,7 @@ pub fn run(args: Args) -> Result<Outcome> {
 }
 
 /// The tokens of the conversation in the file `chat`.
-fn encode(
-    chat: &PathBuf,
-    template: Option<&str>,
-    metadata: &Metadata,
-    tokenizer: &Tokenizer,
-) -> Result<Vec<u32>> {
-    let template = match template {
-        Some(name) => Template::from_name(name, metadata)?,
-        None => Template::detect(metadata, tokenizer)
-            .context("the model's file does not tell its chat format; choose one with --template")?,
-    };
+fn encode(chat: &PathBuf, template: &Template, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
     let json = runtime::read(chat)?;
     ensure!(!json.is_empty(), "{} is empty", chat.display());
     let json = String::from_utf8(json).with_context(|| chat.display().to_string())?;

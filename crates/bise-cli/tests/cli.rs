@@ -292,6 +292,8 @@ fn a_conversation_as_tokens() {
         r#"{"messages": [{"role": "system", "content": "Hi"}, {"role": "user", "content": "A story </s>"}]}"#,
     );
     let json = succeeds(&["tokenize", "--chat", chat, "--template", "v1", "--json"]);
+    // What the built-in model is given when nothing is asked for.
+    assert_eq!(succeeds(&["tokenize", "--chat", chat, "--json"]), json);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let ids: Vec<u64> = serde_json::from_value(json["ids"].clone()).unwrap();
     assert!(ids[0] == 1 && !ids[1..].contains(&1) && !ids.contains(&2));
@@ -299,7 +301,11 @@ fn a_conversation_as_tokens() {
     let text = pieces[1..].concat().replace('\u{2581}', " ");
     assert!(text.starts_with(" ") && text.contains("story"), "{text}");
 
-    assert!(fails(&["tokenize", "--chat", chat], 1).contains("choose one with --template"));
+    let error = fails(&["tokenize", &fixture("demo.gguf"), "--chat", chat], 1);
+    assert!(
+        error.contains("demo.gguf: the file does not tell") && error.contains("--template"),
+        "{error}"
+    );
     assert!(
         fails(&["tokenize", "--chat", chat, "--template", "v3"], 1).contains("no control token \"[INST]\"")
     );

@@ -115,7 +115,8 @@ pub fn advise(
     Some(Advice::Weights(*best))
 }
 
-/// As `Scratch` allocates it, and the tiles in which prompts meet quantized weights, or `unquantized` ones too.
+/// As `Scratch` allocates it, and the tiles in which prompts meet quantized weights, or `unquantized` ones too. The rooms in which
+/// threads unpack weights, some hundred KiB for each, are not the context's.
 fn scratch(config: &Config, vocabulary: u64, unquantized: bool, options: &ContextOptions) -> u64 {
     let c = config;
     let batch = options.batch.clamp(1, options.context.max(1)) as u64;

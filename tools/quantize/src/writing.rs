@@ -21,8 +21,11 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::UNIX_EPOCH;
 
+/// Numbers what values become: raised whenever a search, or what errors weigh, chooses other bytes. `tests/options.rs` holds them.
+const METHOD: u32 = 2;
+
 /// All that the bytes of the output depend on: the source's files, the importance matrix, what is done with them, this
-/// program's version, and the layout.
+/// program's version and method, and the layout.
 pub(crate) fn identity(src: &Path, imatrix: Option<&Path>, what: &str, seal: &Seal) -> io::Result<Digest> {
     let mut hash = Sha256::new();
     let mut put = |bytes: &[u8]| {
@@ -30,6 +33,7 @@ pub(crate) fn identity(src: &Path, imatrix: Option<&Path>, what: &str, seal: &Se
         hash.update(bytes);
     };
     put(env!("CARGO_PKG_VERSION").as_bytes());
+    put(&METHOD.to_le_bytes());
     put(what.as_bytes());
     for path in files(src)?.into_iter().chain(imatrix.map(Path::to_owned)) {
         let found = std::fs::metadata(&path)?;

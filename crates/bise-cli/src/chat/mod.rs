@@ -16,8 +16,7 @@ use crate::runtime::{self, Runtime};
 use crate::sampling::Sampling;
 use crate::session::{Notes, Sessions, Talk};
 use anyhow::{Context as _, Result, bail, ensure};
-use bise_model::Model;
-use bise_model::chat::{Conversation, Message, Template};
+use bise_model::chat::{Conversation, Message};
 use bise_model::sampler::Sampler;
 use bise_model::tokenizer::Tokenizer;
 use command::{COMMANDS, Command};
@@ -67,7 +66,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     // Ctrl-C is for answers; who presses it over and over wants to leave.
     let interrupt = Interrupt::listen_until(5)?;
     let model = args.runtime.open(args.model.as_deref())?;
-    let tokenizer = runtime::tokenizer(&model)?;
+    let tokenizer = runtime::tokenizer(&model, args.model.as_deref())?;
     let draft = args.drafts.model(&args.runtime)?;
     let mut session = args.drafts.session(&model, draft.as_ref(), &args.runtime)?;
     let resumed = args.sessions.resume(&mut session)?.unwrap_or_default();
@@ -83,7 +82,12 @@ pub fn run(args: Args) -> Result<Outcome> {
     );
     let named = args.template.clone();
     let named = named.or_else(|| talk.as_ref().and_then(|talk| talk.template.clone()));
-    let template = template(named.as_deref(), args.model.is_none(), &model, &tokenizer)?;
+    let template = runtime::template(
+        named.as_deref(),
+        args.model.as_deref(),
+        model.metadata(),
+        &tokenizer,
+    )?;
     let mut chat = Chat {
         dialogue: Dialogue::new(session, &args.sessions, &tokenizer, template),
         sampler,
@@ -99,17 +103,6 @@ pub fn run(args: Args) -> Result<Outcome> {
     let outcome = args.runtime.threads()?.run(|| chat.talk(from));
     chat.keep()?;
     outcome
-}
-
-/// The format `named`, or what the model's file tells. The built-in model is made for no chat, but bears one.
-fn template(named: Option<&str>, built_in: bool, model: &Model, tokenizer: &Tokenizer) -> Result<Template> {
-    match named.or(built_in.then_some("v1")) {
-        Some(name) => Ok(Template::from_name(name, model.metadata())?),
-        None => Template::detect(model.metadata(), tokenizer).context(
-            "the file does not tell how a conversation is written for this model, which may not be made for it; \
-             --template says how (v1, v2, v3, v7, v11, v13, or a Jinja file)",
-        ),
-    }
 }
 
 struct Chat<'m> {

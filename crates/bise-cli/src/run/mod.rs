@@ -119,7 +119,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     let prompt = prompt::read(&args)?;
     let interrupt = Interrupt::listen()?;
     let model = args.runtime.open(args.model.as_deref())?;
-    let tokenizer = runtime::tokenizer(&model)?;
+    let tokenizer = runtime::tokenizer(&model, args.model.as_deref())?;
     let draft = args.drafts.model(&args.runtime)?;
     let session = args.drafts.session(&model, draft.as_ref(), &args.runtime)?;
     let mut text = Text::new(&args, &tokenizer, session)?;

@@ -3,7 +3,7 @@
 use super::Args;
 use crate::runtime;
 use anyhow::{Context as _, Result, ensure};
-use bise_model::chat::{Message, Template};
+use bise_model::chat::Message;
 use bise_model::tokenizer::{TokenKind, Tokenizer};
 use bise_model::{Model, Session};
 use std::io::{self, IsTerminal, Read};
@@ -45,12 +45,8 @@ pub fn encode(
             !goes_on,
             "--chat begins a conversation, and the session has a text already"
         );
-        let metadata = model.metadata();
-        let template = match &args.chat_options.template {
-            Some(name) => Template::from_name(name, metadata)?,
-            None => Template::detect(metadata, tokenizer)
-                .context("the model has no chat template; name one with --template")?,
-        };
+        let (named, path) = (args.chat_options.template.as_deref(), args.model.as_deref());
+        let template = runtime::template(named, path, model.metadata(), tokenizer)?;
         let user = Message::user(String::from_utf8_lossy(prompt));
         let messages: Vec<_> = args
             .chat_options

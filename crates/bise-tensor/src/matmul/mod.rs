@@ -22,7 +22,7 @@ use crate::isa::{Isa, Kernel, LANES, Level};
 use crate::tensor::RowOrder;
 use crate::threads::{Strip, for_each_strip};
 use at_width::{TileKernel, at_width};
-use plain::panel::{self, Panel, PanelTile, Sums, Trees};
+use plain::panel::{self, PanelTiles, Trees};
 use section::{Kind, OfKind, SECTION, STRIPS, Section, SectionTile, of_kind};
 use std::marker::PhantomData;
 use tiles::{Needs, Tile};
@@ -186,34 +186,40 @@ impl Product<'_> {
         let Self { level, w, x, out } = self;
         let tiles = x.panel_tiles(level);
         for_each_strip(out, w.rows(), LANES, |first, mut strip| {
-            let (mut panel, mut sums) = (Panel::new(), Sums::new());
-            for block in tiles.blocks() {
-                let rows = tiles.rows(&block);
-                sums.clear(rows.len());
-                for column in (0..w.cols()).step_by(panel::STRETCH) {
-                    level.run(panel::Unpack {
-                        w: matrix,
-                        row: first,
-                        rows: strip.width(),
-                        first: column,
-                        panel: &mut panel,
-                        format: PhantomData::<F>,
-                    });
-                    for t in block.clone() {
-                        let tile = tiles.rows(&(t..t + 1));
-                        let work = PanelTile {
-                            panel: &panel,
-                            tiles,
-                            t,
-                            at: tile.start - rows.start,
-                            sums: &mut sums,
-                        };
-                        at_width(level, tile.len(), work);
+            panel::ROOM.with_borrow_mut(|(panel, sums)| {
+                for block in tiles.blocks() {
+                    for half in 0..2 {
+                        for column in (0..w.cols()).step_by(panel::STRETCH) {
+                            level.run(panel::Unpack {
+                                w: matrix,
+                                row: first,
+                                rows: strip.width(),
+                                half,
+                                first: column,
+                                panel,
+                                format: PhantomData::<F>,
+                            });
+                            for run in tiles.runs(&block) {
+                                let width = tiles.width(run.start);
+                                let work = PanelTiles {
+                                    panel,
+                                    tiles,
+                                    run,
+                                    first: tiles.start(block.start),
+                                    sums,
+                                };
+                                at_width(level, width, work);
+                            }
+                        }
                     }
+                    let strip = &mut strip;
+                    level.run(Trees {
+                        sums,
+                        rows: tiles.rows(&block),
+                        strip,
+                    });
                 }
-                let (sums, strip) = (&sums, &mut strip);
-                level.run(Trees { sums, rows, strip });
-            }
+            });
         });
     }
 
@@ -228,32 +234,32 @@ impl Product<'_> {
         let Self { level, w, x, out } = self;
         let tiles = x.tiles(level, needs);
         for_each_strip(out, w.rows(), STRIPS * LANES, |row, mut strips| {
-            let mut sections = [const { Section::new() }; STRIPS];
-            let sections = &mut sections[..strips.width().div_ceil(LANES)];
-            let mut sums = [[[0.0; LANES]; section::BLOCK]; STRIPS];
-            for tiles in tiles.chunks(section::BLOCK / level.columns()) {
-                for first in (0..w.cols()).step_by(SECTION) {
-                    for (i, section) in sections.iter_mut().enumerate() {
-                        let rows = (strips.width() - i * LANES).min(LANES);
-                        unpack(row + i * LANES, rows, first, section);
+            section::ROOM.with_borrow_mut(|(sections, sums)| {
+                let sections = &mut sections[..strips.width().div_ceil(LANES)];
+                for tiles in tiles.chunks(section::BLOCK / level.columns()) {
+                    for first in (0..w.cols()).step_by(SECTION) {
+                        for (i, section) in sections.iter_mut().enumerate() {
+                            let rows = (strips.width() - i * LANES).min(LANES);
+                            unpack(row + i * LANES, rows, first, section);
+                        }
+                        let (sections, sums) = (&*sections, &mut *sums);
+                        let work = SectionOutputs {
+                            level,
+                            sections,
+                            tiles,
+                            sums,
+                        };
+                        of_kind(kind.0, kind.1, kind.2, work);
                     }
-                    let (sections, sums) = (&*sections, &mut sums);
-                    let work = SectionOutputs {
-                        level,
-                        sections,
-                        tiles,
-                        sums,
-                    };
-                    of_kind(kind.0, kind.1, kind.2, work);
-                }
-                let first = tiles[0].first;
-                for c in 0..tiles.iter().map(|tile| tile.width).sum() {
-                    let out = strips.row(first + c);
-                    for (out, sums) in out.chunks_mut(LANES).zip(&sums) {
-                        out.copy_from_slice(&sums[c][..out.len()]);
+                    let first = tiles[0].first;
+                    for c in 0..tiles.iter().map(|tile| tile.width).sum() {
+                        let out = strips.row(first + c);
+                        for (out, sums) in out.chunks_mut(LANES).zip(&sums.0) {
+                            out.copy_from_slice(&sums[c][..out.len()]);
+                        }
                     }
                 }
-            }
+            });
         });
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! for each block of rows of activations
-//!     for each stretch of 256 columns
-//!         unpack 16 rows of weights to a panel of f32       once for the block, to stay in the first cache
-//!         for each tile of a few rows: go on with its chains
+//!     for each half of the chains
+//!         for each stretch of 512 columns
+//!             unpack 16 rows of weights to a panel of f32       once for the block, to stay in the first cache
+//!             for each tile of a few rows: go on with its chains
 //!     the tree of each 16 chains
 //! ```
 //!
@@ -18,6 +19,7 @@ use crate::isa::{Isa, Kernel, LANES, Level};
 use crate::matmul::Matrix;
 use crate::matmul::at_width::TileKernel;
 use crate::threads::{Strip, for_each_piece};
+use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -26,17 +28,18 @@ const HALF: usize = LANES / 2;
 /// Pairs of rows in a strip.
 const PAIRS: usize = LANES / 2;
 /// Links of each chain in a stretch.
-const LINKS: usize = 16;
+const LINKS: usize = 32;
 /// Columns of a stretch.
 pub(crate) const STRETCH: usize = LINKS * LANES;
 /// Rows of activations in a block, at most.
-const BLOCK: usize = 96;
+const BLOCK: usize = 264;
 
-/// A stretch of a strip.
+/// Half of the chains of a strip, as far as a stretch goes.
 #[repr(align(64))]
 pub(crate) struct Panel {
-    /// `[half][pair][link][row of the pair][chain of the half]`
-    w: [[[[f32; LANES]; LINKS]; PAIRS]; 2],
+    /// `[pair][link][row of the pair][chain of the half]`
+    w: [[[f32; LANES]; LINKS]; PAIRS],
+    half: usize,
     /// The first column.
     first: usize,
     /// Columns.
@@ -47,7 +50,8 @@ impl Panel {
     /// Without columns.
     pub(crate) fn new() -> Self {
         Self {
-            w: [[[[0.0; LANES]; LINKS]; PAIRS]; 2],
+            w: [[[0.0; LANES]; LINKS]; PAIRS],
+            half: 0,
             first: 0,
             width: 0,
         }
@@ -68,23 +72,21 @@ impl Sums {
             acc: [[[[0.0; LANES]; BLOCK]; PAIRS]; 2],
         }
     }
-
-    /// Forgets the chains of the first `rows` rows of activations.
-    pub(crate) fn clear(&mut self, rows: usize) {
-        for pairs in &mut self.acc {
-            for pair in pairs {
-                pair[..rows].fill([0.0; LANES]);
-            }
-        }
-    }
 }
 
-/// Unpacks a stretch of the rows of `w` from `row` on.
+thread_local! {
+    /// Where a thread works: every strip finds what the last one left.
+    pub(crate) static ROOM: RefCell<(Box<Panel>, Box<Sums>)> =
+        RefCell::new((Box::new(Panel::new()), Box::new(Sums::new())));
+}
+
+/// Unpacks half of the chains of the rows of `w` from `row` on, as far as a stretch goes.
 pub(crate) struct Unpack<'a, F> {
     pub(crate) w: Matrix<'a>,
     pub(crate) row: usize,
     /// Rows of the strip.
     pub(crate) rows: usize,
+    pub(crate) half: usize,
     /// The first column.
     pub(crate) first: usize,
     pub(crate) panel: &'a mut Panel,
@@ -97,24 +99,30 @@ impl<F: PlainFormat> Kernel for Unpack<'_, F> {
     #[inline(always)]
     fn call<S: Isa>(self, isa: S) {
         let Self { w, rows, panel, .. } = self;
-        (panel.first, panel.width) = (self.first, (w.cols() - self.first).min(STRETCH));
-        for r in 0..LANES {
+        (panel.half, panel.first) = (self.half, self.first);
+        panel.width = (w.cols() - self.first).min(STRETCH);
+        let columns = self.first * F::BYTES..(self.first + panel.width) * F::BYTES;
+        let half = HALF * F::BYTES;
+        for (pair, links) in panel.w.iter_mut().enumerate() {
             // What the rows do not have is multiplied too, and not written.
-            let row = w.row(self.row + r.min(rows - 1));
-            let row = &row[self.first * F::BYTES..(self.first + panel.width) * F::BYTES];
-            for (link, bytes) in row.chunks(LANES * F::BYTES).enumerate() {
-                let mut values = [0f32; LANES];
-                if bytes.len() == LANES * F::BYTES {
-                    isa.store(F::load(isa, bytes), &mut values);
+            let [a, b] = [2 * pair, 2 * pair + 1].map(|r| w.row(self.row + r.min(rows - 1)));
+            let (a, b) = (&a[columns.clone()], &b[columns.clone()]);
+            for (link, values) in links.iter_mut().enumerate().take(panel.width.div_ceil(LANES)) {
+                let from = (link * LANES + self.half * HALF) * F::BYTES;
+                if from + half <= a.len() {
+                    let mut bytes = [0; LANES * size_of::<f32>()];
+                    bytes[..half].copy_from_slice(&a[from..from + half]);
+                    bytes[half..2 * half].copy_from_slice(&b[from..from + half]);
+                    isa.store(F::load(isa, &bytes[..2 * half]), values);
                 } else {
-                    for (value, bytes) in values.iter_mut().zip(bytes.chunks_exact(F::BYTES)) {
-                        *value = F::to_f32(bytes);
+                    *values = [0.0; LANES];
+                    for (row, values) in [a, b].into_iter().zip(values.as_chunks_mut::<HALF>().0) {
+                        let some = row[from.min(row.len())..].chunks_exact(F::BYTES);
+                        for (value, bytes) in values.iter_mut().zip(some) {
+                            *value = F::to_f32(bytes);
+                        }
                     }
                 }
-                let [low, high] = &mut panel.w;
-                let at = r % 2 * HALF;
-                low[r / 2][link][at..at + HALF].copy_from_slice(&values[..HALF]);
-                high[r / 2][link][at..at + HALF].copy_from_slice(&values[HALF..]);
             }
         }
     }
@@ -140,7 +148,7 @@ impl Kernel for Most {
 /// Rows of activations, cut into as few tiles as can be, all about as wide. What a kernel reads lies side by side.
 #[derive(Default)]
 pub(crate) struct Tiles {
-    /// `[stretch][tile][half][link][row of the tile][chain of the half]`; the last stretch is filled up with zeros.
+    /// `[stretch][half][tile][link][row of the tile][chain of the half]`; the last stretch is filled up with zeros.
     values: Vec<f32>,
     rows: usize,
     /// Tiles; 0 when there is nothing here.
@@ -162,31 +170,41 @@ impl Tiles {
         }
         let most = level.run(Most);
         self.rows = x.len() / width;
-        (self.count, self.per_block) = (self.rows.div_ceil(most), BLOCK / most);
-        let stretch = self.rows * STRETCH;
+        self.count = self.rows.div_ceil(most);
+        self.per_block = self.count.div_ceil(self.count.div_ceil(BLOCK / most));
+        let half = self.rows * LINKS * HALF;
         let mut values = std::mem::take(&mut self.values);
-        values.resize(width.div_ceil(STRETCH) * stretch, 0.0);
-        for_each_piece(&mut values, stretch, |s, stretch| {
+        values.resize(width.div_ceil(STRETCH) * 2 * half, 0.0);
+        for_each_piece(&mut values, half, |i, values| {
+            let (stretch, half) = (i / 2, i % 2);
             for t in 0..self.count {
                 let (first, end) = (self.start(t), self.start(t + 1));
-                let rows = x[first * width..end * width].chunks_exact(width);
-                let tile = &mut stretch[first * STRETCH..end * STRETCH];
-                for (c, row) in rows.enumerate() {
-                    lay(
-                        &row[s * STRETCH..width.min((s + 1) * STRETCH)],
-                        c,
-                        end - first,
-                        tile,
-                    );
+                let tile = &mut values[first * LINKS * HALF..end * LINKS * HALF];
+                for (c, row) in (first..end).enumerate() {
+                    let row = &x[row * width..][..width];
+                    let row = &row[stretch * STRETCH..width.min((stretch + 1) * STRETCH)];
+                    lay(row, half, c, end - first, tile);
                 }
             }
         });
         self.values = values;
     }
 
-    /// The first row of tile `t`.
-    fn start(&self, t: usize) -> usize {
-        t * self.rows / self.count
+    /// The first row of tile `t`. The first tiles may be one row wider than the others.
+    pub(crate) fn start(&self, t: usize) -> usize {
+        t * (self.rows / self.count) + t.min(self.rows % self.count)
+    }
+
+    /// Rows of tile `t`.
+    pub(crate) fn width(&self, t: usize) -> usize {
+        self.start(t + 1) - self.start(t)
+    }
+
+    /// The tiles of a block: those of one width, and those of the other.
+    pub(crate) fn runs(&self, block: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let narrower = (self.rows % self.count).clamp(block.start, block.end);
+        let runs = [block.start..narrower, narrower..block.end];
+        runs.into_iter().filter(|run| !run.is_empty())
     }
 
     /// The tiles of each block, in ranges.
@@ -200,38 +218,35 @@ impl Tiles {
         self.start(tiles.start)..self.start(tiles.end)
     }
 
-    /// Tile `t` in the stretch of a panel.
+    /// What meets a panel of tile `t`.
     fn tile(&self, t: usize, panel: &Panel) -> &[f32] {
-        let stretch = panel.first / STRETCH * self.rows;
-        &self.values[(stretch + self.start(t)) * STRETCH..(stretch + self.start(t + 1)) * STRETCH]
+        let rows = (panel.first / STRETCH * 2 + panel.half) * self.rows;
+        &self.values[(rows + self.start(t)) * LINKS * HALF..(rows + self.start(t + 1)) * LINKS * HALF]
     }
 }
 
-/// Lays a stretch of a row into column `c` of a tile of `width` rows.
-fn lay(row: &[f32], c: usize, width: usize, tile: &mut [f32]) {
-    let (low, high) = tile.split_at_mut(LINKS * width * HALF);
-    for (half, tile) in [low, high].into_iter().enumerate() {
-        let chains = tile.as_chunks_mut::<HALF>().0.iter_mut().skip(c).step_by(width);
-        for (link, chains) in chains.enumerate() {
-            let from = link * LANES + half * HALF;
-            let some = &row[from.min(row.len())..(from + HALF).min(row.len())];
-            *chains = [0.0; HALF];
-            chains[..some.len()].copy_from_slice(some);
-        }
+/// Lays half of the chains of a stretch of a row into column `c` of a tile of `width` rows.
+fn lay(row: &[f32], half: usize, c: usize, width: usize, tile: &mut [f32]) {
+    let chains = tile.as_chunks_mut::<HALF>().0.iter_mut().skip(c).step_by(width);
+    for (link, chains) in chains.enumerate() {
+        let from = link * LANES + half * HALF;
+        let some = &row[from.min(row.len())..(from + HALF).min(row.len())];
+        *chains = [0.0; HALF];
+        chains[..some.len()].copy_from_slice(some);
     }
 }
 
-/// Goes on with the chains of a panel and of tile `t`.
-pub(crate) struct PanelTile<'a> {
+/// Goes on with the chains of a panel and of neighbouring tiles of one width.
+pub(crate) struct PanelTiles<'a> {
     pub(crate) panel: &'a Panel,
     pub(crate) tiles: &'a Tiles,
-    pub(crate) t: usize,
-    /// Where among the rows of the block the tile begins.
-    pub(crate) at: usize,
+    pub(crate) run: Range<usize>,
+    /// The first row of the block.
+    pub(crate) first: usize,
     pub(crate) sums: &'a mut Sums,
 }
 
-impl TileKernel for PanelTile<'_> {
+impl TileKernel for PanelTiles<'_> {
     #[inline(always)]
     fn widest<S: Isa>() -> usize {
         most::<S>()
@@ -239,20 +254,22 @@ impl TileKernel for PanelTile<'_> {
 
     #[inline(always)]
     fn call<S: Isa, const N: usize>(self, isa: S) {
-        let inputs = self.tiles.tile(self.t, self.panel);
-        let mut next = inputs.as_ptr_range().end;
-        let inputs = inputs.as_chunks::<HALF>().0;
-        let inputs = inputs.as_chunks::<N>().0.as_chunks::<LINKS>().0;
-        let links = self.panel.width.div_ceil(LANES).min(LINKS);
-        for (half, x) in inputs.iter().enumerate().take(2) {
-            let (w, acc) = (self.panel.w[half].as_slice(), self.sums.acc[half].as_mut_slice());
+        let Self { panel, tiles, .. } = self;
+        let (w, sums) = (panel.w.as_slice(), self.sums.acc[panel.half].as_mut_slice());
+        // Chains begin in the first stretch.
+        let (links, begin) = (panel.width.div_ceil(LANES), panel.first == 0);
+        for t in self.run {
+            let at = tiles.start(t) - self.first;
+            let x = tiles.tile(t, panel);
+            let mut next = x.as_ptr_range().end;
+            let x = &x.as_chunks::<HALF>().0.as_chunks::<N>().0.as_chunks::<LINKS>().0[0];
             if S::REGISTERS >= 32 {
-                for (w, acc) in w.as_chunks::<4>().0.iter().zip(acc.as_chunks_mut::<4>().0) {
-                    next = tile(isa, w, x, links, next, self.at, acc);
+                for (w, sums) in w.as_chunks::<4>().0.iter().zip(sums.as_chunks_mut::<4>().0) {
+                    next = tile(isa, w, &x[..links], begin, next, at, sums);
                 }
             } else {
-                for (w, acc) in w.as_chunks::<2>().0.iter().zip(acc.as_chunks_mut::<2>().0) {
-                    next = tile(isa, w, x, links, next, self.at, acc);
+                for (w, sums) in w.as_chunks::<2>().0.iter().zip(sums.as_chunks_mut::<2>().0) {
+                    next = tile(isa, w, &x[..links], begin, next, at, sums);
                 }
             }
         }
@@ -265,21 +282,24 @@ impl TileKernel for PanelTile<'_> {
 fn tile<S: Isa, const P: usize, const N: usize>(
     isa: S,
     w: &[[[f32; LANES]; LINKS]; P],
-    x: &[[[f32; HALF]; N]; LINKS],
-    links: usize,
+    x: &[[[f32; HALF]; N]],
+    begin: bool,
     next: *const f32,
     at: usize,
     sums: &mut [[[f32; LANES]; BLOCK]; P],
 ) -> *const f32 {
-    // As many cache lines for each of the `2 * PAIRS / P` parts.
-    let (lines, at_a_time) = (N * P, (N * P).div_ceil(LINKS));
+    // As many cache lines for each of the `PAIRS / P` parts.
+    let lines = N * P * LINKS * HALF / (PAIRS * LANES);
+    let at_a_time = lines.div_ceil(LINKS);
     let mut acc = [[isa.splat(0.0); N]; P];
-    for p in 0..P {
-        for c in 0..N {
-            acc[p][c] = isa.load(&sums[p][at + c]);
+    if !begin {
+        for p in 0..P {
+            for c in 0..N {
+                acc[p][c] = isa.load(&sums[p][at + c]);
+            }
         }
     }
-    for link in 0..links {
+    for link in 0..x.len().min(LINKS) {
         let mut inputs = [isa.splat(0.0); N];
         for c in 0..N {
             inputs[c] = isa.load_twice(&x[link][c]);
