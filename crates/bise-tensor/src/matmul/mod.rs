@@ -234,32 +234,32 @@ impl Product<'_> {
         let Self { level, w, x, out } = self;
         let tiles = x.tiles(level, needs);
         for_each_strip(out, w.rows(), STRIPS * LANES, |row, mut strips| {
-            section::ROOM.with_borrow_mut(|(sections, sums)| {
-                let sections = &mut sections[..strips.width().div_ceil(LANES)];
-                for tiles in tiles.chunks(section::BLOCK / level.columns()) {
-                    for first in (0..w.cols()).step_by(SECTION) {
-                        for (i, section) in sections.iter_mut().enumerate() {
-                            let rows = (strips.width() - i * LANES).min(LANES);
-                            unpack(row + i * LANES, rows, first, section);
-                        }
-                        let (sections, sums) = (&*sections, &mut *sums);
-                        let work = SectionOutputs {
-                            level,
-                            sections,
-                            tiles,
-                            sums,
-                        };
-                        of_kind(kind.0, kind.1, kind.2, work);
+            let mut sections = [const { Section::new() }; STRIPS];
+            let sections = &mut sections[..strips.width().div_ceil(LANES)];
+            let mut sums = [[[0.0; LANES]; section::BLOCK]; STRIPS];
+            for tiles in tiles.chunks(section::BLOCK / level.columns()) {
+                for first in (0..w.cols()).step_by(SECTION) {
+                    for (i, section) in sections.iter_mut().enumerate() {
+                        let rows = (strips.width() - i * LANES).min(LANES);
+                        unpack(row + i * LANES, rows, first, section);
                     }
-                    let first = tiles[0].first;
-                    for c in 0..tiles.iter().map(|tile| tile.width).sum() {
-                        let out = strips.row(first + c);
-                        for (out, sums) in out.chunks_mut(LANES).zip(&sums.0) {
-                            out.copy_from_slice(&sums[c][..out.len()]);
-                        }
+                    let (sections, sums) = (&*sections, &mut sums);
+                    let work = SectionOutputs {
+                        level,
+                        sections,
+                        tiles,
+                        sums,
+                    };
+                    of_kind(kind.0, kind.1, kind.2, work);
+                }
+                let first = tiles[0].first;
+                for c in 0..tiles.iter().map(|tile| tile.width).sum() {
+                    let out = strips.row(first + c);
+                    for (out, sums) in out.chunks_mut(LANES).zip(&sums) {
+                        out.copy_from_slice(&sums[c][..out.len()]);
                     }
                 }
-            });
+            }
         });
     }
 }

@@ -14,7 +14,6 @@ use super::int::{Inputs, Panel, links};
 use super::interleaved::{CELL, VECTOR};
 use super::tiles::Tile;
 use crate::isa::{Isa, LANES};
-use std::cell::RefCell;
 use std::marker::PhantomData;
 
 /// Columns that are unpacked at a time: whole blocks of every format.
@@ -27,21 +26,7 @@ pub(super) const STRIPS: usize = 2;
 pub(super) const BLOCK: usize = 528;
 
 /// The chains of some strips: `[strip][row of activations][row of the strip]`.
-#[repr(align(64))]
-pub(super) struct Sums(pub [[[f32; LANES]; BLOCK]; STRIPS]);
-
-impl Sums {
-    /// Without links.
-    pub fn new() -> Self {
-        Self([[[0.0; LANES]; BLOCK]; STRIPS])
-    }
-}
-
-thread_local! {
-    /// Where a thread works: every strip finds what the last one left.
-    pub(super) static ROOM: RefCell<(Box<[Section; STRIPS]>, Box<Sums>)> =
-        RefCell::new((Box::new([const { Section::new() }; STRIPS]), Box::new(Sums::new())));
-}
+pub(super) type Sums = [[[f32; LANES]; BLOCK]; STRIPS];
 
 /// Some columns of 16 rows, unpacked. No format has more groups than one for each 16 columns.
 #[repr(align(64))]
@@ -171,7 +156,7 @@ impl<K: Kind> TileKernel for SectionTile<'_, K> {
 
     #[inline(always)]
     fn call<S: Isa, const N: usize>(self, isa: S) {
-        for (i, (section, sums)) in self.sections.iter().zip(&mut self.sums.0).enumerate() {
+        for (i, (section, sums)) in self.sections.iter().zip(self.sums).enumerate() {
             let sums = sums[self.at..]
                 .first_chunk_mut()
                 .expect("as many rows as the tile");
