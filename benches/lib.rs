@@ -24,7 +24,7 @@ impl OfLimits {
         let threads = threads.map_or(1, |n| n.get());
         Self(Formatter {
             bytes_per_second: measure::read_bandwidth(level, threads),
-            operations_per_second: measure::integer_peak(level, threads),
+            operations_per_second: measure::integer_peak(level),
         })
     }
 }

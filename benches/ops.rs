@@ -4,6 +4,7 @@ use bise_benches::{OfLimits, criterion, values};
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_tensor::isa::Level;
 use bise_tensor::ops::{Attention, CHUNK, KvType, RopeTable, attend, partials_len, rms_norm, store, swiglu};
+use bise_tensor::threads::for_each_piece;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const DIM: usize = 4096;
@@ -87,14 +88,26 @@ fn elementwise(c: &mut Criterion<OfLimits>) {
         let mut out = vec![0.0; x.len()];
         group.throughput(Throughput::Bytes(8 * x.len() as u64));
         group.bench_function("rms_norm", |b| {
-            b.iter(|| rms_norm(level, &x, &weight, 1e-5, &mut out));
+            b.iter(|| {
+                for_each_piece(&mut out, DIM, |n, out| {
+                    rms_norm(level, &x[n * DIM..][..DIM], &weight, 1e-5, out);
+                });
+            });
         });
         let mut rope = RopeTable::new(HEAD_DIM, 1e6, tokens);
         rope.set(1000, tokens);
         group.bench_function("rope", |b| b.iter(|| rope.rotate(level, &mut out, HEAD_DIM)));
-        let (mut gate, up) = (values(tokens * HIDDEN), values(tokens * HIDDEN));
+        let (gate, up) = (values(tokens * HIDDEN), values(tokens * HIDDEN));
+        let mut hidden = vec![0.0; up.len()];
         group.throughput(Throughput::Bytes(12 * up.len() as u64));
-        group.bench_function("swiglu", |b| b.iter(|| swiglu(level, &mut gate, &up)));
+        group.bench_function("swiglu", |b| {
+            b.iter(|| {
+                for_each_piece(&mut hidden, HIDDEN, |n, out| {
+                    let here = n * HIDDEN..(n + 1) * HIDDEN;
+                    swiglu(level, &gate[here.clone()], &up[here], out);
+                });
+            });
+        });
         group.finish();
     }
 }

@@ -6,6 +6,8 @@ use crate::context::Scratch;
 use crate::feed_forward::FeedForward;
 use crate::kv_cache::KvCache;
 use bise_tensor::ops::{add_scaled, rms_norm};
+use bise_tensor::threads::for_each_piece;
+use std::ops::Range;
 
 /// A block of Mistral or Mixtral, which differ in `feed_forward` only.
 pub(crate) struct Block {
@@ -27,21 +29,27 @@ impl Block {
 
     /// The first half: `s.x` becomes `h`, and `s.input` what the feed-forward layer works on.
     pub fn attend(&self, config: &Config, cache: &mut KvCache, layer: usize, first: usize, s: &mut Scratch) {
-        normalize(s, &self.attention_norm, config);
+        let n = s.x.len() / config.dim;
+        normalize(s, 0..n, &self.attention_norm, config.norm_eps);
         self.attention.forward(config, cache, layer, first, s);
         add_residual(s);
-        normalize(s, &self.ffn_norm, config);
+        normalize(s, 0..n, &self.ffn_norm, config.norm_eps);
     }
 }
 
-/// Makes `s.input` the normalised `s.x`.
-fn normalize(s: &mut Scratch, weight: &[f32], config: &Config) {
-    let delta = &mut s.delta[..s.x.len()];
-    rms_norm(s.level, &s.x, weight, config.norm_eps, delta);
-    s.input.set(s.level, delta, config.dim);
+/// Makes `s.input` the normalised rows `rows` of `s.x`.
+pub(crate) fn normalize(s: &mut Scratch, rows: Range<usize>, weight: &[f32], eps: f32) {
+    let (level, dim) = (s.level, weight.len());
+    let x = &s.x[rows.start * dim..rows.end * dim];
+    s.input.fill(level, rows.len(), dim, |n, row| {
+        rms_norm(level, &x[n * dim..][..dim], weight, eps, row);
+    });
 }
 
 /// Adds what a layer left in `s.delta` to `s.x`.
 pub(crate) fn add_residual(s: &mut Scratch) {
-    add_scaled(s.level, 1.0, &s.delta[..s.x.len()], &mut s.x);
+    let (level, dim, delta) = (s.level, s.input.width(), &s.delta);
+    for_each_piece(&mut s.x, dim, |n, x| {
+        add_scaled(level, 1.0, &delta[n * dim..][..dim], x);
+    });
 }

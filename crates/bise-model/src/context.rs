@@ -1,6 +1,6 @@
 //! One run of a model over a text.
 
-use crate::block::Block;
+use crate::block::{Block, normalize};
 use crate::error::{ForwardError, LoadError};
 use crate::feed_forward::Hidden;
 use crate::inputs::{InputSums, Inputs, Place};
@@ -9,7 +9,7 @@ use crate::model::Model;
 use crate::moe::Routing;
 use bise_tensor::isa::Level;
 use bise_tensor::matmul::Activations;
-use bise_tensor::ops::{KvType, RopeTable, partials_len, rms_norm};
+use bise_tensor::ops::{KvType, RopeTable, partials_len};
 use std::io::{self, Read};
 use std::ops::Range;
 
@@ -341,12 +341,9 @@ impl<'m> Context<'m> {
     /// The logits of `rows` rows of `scratch.x` from `first` on.
     fn logits(&mut self, first: usize, rows: usize) -> &[f32] {
         let (config, s) = (self.model.config(), &mut self.scratch);
-        let x = &s.x[first * config.dim..(first + rows) * config.dim];
-        let normed = &mut s.delta[..x.len()];
-        rms_norm(s.level, x, &self.model.weights.norm, config.norm_eps, normed);
-        s.input.set(s.level, normed, config.dim);
+        normalize(s, first..first + rows, &self.model.weights.norm, config.norm_eps);
         if let Some(inputs) = &mut s.inputs {
-            inputs.add(Place::Output, normed);
+            inputs.add(Place::Output, s.input.values());
         }
         let logits = &mut s.logits[..rows * self.model.vocabulary_size()];
         self.model.weights.output.forward(s.level, &mut s.input, logits);

@@ -35,8 +35,11 @@ impl SwiGlu {
         );
         self.w1.forward(level, x, gate);
         self.w3.forward(level, x, up);
-        swiglu(level, gate, up);
-        hidden.activations.set(level, gate, width);
+        let (gate, up) = (&*gate, &*up);
+        hidden.activations.fill(level, x.len(), width, |n, row| {
+            let here = n * width..(n + 1) * width;
+            swiglu(level, &gate[here.clone()], &up[here], row);
+        });
         self.w2.forward(level, &mut hidden.activations, out);
     }
 }

@@ -10,6 +10,7 @@ use crate::inputs::Place;
 use crate::linear::Linear;
 use bise_tensor::matmul::Activations;
 use bise_tensor::ops::{add_scaled, exp};
+use bise_tensor::threads::for_each_piece;
 
 /// The experts of one block.
 pub(crate) struct SparseMoe {
@@ -81,15 +82,13 @@ impl SparseMoe {
             sums.add(Place::FeedForward(e), inputs.values());
             sums.add(Place::Hidden(e), s.hidden.activations.values());
         }
-        for (&t, output) in tokens.iter().zip(outputs.chunks_exact(dim)) {
-            let t = t as usize;
-            add_scaled(
-                s.level,
-                weights[t * experts + e],
-                output,
-                &mut s.delta[t * dim..(t + 1) * dim],
-            );
-        }
+        let (level, tokens, outputs) = (s.level, &*tokens, &*outputs);
+        for_each_piece(&mut s.delta[..n * dim], dim, |t, delta| {
+            if let Ok(i) = tokens.binary_search(&(t as u32)) {
+                let weight = weights[t * experts + e];
+                add_scaled(level, weight, &outputs[i * dim..][..dim], delta);
+            }
+        });
     }
 }
 

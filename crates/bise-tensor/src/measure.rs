@@ -24,11 +24,11 @@ pub fn read_bandwidth(level: Level, threads: usize) -> f64 {
     })
 }
 
-/// Products and additions of 8-bit integers a second that the `threads` threads of the current pool compute, at a level.
-pub fn integer_peak(level: Level, threads: usize) -> f64 {
+/// Products and additions of 8-bit integers a second that the threads of the current pool compute, at a level.
+pub fn integer_peak(level: Level) -> f64 {
     best(|| {
-        on_each_thread(|_| level.run(Dots));
-        (threads * Dots::ROUNDS * Dots::SUMS * 4 * LANES * 2) as f64
+        let sums: usize = on_each_thread(|_| level.run(Dots)).iter().sum();
+        (Dots::ROUNDS * sums * 4 * LANES * 2) as f64
     })
 }
 
@@ -62,27 +62,35 @@ impl Kernel for Read<'_> {
     }
 }
 
-/// Independent sums of products, without loads.
+/// Independent sums of products, without loads: enough to keep the multipliers busy. Gives how many.
 struct Dots;
 
 impl Dots {
     const ROUNDS: usize = 1_000_000;
-    const SUMS: usize = 6;
-}
-
-impl Kernel for Dots {
-    type Output = ();
 
     #[inline(always)]
-    fn call<S: Isa>(self, isa: S) {
+    fn sums<S: Isa, const SUMS: usize>(isa: S) -> usize {
         let w = isa.load_bytes(black_box(&[3; 4 * LANES]));
-        let x = black_box([[1, -2, 3, -1]; 64]);
-        let mut sums = [isa.begin(); Self::SUMS];
-        for round in 0..Self::ROUNDS {
-            for s in 0..Self::SUMS {
-                sums[s] = isa.settle(isa.dot(sums[s], w, x[(round + s) % 64], 4));
+        let x = black_box([1, -2, 3, -1]);
+        let mut sums = [isa.begin(); SUMS];
+        for _ in 0..Self::ROUNDS {
+            for s in 0..SUMS {
+                sums[s] = isa.settle(isa.dot(sums[s], w, x, 4));
             }
         }
         black_box(sums.map(|sum| isa.sum(isa.to_f32(isa.end(sum, 4)))));
+        SUMS
+    }
+}
+
+impl Kernel for Dots {
+    type Output = usize;
+
+    #[inline(always)]
+    fn call<S: Isa>(self, isa: S) -> usize {
+        match S::STRIPS {
+            1 => Self::sums::<S, 6>(isa),
+            _ => Self::sums::<S, 12>(isa),
+        }
     }
 }

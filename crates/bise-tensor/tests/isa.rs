@@ -46,13 +46,14 @@ struct Floats {
 }
 
 impl Kernel for Floats {
-    type Output = ([[u32; LANES]; 7], u32);
+    type Output = ([[u32; LANES]; 8], [u32; 2]);
 
     #[inline(always)]
     fn call<S: Isa>(self, isa: S) -> Self::Output {
         let (a, b, c) = (isa.load(&self.a), isa.load(&self.b), isa.load(&self.c));
         let mut all = [c, a];
         isa.fma_all(&self.a, &[a, b], &mut all);
+        let most = isa.larger(isa.larger(isa.splat(0.0), a), b);
         let lanes = [
             bits(isa, a),
             bits(isa, isa.add(a, b)),
@@ -61,8 +62,9 @@ impl Kernel for Floats {
             bits(isa, isa.splat(self.a[3])),
             bits(isa, isa.load_twice(self.a.first_chunk().unwrap())),
             bits(isa, all[1]),
+            bits(isa, most),
         ];
-        (lanes, one_nan(isa.sum(a)))
+        (lanes, [one_nan(isa.sum(a)), isa.largest(most).to_bits()])
     }
 }
 

@@ -188,7 +188,7 @@ impl Limits {
         Self {
             threads,
             bytes,
-            operations: pool.run(|| measure::integer_peak(level, threads)),
+            operations: pool.run(|| measure::integer_peak(level)),
         }
     }
 }

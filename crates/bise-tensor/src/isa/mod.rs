@@ -39,8 +39,10 @@ pub trait Isa: Copy + Send + Sync + 'static {
 
     /// How many `F` the registers hold: a kernel keeps up to three quarters of them as sums.
     const REGISTERS: usize;
-    /// Columns that a matrix product works on at a time: as many as the registers hold sums of.
+    /// Columns that a matrix product works on at a time: as many as the registers hold sums of, for [`STRIPS`](Self::STRIPS).
     const COLUMNS: usize;
+    /// Strips of [`LANES`] rows of weights that a product with many columns works on at a time: 1 or 2.
+    const STRIPS: usize = 1;
     /// Whether [`dot`](Self::dot) takes weights of 8 bits as `w - 128`: some machines only multiply signed bytes.
     const CENTERS_BYTES: bool;
 
@@ -79,6 +81,10 @@ pub trait Isa: Copy + Send + Sync + 'static {
             acc[c] = self.fma(w, x[c], acc[c]);
         }
     }
+    /// Lane by lane `|x|` where it is above `most`, and else `most`.
+    fn larger(self, most: Self::F, x: Self::F) -> Self::F;
+    /// The largest lane, when none is NaN.
+    fn largest(self, x: Self::F) -> f32;
     /// The sum of all lanes by halving: lanes `l` and `l + 8`, then `l + 4`, `l + 2`, `l + 1`.
     fn sum(self, x: Self::F) -> f32;
 

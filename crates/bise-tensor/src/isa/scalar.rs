@@ -84,6 +84,16 @@ impl Isa for Scalar {
     }
 
     #[inline(always)]
+    fn larger(self, most: Self::F, x: Self::F) -> Self::F {
+        from_fn(|l| if x[l].abs() > most[l] { x[l].abs() } else { most[l] })
+    }
+
+    #[inline(always)]
+    fn largest(self, x: Self::F) -> f32 {
+        x.into_iter().fold(x[0], f32::max)
+    }
+
+    #[inline(always)]
     fn sum(self, mut x: Self::F) -> f32 {
         for half in [8, 4, 2, 1] {
             for l in 0..half {

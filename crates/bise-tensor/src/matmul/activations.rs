@@ -1,8 +1,9 @@
 //! The inputs of a matrix product: f32 rows, and the same rows quantized to 8 bits.
 
 use super::plain::panel;
-use super::tiles::{Needs, Tile, Tiles};
-use crate::isa::{Isa, Kernel, Level};
+use super::tiles::{Needs, Tiles};
+use crate::isa::{Isa, Kernel, LANES, Level};
+use crate::threads::for_each_piece;
 use rayon::prelude::*;
 
 /// Values of a row that share a scale.
@@ -114,11 +115,11 @@ impl Activations {
     }
 
     /// The rows in tiles for the kernels of `level`, for weights with these `needs`.
-    pub(super) fn tiles(&mut self, level: Level, needs: Needs) -> &[Tile] {
+    pub(super) fn tiles(&mut self, level: Level, needs: Needs) -> &Tiles {
         let mut tiles = std::mem::take(&mut self.tiles);
         tiles.make(level, needs, self.len(), |n| self.row(n));
         self.tiles = tiles;
-        self.tiles.all()
+        &self.tiles
     }
 
     /// The f32 rows in tiles for the kernels of `level`.
@@ -132,8 +133,22 @@ impl Activations {
     /// # Panics
     /// When `x` is not whole rows.
     pub fn set(&mut self, level: Level, x: &[f32], width: usize) {
-        self.resize(width, x.len() / width);
-        self.x.copy_from_slice(x);
+        assert!(x.len().is_multiple_of(width));
+        self.fill(level, x.len() / width, width, |n, row| {
+            row.copy_from_slice(&x[n * width..][..width]);
+        });
+    }
+
+    /// Holds `rows` rows of `width` values and nothing else: those that `write(n, row)` writes, on all threads. A row is
+    /// quantized while it is still near.
+    pub fn fill(
+        &mut self,
+        level: Level,
+        rows: usize,
+        width: usize,
+        write: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        self.resize(width, rows);
         let groups = width.div_ceil(GROUP);
         let integers = self
             .q
@@ -143,8 +158,9 @@ impl Activations {
             .sum32
             .par_chunks_mut(groups)
             .zip(self.sum16.par_chunks_mut(2 * groups));
-        let rows = self.x.par_chunks(width).zip(integers.zip(sums));
-        rows.for_each(|(x, ((q, d), (sum32, sum16)))| {
+        let rows = self.x.par_chunks_mut(width).zip(integers.zip(sums));
+        rows.enumerate().for_each(|(n, (x, ((q, d), (sum32, sum16))))| {
+            write(n, x);
             level.run(Quantize {
                 x,
                 q,
@@ -158,11 +174,11 @@ impl Activations {
     /// Holds the rows of `other` that `rows` names, in that order, and nothing else.
     pub fn gather(&mut self, other: &Self, rows: &[u32]) {
         self.resize(other.width, rows.len());
-        fn copy<T: Copy>(to: &mut [T], from: &[T], rows: &[u32]) {
+        fn copy<T: Copy + Send + Sync>(to: &mut [T], from: &[T], rows: &[u32]) {
             let len = to.len() / rows.len().max(1);
-            for (to, &r) in to.chunks_exact_mut(len.max(1)).zip(rows) {
-                to.copy_from_slice(&from[r as usize * len..][..len]);
-            }
+            for_each_piece(to, len.max(1), |i, to| {
+                to.copy_from_slice(&from[rows[i] as usize * len..][..len]);
+            });
         }
         copy(&mut self.x, &other.x, rows);
         copy(&mut self.q, &other.q, rows);
@@ -197,41 +213,42 @@ impl Kernel for Quantize<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn call<S: Isa>(self, _: S) {
+    fn call<S: Isa>(self, isa: S) {
         for (g, x) in self.x.chunks(GROUP).enumerate() {
             let mut group = [0f32; GROUP];
             group[..x.len()].copy_from_slice(x);
-            let (d, q) = quantize_group(&group);
-            let mut sums = [0i32; 2];
-            for i in 0..GROUP {
-                sums[i / 16] += i32::from(q[i]);
-            }
-            self.q[g * GROUP..][..GROUP].copy_from_slice(&q);
+            let q = self.q[g * GROUP..].first_chunk_mut().expect("a group");
+            let (d, sums) = quantize_group(isa, &group, q);
             self.d[g] = d;
-            self.sum32[g] = d * (sums[0] + sums[1]) as f32;
-            self.sum16[2 * g] = d * sums[0] as f32;
-            self.sum16[2 * g + 1] = d * sums[1] as f32;
+            self.sum32[g] = d * (sums[0] + sums[1]);
+            self.sum16[2 * g] = d * sums[0];
+            self.sum16[2 * g + 1] = d * sums[1];
         }
     }
 }
 
+/// Writes the integers of a group; gives its scale and the sums of both halves' integers, which are exact.
 #[inline(always)]
-fn quantize_group(x: &[f32; GROUP]) -> (f32, [i8; GROUP]) {
+fn quantize_group<S: Isa>(isa: S, x: &[f32; GROUP], q: &mut [i8; GROUP]) -> (f32, [f32; 2]) {
     // From 2^23 on floats are the integers: the sum is rounded to one, ties to even, and its last bits are that integer's.
     const INTEGERS: f32 = 12_582_912.0;
-    let mut most = [0f32; 8];
-    for i in 0..GROUP {
-        let v = x[i].abs();
-        most[i % 8] = if v > most[i % 8] { v } else { most[i % 8] };
+    let halves = x.as_chunks::<LANES>().0;
+    let most = isa.larger(
+        isa.larger(isa.splat(0.0), isa.load(&halves[0])),
+        isa.load(&halves[1]),
+    );
+    let amax = isa.largest(most);
+    let inverse = isa.splat(if amax == 0.0 { 0.0 } else { 127.0 / amax });
+    let mut sums = [0.0; 2];
+    for (half, q) in q.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        let shifted = isa.mul(isa.load(&halves[half]), inverse);
+        let shifted = isa.add(shifted, isa.splat(INTEGERS));
+        sums[half] = isa.sum(isa.add(shifted, isa.splat(-INTEGERS)));
+        let mut bits = [0f32; LANES];
+        isa.store(shifted, &mut bits);
+        *q = bits.map(|x| x.to_bits() as i8);
     }
-    let mut amax = most[0];
-    for m in most {
-        amax = if m > amax { m } else { amax };
-    }
-    let inverse = if amax == 0.0 { 0.0 } else { 127.0 / amax };
-    let mut q = [0i8; GROUP];
-    for i in 0..GROUP {
-        q[i] = (x[i] * inverse + INTEGERS).to_bits() as i8;
-    }
-    (amax / 127.0, q)
+    (amax / 127.0, sums)
 }
+
+const _: () = assert!(GROUP == 2 * LANES);

@@ -16,8 +16,9 @@
 use super::interleaved::{Block, CELL, Factors};
 use super::tiles::Tile;
 use crate::block::IntFormat;
-use crate::isa::{Isa, LANES};
+use crate::isa::{Isa, Kernel, LANES};
 use crate::threads::Strip;
+use std::marker::PhantomData;
 
 /// Sixteen rows of weights, one a lane, in groups and in *cells* of 32 columns: what the chains take from them.
 pub(super) trait Panel<S: Isa> {
@@ -39,8 +40,24 @@ pub(super) trait Panel<S: Isa> {
 /// How far ahead weights are asked for: far enough for memory, near enough to stay in the first cache.
 const AHEAD: usize = 4096;
 
-/// So many rows of activations are few.
-pub(super) const FEW: usize = 4;
+/// How many rows of activations are few: for them it is faster to unpack the weights once for each tile, on their way from
+/// memory, than once for all.
+pub(super) struct Few<F>(pub PhantomData<F>);
+
+impl<F: IntFormat> Kernel for Few<F> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn call<S: Isa>(self, _: S) -> usize {
+        // The more groups, and the more factors of each, the longer unpacking takes.
+        let tiles = match (S::STRIPS, F::GROUP, F::HAS_MIN) {
+            (1, 16, true) => 1,
+            (1, 16, false) => 2,
+            _ => 4,
+        };
+        tiles * S::COLUMNS
+    }
+}
 
 /// What the chains of `N` rows of activations take from a tile.
 pub(super) struct Inputs<'a, const N: usize> {
@@ -73,7 +90,7 @@ pub(super) fn tile<S: Isa, F: IntFormat, const N: usize>(
 ) {
     let x = Inputs::new(t);
     let mut factors = Factors::ZERO;
-    let mut acc = [isa.splat(0.0); N];
+    let mut acc = [[isa.splat(0.0); N]];
     for (b, bytes) in weights.chunks_exact(Block::<S, F>::BYTES).enumerate() {
         let block = Block::<S, F>::new(isa, bytes, &mut factors);
         let cells = F::LEN / CELL;
@@ -82,109 +99,128 @@ pub(super) fn tile<S: Isa, F: IntFormat, const N: usize>(
             for line in (0..Block::<S, F>::BYTES / cells).step_by(64) {
                 isa.prefetch(block.part(cell).wrapping_add(AHEAD + line));
             }
-            links(isa, &block, cell, &x, b * cells + cell, &mut acc);
+            links(isa, [&block], cell, &x, b * cells + cell, &mut acc);
         }
     }
     for c in 0..N {
-        let mut y = [0f32; LANES];
-        isa.store(acc[c], &mut y);
-        let width = out.width();
-        out.row(t.first + c).copy_from_slice(&y[..width]);
+        put(isa, acc[0][c], out.row(t.first + c));
     }
 }
 
-/// The chains' links of the panel's `cell`, which meets the inputs of the row's cell `at`.
+/// Writes the lanes of `y` that `out` has room for.
 #[inline(always)]
-pub(super) fn links<S: Isa, P: Panel<S>, const N: usize>(
+pub(super) fn put<S: Isa>(isa: S, y: S::F, out: &mut [f32]) {
+    if let Some(out) = out.first_chunk_mut() {
+        return isa.store(y, out);
+    }
+    let mut all = [0f32; LANES];
+    isa.store(y, &mut all);
+    out.copy_from_slice(&all[..out.len()]);
+}
+
+/// The chains' links of the panels' `cell`, which meets the inputs of the row's cell `at`.
+#[inline(always)]
+pub(super) fn links<S: Isa, P: Panel<S>, const R: usize, const N: usize>(
     isa: S,
-    panel: &P,
+    panels: [&P; R],
     cell: usize,
     x: &Inputs<'_, N>,
     at: usize,
-    acc: &mut [S::F; N],
+    acc: &mut [[S::F; N]; R],
 ) {
-    group(isa, panel, cell, 0, x, at, acc);
+    group(isa, panels, cell, 0, x, at, acc);
     if P::GROUP < CELL {
-        group(isa, panel, cell, 1, x, at, acc);
+        group(isa, panels, cell, 1, x, at, acc);
     }
 }
 
-/// One link of the chains: group `part` of the cell.
+/// The links of the cell's group `part`.
 #[inline(always)]
-fn group<S: Isa, P: Panel<S>, const N: usize>(
+fn group<S: Isa, P: Panel<S>, const R: usize, const N: usize>(
     isa: S,
-    panel: &P,
+    panels: [&P; R],
     cell: usize,
     part: usize,
     x: &Inputs<'_, N>,
     at: usize,
-    acc: &mut [S::F; N],
+    acc: &mut [[S::F; N]; R],
 ) {
     let g = at * (CELL / P::GROUP) + part;
     let q = &x.q[g * (P::GROUP / 4)..][..P::GROUP / 4];
     let mut sums = Sums {
-        isum: [isa.splat_int(0); N],
-        sum: [isa.begin(); N],
+        isum: [[isa.splat_int(0); N]; R],
+        sum: [[isa.begin(); N]; R],
     };
     if !(P::HAS_MIN || P::WIDTH == 8 && S::CENTERS_BYTES) {
         let bias = &x.bias[g];
         for c in 0..N {
-            (sums.sum[c], sums.isum[c]) = isa.begin_at(bias[c], P::WIDTH);
+            for r in 0..R {
+                (sums.sum[r][c], sums.isum[r][c]) = isa.begin_at(bias[c], P::WIDTH);
+            }
         }
     }
     // Written out, for where a vector lies in a byte has to be known when this is compiled.
-    sums.add(isa, panel, cell, part, 0, q);
-    sums.add(isa, panel, cell, part, 1, q);
-    sums.add(isa, panel, cell, part, 2, q);
-    sums.add(isa, panel, cell, part, 3, q);
+    sums.add(isa, panels, cell, part, 0, q);
+    sums.add(isa, panels, cell, part, 1, q);
+    sums.add(isa, panels, cell, part, 2, q);
+    sums.add(isa, panels, cell, part, 3, q);
     if P::GROUP == 32 {
-        sums.add(isa, panel, cell, part, 4, q);
-        sums.add(isa, panel, cell, part, 5, q);
-        sums.add(isa, panel, cell, part, 6, q);
-        sums.add(isa, panel, cell, part, 7, q);
+        sums.add(isa, panels, cell, part, 4, q);
+        sums.add(isa, panels, cell, part, 5, q);
+        sums.add(isa, panels, cell, part, 6, q);
+        sums.add(isa, panels, cell, part, 7, q);
     }
     let here = cell * (CELL / P::GROUP) + part;
-    let scale = panel.scale(isa, here);
-    for c in 0..N {
-        let d = isa.splat(x.d[at][c]);
-        acc[c] = isa.fma(isa.to_f32(sums.isum[c]), isa.mul(scale, d), acc[c]);
-    }
-    if P::HAS_MIN {
-        let minus_min = panel.minus_min(isa, here);
+    for r in 0..R {
+        let scale = panels[r].scale(isa, here);
         for c in 0..N {
-            acc[c] = isa.fma(minus_min, isa.splat(x.sums[g][c]), acc[c]);
+            let d = isa.splat(x.d[at][c]);
+            acc[r][c] = isa.fma(isa.to_f32(sums.isum[r][c]), isa.mul(scale, d), acc[r][c]);
+        }
+        if P::HAS_MIN {
+            let minus_min = panels[r].minus_min(isa, here);
+            for c in 0..N {
+                acc[r][c] = isa.fma(minus_min, isa.splat(x.sums[g][c]), acc[r][c]);
+            }
         }
     }
 }
 
 /// The integer sums of a group.
-struct Sums<S: Isa, const N: usize> {
-    isum: [S::I; N],
+struct Sums<S: Isa, const R: usize, const N: usize> {
+    isum: [[S::I; N]; R],
     /// What is not yet in `isum`.
-    sum: [S::P; N],
+    sum: [[S::P; N]; R],
 }
 
-impl<S: Isa, const N: usize> Sums<S, N> {
+impl<S: Isa, const R: usize, const N: usize> Sums<S, R, N> {
     /// Adds the products of the group's vector `v` with its inputs `q[v]`.
     #[inline(always)]
     fn add<P: Panel<S>>(
         &mut self,
         isa: S,
-        panel: &P,
+        panels: [&P; R],
         cell: usize,
         part: usize,
         v: usize,
         q: &[[[i8; 4]; N]],
     ) {
         let vectors = P::GROUP / 4;
-        let w = panel.vector(isa, cell, part * vectors + v);
+        let mut w = [panels[0].vector(isa, cell, part * vectors + v); R];
+        for r in 1..R {
+            w[r] = panels[r].vector(isa, cell, part * vectors + v);
+        }
         for c in 0..N {
-            self.sum[c] = isa.settle(isa.dot(self.sum[c], w, q[v][c], P::WIDTH));
+            for r in 0..R {
+                self.sum[r][c] = isa.settle(isa.dot(self.sum[r][c], w[r], q[v][c], P::WIDTH));
+            }
         }
         if (v + 1).is_multiple_of(vectors.min(S::capacity(P::WIDTH))) {
             for c in 0..N {
-                self.isum[c] = isa.add_int(self.isum[c], isa.end(self.sum[c], P::WIDTH));
-                self.sum[c] = isa.begin();
+                for r in 0..R {
+                    self.isum[r][c] = isa.add_int(self.isum[r][c], isa.end(self.sum[r][c], P::WIDTH));
+                    self.sum[r][c] = isa.begin();
+                }
             }
         }
     }

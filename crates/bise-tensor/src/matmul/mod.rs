@@ -6,6 +6,7 @@
 mod activations;
 mod at_width;
 mod coded;
+mod cut;
 pub mod int;
 mod interleaved;
 pub mod plain;
@@ -23,9 +24,10 @@ use crate::tensor::RowOrder;
 use crate::threads::{Strip, for_each_strip};
 use at_width::{TileKernel, at_width};
 use plain::panel::{self, PanelTiles, Trees};
-use section::{Kind, OfKind, SECTION, STRIPS, Section, SectionTile, of_kind};
+use section::{Kind, OfKind, Room, SECTION, STRIPS, Section, SectionTiles, of_kind};
 use std::marker::PhantomData;
-use tiles::{Needs, Tile};
+use std::ops::Range;
+use tiles::{Needs, Tile, Tiles};
 use weights::Layout;
 
 /// A row-major matrix of stored blocks, `rows` by `cols` values.
@@ -115,7 +117,7 @@ impl FormatVisitor for Product<'_> {
             unreachable!("{} weights stay in rows", self.w.dtype());
         };
         let matrix = tensor.matrix();
-        if self.x.len() > plain::FEW {
+        if self.x.len() > self.level.run(plain::Few) {
             return self.in_panels::<F>(matrix);
         }
         let Self { level, w, x, out } = self;
@@ -136,7 +138,7 @@ impl FormatVisitor for Product<'_> {
         };
         let bytes = self.w.cols() / F::LEN * F::BYTES;
         let (level, needs) = (self.level, Needs::of_int::<F>());
-        if self.x.len() > int::FEW {
+        if self.x.len() > level.run(int::Few::<F>(PhantomData)) {
             let kind = (F::GROUP, F::WIDTH, F::HAS_MIN);
             return self.in_sections(needs, kind, |row, _, first, section| {
                 level.run(interleaved::Unpack {
@@ -147,7 +149,7 @@ impl FormatVisitor for Product<'_> {
                 });
             });
         }
-        let tiles = self.x.tiles(level, needs);
+        let tiles = &self.x.tiles(level, needs).all;
         for_each_strip(self.out, self.w.rows(), LANES, |first, mut strip| {
             let weights = &strips[first * bytes..(first + LANES) * bytes];
             for tile in tiles {
@@ -187,7 +189,7 @@ impl Product<'_> {
         let tiles = x.panel_tiles(level);
         for_each_strip(out, w.rows(), LANES, |first, mut strip| {
             panel::ROOM.with_borrow_mut(|(panel, sums)| {
-                for block in tiles.blocks() {
+                for block in tiles.cut.blocks(panel::BLOCK) {
                     for half in 0..2 {
                         for column in (0..w.cols()).step_by(panel::STRETCH) {
                             level.run(panel::Unpack {
@@ -199,13 +201,13 @@ impl Product<'_> {
                                 panel,
                                 format: PhantomData::<F>,
                             });
-                            for run in tiles.runs(&block) {
-                                let width = tiles.width(run.start);
+                            for run in tiles.cut.runs(&block) {
+                                let width = tiles.cut.width(run.start);
                                 let work = PanelTiles {
                                     panel,
                                     tiles,
                                     run,
-                                    first: tiles.start(block.start),
+                                    first: tiles.cut.start(block.start),
                                     sums,
                                 };
                                 at_width(level, width, work);
@@ -215,7 +217,7 @@ impl Product<'_> {
                     let strip = &mut strip;
                     level.run(Trees {
                         sums,
-                        rows: tiles.rows(&block),
+                        rows: tiles.cut.rows(&block),
                         strip,
                     });
                 }
@@ -234,56 +236,56 @@ impl Product<'_> {
         let Self { level, w, x, out } = self;
         let tiles = x.tiles(level, needs);
         for_each_strip(out, w.rows(), STRIPS * LANES, |row, mut strips| {
-            let mut sections = [const { Section::new() }; STRIPS];
-            let sections = &mut sections[..strips.width().div_ceil(LANES)];
-            let mut sums = [[[0.0; LANES]; section::BLOCK]; STRIPS];
-            for tiles in tiles.chunks(section::BLOCK / level.columns()) {
-                for first in (0..w.cols()).step_by(SECTION) {
-                    for (i, section) in sections.iter_mut().enumerate() {
-                        let rows = (strips.width() - i * LANES).min(LANES);
-                        unpack(row + i * LANES, rows, first, section);
-                    }
-                    let (sections, sums) = (&*sections, &mut sums);
-                    let work = SectionOutputs {
-                        level,
-                        sections,
-                        tiles,
-                        sums,
-                    };
-                    of_kind(kind.0, kind.1, kind.2, work);
-                }
-                let first = tiles[0].first;
-                for c in 0..tiles.iter().map(|tile| tile.width).sum() {
-                    let out = strips.row(first + c);
-                    for (out, sums) in out.chunks_mut(LANES).zip(&sums) {
-                        out.copy_from_slice(&sums[c][..out.len()]);
+            section::ROOM.with_borrow_mut(|room| {
+                let Room { sections, sums } = &mut **room;
+                let sections = &mut sections[..strips.width().div_ceil(LANES)];
+                for block in tiles.cut.blocks(section::BLOCK) {
+                    for first in (0..w.cols()).step_by(SECTION) {
+                        for (i, section) in sections.iter_mut().enumerate() {
+                            let rows = (strips.width() - i * LANES).min(LANES);
+                            unpack(row + i * LANES, rows, first, section);
+                        }
+                        let work = SectionOutputs {
+                            level,
+                            sections,
+                            tiles,
+                            block: &block,
+                            sums,
+                            out: (first + SECTION >= w.cols()).then_some(&mut strips),
+                        };
+                        of_kind(kind.0, kind.1, kind.2, work);
                     }
                 }
-            }
+            });
         });
     }
 }
 
-/// The chains of some strips with some tiles, as far as a section goes.
-struct SectionOutputs<'a> {
+/// The chains of some strips with a block of tiles, as far as a section goes.
+struct SectionOutputs<'a, 's> {
     level: Level,
     sections: &'a [Section],
-    tiles: &'a [Tile],
+    tiles: &'a Tiles,
+    block: &'a Range<usize>,
     sums: &'a mut section::Sums,
+    /// Where the chains go when this is the last section.
+    out: Option<&'a mut Strip<'s>>,
 }
 
-impl OfKind for SectionOutputs<'_> {
-    fn run<K: Kind>(self) {
-        for (t, tile) in self.tiles.iter().enumerate() {
-            let work = SectionTile {
+impl OfKind for SectionOutputs<'_, '_> {
+    fn run<K: Kind>(mut self) {
+        let cut = &self.tiles.cut;
+        for run in cut.runs(self.block) {
+            let width = cut.width(run.start);
+            let work = SectionTiles {
                 sections: self.sections,
-                tile,
-                next: self.tiles.get(t + 1).unwrap_or(tile),
-                at: tile.first - self.tiles[0].first,
+                tiles: &self.tiles.all[run],
+                first: cut.start(self.block.start),
                 sums: &mut *self.sums,
+                out: self.out.as_deref_mut(),
                 kind: PhantomData::<K>,
             };
-            at_width(self.level, tile.width, work);
+            at_width(self.level, width, work);
         }
     }
 }
@@ -317,7 +319,7 @@ struct IntTile<'a, 's, F> {
 impl<F: IntFormat> TileKernel for IntTile<'_, '_, F> {
     #[inline(always)]
     fn widest<S: Isa>() -> usize {
-        S::COLUMNS.min(int::FEW)
+        S::COLUMNS
     }
 
     #[inline(always)]

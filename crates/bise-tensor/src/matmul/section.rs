@@ -10,10 +10,12 @@
 //! no longer shows which format it was: one kernel serves all whose groups are alike.
 
 use super::at_width::TileKernel;
-use super::int::{Inputs, Panel, links};
+use super::int::{Inputs, Panel, links, put};
 use super::interleaved::{CELL, VECTOR};
 use super::tiles::Tile;
 use crate::isa::{Isa, LANES};
+use crate::threads::Strip;
+use std::cell::RefCell;
 use std::marker::PhantomData;
 
 /// Columns that are unpacked at a time: whole blocks of every format.
@@ -68,6 +70,20 @@ impl Section {
         let bytes: &mut [u8] = self.q[v].as_flattened_mut();
         bytes.try_into().expect("a vector")
     }
+}
+
+/// What a task works in.
+pub(super) struct Room {
+    pub sections: [Section; STRIPS],
+    pub sums: Sums,
+}
+
+thread_local! {
+    /// Where a thread works: every task finds what the last one left.
+    pub(super) static ROOM: RefCell<Box<Room>> = RefCell::new(Box::new(Room {
+        sections: [const { Section::new() }; STRIPS],
+        sums: [[[0.0; LANES]; BLOCK]; STRIPS],
+    }));
 }
 
 /// What the groups of a format are like, as far as a kernel is concerned.
@@ -135,65 +151,102 @@ impl<S: Isa, K: Kind> Panel<S> for View<'_, K> {
     }
 }
 
-/// Goes on with the chains of some strips' outputs for a tile.
-pub(super) struct SectionTile<'a, K> {
+/// Goes on with the chains of some strips' outputs for neighbouring tiles of one width.
+pub(super) struct SectionTiles<'a, 's, K> {
     /// As many as there are strips.
     pub sections: &'a [Section],
-    pub tile: &'a Tile,
-    /// The tile that will be asked for after this one.
-    pub next: &'a Tile,
-    /// Where among the rows of the block the tile begins.
-    pub at: usize,
+    pub tiles: &'a [Tile],
+    /// The first row of activations that `sums` have.
+    pub first: usize,
     pub sums: &'a mut Sums,
+    /// Where the chains go that end in this section.
+    pub out: Option<&'a mut Strip<'s>>,
     pub kind: PhantomData<K>,
 }
 
-impl<K: Kind> TileKernel for SectionTile<'_, K> {
+impl<K: Kind> TileKernel for SectionTiles<'_, '_, K> {
     #[inline(always)]
     fn widest<S: Isa>() -> usize {
         S::COLUMNS
     }
 
     #[inline(always)]
-    fn call<S: Isa, const N: usize>(self, isa: S) {
-        for (i, (section, sums)) in self.sections.iter().zip(self.sums).enumerate() {
-            let sums = sums[self.at..]
-                .first_chunk_mut()
-                .expect("as many rows as the tile");
-            // What the first strip brings near is there for the others.
-            let next = (i == 0).then_some(self.next);
-            multiply::<S, K, N>(isa, section, self.tile, next, sums);
+    fn call<S: Isa, const N: usize>(mut self, isa: S) {
+        for (t, tile) in self.tiles.iter().enumerate() {
+            let next = self.tiles.get(t + 1).unwrap_or(tile);
+            let at = tile.first - self.first;
+            let mut out = self.out.as_deref_mut();
+            match (self.sections, &mut *self.sums) {
+                ([a, b], [sums_a, sums_b]) if S::STRIPS == 2 => {
+                    let sums = [of_tile(sums_a, at), of_tile(sums_b, at)];
+                    multiply::<S, K, 2, N>(isa, [a, b], tile, Some(next), sums, 0, out);
+                }
+                (sections, sums) => {
+                    for (i, (section, sums)) in sections.iter().zip(sums).enumerate() {
+                        // What the first strip brings near is there for the others.
+                        let next = (i == 0).then_some(next);
+                        let sums = [of_tile(sums, at)];
+                        multiply::<S, K, 1, N>(isa, [section], tile, next, sums, i, out.as_deref_mut());
+                    }
+                }
+            }
         }
     }
 }
 
+/// The sums of the `N` rows of activations from `at` on.
 #[inline(always)]
-fn multiply<S: Isa, K: Kind, const N: usize>(
+fn of_tile<const N: usize>(sums: &mut [[f32; LANES]; BLOCK], at: usize) -> &mut [[f32; LANES]; N] {
+    sums[at..].first_chunk_mut().expect("as many rows as the tile")
+}
+
+/// Goes on with the chains of `R` strips' outputs for a tile; `strip` counts the strips of `out` before them.
+#[inline(always)]
+fn multiply<S: Isa, K: Kind, const R: usize, const N: usize>(
     isa: S,
-    w: &Section,
+    w: [&Section; R],
     t: &Tile,
     next: Option<&Tile>,
-    sums: &mut [[f32; LANES]; N],
+    sums: [&mut [[f32; LANES]; N]; R],
+    strip: usize,
+    out: Option<&mut Strip<'_>>,
 ) {
     let x = Inputs::new(t);
-    let mut acc = [isa.splat(0.0); N];
-    if w.first > 0 {
-        for c in 0..N {
-            acc[c] = isa.load(&sums[c]);
+    let (first, width) = (w[0].first, w[0].width);
+    let mut acc = [[isa.splat(0.0); N]; R];
+    if first > 0 {
+        for r in 0..R {
+            for c in 0..N {
+                acc[r][c] = isa.load(&sums[r][c]);
+            }
         }
     }
-    let view = View(w, PhantomData::<K>);
-    for cell in 0..w.width / CELL {
-        let at = w.first / CELL + cell;
+    let views = w.map(|section| View(section, PhantomData::<K>));
+    let panels = views.each_ref();
+    for cell in 0..width / CELL {
+        let cell_of_row = first / CELL + cell;
         if let Some(next) = next {
-            let ahead = next.q.as_ptr().wrapping_add(at * (CELL / 4) * next.width);
+            let ahead = next
+                .q
+                .as_ptr()
+                .wrapping_add(cell_of_row * (CELL / 4) * next.width);
             for line in 0..(N * CELL).div_ceil(VECTOR) {
                 isa.prefetch(ahead.cast::<u8>().wrapping_add(line * VECTOR));
             }
         }
-        links(isa, &view, cell, &x, at, &mut acc);
+        links(isa, panels, cell, &x, cell_of_row, &mut acc);
     }
+    let Some(out) = out else {
+        for r in 0..R {
+            for c in 0..N {
+                isa.store(acc[r][c], &mut sums[r][c]);
+            }
+        }
+        return;
+    };
     for c in 0..N {
-        isa.store(acc[c], &mut sums[c]);
+        for r in 0..R {
+            put(isa, acc[r][c], &mut out.row(t.first + c)[(strip + r) * LANES..]);
+        }
     }
 }

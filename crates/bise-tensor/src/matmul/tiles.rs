@@ -1,6 +1,7 @@
 //! Quantized rows of activations side by side, as the panels of weights meet them.
 
 use super::activations::{GROUP, QuantizedRow};
+use super::cut::Cut;
 use crate::block::{CODED_ZERO, CodedFormat, IntFormat};
 use crate::isa::{Isa, Kernel, Level};
 use rayon::prelude::*;
@@ -33,13 +34,15 @@ impl Needs {
     }
 }
 
-/// Rows of activations, cut into as few tiles as can be, all about as wide. In a tile neighbouring values belong to
-/// neighbouring rows: no stride between rows can fall on the same cache line over and over.
+/// Rows of activations in tiles. In a tile neighbouring values belong to neighbouring rows: no stride between rows can fall
+/// on the same cache line over and over.
 #[derive(Default)]
 pub(super) struct Tiles {
     /// `None` when there is nothing here.
     made_for: Option<Needs>,
-    tiles: Vec<Tile>,
+    pub cut: Cut,
+    /// The tiles of the cut.
+    pub all: Vec<Tile>,
 }
 
 /// Some neighbouring rows of activations.
@@ -76,25 +79,21 @@ impl Tiles {
         row: impl Fn(usize) -> QuantizedRow<'x> + Sync,
     ) {
         let made_for = Some(needs);
-        if self.made_for != made_for {
-            self.made_for = made_for;
-            let count = rows.div_ceil(level.columns());
-            self.tiles.resize_with(count, Tile::default);
-            self.tiles.par_iter_mut().enumerate().for_each(|(i, tile)| {
-                tile.first = i * rows / count;
-                tile.width = (i + 1) * rows / count - tile.first;
-                for c in 0..tile.width {
-                    let x = row(tile.first + c);
-                    tile.make_room(x.q.len(), needs);
-                    level.run(Lay { x, c, tile, needs });
-                }
-            });
+        if self.made_for == made_for {
+            return;
         }
-    }
-
-    /// What [`make`](Self::make) made.
-    pub fn all(&self) -> &[Tile] {
-        &self.tiles
+        self.made_for = made_for;
+        let cut = Cut::new(rows, level.columns());
+        self.cut = cut;
+        self.all.resize_with(cut.tiles(), Tile::default);
+        self.all.par_iter_mut().enumerate().for_each(|(t, tile)| {
+            (tile.first, tile.width) = (cut.start(t), cut.width(t));
+            for c in 0..tile.width {
+                let x = row(tile.first + c);
+                tile.make_room(x.q.len(), needs);
+                level.run(Lay { x, c, tile, needs });
+            }
+        });
     }
 }
 

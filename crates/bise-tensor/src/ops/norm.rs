@@ -1,18 +1,14 @@
 //! Root-mean-square normalisation (Zhang and Sennrich, arXiv 1910.07467).
 
 use crate::isa::{Isa, Kernel, LANES, Level};
-use crate::threads::for_each_piece;
 
-/// `out[n, i] = x[n, i] / sqrt(mean(x[n, :]^2) + eps) * weight[i]`, for each row of `weight.len()` values.
+/// `out[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i]`, for one row.
 ///
 /// # Panics
-/// When `x` is not whole rows or `out` not as long.
+/// When the lengths differ.
 pub fn rms_norm(level: Level, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    assert!(x.len() == out.len() && x.len().is_multiple_of(weight.len()));
-    for_each_piece(out, weight.len(), |n, out| {
-        let x = &x[n * weight.len()..][..weight.len()];
-        level.run(RmsNorm { x, weight, eps, out });
-    });
+    assert!(x.len() == out.len() && x.len() == weight.len());
+    level.run(RmsNorm { x, weight, eps, out });
 }
 
 struct RmsNorm<'a> {

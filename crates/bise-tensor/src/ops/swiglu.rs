@@ -2,21 +2,14 @@
 
 use super::exp;
 use crate::isa::{Isa, Kernel, Level};
-use crate::threads::for_each_piece;
 
-/// Values that one thread works on at a time: enough to be worth handing over.
-const PIECE: usize = 1 << 14;
-
-/// `gate[i] = silu(gate[i]) * up[i]`, where `silu(x) = x / (1 + e^-x)` (Shazeer, arXiv 2002.05202).
+/// `out[i] = silu(gate[i]) * up[i]`, where `silu(x) = x / (1 + e^-x)` (Shazeer, arXiv 2002.05202).
 ///
 /// # Panics
 /// When the lengths differ.
-pub fn swiglu(level: Level, gate: &mut [f32], up: &[f32]) {
-    assert_eq!(gate.len(), up.len());
-    for_each_piece(gate, PIECE, |i, gate| {
-        let up = &up[i * PIECE..][..gate.len()];
-        level.run(SwiGlu { gate, up });
-    });
+pub fn swiglu(level: Level, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    assert!(gate.len() == out.len() && up.len() == out.len());
+    level.run(SwiGlu { gate, up, out });
 }
 
 /// `out[i] = fma(scale, x[i], out[i])`.
@@ -25,15 +18,13 @@ pub fn swiglu(level: Level, gate: &mut [f32], up: &[f32]) {
 /// When the lengths differ.
 pub fn add_scaled(level: Level, scale: f32, x: &[f32], out: &mut [f32]) {
     assert_eq!(x.len(), out.len());
-    for_each_piece(out, PIECE, |i, out| {
-        let x = &x[i * PIECE..][..out.len()];
-        level.run(AddScaled { scale, x, out });
-    });
+    level.run(AddScaled { scale, x, out });
 }
 
 struct SwiGlu<'a> {
-    gate: &'a mut [f32],
+    gate: &'a [f32],
     up: &'a [f32],
+    out: &'a mut [f32],
 }
 
 impl Kernel for SwiGlu<'_> {
@@ -41,8 +32,8 @@ impl Kernel for SwiGlu<'_> {
 
     #[inline(always)]
     fn call<S: Isa>(self, _: S) {
-        for (gate, up) in self.gate.iter_mut().zip(self.up) {
-            *gate = *gate / (1.0 + exp(-*gate)) * up;
+        for ((out, gate), up) in self.out.iter_mut().zip(self.gate).zip(self.up) {
+            *out = gate / (1.0 + exp(-gate)) * up;
         }
     }
 }

@@ -41,9 +41,9 @@ pub fn for_each(count: usize, task: impl Fn(usize) + Sync + Send) {
     (0..count).into_par_iter().for_each(task);
 }
 
-/// Calls `task(i)` once on each thread of the current pool, `i` counting them.
-pub fn on_each_thread(task: impl Fn(usize) + Sync) {
-    rayon::broadcast(|thread| task(thread.index()));
+/// Calls `task(i)` once on each thread of the current pool, `i` counting them; gives all results.
+pub fn on_each_thread<T: Send>(task: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    rayon::broadcast(|thread| task(thread.index()))
 }
 
 /// Cuts `out` into pieces of up to `width` values and calls `task(i, piece)` for each, on all threads.

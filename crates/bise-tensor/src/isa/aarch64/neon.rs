@@ -216,6 +216,24 @@ impl<M: Multiply> Isa for Neon<M> {
     }
 
     #[inline(always)]
+    fn larger(self, mut most: Self::F, x: Self::F) -> Self::F {
+        // SAFETY: NEON was detected.
+        unsafe {
+            for i in 0..4 {
+                let x = vabsq_f32(x[i]);
+                most[i] = vbslq_f32(vcgtq_f32(x, most[i]), x, most[i]);
+            }
+        }
+        most
+    }
+
+    #[inline(always)]
+    fn largest(self, x: Self::F) -> f32 {
+        // SAFETY: NEON was detected.
+        unsafe { vmaxvq_f32(vmaxq_f32(vmaxq_f32(x[0], x[2]), vmaxq_f32(x[1], x[3]))) }
+    }
+
+    #[inline(always)]
     fn sum(self, x: Self::F) -> f32 {
         // SAFETY: NEON was detected.
         unsafe {

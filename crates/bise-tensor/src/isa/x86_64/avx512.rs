@@ -1,6 +1,7 @@
 //! AVX-512 with VNNI: 16 lanes in one register.
 
 use crate::isa::{Isa, Kernel, LANES};
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// Proof that the CPU has AVX-512 F, BW, VL, DQ and VNNI, and what [`super::Avx2`] proves.
@@ -35,7 +36,9 @@ impl Isa for Avx512 {
     type P = __m512i;
 
     const REGISTERS: usize = 32;
-    const COLUMNS: usize = 12;
+    const COLUMNS: usize = 6;
+    /// A value that is spread over a register serves two multiplications: alone, each of them would wait for a load.
+    const STRIPS: usize = 2;
     const CENTERS_BYTES: bool = false;
 
     #[inline]
@@ -120,6 +123,23 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    fn larger(self, most: Self::F, x: Self::F) -> Self::F {
+        // SAFETY: the features were detected. Of a NaN and `most` the second counts.
+        unsafe { _mm512_max_ps(_mm512_abs_ps(x), most) }
+    }
+
+    #[inline(always)]
+    fn largest(self, x: Self::F) -> f32 {
+        // SAFETY: the features were detected.
+        unsafe {
+            let eight = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x));
+            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+
+    #[inline(always)]
     fn sum(self, x: Self::F) -> f32 {
         // SAFETY: the features were detected.
         unsafe {
@@ -190,7 +210,7 @@ impl Isa for Avx512 {
 
     #[inline(always)]
     fn begin_at(self, start: i32, _: u32) -> (Self::P, Self::I) {
-        (self.splat_int(start), self.splat_int(0))
+        (self.settle(self.splat_int(start)), self.splat_int(0))
     }
 
     #[inline(always)]
@@ -200,6 +220,12 @@ impl Isa for Avx512 {
             let x = i32::from_ne_bytes([x[0] as u8, x[1] as u8, x[2] as u8, x[3] as u8]);
             _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(x))
         }
+    }
+
+    #[inline(always)]
+    fn settle(self, sum: Self::P) -> Self::P {
+        // SAFETY: the features were detected.
+        unsafe { settled(sum) }
     }
 
     #[inline(always)]
@@ -224,4 +250,15 @@ impl Isa for Avx512 {
         // SAFETY: the features were detected.
         unsafe { _mm512_cvtepi32_ps(x) }
     }
+}
+
+/// `sum`, in a register.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn settled(mut sum: __m512i) -> __m512i {
+    // SAFETY: no instruction at all; the register goes in and comes out.
+    unsafe {
+        asm!("/* {0} */", inout(zmm_reg) sum, options(nomem, nostack, preserves_flags));
+    }
+    sum
 }

@@ -191,6 +191,29 @@ impl<M: Multiply> Isa for Ymm<M> {
     }
 
     #[inline(always)]
+    fn larger(self, most: Self::F, x: Self::F) -> Self::F {
+        // SAFETY: the features were detected. Of a NaN and `most` the second counts.
+        unsafe {
+            let sign = _mm256_set1_ps(-0.0);
+            [
+                _mm256_max_ps(_mm256_andnot_ps(sign, x[0]), most[0]),
+                _mm256_max_ps(_mm256_andnot_ps(sign, x[1]), most[1]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn largest(self, x: Self::F) -> f32 {
+        // SAFETY: the features were detected.
+        unsafe {
+            let eight = _mm256_max_ps(x[0], x[1]);
+            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+
+    #[inline(always)]
     fn sum(self, x: Self::F) -> f32 {
         // SAFETY: the features were detected.
         unsafe {

@@ -11,14 +11,25 @@ pub(crate) mod panel;
 
 use super::Matrix;
 use super::activations::Activations;
+use super::cut::Cut;
 use crate::block::PlainFormat;
-use crate::isa::{Isa, LANES};
+use crate::isa::{Isa, Kernel, LANES};
 use crate::threads::Strip;
 
-/// So many rows of activations are few: the sums of four rows of weights, or of two, fill the registers.
-pub(super) const FEW: usize = 3;
+/// How many rows of activations are few: for them it is faster to convert the weights once for each tile, where they lie, than
+/// once for all.
+pub(super) struct Few;
 
-/// The outputs of the rows of `w` from `first` on for the rows of `x`, at most [`FEW`].
+impl Kernel for Few {
+    type Output = usize;
+
+    #[inline(always)]
+    fn call<S: Isa>(self, _: S) -> usize {
+        2 * panel::most::<S>()
+    }
+}
+
+/// The outputs of the rows of `w` from `first` on for the rows of `x`.
 #[inline(always)]
 pub(super) fn multiply<S: Isa, F: PlainFormat>(
     isa: S,
@@ -27,58 +38,76 @@ pub(super) fn multiply<S: Isa, F: PlainFormat>(
     x: &Activations,
     out: &mut Strip<'_>,
 ) {
-    match x.len() {
-        1 => columns::<S, F, 1>(isa, w, first, x, out),
-        2 => columns::<S, F, 2>(isa, w, first, x, out),
-        _ => columns::<S, F, 3>(isa, w, first, x, out),
-    }
-}
-
-/// The outputs of a strip for the `N` rows of `x`.
-#[inline(always)]
-fn columns<S: Isa, F: PlainFormat, const N: usize>(
-    isa: S,
-    w: Matrix<'_>,
-    first: usize,
-    x: &Activations,
-    out: &mut Strip<'_>,
-) {
-    let rows = out.width();
-    let mut inputs = [x.f32_row(0); N];
-    for c in 0..N {
-        inputs[c] = x.f32_row(c);
-    }
-    let row = |r: usize| w.row(first + r);
-    let mut r = 0;
-    if N == 1 || S::REGISTERS >= 32 {
-        while r + 4 <= rows {
-            let w = [row(r), row(r + 1), row(r + 2), row(r + 3)];
-            store(r, tile::<S, F, 4, N>(isa, w, inputs), out);
-            r += 4;
-        }
+    // The sums of four rows of weights, or of two, fill the registers.
+    let four = x.len() == 1 || S::REGISTERS >= 32;
+    let (mut r, rows) = (0, out.width());
+    while four && r + 4 <= rows {
+        outputs::<S, F, 4>(isa, w, first, r, x, out);
+        r += 4;
     }
     while r + 2 <= rows {
-        store(r, tile::<S, F, 2, N>(isa, [row(r), row(r + 1)], inputs), out);
+        outputs::<S, F, 2>(isa, w, first, r, x, out);
         r += 2;
     }
     if r < rows {
-        store(r, tile::<S, F, 1, N>(isa, [row(r)], inputs), out);
+        outputs::<S, F, 1>(isa, w, first, r, x, out);
     }
 }
 
-/// Puts the outputs of the rows of weights from `r` on where they belong.
+/// The outputs of `R` rows of the strip from `r` on: tile by tile, while the weights are near.
 #[inline(always)]
-fn store<const R: usize, const N: usize>(r: usize, sums: [[f32; N]; R], out: &mut Strip<'_>) {
-    for c in 0..N {
-        for i in 0..R {
-            out.row(c)[r + i] = sums[i][c];
+fn outputs<S: Isa, F: PlainFormat, const R: usize>(
+    isa: S,
+    w: Matrix<'_>,
+    first: usize,
+    r: usize,
+    x: &Activations,
+    out: &mut Strip<'_>,
+) {
+    let mut rows = [w.row(first + r); R];
+    for i in 0..R {
+        rows[i] = w.row(first + r + i);
+    }
+    let cut = Cut::new(x.len(), panel::most::<S>());
+    for t in 0..cut.tiles() {
+        let c = cut.start(t);
+        match cut.width(t) {
+            1 => tile::<S, F, R, 1>(isa, rows, r, x, c, out),
+            2 => tile::<S, F, R, 2>(isa, rows, r, x, c, out),
+            3 => tile::<S, F, R, 3>(isa, rows, r, x, c, out),
+            4 if S::REGISTERS >= 32 => tile::<S, F, R, 4>(isa, rows, r, x, c, out),
+            5 if S::REGISTERS >= 32 => tile::<S, F, R, 5>(isa, rows, r, x, c, out),
+            6 if S::REGISTERS >= 32 => tile::<S, F, R, 6>(isa, rows, r, x, c, out),
+            width => unreachable!("a tile of {width} rows"),
+        }
+    }
+}
+
+/// The outputs of the strip's `R` rows of weights from `r` on and the `N` rows of `x` from `c` on.
+#[inline(always)]
+fn tile<S: Isa, F: PlainFormat, const R: usize, const N: usize>(
+    isa: S,
+    w: [&[u8]; R],
+    r: usize,
+    x: &Activations,
+    c: usize,
+    out: &mut Strip<'_>,
+) {
+    let mut inputs = [x.f32_row(c); N];
+    for i in 0..N {
+        inputs[i] = x.f32_row(c + i);
+    }
+    let sums = products::<S, F, R, N>(isa, w, inputs);
+    for i in 0..N {
+        for (row, sums) in sums.iter().enumerate() {
+            out.row(c + i)[r + row] = sums[i];
         }
     }
 }
 
 /// The products of `R` rows of weights and `N` rows of activations.
 #[inline(always)]
-fn tile<S: Isa, F: PlainFormat, const R: usize, const N: usize>(
+fn products<S: Isa, F: PlainFormat, const R: usize, const N: usize>(
     isa: S,
     w: [&[u8]; R],
     x: [&[f32]; N],

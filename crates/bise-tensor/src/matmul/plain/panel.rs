@@ -18,6 +18,7 @@ use crate::block::PlainFormat;
 use crate::isa::{Isa, Kernel, LANES, Level};
 use crate::matmul::Matrix;
 use crate::matmul::at_width::TileKernel;
+use crate::matmul::cut::Cut;
 use crate::threads::{Strip, for_each_piece};
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -32,7 +33,7 @@ const LINKS: usize = 32;
 /// Columns of a stretch.
 pub(crate) const STRETCH: usize = LINKS * LANES;
 /// Rows of activations in a block, at most.
-const BLOCK: usize = 264;
+pub(crate) const BLOCK: usize = 264;
 
 /// Half of the chains of a strip, as far as a stretch goes.
 #[repr(align(64))]
@@ -129,7 +130,7 @@ impl<F: PlainFormat> Kernel for Unpack<'_, F> {
 }
 
 /// How many rows of activations a tile has at most: with eight or four rows of weights, sums fill the registers.
-const fn most<S: Isa>() -> usize {
+pub(super) const fn most<S: Isa>() -> usize {
     if S::REGISTERS >= 32 { 6 } else { 3 }
 }
 
@@ -145,83 +146,49 @@ impl Kernel for Most {
     }
 }
 
-/// Rows of activations, cut into as few tiles as can be, all about as wide. What a kernel reads lies side by side.
+/// Rows of activations in tiles. What a kernel reads lies side by side.
 #[derive(Default)]
 pub(crate) struct Tiles {
     /// `[stretch][half][tile][link][row of the tile][chain of the half]`; the last stretch is filled up with zeros.
     values: Vec<f32>,
-    rows: usize,
-    /// Tiles; 0 when there is nothing here.
-    count: usize,
-    /// Tiles of a block.
-    per_block: usize,
+    /// Without rows when there is nothing here.
+    pub(crate) cut: Cut,
 }
 
 impl Tiles {
     /// Forgets the rows, and keeps the memory.
     pub(crate) fn clear(&mut self) {
-        self.count = 0;
+        self.cut = Cut::default();
     }
 
     /// Makes the tiles of rows that are each `width` long, for the kernels of `level`, unless they are there already.
     pub(crate) fn make(&mut self, level: Level, x: &[f32], width: usize) {
-        if self.count > 0 {
+        if self.cut.tiles() > 0 {
             return;
         }
-        let most = level.run(Most);
-        self.rows = x.len() / width;
-        self.count = self.rows.div_ceil(most);
-        self.per_block = self.count.div_ceil(self.count.div_ceil(BLOCK / most));
-        let half = self.rows * LINKS * HALF;
-        let mut values = std::mem::take(&mut self.values);
-        values.resize(width.div_ceil(STRETCH) * 2 * half, 0.0);
-        for_each_piece(&mut values, half, |i, values| {
+        let cut = Cut::new(x.len() / width, level.run(Most));
+        self.cut = cut;
+        let half = x.len() / width * LINKS * HALF;
+        self.values.resize(width.div_ceil(STRETCH) * 2 * half, 0.0);
+        for_each_piece(&mut self.values, half, |i, values| {
             let (stretch, half) = (i / 2, i % 2);
-            for t in 0..self.count {
-                let (first, end) = (self.start(t), self.start(t + 1));
-                let tile = &mut values[first * LINKS * HALF..end * LINKS * HALF];
-                for (c, row) in (first..end).enumerate() {
+            for t in 0..cut.tiles() {
+                let rows = cut.rows(&(t..t + 1));
+                let tile = &mut values[rows.start * LINKS * HALF..rows.end * LINKS * HALF];
+                for (c, row) in rows.clone().enumerate() {
                     let row = &x[row * width..][..width];
                     let row = &row[stretch * STRETCH..width.min((stretch + 1) * STRETCH)];
-                    lay(row, half, c, end - first, tile);
+                    lay(row, half, c, rows.len(), tile);
                 }
             }
         });
-        self.values = values;
-    }
-
-    /// The first row of tile `t`. The first tiles may be one row wider than the others.
-    pub(crate) fn start(&self, t: usize) -> usize {
-        t * (self.rows / self.count) + t.min(self.rows % self.count)
-    }
-
-    /// Rows of tile `t`.
-    pub(crate) fn width(&self, t: usize) -> usize {
-        self.start(t + 1) - self.start(t)
-    }
-
-    /// The tiles of a block: those of one width, and those of the other.
-    pub(crate) fn runs(&self, block: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
-        let narrower = (self.rows % self.count).clamp(block.start, block.end);
-        let runs = [block.start..narrower, narrower..block.end];
-        runs.into_iter().filter(|run| !run.is_empty())
-    }
-
-    /// The tiles of each block, in ranges.
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = Range<usize>> {
-        let starts = (0..self.count).step_by(self.per_block);
-        starts.map(|start| start..(start + self.per_block).min(self.count))
-    }
-
-    /// The rows of activations in some neighbouring tiles.
-    pub(crate) fn rows(&self, tiles: &Range<usize>) -> Range<usize> {
-        self.start(tiles.start)..self.start(tiles.end)
     }
 
     /// What meets a panel of tile `t`.
     fn tile(&self, t: usize, panel: &Panel) -> &[f32] {
-        let rows = (panel.first / STRETCH * 2 + panel.half) * self.rows;
-        &self.values[(rows + self.start(t)) * LINKS * HALF..(rows + self.start(t + 1)) * LINKS * HALF]
+        let before = (panel.first / STRETCH * 2 + panel.half) * self.cut.rows(&(0..self.cut.tiles())).len();
+        let rows = self.cut.rows(&(t..t + 1));
+        &self.values[(before + rows.start) * LINKS * HALF..(before + rows.end) * LINKS * HALF]
     }
 }
 
@@ -259,7 +226,7 @@ impl TileKernel for PanelTiles<'_> {
         // Chains begin in the first stretch.
         let (links, begin) = (panel.width.div_ceil(LANES), panel.first == 0);
         for t in self.run {
-            let at = tiles.start(t) - self.first;
+            let at = tiles.cut.start(t) - self.first;
             let x = tiles.tile(t, panel);
             let mut next = x.as_ptr_range().end;
             let x = &x.as_chunks::<HALF>().0.as_chunks::<N>().0.as_chunks::<LINKS>().0[0];

@@ -1,0 +1,85 @@
+//! How rows of activations are cut into tiles.
+
+use std::ops::Range;
+
+/// Rows cut into tiles, as few as can be and all about as wide: the first ones may be one row wider than the others.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Cut {
+    rows: usize,
+    tiles: usize,
+}
+
+impl Cut {
+    /// `rows` rows in tiles of at most `widest`.
+    pub fn new(rows: usize, widest: usize) -> Self {
+        Self {
+            rows,
+            tiles: rows.div_ceil(widest),
+        }
+    }
+
+    /// Tiles.
+    pub fn tiles(&self) -> usize {
+        self.tiles
+    }
+
+    /// The first row of tile `t`, and for the last one's successor the end.
+    pub fn start(&self, t: usize) -> usize {
+        t * (self.rows / self.tiles) + t.min(self.rows % self.tiles)
+    }
+
+    /// Rows of tile `t`.
+    pub fn width(&self, t: usize) -> usize {
+        self.start(t + 1) - self.start(t)
+    }
+
+    /// The rows in some neighbouring tiles.
+    pub fn rows(&self, tiles: &Range<usize>) -> Range<usize> {
+        self.start(tiles.start)..self.start(tiles.end)
+    }
+
+    /// All tiles in blocks, as few as can be and all about as long, of at most `rows` rows.
+    pub fn blocks(&self, rows: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let most = rows / self.rows.div_ceil(self.tiles.max(1)).max(1);
+        let blocks = Self::new(self.tiles, most);
+        (0..blocks.tiles).map(move |b| blocks.start(b)..blocks.start(b + 1))
+    }
+
+    /// The tiles of a block that are as wide as the first, and the others.
+    pub fn runs(&self, block: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
+        let narrower = (self.rows % self.tiles).clamp(block.start, block.end);
+        let runs = [block.start..narrower, narrower..block.end];
+        runs.into_iter().filter(|run| !run.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_in_one_tile_of_one_run_of_one_block() {
+        for (rows, widest, block_rows) in [
+            (1, 6, 12),
+            (7, 6, 12),
+            (13, 3, 7),
+            (512, 6, 264),
+            (529, 6, 528),
+            (1000, 4, 264),
+        ] {
+            let cut = Cut::new(rows, widest);
+            let mut next = 0;
+            for block in cut.blocks(block_rows) {
+                assert!(cut.rows(&block).len() <= block_rows);
+                for run in cut.runs(&block) {
+                    for t in run.clone() {
+                        assert_eq!((cut.start(t), cut.width(t)), (next, cut.width(run.start)));
+                        assert!((1..=widest).contains(&cut.width(t)));
+                        next += cut.width(t);
+                    }
+                }
+            }
+            assert_eq!(next, rows);
+        }
+    }
+}
