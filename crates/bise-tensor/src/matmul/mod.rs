@@ -187,11 +187,11 @@ impl Product<'_> {
     fn in_panels<F: PlainFormat>(self, matrix: Matrix<'_>) {
         let Self { level, w, x, out } = self;
         let tiles = x.panel_tiles(level);
-        for_each_strip(out, w.rows(), LANES, |first, mut strip| {
+        for_each_strip(out, w.rows(), panel::ROWS, |first, mut strip| {
             panel::ROOM.with_borrow_mut(|(panel, sums)| {
-                for block in tiles.cut.blocks(panel::BLOCK) {
-                    for half in 0..2 {
-                        for column in (0..w.cols()).step_by(panel::STRETCH) {
+                for block in tiles.cut.blocks(panel::block_rows(w.cols())) {
+                    for column in (0..w.cols()).step_by(panel::STRETCH) {
+                        for half in 0..2 {
                             level.run(panel::Unpack {
                                 w: matrix,
                                 row: first,

@@ -25,7 +25,67 @@ impl Kernel for Few {
 
     #[inline(always)]
     fn call<S: Isa>(self, _: S) -> usize {
-        2 * panel::most::<S>()
+        3 * widest::<S>()
+    }
+}
+
+/// How many rows of activations a tile has at most: with four or two rows of weights, a compiler keeps these sums in registers.
+const fn widest<S: Isa>() -> usize {
+    if S::REGISTERS >= 32 { 4 } else { 2 }
+}
+
+/// Rows of activations that are few, at any level.
+const MOST: usize = 12;
+/// How many activations are multiplied with all rows of a strip before the next: they stay in the first cache.
+const NEAR: usize = 4096;
+
+/// Chains of a row of weights and a few rows of activations.
+type Sums = [[f32; LANES]; MOST];
+
+/// Some columns of a strip of weights, and the rows of activations that they meet.
+#[derive(Clone, Copy)]
+struct Piece<'a> {
+    w: Matrix<'a>,
+    x: &'a Activations,
+    /// The first row of the strip, and how many it has.
+    first: usize,
+    rows: usize,
+    /// The columns.
+    from: usize,
+    to: usize,
+}
+
+impl<'a> Piece<'a> {
+    /// The weights of row `r` of the strip.
+    #[inline(always)]
+    fn weights<F: PlainFormat>(&self, r: usize) -> &'a [u8] {
+        &self.w.row(self.first + r)[self.from * F::BYTES..self.to * F::BYTES]
+    }
+
+    /// The activations of row `c`.
+    #[inline(always)]
+    fn inputs(&self, c: usize) -> &'a [f32] {
+        &self.x.f32_row(c)[self.from..self.to]
+    }
+
+    /// Where the weights are that will be needed when as many rows as there are activations have gone by, which is time enough
+    /// for memory to bring them: further down, in the next columns, or in the next strip.
+    #[inline(always)]
+    fn ahead<F: PlainFormat>(&self, r: usize) -> *const u8 {
+        let r = r + if self.x.len() == 1 {
+            1
+        } else {
+            self.x.len().next_multiple_of(4)
+        };
+        let (row, column) = if r < self.rows {
+            (r, self.from)
+        } else if self.to < self.w.cols() {
+            (r - self.rows, self.to)
+        } else {
+            (r, 0)
+        };
+        let row = (self.first + row).min(self.w.rows() - 1);
+        &raw const self.w.row(row)[column * F::BYTES]
     }
 }
 
@@ -38,114 +98,115 @@ pub(super) fn multiply<S: Isa, F: PlainFormat>(
     x: &Activations,
     out: &mut Strip<'_>,
 ) {
-    // The sums of four rows of weights, or of two, fill the registers.
-    let four = x.len() == 1 || S::REGISTERS >= 32;
-    let (mut r, rows) = (0, out.width());
-    while four && r + 4 <= rows {
-        outputs::<S, F, 4>(isa, w, first, r, x, out);
-        r += 4;
+    let mut sums = [[[0.0; LANES]; MOST]; LANES];
+    let (rows, width) = (out.width(), (NEAR / x.len()).next_multiple_of(LANES));
+    for from in (0..w.cols()).step_by(width) {
+        let to = (from + width).min(w.cols());
+        let piece = Piece {
+            w,
+            x,
+            first,
+            rows,
+            from,
+            to,
+        };
+        // Several rows share what is loaded of some activations. One token reads row after row, as fast as memory gives them.
+        let mut r = 0;
+        while S::REGISTERS >= 32 && x.len() > 1 && r + 4 <= rows {
+            tiles::<S, F, 4>(isa, piece, r, &mut sums);
+            r += 4;
+        }
+        while x.len() > 1 && r + 2 <= rows {
+            tiles::<S, F, 2>(isa, piece, r, &mut sums);
+            r += 2;
+        }
+        while r < rows {
+            tiles::<S, F, 1>(isa, piece, r, &mut sums);
+            r += 1;
+        }
     }
-    while r + 2 <= rows {
-        outputs::<S, F, 2>(isa, w, first, r, x, out);
-        r += 2;
-    }
-    if r < rows {
-        outputs::<S, F, 1>(isa, w, first, r, x, out);
+    for c in 0..x.len() {
+        for (y, sums) in out.row(c).iter_mut().zip(&sums) {
+            *y = isa.sum(isa.load(&sums[c]));
+        }
     }
 }
 
-/// The outputs of `R` rows of the strip from `r` on: tile by tile, while the weights are near.
+/// Goes on with the chains of `R` rows of the strip from `r` on: tile by tile, while the weights are near.
 #[inline(always)]
-fn outputs<S: Isa, F: PlainFormat, const R: usize>(
-    isa: S,
-    w: Matrix<'_>,
-    first: usize,
-    r: usize,
-    x: &Activations,
-    out: &mut Strip<'_>,
-) {
-    let mut rows = [w.row(first + r); R];
-    for i in 0..R {
-        rows[i] = w.row(first + r + i);
-    }
-    let cut = Cut::new(x.len(), panel::most::<S>());
+fn tiles<S: Isa, F: PlainFormat, const R: usize>(isa: S, piece: Piece<'_>, r: usize, sums: &mut [Sums]) {
+    let cut = Cut::new(piece.x.len(), widest::<S>());
     for t in 0..cut.tiles() {
         let c = cut.start(t);
         match cut.width(t) {
-            1 => tile::<S, F, R, 1>(isa, rows, r, x, c, out),
-            2 => tile::<S, F, R, 2>(isa, rows, r, x, c, out),
-            3 => tile::<S, F, R, 3>(isa, rows, r, x, c, out),
-            4 if S::REGISTERS >= 32 => tile::<S, F, R, 4>(isa, rows, r, x, c, out),
-            5 if S::REGISTERS >= 32 => tile::<S, F, R, 5>(isa, rows, r, x, c, out),
-            6 if S::REGISTERS >= 32 => tile::<S, F, R, 6>(isa, rows, r, x, c, out),
+            1 => tile::<S, F, R, 1>(isa, piece, r, c, sums),
+            2 => tile::<S, F, R, 2>(isa, piece, r, c, sums),
+            3 if S::REGISTERS >= 32 => tile::<S, F, R, 3>(isa, piece, r, c, sums),
+            4 if S::REGISTERS >= 32 => tile::<S, F, R, 4>(isa, piece, r, c, sums),
             width => unreachable!("a tile of {width} rows"),
         }
     }
 }
 
-/// The outputs of the strip's `R` rows of weights from `r` on and the `N` rows of `x` from `c` on.
+/// Goes on with the chains of `R` rows of the strip from `r` on and `N` rows of activations from `c` on.
 #[inline(always)]
 fn tile<S: Isa, F: PlainFormat, const R: usize, const N: usize>(
     isa: S,
-    w: [&[u8]; R],
+    piece: Piece<'_>,
     r: usize,
-    x: &Activations,
     c: usize,
-    out: &mut Strip<'_>,
+    sums: &mut [Sums],
 ) {
-    let mut inputs = [x.f32_row(c); N];
-    for i in 0..N {
-        inputs[i] = x.f32_row(c + i);
+    let sums = &mut sums[r..r + R];
+    let (mut w, mut ahead) = ([piece.weights::<F>(r); R], [piece.ahead::<F>(r); R]);
+    for i in 0..R {
+        (w[i], ahead[i]) = (piece.weights::<F>(r + i), piece.ahead::<F>(r + i));
     }
-    let sums = products::<S, F, R, N>(isa, w, inputs);
-    for i in 0..N {
-        for (row, sums) in sums.iter().enumerate() {
-            out.row(c + i)[r + row] = sums[i];
-        }
-    }
-}
-
-/// The products of `R` rows of weights and `N` rows of activations.
-#[inline(always)]
-fn products<S: Isa, F: PlainFormat, const R: usize, const N: usize>(
-    isa: S,
-    w: [&[u8]; R],
-    x: [&[f32]; N],
-) -> [[f32; N]; R] {
-    let len = x[0].len();
+    let len = piece.to - piece.from;
+    let links = len / LANES;
+    let mut inputs = [piece.inputs(c); N];
+    let mut near = [&inputs[0].as_chunks::<LANES>().0[..links]; N];
     let mut acc = [[isa.splat(0.0); N]; R];
-    for i in (0..len / LANES * LANES).step_by(LANES) {
-        let mut weights = [isa.splat(0.0); R];
+    for n in 0..N {
+        inputs[n] = piece.inputs(c + n);
+        near[n] = &inputs[n].as_chunks().0[..links];
         for r in 0..R {
-            weights[r] = F::load(isa, &w[r][i * F::BYTES..(i + LANES) * F::BYTES]);
+            acc[r][n] = isa.load(&sums[r][c + n]);
         }
-        for c in 0..N {
-            let x = isa.load(x[c][i..i + LANES].try_into().expect("16 lanes"));
-            for r in 0..R {
-                acc[r][c] = isa.fma(weights[r], x, acc[r][c]);
+    }
+    for link in 0..links {
+        let mut x = [isa.splat(0.0); N];
+        for n in 0..N {
+            x[n] = isa.load(&near[n][link]);
+        }
+        let bytes = link * LANES * F::BYTES..(link + 1) * LANES * F::BYTES;
+        for r in 0..R {
+            isa.prefetch(ahead[r].wrapping_add(bytes.start));
+            let weights = F::load(isa, &w[r][bytes.clone()]);
+            for n in 0..N {
+                acc[r][n] = isa.fma(weights, x[n], acc[r][n]);
             }
         }
     }
-    let rest = len / LANES * LANES;
-    if rest < len {
+    if !len.is_multiple_of(LANES) {
         for r in 0..R {
             let mut last = [0f32; LANES];
-            for (i, bytes) in w[r][rest * F::BYTES..].chunks_exact(F::BYTES).enumerate() {
-                last[i] = F::to_f32(bytes);
+            let bytes = w[r][links * LANES * F::BYTES..].chunks_exact(F::BYTES);
+            for (weight, bytes) in last.iter_mut().zip(bytes) {
+                *weight = F::to_f32(bytes);
             }
             let weights = isa.load(&last);
-            for c in 0..N {
+            for n in 0..N {
+                let some = &inputs[n][links * LANES..];
                 let mut last = [0f32; LANES];
-                last[..len - rest].copy_from_slice(&x[c][rest..]);
-                acc[r][c] = isa.fma(weights, isa.load(&last), acc[r][c]);
+                last[..some.len()].copy_from_slice(some);
+                acc[r][n] = isa.fma(weights, isa.load(&last), acc[r][n]);
             }
         }
     }
-    let mut sums = [[0.0; N]; R];
     for r in 0..R {
-        for c in 0..N {
-            sums[r][c] = isa.sum(acc[r][c]);
+        for n in 0..N {
+            isa.store(acc[r][n], &mut sums[r][c + n]);
         }
     }
-    sums
 }

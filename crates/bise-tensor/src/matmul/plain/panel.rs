@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! for each block of rows of activations
-//!     for each half of the chains
-//!         for each stretch of 512 columns
-//!             unpack 16 rows of weights to a panel of f32       once for the block, to stay in the first cache
+//!     for each stretch of 1024 columns
+//!         for each half of the chains
+//!             unpack 8 rows of weights to a panel of f32        once for the block, to stay in the first cache
 //!             for each tile of a few rows: go on with its chains
 //!     the tree of each 16 chains
 //! ```
@@ -27,13 +27,22 @@ use std::ops::Range;
 /// Chains of a half.
 const HALF: usize = LANES / 2;
 /// Pairs of rows in a strip.
-const PAIRS: usize = LANES / 2;
+const PAIRS: usize = 4;
+/// Rows of weights in a strip.
+pub(crate) const ROWS: usize = 2 * PAIRS;
 /// Links of each chain in a stretch.
-const LINKS: usize = 32;
+const LINKS: usize = 64;
 /// Columns of a stretch.
 pub(crate) const STRETCH: usize = LINKS * LANES;
 /// Rows of activations in a block, at most.
-pub(crate) const BLOCK: usize = 264;
+const BLOCK: usize = 528;
+/// Activations in a block, at most: all of them are read again for each strip, and ought to come from a cache.
+const NEAR: usize = 10 << 18;
+
+/// Rows of activations, `width` long, that make a block at most.
+pub(crate) fn block_rows(width: usize) -> usize {
+    (NEAR / width).clamp(LANES, BLOCK)
+}
 
 /// Half of the chains of a strip, as far as a stretch goes.
 #[repr(align(64))]
@@ -107,9 +116,15 @@ impl<F: PlainFormat> Kernel for Unpack<'_, F> {
         for (pair, links) in panel.w.iter_mut().enumerate() {
             // What the rows do not have is multiplied too, and not written.
             let [a, b] = [2 * pair, 2 * pair + 1].map(|r| w.row(self.row + r.min(rows - 1)));
+            let next = [2 * pair, 2 * pair + 1].map(|r| next::<F>(w, self.row, self.first, r));
             let (a, b) = (&a[columns.clone()], &b[columns.clone()]);
             for (link, values) in links.iter_mut().enumerate().take(panel.width.div_ceil(LANES)) {
                 let from = (link * LANES + self.half * HALF) * F::BYTES;
+                if self.half == 0 {
+                    for next in next {
+                        isa.prefetch(next.wrapping_add(from));
+                    }
+                }
                 if from + half <= a.len() {
                     let mut bytes = [0; LANES * size_of::<f32>()];
                     bytes[..half].copy_from_slice(&a[from..from + half]);
@@ -127,6 +142,16 @@ impl<F: PlainFormat> Kernel for Unpack<'_, F> {
             }
         }
     }
+}
+
+/// Where row `r` of a strip goes on after the stretch at column `first`: in the next stretch, or in the next strip's first one.
+fn next<F: PlainFormat>(w: Matrix<'_>, row: usize, first: usize, r: usize) -> *const u8 {
+    let (row, first) = if first + STRETCH < w.cols() {
+        (row + r, first + STRETCH)
+    } else {
+        (row + ROWS + r, 0)
+    };
+    &raw const w.row(row.min(w.rows() - 1))[first * F::BYTES]
 }
 
 /// How many rows of activations a tile has at most: with eight or four rows of weights, sums fill the registers.
@@ -231,7 +256,12 @@ impl TileKernel for PanelTiles<'_> {
             let mut next = x.as_ptr_range().end;
             let x = &x.as_chunks::<HALF>().0.as_chunks::<N>().0.as_chunks::<LINKS>().0[0];
             if S::REGISTERS >= 32 {
-                for (w, sums) in w.as_chunks::<4>().0.iter().zip(sums.as_chunks_mut::<4>().0) {
+                for (w, sums) in w
+                    .as_chunks::<PAIRS>()
+                    .0
+                    .iter()
+                    .zip(sums.as_chunks_mut::<PAIRS>().0)
+                {
                     next = tile(isa, w, &x[..links], begin, next, at, sums);
                 }
             } else {
@@ -255,7 +285,7 @@ fn tile<S: Isa, const P: usize, const N: usize>(
     at: usize,
     sums: &mut [[[f32; LANES]; BLOCK]; P],
 ) -> *const f32 {
-    // As many cache lines for each of the `PAIRS / P` parts.
+    // As many cache lines for each of the `PAIRS / P` parts, and no branch in the loop for asking once too often.
     let lines = N * P * LINKS * HALF / (PAIRS * LANES);
     let at_a_time = lines.div_ceil(LINKS);
     let mut acc = [[isa.splat(0.0); N]; P];
@@ -271,8 +301,8 @@ fn tile<S: Isa, const P: usize, const N: usize>(
         for c in 0..N {
             inputs[c] = isa.load_twice(&x[link][c]);
         }
-        for line in link * at_a_time..((link + 1) * at_a_time).min(lines) {
-            isa.prefetch(next.wrapping_add(line * LANES).cast());
+        for line in 0..at_a_time {
+            isa.prefetch(next.wrapping_add((link * at_a_time + line) * LANES).cast());
         }
         for p in 0..P {
             isa.fma_all(&w[p][link], &inputs, &mut acc[p]);
