@@ -157,6 +157,19 @@ pub fn tokenizer_of(checkpoint: &Checkpoint, path: Option<&Path>) -> Result<Toke
     read_tokenizer(checkpoint).with_context(|| loading::name(path))
 }
 
+fn read_tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer> {
+    let vocabulary = Vocabulary::from_metadata(&checkpoint.metadata)?;
+    let pieces = vocabulary.len();
+    if let Some(embeddings) = checkpoint.tensors.get("token_embd.weight") {
+        let logits = embeddings.shape()[0];
+        ensure!(
+            pieces <= logits,
+            "the tokenizer has {pieces} tokens, the model only {logits}"
+        );
+    }
+    Ok(Tokenizer::new(vocabulary)?)
+}
+
 /// The chat format `named`, or what the file of the model from `path` tells. The built-in model is made for no chat, but bears one.
 pub fn template(
     named: Option<&str>,
@@ -174,19 +187,6 @@ pub fn template(
             )
         }),
     }
-}
-
-fn read_tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer> {
-    let vocabulary = Vocabulary::from_metadata(&checkpoint.metadata)?;
-    let pieces = vocabulary.len();
-    if let Some(embeddings) = checkpoint.tensors.get("token_embd.weight") {
-        let logits = embeddings.shape()[0];
-        ensure!(
-            pieces <= logits,
-            "the tokenizer has {pieces} tokens, the model only {logits}"
-        );
-    }
-    Ok(Tokenizer::new(vocabulary)?)
 }
 
 /// Reads a file of text or bytes.

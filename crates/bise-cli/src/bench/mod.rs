@@ -13,10 +13,12 @@ use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::isa::Level;
 use bise_tensor::measure;
 use bise_tensor::mmap::FileBytes;
+use bise_tensor::ops::CHUNK;
 use bise_tensor::threads::{Threads, usable_cores};
 use replay::Text;
 use serde_json::{Value, json};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -25,7 +27,7 @@ use std::time::Instant;
 /// Each test is named as llama-bench names it: pp512 processes a prompt of 512 tokens, tg128 generates 128 tokens one by
 /// one, and @d1024 does so after 1024 other tokens. The figure is the median. Beside it stands what the test takes of the
 /// machine, whose limits are measured first: for prompts the integer operations of the weights, for generation the bytes
-/// of weights read. Lists are separated by commas.
+/// of weights, keys and values read. Lists are separated by commas.
 #[derive(clap::Args)]
 pub struct Args {
     /// GGUF file or directory [default: the built-in story teller]
@@ -275,17 +277,33 @@ impl Bench<'_> {
         }
         let spent = match test.kind {
             Kind::Prompt => Spent::Operations(test.tokens),
-            Kind::Generate => Spent::Bytes,
+            Kind::Generate => Spent::Bytes(self.cached(test.depth..test.depth + test.tokens)),
         };
         Ok(self.measured(test.name(), spent, samples))
     }
 
+    /// Bytes of keys and values that the tokens at `positions` read, on an average.
+    fn cached(&self, positions: Range<usize>) -> f64 {
+        let config = self.model.config();
+        let heads = config.n_layers * config.n_kv_heads;
+        let chunk = self.args.kv_type.kv_type().chunk_bytes(config.head_dim);
+        let window = config.sliding_window.unwrap_or(usize::MAX);
+        let seen: f64 = positions.clone().map(|p| (p + 1).min(window) as f64).sum();
+        (heads * chunk) as f64 / CHUNK as f64 * seen / positions.len() as f64
+    }
+
     /// The result of a test.
     fn measured(&self, test: String, spent: Spent, samples: Vec<f64>) -> Measured {
+        let mut limits = self.limits;
+        if let Spent::Bytes(_) = spent {
+            // How much memory gives can change from minute to minute, where machines share it.
+            let now = measure::read_bandwidth(self.level, limits.threads);
+            limits.bytes = limits.bytes.max(now);
+        }
         Measured {
             model: self.name.to_owned(),
             level: self.level,
-            limits: self.limits,
+            limits,
             test,
             spent,
             work: Work::of_a_token(self.model),
@@ -299,8 +317,8 @@ impl Bench<'_> {
 enum Spent {
     /// The machine's integer operations, for a prompt of so many tokens.
     Operations(usize),
-    /// The machine's bandwidth, for tokens one by one.
-    Bytes,
+    /// The machine's bandwidth, for tokens one by one, which read so many bytes of keys and values besides the weights.
+    Bytes(f64),
     /// So many tokens a second without drafts.
     Instead(f64),
 }
@@ -385,8 +403,8 @@ impl Measured {
                 let share = operations / self.limits.operations;
                 (format!("{:.3} TOPS", operations / 1e12), percent(share))
             }
-            Spent::Bytes => {
-                let bytes = self.work.bytes * rate;
+            Spent::Bytes(cached) => {
+                let bytes = (self.work.bytes + cached) * rate;
                 (
                     format!("{:.1} GB/s", bytes / 1e9),
                     percent(bytes / self.limits.bytes),
@@ -416,13 +434,15 @@ impl Measured {
             json["times_without_drafts"] = json!(rate / plain);
             return json;
         }
-        let tokens = match self.spent {
-            Spent::Operations(tokens) => tokens,
-            _ => 1,
+        let (tokens, cached) = match self.spent {
+            Spent::Operations(tokens) => (tokens, 0.0),
+            Spent::Bytes(cached) => (1, cached),
+            Spent::Instead(_) => (1, 0.0),
         };
         let (bytes, operations) = (self.work.bytes * rate, self.work.operations(tokens) * rate);
         json["weight_bytes_per_second"] = json!(bytes);
-        json["percent_of_read_bandwidth"] = json!(bytes / self.limits.bytes * 100.0);
+        json["cache_bytes_per_second"] = json!(cached * rate);
+        json["percent_of_read_bandwidth"] = json!((bytes + cached * rate) / self.limits.bytes * 100.0);
         json["operations_per_second"] = json!(operations);
         json["percent_of_integer_peak"] = json!(operations / self.limits.operations * 100.0);
         json

@@ -81,7 +81,8 @@ impl Bench<'_> {
             }
         }
         let [plain, drafted] = samples;
-        let plain = self.measured(text.name.clone(), Spent::Bytes, plain);
+        let answer = text.prompt.len()..text.prompt.len() + text.answer.len();
+        let plain = self.measured(text.name.clone(), Spent::Bytes(self.cached(answer)), plain);
         let times = Spent::Instead(plain.median());
         let drafted = self.measured(format!("{}+drafts", text.name), times, drafted);
         Ok([plain, drafted])

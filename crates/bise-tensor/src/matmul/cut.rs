@@ -40,8 +40,8 @@ impl Cut {
 
     /// All tiles in blocks, as few as can be and all about as long, of at most `rows` rows.
     pub fn blocks(&self, rows: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-        let most = rows / self.rows.div_ceil(self.tiles.max(1)).max(1);
-        let blocks = Self::new(self.tiles, most);
+        let widest = if self.tiles == 0 { 1 } else { self.width(0) };
+        let blocks = Self::new(self.tiles, rows / widest);
         (0..blocks.tiles).map(move |b| blocks.start(b)..blocks.start(b + 1))
     }
 

@@ -53,6 +53,7 @@ impl<F: IntFormat> Kernel for Few<F> {
         let tiles = match (S::STRIPS, F::GROUP, F::HAS_MIN) {
             (1, 16, true) => 1,
             (1, 16, false) => 2,
+            (2, 32, _) => 6,
             _ => 4,
         };
         tiles * S::COLUMNS

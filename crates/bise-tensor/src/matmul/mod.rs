@@ -139,8 +139,7 @@ impl FormatVisitor for Product<'_> {
         let bytes = self.w.cols() / F::LEN * F::BYTES;
         let (level, needs) = (self.level, Needs::of_int::<F>());
         if self.x.len() > level.run(int::Few::<F>(PhantomData)) {
-            let kind = (F::GROUP, F::WIDTH, F::HAS_MIN);
-            return self.in_sections(needs, kind, |row, _, first, section| {
+            return self.in_sections(needs, F::WIDTH, |row, _, first, section| {
                 level.run(interleaved::Unpack {
                     strip: &strips[row * bytes..(row + LANES) * bytes],
                     first,
@@ -169,8 +168,8 @@ impl FormatVisitor for Product<'_> {
             unreachable!("{} weights stay in rows", self.w.dtype());
         };
         let (bytes, row_bytes) = (tensor.bytes(), self.w.cols() / F::LEN * F::BYTES);
-        let (level, kind) = (self.level, (F::GROUP, CODED_BITS, false));
-        self.in_sections(Needs::of_coded::<F>(), kind, |row, rows, first, section| {
+        let level = self.level;
+        self.in_sections(Needs::of_coded::<F>(), CODED_BITS, |row, rows, first, section| {
             level.run(coded::Unpack {
                 rows: &bytes[row * row_bytes..(row + rows) * row_bytes],
                 row_bytes,
@@ -190,28 +189,26 @@ impl Product<'_> {
         for_each_strip(out, w.rows(), panel::ROWS, |first, mut strip| {
             panel::ROOM.with_borrow_mut(|(panel, sums)| {
                 for block in tiles.cut.blocks(panel::block_rows(w.cols())) {
-                    for column in (0..w.cols()).step_by(panel::STRETCH) {
-                        for half in 0..2 {
-                            level.run(panel::Unpack {
-                                w: matrix,
-                                row: first,
-                                rows: strip.width(),
-                                half,
-                                first: column,
+                    for (column, half) in panel::parts(w.cols()) {
+                        level.run(panel::Unpack {
+                            w: matrix,
+                            row: first,
+                            rows: strip.width(),
+                            half,
+                            first: column,
+                            panel,
+                            format: PhantomData::<F>,
+                        });
+                        for run in tiles.cut.runs(&block) {
+                            let width = tiles.cut.width(run.start);
+                            let work = PanelTiles {
                                 panel,
-                                format: PhantomData::<F>,
-                            });
-                            for run in tiles.cut.runs(&block) {
-                                let width = tiles.cut.width(run.start);
-                                let work = PanelTiles {
-                                    panel,
-                                    tiles,
-                                    run,
-                                    first: tiles.cut.start(block.start),
-                                    sums,
-                                };
-                                at_width(level, width, work);
-                            }
+                                tiles,
+                                run,
+                                first: tiles.cut.start(block.start),
+                                sums,
+                            };
+                            at_width(level, width, work);
                         }
                     }
                     let strip = &mut strip;
@@ -226,11 +223,11 @@ impl Product<'_> {
     }
 
     /// The product with quantized weights, which `unpack(row, rows, column, section)` unpacks section by section for all rows
-    /// of activations; `kind` has the group, the width and whether there are minima, as [`Kind`] has them.
+    /// of activations; the integers lie in `0..2^bits`.
     fn in_sections(
         self,
         needs: Needs,
-        kind: (usize, u32, bool),
+        bits: u32,
         unpack: impl Fn(usize, usize, usize, &mut Section) + Sync + Send,
     ) {
         let Self { level, w, x, out } = self;
@@ -253,7 +250,7 @@ impl Product<'_> {
                             sums,
                             out: (first + SECTION >= w.cols()).then_some(&mut strips),
                         };
-                        of_kind(kind.0, kind.1, kind.2, work);
+                        of_kind(needs.group, bits, needs.has_min, work);
                     }
                 }
             });

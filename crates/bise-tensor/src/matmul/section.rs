@@ -179,14 +179,16 @@ impl<K: Kind> TileKernel for SectionTiles<'_, '_, K> {
             match (self.sections, &mut *self.sums) {
                 ([a, b], [sums_a, sums_b]) if S::STRIPS == 2 => {
                     let sums = [of_tile(sums_a, at), of_tile(sums_b, at)];
-                    multiply::<S, K, 2, N>(isa, [a, b], tile, Some(next), sums, 0, out);
+                    let out = out.map(|out| (out, 0));
+                    multiply::<S, K, 2, N>(isa, [a, b], tile, Some(next), sums, out);
                 }
                 (sections, sums) => {
                     for (i, (section, sums)) in sections.iter().zip(sums).enumerate() {
                         // What the first strip brings near is there for the others.
                         let next = (i == 0).then_some(next);
                         let sums = [of_tile(sums, at)];
-                        multiply::<S, K, 1, N>(isa, [section], tile, next, sums, i, out.as_deref_mut());
+                        let out = out.as_deref_mut().map(|out| (out, i * LANES));
+                        multiply::<S, K, 1, N>(isa, [section], tile, next, sums, out);
                     }
                 }
             }
@@ -200,7 +202,8 @@ fn of_tile<const N: usize>(sums: &mut [[f32; LANES]; BLOCK], at: usize) -> &mut 
     sums[at..].first_chunk_mut().expect("as many rows as the tile")
 }
 
-/// Goes on with the chains of `R` strips' outputs for a tile; `strip` counts the strips of `out` before them.
+/// Goes on with the chains of `R` strips' outputs for a tile. They end in the columns of `out` from a first one on, or else wait
+/// in `sums`.
 #[inline(always)]
 fn multiply<S: Isa, K: Kind, const R: usize, const N: usize>(
     isa: S,
@@ -208,8 +211,7 @@ fn multiply<S: Isa, K: Kind, const R: usize, const N: usize>(
     t: &Tile,
     next: Option<&Tile>,
     sums: [&mut [[f32; LANES]; N]; R],
-    strip: usize,
-    out: Option<&mut Strip<'_>>,
+    out: Option<(&mut Strip<'_>, usize)>,
 ) {
     let x = Inputs::new(t);
     let (first, width) = (w[0].first, w[0].width);
@@ -236,7 +238,7 @@ fn multiply<S: Isa, K: Kind, const R: usize, const N: usize>(
         }
         links(isa, panels, cell, &x, cell_of_row, &mut acc);
     }
-    let Some(out) = out else {
+    let Some((out, column)) = out else {
         for r in 0..R {
             for c in 0..N {
                 isa.store(acc[r][c], &mut sums[r][c]);
@@ -246,7 +248,7 @@ fn multiply<S: Isa, K: Kind, const R: usize, const N: usize>(
     };
     for c in 0..N {
         for r in 0..R {
-            put(isa, acc[r][c], &mut out.row(t.first + c)[(strip + r) * LANES..]);
+            put(isa, acc[r][c], &mut out.row(t.first + c)[column + r * LANES..]);
         }
     }
 }

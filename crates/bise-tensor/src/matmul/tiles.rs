@@ -12,8 +12,8 @@ pub(super) struct Needs {
     /// The unsigned integer that stands for 0.
     zero: i32,
     /// Values that share a scale: 16 or 32.
-    group: usize,
-    has_min: bool,
+    pub group: usize,
+    pub has_min: bool,
 }
 
 impl Needs {

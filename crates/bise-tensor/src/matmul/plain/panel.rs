@@ -44,6 +44,13 @@ pub(crate) fn block_rows(width: usize) -> usize {
     (NEAR / width).clamp(LANES, BLOCK)
 }
 
+/// What is unpacked of rows of `cols` columns one after the other: the first column of each stretch, and both halves of its chains.
+pub(crate) fn parts(cols: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..cols)
+        .step_by(STRETCH)
+        .flat_map(|first| [(first, 0), (first, 1)])
+}
+
 /// Half of the chains of a strip, as far as a stretch goes.
 #[repr(align(64))]
 pub(crate) struct Panel {

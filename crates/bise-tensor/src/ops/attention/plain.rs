@@ -143,6 +143,10 @@ impl Load for F32 {
     }
 }
 
+/// How far ahead of where they are read keys and values are asked for: half a chunk of heads of 128 values in F16, so that values
+/// come while their keys are multiplied, and the next keys meanwhile.
+pub(super) const AHEAD: usize = 16 << 10;
+
 /// `sum over k of a[r][k] b[v][k][l]` for `k` in `range`, one fma chain for each `r`, `v` and `l`, with `V` neighbouring
 /// panels `b[v]` of `height` rows.
 #[inline(always)]
@@ -168,6 +172,7 @@ pub(super) fn product<S: Isa, F: Load, const N: usize, const V: usize, const K: 
     for k in 0..len {
         let mut w = [isa.splat(0.0); V];
         for v in 0..V {
+            isa.prefetch((&raw const b[v][k]).cast::<u8>().wrapping_add(AHEAD));
             w[v] = F::load(isa, &b[v][k]);
         }
         for r in 0..N {

@@ -10,7 +10,7 @@
 //! ```
 
 use super::kv::{CHUNK, KvFormat, MAX_HEAD_DIM, Weights};
-use super::plain::{Load, join, product, save};
+use super::plain::{AHEAD, Load, join, product, save};
 use super::tile::Row;
 use crate::block::{F16, Format, PlainFormat, Q8_0};
 use crate::isa::{Isa, LANES};
@@ -191,6 +191,7 @@ impl KvFormat for Q8_0 {
 fn dots<S: Isa, const N: usize>(isa: S, queries: &Queries<N>, g: usize, keys: &[u8]) -> [S::I; N] {
     let mut sum = [isa.begin(); N];
     for (i, four) in keys.as_chunks::<{ 4 * LANES }>().0.iter().enumerate() {
+        isa.prefetch(four.as_ptr().wrapping_add(AHEAD));
         let four = isa.load_bytes(four);
         for r in 0..N {
             sum[r] = isa.dot(sum[r], four, queries.q[r][g * GROUP / 4 + i], 8);
