@@ -119,12 +119,16 @@ impl Case {
         } else {
             37 * blocks
         };
+        Self::of_cols(dtype, rows, cols, batch, seed)
+    }
+
+    fn of_cols(dtype: DType, rows: usize, cols: usize, batch: usize, seed: u64) -> Self {
         let weights = if dtype.can_quantize() {
             let mut weights = vec![0; dtype.bytes_for((rows * cols) as u64).unwrap() as usize];
             dtype.quantize(&values(seed, rows * cols), None, &mut weights);
             weights
         } else {
-            random_blocks(dtype, rows * blocks, seed)
+            random_blocks(dtype, rows * cols / dtype.block_len(), seed)
         };
         Self {
             dtype,
@@ -175,20 +179,48 @@ fn every_level_computes_the_formula_for_every_format_and_tail() {
             (2, 1, 11),
             (1, 2, 12),
             (16, 1, 26),
+            (34, 2, 53),
             (18, 6, 2),
             (3, 9, 7),
             (2, 8, 101),
+            (3, 1, 541),
         ] {
-            let case = Case::new(dtype, rows, blocks, batch, 7);
-            let expected = case.formula();
-            for level in Level::available() {
-                assert_eq!(
-                    case.kernel(level),
-                    expected,
-                    "{dtype} {rows}x{blocks} blocks, batch {batch}, {level}"
-                );
-            }
+            every_level_computes(&Case::new(dtype, rows, blocks, batch, 7));
         }
+    }
+}
+
+/// Unquantized weights are read in pieces of thousands of columns.
+#[test]
+fn every_level_computes_the_formula_for_long_unquantized_rows() {
+    for &dtype in DType::ALL.iter().filter(|dtype| !dtype.is_quantized()) {
+        for (rows, cols, batch) in [
+            (5, 9000, 1),
+            (9, 2100, 3),
+            (17, 1100, 8),
+            (18, 2085, 26),
+            (3, 1060, 541),
+        ] {
+            every_level_computes(&Case::of_cols(dtype, rows, cols, batch, 7));
+        }
+    }
+}
+
+fn every_level_computes(case: &Case) {
+    let expected = case.formula();
+    for level in Level::available() {
+        let Case {
+            dtype,
+            rows,
+            cols,
+            batch,
+            ..
+        } = case;
+        assert_eq!(
+            case.kernel(level),
+            expected,
+            "{dtype} {rows}x{cols}, batch {batch}, {level}"
+        );
     }
 }
 

@@ -49,8 +49,9 @@ impl<F: IntFormat> Kernel for Few<F> {
 
     #[inline(always)]
     fn call<S: Isa>(self, _: S) -> usize {
-        // The more groups, and the more factors of each, the longer unpacking takes.
+        // The more groups, and the more factors of each, the longer unpacking takes. Whole bytes are hardly packed.
         let tiles = match (S::STRIPS, F::GROUP, F::HAS_MIN) {
+            _ if F::WIDTH == 8 => 8,
             (1, 16, true) => 1,
             (1, 16, false) => 2,
             (2, 32, _) => 6,
