@@ -295,11 +295,12 @@ fn tile<S: Isa, const P: usize, const N: usize>(
     // As many cache lines for each of the `PAIRS / P` parts, and no branch in the loop for asking once too often.
     let lines = N * P * LINKS * HALF / (PAIRS * LANES);
     let at_a_time = lines.div_ceil(LINKS);
+    let sums = sums.each_mut().map(|rows| of_tile::<N>(rows, at));
     let mut acc = [[isa.splat(0.0); N]; P];
     if !begin {
         for p in 0..P {
             for c in 0..N {
-                acc[p][c] = isa.load(&sums[p][at + c]);
+                acc[p][c] = isa.load(&sums[p][c]);
             }
         }
     }
@@ -317,10 +318,16 @@ fn tile<S: Isa, const P: usize, const N: usize>(
     }
     for p in 0..P {
         for c in 0..N {
-            isa.store(acc[p][c], &mut sums[p][at + c]);
+            isa.store(acc[p][c], &mut sums[p][c]);
         }
     }
     next.wrapping_add(lines * LANES)
+}
+
+/// The sums of the `N` rows of activations from `at` on.
+#[inline(always)]
+fn of_tile<const N: usize>(rows: &mut [[f32; LANES]; BLOCK], at: usize) -> &mut [[f32; LANES]; N] {
+    rows[at..].first_chunk_mut().expect("as many rows as the tile")
 }
 
 /// Writes the outputs of a strip for the rows of a block.
