@@ -2,11 +2,12 @@
 # Runs the program and its tests on CPUs that this machine does not have, under QEMU (Debian 12: qemu-user-static).
 #
 #     tools/emulate.sh x86      the release program on an x86-64 without AVX and on one with AVX2
-#     tools/emulate.sh arm      the tests of kernels and logits on AArch64, at each of its levels
+#     tools/emulate.sh arm      the program and the tests of kernels and logits on AArch64, at each of its levels
+#
+# Texts and files must be those of this machine, byte for byte. BISE=path takes a program that is there already.
 #
 # x86: one program serves all, so nothing that needs more than the first x86-64 may run before the level is chosen. QEMU
-# ends a program at the first instruction that its CPU lacks. Texts and files must be those of this machine, byte for byte.
-# BISE=path takes a program that is there already.
+# ends a program at the first instruction that its CPU lacks.
 #
 # arm: needs Debian's own Rust, since rustup's has no library for AArch64 unless it is added:
 #     dpkg --add-architecture arm64 && apt-get update
@@ -39,17 +40,29 @@ levels() {
     { "$@" run --isa none -p x 2>&1 || true; } | sed -n 's/.*this machine has: //p'
 }
 
-x86() {
-    local bise=${BISE:-target/release/bise} cpu expected found
+# What the program of this machine makes.
+native() {
+    bise=${BISE:-target/release/bise}
     [ -n "${BISE:-}" ] || cargo build --release --workspace --locked
     results "$work/native" "$bise" 2> /dev/null
     echo "this machine: $(levels "$bise")"
+}
+
+# Whether a CPU has the levels $2, and the program started by the rest of the arguments makes the same on it.
+same() {
+    local cpu=$1 expected=$2 start=("${@:3}") found
+    found=$(levels "${start[@]}")
+    [ "$found" = "$expected" ] || { echo "$cpu: levels $found, expected $expected"; exit 1; }
+    results "$work/$cpu" "${start[@]}" 2> "$work/errors" || { cat "$work/errors"; exit 1; }
+    diff -r "$work/native" "$work/$cpu"
+    echo "$cpu: $found; the same bytes"
+}
+
+x86() {
+    local bise cpu expected
+    native
     while read -r cpu expected; do
-        found=$(levels qemu-x86_64-static -cpu "$cpu" "$bise")
-        [ "$found" = "$expected" ] || { echo "$cpu: levels $found, expected $expected"; exit 1; }
-        results "$work/$cpu" qemu-x86_64-static -cpu "$cpu" "$bise" 2> "$work/errors" || { cat "$work/errors"; exit 1; }
-        diff -r "$work/native" "$work/$cpu"
-        echo "$cpu: $found; the same bytes"
+        same "$cpu" "$expected" qemu-x86_64-static -cpu "$cpu" "$bise"
     done <<'CPUS'
 qemu64 scalar
 Haswell scalar, avx2
@@ -57,24 +70,24 @@ CPUS
 }
 
 arm() {
+    local bise cpu expected target=aarch64-unknown-linux-gnu
+    native
     export RUSTC=/usr/bin/rustc
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
     # Programs that load libraries hang at their first thread under this QEMU.
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static"
-    local cargo=(/usr/bin/cargo test --quiet --target aarch64-unknown-linux-gnu --target-dir target/aarch64)
-    cargo+=(-p bise-tensor -p bise-model --test isa --test matmul --test ops --test one_result --test session)
-    local cpu expected found
+    local options=(--quiet --target "$target" --target-dir target/aarch64)
+    local tests=(-p bise-tensor -p bise-model --test isa --test matmul --test ops --test one_result --test session)
+    /usr/bin/cargo build "${options[@]}" -p bise-cli < /dev/null
     # A CPU of ARMv8.0, one with products of bytes, one with products of matrices of bytes.
     while read -r cpu expected; do
+        same "$cpu" "$expected" qemu-aarch64-static -cpu "$cpu" "target/aarch64/$target/debug/bise" < /dev/null
         export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -cpu $cpu"
-        found=$("${cargo[@]}" levels_have_names -- --nocapture < /dev/null | grep -xE 'scalar|neon|dotprod|i8mm' | paste -sd' ')
-        [ "$found" = "$expected" ] || { echo "$cpu: levels $found, expected $expected"; exit 1; }
-        echo "== $cpu: $found"
-        PROPTEST_CASES=${PROPTEST_CASES:-16} "${cargo[@]}" < /dev/null
+        PROPTEST_CASES=${PROPTEST_CASES:-16} /usr/bin/cargo test "${options[@]}" "${tests[@]}" < /dev/null
     done <<'CPUS'
-cortex-a53 scalar neon
-neoverse-n1 scalar neon dotprod
-max scalar neon dotprod i8mm
+cortex-a53 scalar, neon
+neoverse-n1 scalar, neon, dotprod
+max scalar, neon, dotprod, i8mm
 CPUS
 }
 
