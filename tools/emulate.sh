@@ -62,7 +62,7 @@ x86() {
     local bise cpu expected
     native
     while read -r cpu expected; do
-        same "$cpu" "$expected" qemu-x86_64-static -cpu "$cpu" "$bise"
+        same "$cpu" "$expected" qemu-x86_64-static -cpu "$cpu" "$bise" < /dev/null
     done <<'CPUS'
 qemu64 scalar
 Haswell scalar, avx2

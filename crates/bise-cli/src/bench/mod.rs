@@ -26,7 +26,7 @@ use std::time::Instant;
 ///
 /// Each test is named as llama-bench names it: pp512 processes a prompt of 512 tokens, tg128 generates 128 tokens one by
 /// one, and @d1024 does so after 1024 other tokens. The figure is the median. Beside it stands what the test takes of the
-/// machine, whose limits are measured first: for prompts the integer operations of the weights, for generation the bytes
+/// machine, whose limits are measured too: for prompts the integer operations of the weights, for generation the bytes
 /// of weights, keys and values read. Lists are separated by commas.
 #[derive(clap::Args)]
 pub struct Args {

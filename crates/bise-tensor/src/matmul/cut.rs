@@ -1,5 +1,6 @@
 //! How rows of activations are cut into tiles.
 
+use crate::isa::LANES;
 use std::ops::Range;
 
 /// Rows cut into tiles, as few as can be and all about as wide: the first ones may be one row wider than the others.
@@ -51,6 +52,12 @@ impl Cut {
         let runs = [block.start..narrower, narrower..block.end];
         runs.into_iter().filter(|run| !run.is_empty())
     }
+}
+
+/// The sums of the `N` rows of a tile, of which `at` is the first, among those of a block.
+#[inline(always)]
+pub(crate) fn of_tile<const N: usize>(block: &mut [[f32; LANES]], at: usize) -> &mut [[f32; LANES]; N] {
+    block[at..].first_chunk_mut().expect("as many rows as the tile")
 }
 
 #[cfg(test)]

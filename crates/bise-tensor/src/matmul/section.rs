@@ -10,6 +10,7 @@
 //! no longer shows which format it was: one kernel serves all whose groups are alike.
 
 use super::at_width::TileKernel;
+use super::cut::of_tile;
 use super::int::{Inputs, Panel, links, put};
 use super::interleaved::{CELL, VECTOR};
 use super::tiles::Tile;
@@ -194,12 +195,6 @@ impl<K: Kind> TileKernel for SectionTiles<'_, '_, K> {
             }
         }
     }
-}
-
-/// The sums of the `N` rows of activations from `at` on.
-#[inline(always)]
-fn of_tile<const N: usize>(sums: &mut [[f32; LANES]; BLOCK], at: usize) -> &mut [[f32; LANES]; N] {
-    sums[at..].first_chunk_mut().expect("as many rows as the tile")
 }
 
 /// Goes on with the chains of `R` strips' outputs for a tile. They end in the columns of `out` from a first one on, or else wait

@@ -77,16 +77,19 @@ impl<'a> Piece<'a> {
         } else {
             self.x.len().next_multiple_of(4)
         };
-        let (row, column) = if r < self.rows {
-            (r, self.from)
-        } else if self.to < self.w.cols() {
-            (r - self.rows, self.to)
-        } else {
-            (r, 0)
-        };
-        let row = (self.first + row).min(self.w.rows() - 1);
-        &raw const self.w.row(row)[column * F::BYTES]
+        match r.checked_sub(self.rows) {
+            None => self.weights::<F>(r).as_ptr(),
+            Some(r) => onward::<F>(self.w, self.first, self.rows, r, self.to),
+        }
     }
+}
+
+/// Where row `r` of the strip of `rows` rows from `first` on goes on at column `to`: there, or past the last column in the next
+/// strip.
+#[inline(always)]
+fn onward<F: PlainFormat>(w: Matrix<'_>, first: usize, rows: usize, r: usize, to: usize) -> *const u8 {
+    let (row, column) = if to < w.cols() { (r, to) } else { (rows + r, 0) };
+    &raw const w.row((first + row).min(w.rows() - 1))[column * F::BYTES]
 }
 
 /// The outputs of the rows of `w` from `first` on for the rows of `x`.

@@ -18,7 +18,8 @@ use crate::block::PlainFormat;
 use crate::isa::{Isa, Kernel, LANES, Level};
 use crate::matmul::Matrix;
 use crate::matmul::at_width::TileKernel;
-use crate::matmul::cut::Cut;
+use crate::matmul::cut::{Cut, of_tile};
+use crate::matmul::plain::onward;
 use crate::threads::{Strip, for_each_piece};
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -123,7 +124,8 @@ impl<F: PlainFormat> Kernel for Unpack<'_, F> {
         for (pair, links) in panel.w.iter_mut().enumerate() {
             // What the rows do not have is multiplied too, and not written.
             let [a, b] = [2 * pair, 2 * pair + 1].map(|r| w.row(self.row + r.min(rows - 1)));
-            let next = [2 * pair, 2 * pair + 1].map(|r| next::<F>(w, self.row, self.first, r));
+            let next =
+                [2 * pair, 2 * pair + 1].map(|r| onward::<F>(w, self.row, ROWS, r, self.first + STRETCH));
             let (a, b) = (&a[columns.clone()], &b[columns.clone()]);
             for (link, values) in links.iter_mut().enumerate().take(panel.width.div_ceil(LANES)) {
                 let from = (link * LANES + self.half * HALF) * F::BYTES;
@@ -149,16 +151,6 @@ impl<F: PlainFormat> Kernel for Unpack<'_, F> {
             }
         }
     }
-}
-
-/// Where row `r` of a strip goes on after the stretch at column `first`: in the next stretch, or in the next strip's first one.
-fn next<F: PlainFormat>(w: Matrix<'_>, row: usize, first: usize, r: usize) -> *const u8 {
-    let (row, first) = if first + STRETCH < w.cols() {
-        (row + r, first + STRETCH)
-    } else {
-        (row + ROWS + r, 0)
-    };
-    &raw const w.row(row.min(w.rows() - 1))[first * F::BYTES]
 }
 
 /// How many rows of activations a tile has at most: with eight or four rows of weights, sums fill the registers.
@@ -254,7 +246,7 @@ impl TileKernel for PanelTiles<'_> {
     #[inline(always)]
     fn call<S: Isa, const N: usize>(self, isa: S) {
         let Self { panel, tiles, .. } = self;
-        let (w, sums) = (panel.w.as_slice(), self.sums.acc[panel.half].as_mut_slice());
+        let (w, sums) = (&panel.w, &mut self.sums.acc[panel.half]);
         // Chains begin in the first stretch.
         let (links, begin) = (panel.width.div_ceil(LANES), panel.first == 0);
         for t in self.run {
@@ -263,14 +255,7 @@ impl TileKernel for PanelTiles<'_> {
             let mut next = x.as_ptr_range().end;
             let x = &x.as_chunks::<HALF>().0.as_chunks::<N>().0.as_chunks::<LINKS>().0[0];
             if S::REGISTERS >= 32 {
-                for (w, sums) in w
-                    .as_chunks::<PAIRS>()
-                    .0
-                    .iter()
-                    .zip(sums.as_chunks_mut::<PAIRS>().0)
-                {
-                    next = tile(isa, w, &x[..links], begin, next, at, sums);
-                }
+                tile(isa, w, &x[..links], begin, next, at, sums);
             } else {
                 for (w, sums) in w.as_chunks::<2>().0.iter().zip(sums.as_chunks_mut::<2>().0) {
                     next = tile(isa, w, &x[..links], begin, next, at, sums);
@@ -322,12 +307,6 @@ fn tile<S: Isa, const P: usize, const N: usize>(
         }
     }
     next.wrapping_add(lines * LANES)
-}
-
-/// The sums of the `N` rows of activations from `at` on.
-#[inline(always)]
-fn of_tile<const N: usize>(rows: &mut [[f32; LANES]; BLOCK], at: usize) -> &mut [[f32; LANES]; N] {
-    rows[at..].first_chunk_mut().expect("as many rows as the tile")
 }
 
 /// Writes the outputs of a strip for the rows of a block.
