@@ -1,8 +1,9 @@
 //! `bise imatrix`: how large the inputs of each matrix are, for the quantizer.
 
+use crate::Outcome;
 use crate::interrupt::Interrupt;
+use crate::messages::{note, say};
 use crate::runtime::{self, Runtime};
-use crate::{Outcome, say};
 use anyhow::Result;
 use bise_model::InputSums;
 use bise_quantize::ImportanceMatrix;
@@ -85,8 +86,8 @@ fn warn(sums: &InputSums) {
     let rare: Vec<String> = rare.map(|(e, count)| format!("expert {e}: {count}")).collect();
     if sums.name.contains("ffn_down") && !rare.is_empty() && sums.counts.len() > 1 {
         let rare = rare.join(", ");
-        say(format!(
-            "bise: {}: few tokens reached some experts ({rare}); use more text",
+        note(format_args!(
+            "{}: few tokens reached some experts ({rare}); use more text",
             sums.name
         ));
     }

@@ -1,6 +1,6 @@
 //! Which model a command works on, and whether there is memory for it.
 
-use crate::say;
+use crate::messages::note;
 use anyhow::{Context as _, Result, bail};
 use bise_model::{Advice, Config, ContextOptions, KvType, LoadOptions, MemoryNeeds, Model, advise};
 use bise_tensor::checkpoint::Checkpoint;
@@ -123,9 +123,7 @@ pub fn checkpoint(path: Option<&Path>) -> Result<Checkpoint> {
         return Checkpoint::from_bytes(built_in()).context("the built-in model");
     };
     let (checkpoint, notes) = bise_quantize::open(path)?;
-    for note in notes {
-        say(format!("bise: {note}"));
-    }
+    notes.iter().for_each(note);
     Ok(checkpoint)
 }
 

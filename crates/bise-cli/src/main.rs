@@ -13,6 +13,7 @@ mod interrupt;
 mod loading;
 mod logits;
 mod man;
+mod messages;
 mod perplexity;
 mod probe;
 mod quantize;
@@ -26,8 +27,7 @@ mod tokenize;
 mod verify;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use std::fmt::Display;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 /// Run and quantize Mistral and Mixtral models on the CPU.
@@ -97,15 +97,10 @@ fn main() -> ExitCode {
         // The reader of a pipe had enough: that is its right.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            say(format!("bise: {error:#}"));
+            messages::error(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }
-}
-
-/// Prints a line to standard error; when nobody reads that, there is nobody to tell.
-fn say(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{line}");
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -2,8 +2,9 @@
 
 use crate::divergence::Divergence;
 use crate::interrupt::Interrupt;
+use crate::messages::{note, say};
 use crate::probe::LayerByLayer;
-use crate::{Outcome, loading, runtime, say};
+use crate::{Outcome, loading, runtime};
 use anyhow::{Context as _, Result};
 use bise_model::Model;
 use bise_quantize::QuantizeError;
@@ -44,7 +45,7 @@ pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
     let done = match cli::run(quantize, interrupt.flag(), Some(&prober)) {
         Ok(done) => done,
         Err(error @ QuantizeError::Stopped) => {
-            say(format!("bise: {error}"));
+            note(error);
             return Ok(Outcome::Interrupted);
         }
         Err(error) => return Err(error.into()),

@@ -1,8 +1,9 @@
 //! `bise repack`: one file of stacked experts from older layouts.
 
 use crate::interrupt::Interrupt;
+use crate::messages::{note, say};
 use crate::probe::LayerByLayer;
-use crate::{Outcome, runtime, say};
+use crate::{Outcome, runtime};
 use anyhow::Result;
 use bise_quantize::{Bar, QuantizeError, repack};
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     let bar = Bar::new(Interrupt::listen()?.flag());
     match repack(&args.old, &args.new, args.threads, &bar, prober) {
         Ok(report) => {
-            report.notes.iter().for_each(|note| say(format!("note: {note}")));
+            report.notes.iter().for_each(note);
             let (tensors, bytes) = (report.tensors.len(), report.file_len);
             say(format!(
                 "{}: {tensors} tensors, {bytes} bytes",
@@ -40,7 +41,7 @@ pub fn run(args: Args) -> Result<Outcome> {
             Ok(Outcome::Done)
         }
         Err(error @ QuantizeError::Stopped) => {
-            say(format!("bise: {error}"));
+            note(error);
             Ok(Outcome::Interrupted)
         }
         Err(error) => Err(error.into()),

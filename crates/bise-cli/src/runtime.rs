@@ -1,7 +1,7 @@
 //! What the commands that run a model share: which model, and how to run it.
 
 use crate::loading::{self, Loading};
-use crate::say;
+use crate::messages::note;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use bise_model::chat::Template;
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
@@ -79,8 +79,8 @@ impl Runtime {
         let options = self.options(model.config());
         let (context, trained) = (options.context, model.config().context_length);
         if !self.quiet && context > trained && model.config().sliding_window.is_none() {
-            say(format!(
-                "bise: the model was trained for {trained} tokens of context, fewer than {context}"
+            note(format_args!(
+                "the model was trained for {trained} tokens of context, fewer than {context}"
             ));
         }
         Ok(Context::new(model, options)?)

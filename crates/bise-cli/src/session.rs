@@ -1,8 +1,8 @@
 //! What is kept of texts from one run to the next: `--session` and `--prompt-cache`.
 
 use crate::constraint::Asked;
+use crate::messages::note;
 use crate::sampling::Sampling;
-use crate::say;
 use anyhow::{Context as _, Result, ensure};
 use bise_model::sampler::{Sampler, SamplerState};
 use bise_model::tokenizer::Tokenizer;
@@ -130,7 +130,7 @@ impl Sessions {
         };
         let restored = cache.restore(session, prompt);
         for (path, error) in restored.refused {
-            say(format!("bise: {}: {error}", path.display()));
+            note(format_args!("{}: {error}", path.display()));
         }
         session.truncate(restored.tokens);
         Ok(())
@@ -142,7 +142,7 @@ impl Sessions {
             && let Err(error) = cache.store(session)
         {
             // The text is worth more than the cache.
-            say(format!("bise: the prompt cache: {error}"));
+            note(format_args!("the prompt cache: {error}"));
         }
         Ok(())
     }

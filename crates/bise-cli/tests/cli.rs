@@ -159,7 +159,7 @@ fn errors_say_what_is_wrong_and_where() {
     ] {
         let message = fails(&arguments, 1);
         assert!(
-            message.starts_with("bise: ") && message.contains(words),
+            message.starts_with("error: ") && message.contains(words),
             "{arguments:?}: {message}"
         );
     }

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         }
         // Probes need a program that runs models.
         Ok(done) => (format!("{done}; with hashes, without probes"), ExitCode::SUCCESS),
-        Err(error) => (format!("bise-quantize: {error}"), ExitCode::FAILURE),
+        Err(error) => (format!("error: {error}"), ExitCode::FAILURE),
     };
     // When nobody reads standard error, there is nobody to tell.
     let _ = writeln!(io::stderr(), "{text}");

@@ -202,7 +202,7 @@ impl<'m> Chat<'m> {
                         self.screen.problem(&error)?;
                     }
                 }
-                Err(mistake) => self.screen.notice(mistake),
+                Err(mistake) => self.screen.notice(format_args!("error: {mistake}")),
             }
         }
     }

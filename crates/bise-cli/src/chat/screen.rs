@@ -68,7 +68,7 @@ impl Screen {
         if let Some(broken) = error.downcast_ref::<io::Error>() {
             return Err(io::Error::from(broken.kind()).into());
         }
-        self.notice(format!("bise: {error:#}"));
+        self.notice(format_args!("error: {error:#}"));
         Ok(())
     }
 }

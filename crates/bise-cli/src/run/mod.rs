@@ -5,14 +5,15 @@ mod prompt;
 mod stats;
 mod text;
 
+use crate::Outcome;
 use crate::constraint::Constraints;
 use crate::drafts::{self, Drafts};
 use crate::interrupt::Interrupt;
+use crate::messages::say;
 use crate::runtime::{self, Runtime};
 use crate::sampling::Sampling;
 use crate::session::Sessions;
 use crate::stop_texts::StopTexts;
-use crate::{Outcome, say};
 use anyhow::{Context as _, Result};
 use bise_model::Stop;
 use output::{End, Form, LogprobsSender, Output};

@@ -2,8 +2,8 @@
 
 use super::Args;
 use crate::constraint::{Asked, Table};
+use crate::messages::note;
 use crate::sampling::Sampling;
-use crate::say;
 use crate::session::Notes;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use bise_model::sampler::Sampler;
@@ -31,10 +31,8 @@ impl<'m, 'a> Text<'m, 'a> {
             resumed.notes.chat.is_none(),
             "the session is a conversation: bise chat --session goes on with it"
         );
-        let (sampler, sampling, note) = resumed.sampler(&args.sampling, tokenizer)?;
-        if let Some(note) = note {
-            say(format!("bise: {note}"));
-        }
+        let (sampler, sampling, news) = resumed.sampler(&args.sampling, tokenizer)?;
+        news.into_iter().for_each(note);
         Ok(Self {
             args,
             tokenizer,
@@ -144,8 +142,8 @@ impl<'m, 'a> Text<'m, 'a> {
             .session
             .make_room(keep, 0)
             .with_context(|| format!("{len} tokens cannot be made to fit a context of {capacity}"))?;
-        say(format!(
-            "bise: the context of {capacity} tokens is full: dropped {dropped} of {len}, after the first {keep}"
+        note(format_args!(
+            "the context of {capacity} tokens is full: dropped {dropped} of {len}, after the first {keep}"
         ));
         Ok(())
     }
