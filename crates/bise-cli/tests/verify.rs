@@ -19,7 +19,7 @@ struct Run;
 
 impl Prober for Run {
     fn logits(&self, model: Checkpoint, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
-        logits_after(model, prompts, u64::MAX).map_err(|e| e.to_string())
+        logits_after(model, prompts, u64::MAX, &|_, _| {}).map_err(|e| e.to_string())
     }
 
     fn arithmetic(&self) -> u32 {

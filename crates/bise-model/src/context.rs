@@ -11,7 +11,8 @@ use bise_tensor::isa::Level;
 use bise_tensor::matmul::Activations;
 use bise_tensor::ops::{KvType, RopeTable, partials_len};
 use std::io::{self, Read};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 /// Rows of logits computed at a time.
 pub(crate) const LOGIT_ROWS: usize = 32;
@@ -41,6 +42,10 @@ impl ContextOptions {
     }
 }
 
+/// Looks, at each layer of each batch, at how far a call is: tokens processed, layers in proportion, and tokens in all. What it
+/// breaks is given up, as [`ForwardError::Stopped`] says.
+pub type Watch = Arc<dyn Fn(usize, usize) -> ControlFlow<()> + Send + Sync>;
+
 /// The tokens processed so far, as keys and values of each layer.
 ///
 /// Work runs on the threads of the pool from which a method is called (see [`bise_tensor::threads::Threads::run`]).
@@ -65,6 +70,9 @@ pub struct Context<'m> {
     cache: KvCache,
     scratch: Scratch,
     len: usize,
+    watch: Option<Watch>,
+    /// Whether what was processed can be processed again; if not, nothing is given up that would take it along.
+    pub(crate) repeatable: bool,
 }
 
 /// What the layers work in, for up to a batch of tokens; allocated once.
@@ -158,6 +166,8 @@ impl<'m> Context<'m> {
             cache,
             scratch,
             len: 0,
+            watch: None,
+            repeatable: true,
         })
     }
 
@@ -211,6 +221,11 @@ impl<'m> Context<'m> {
         possible
     }
 
+    /// Lets `watch` look at the progress of each call from now on, and stop it.
+    pub fn watch_progress(&mut self, watch: Option<Watch>) {
+        self.watch = watch;
+    }
+
     /// From now on adds up the squared inputs of all matrices; see [`take_inputs`](Self::take_inputs).
     pub fn watch_inputs(&mut self) {
         self.scratch.inputs = Some(Box::new(Inputs::new(self.model.config())));
@@ -228,11 +243,12 @@ impl<'m> Context<'m> {
     /// Processes `tokens`, and gives the logits of what follows the last one; empty for no tokens.
     ///
     /// # Errors
-    /// When they do not fit or are not in the vocabulary; nothing is processed then.
+    /// When they do not fit or are not in the vocabulary; nothing is processed then. [`ForwardError::Stopped`] when the
+    /// [`Watch`] says so.
     pub fn forward(&mut self, tokens: &[u32]) -> Result<&[f32], ForwardError> {
         self.check(tokens)?;
-        for batch in tokens.chunks(self.options.batch) {
-            self.blocks(batch);
+        for (i, batch) in tokens.chunks(self.batch()).enumerate() {
+            self.blocks(batch, i * self.batch(), tokens.len())?;
         }
         let rows = usize::from(!tokens.is_empty());
         let n = self.scratch.x.len() / self.model.config().dim;
@@ -246,8 +262,8 @@ impl<'m> Context<'m> {
     pub fn forward_all(&mut self, tokens: &[u32], mut sink: impl FnMut(&[f32])) -> Result<(), ForwardError> {
         self.check(tokens)?;
         let vocabulary = self.model.vocabulary_size();
-        for batch in tokens.chunks(self.options.batch) {
-            self.blocks(batch);
+        for (i, batch) in tokens.chunks(self.batch()).enumerate() {
+            self.blocks(batch, i * self.batch(), tokens.len())?;
             for first in (0..batch.len()).step_by(LOGIT_ROWS) {
                 let rows = LOGIT_ROWS.min(batch.len() - first);
                 self.logits(first, rows)
@@ -290,17 +306,36 @@ impl<'m> Context<'m> {
         }
     }
 
-    /// Embeds up to a batch of tokens and runs them through all blocks; `scratch.x` holds what comes out.
-    fn blocks(&mut self, tokens: &[u32]) {
+    /// Tokens processed at a time.
+    fn batch(&self) -> usize {
+        match self.repeatable || self.watch.is_none() {
+            true => self.options.batch,
+            false => self.options.batch.min(REWIND),
+        }
+    }
+
+    /// Embeds up to a batch of tokens and runs them through all blocks; `scratch.x` holds what comes out. They are tokens
+    /// of a call of `all`, of which `before` have been processed.
+    fn blocks(&mut self, tokens: &[u32], before: usize, all: usize) -> Result<(), ForwardError> {
         self.begin(tokens);
         let (config, s) = (self.model.config(), &mut self.scratch);
         for (layer, block) in self.model.weights.blocks.iter().enumerate() {
+            let done = before + tokens.len() * layer / config.n_layers;
+            if let Some(watch) = &self.watch
+                && watch(done, all).is_break()
+            {
+                if !self.cache.holds(self.len) {
+                    self.clear();
+                }
+                return Err(ForwardError::Stopped);
+            }
             if let Some(inputs) = &mut s.inputs {
                 inputs.layer = layer;
             }
             block.forward(config, &mut self.cache, layer, self.len, s);
         }
         self.len += tokens.len();
+        Ok(())
     }
 
     /// Embeds up to a batch of tokens.

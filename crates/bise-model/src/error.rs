@@ -77,7 +77,7 @@ pub enum LoadError {
     },
 }
 
-/// Why tokens could not be processed. Nothing of the call has been processed.
+/// Why tokens could not be processed. Nothing of the call has been processed, unless it was stopped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ForwardError {
     /// The model has no sliding window and the context is full.
@@ -90,6 +90,10 @@ pub enum ForwardError {
         /// Tokens of the refused call.
         more: usize,
     },
+    /// The [`Watch`](crate::Watch) stopped it: whole batches of the call before have been processed, or, where a sliding window
+    /// has overwritten what the next token would see, everything is forgotten. [`Context::len`](crate::Context::len) tells.
+    #[error("stopped")]
+    Stopped,
     /// A token that the vocabulary does not have.
     #[error("token {token} is not in the vocabulary of {vocabulary} tokens")]
     Token {

@@ -60,7 +60,7 @@ mod weights;
 
 pub use choose::Choose;
 pub use config::{Config, Experts};
-pub use context::{Context, ContextOptions};
+pub use context::{Context, ContextOptions, Watch};
 pub use error::{ForwardError, GenerateError, LoadError};
 pub use fingerprint::{CONTRACT, Fingerprint, Hashed, fingerprint};
 pub use inputs::InputSums;

@@ -32,7 +32,8 @@ pub enum StreamedError {
 }
 
 /// The logits after each of `prompts`, none of them empty, of a model, with weights of at most `most`
-/// bytes laid out at a time. Work runs on the threads of the pool from which it is called.
+/// bytes laid out at a time. Work runs on the threads of the pool from which it is called; `progress` hears how many layers
+/// are done, and of how many.
 ///
 /// # Errors
 /// When the checkpoint is not a complete model, a prompt does not fit it, or a layer or an expert needs more memory.
@@ -40,6 +41,7 @@ pub fn logits_after(
     checkpoint: Checkpoint,
     prompts: &[Vec<u32>],
     most: u64,
+    progress: &dyn Fn(usize, usize),
 ) -> Result<Vec<Vec<f32>>, StreamedError> {
     let config = Config::from_checkpoint(&checkpoint)?;
     let bytes = largest_piece(&checkpoint);
@@ -55,6 +57,7 @@ pub fn logits_after(
     }
     for layer in 0..model.config().n_layers {
         pass(&model, layer, &mut contexts)?;
+        progress(layer + 1, model.config().n_layers);
     }
     let last = |context: &mut Context| context.last_logits().to_vec();
     Ok(contexts.iter_mut().map(last).collect())

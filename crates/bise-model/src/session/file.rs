@@ -142,6 +142,7 @@ impl Session<'_> {
             });
         }
         (self.tokens, self.dropped, self.read) = (tokens, header.dropped as usize, header.read as usize);
+        self.context.repeatable = self.dropped == 0;
         let sampler = match state.is_empty() {
             true => None,
             false => Some(SamplerState::from_bytes(&state)?),

@@ -13,8 +13,8 @@ pub use limits::{Limits, Stop};
 pub use prompt_cache::{PromptCache, Restored};
 
 use crate::choose::Choose;
-use crate::context::Context;
-use crate::error::GenerateError;
+use crate::context::{Context, Watch};
+use crate::error::{ForwardError, GenerateError};
 use crate::speculation::{Counts, Speculation, Text};
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -110,6 +110,11 @@ impl<'m> Session<'m> {
         &self.context
     }
 
+    /// Lets `watch` look at how far reading is, and stop it. What was read before stays read.
+    pub fn watch_progress(&mut self, watch: Option<Watch>) {
+        self.context.watch_progress(watch);
+    }
+
     /// Tokens that still fit; `None` when a sliding window lets any number through.
     pub fn room(&self) -> Option<usize> {
         self.context
@@ -185,7 +190,10 @@ impl<'m> Session<'m> {
             self.read()?;
         }
         for done in 0..limits.max_tokens {
-            let token = self.next_of(limits.max_tokens - done, chooser)?;
+            let token = match self.next_of(limits.max_tokens - done, chooser) {
+                Err(GenerateError::Forward(ForwardError::Stopped)) => return Ok(Stop::Asked),
+                other => other?,
+            };
             if limits.end.contains(&token) {
                 return Ok(Stop::EndOfText);
             }
@@ -229,6 +237,7 @@ impl<'m> Session<'m> {
         self.context.clear();
         self.tokens.clear();
         (self.dropped, self.read) = (0, 0);
+        self.context.repeatable = true;
         if let Some(speculation) = &mut self.speculation {
             speculation.truncate(0);
         }
@@ -291,6 +300,9 @@ impl<'m> Session<'m> {
         self.ahead.drafts.extend(self.tokens.drain(text..));
         if let Err(error) = done {
             self.ahead = Ahead::default();
+            // All but the batch that was stopped, if it was.
+            self.read = self.context.len().min(len);
+            self.stop_ahead();
             return Err(error.into());
         }
         self.counts.drafted += drafts;
@@ -359,6 +371,7 @@ impl<'m> Session<'m> {
         if forgotten > self.dropped {
             self.tokens.drain(..forgotten - self.dropped);
             self.dropped = forgotten;
+            self.context.repeatable = false;
         }
     }
 }
