@@ -17,10 +17,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut sampler = Sampler::new(SamplerOptions::default())?;
 
     print!("{prompt}");
-    let end: Vec<u32> = tokenizer.vocabulary().eos.into_iter().collect();
     let limits = Limits {
         max_tokens: 200,
-        end: &end,
+        end: tokenizer.ends(),
     };
     let mut text = Detokenizer::continuing(&tokenizer);
     let tokens = tokenizer.encode_prompt(prompt.as_bytes());

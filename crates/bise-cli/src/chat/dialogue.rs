@@ -163,10 +163,9 @@ impl<'m> Dialogue<'m> {
         if !self.read(&tokens, interrupt)? {
             return Ok(End::Interrupted);
         }
-        let end = self.tokenizer.vocabulary().eos;
         let limits = Limits {
             max_tokens: most.min(self.session.room().unwrap_or(usize::MAX)),
-            end: end.as_slice(),
+            end: self.tokenizer.ends(),
         };
         let mut text = match self.mask(sampler)? {
             // It is shown to the letter.

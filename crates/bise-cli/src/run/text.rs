@@ -96,12 +96,16 @@ impl<'m, 'a> Text<'m, 'a> {
         } else {
             session.append(prompt);
         }
-        let end = self.tokenizer.vocabulary().eos.filter(|_| !args.ignore_eos);
+        let end = if args.ignore_eos {
+            &[]
+        } else {
+            self.tokenizer.ends()
+        };
         let (keep, mut left) = (session.len(), usize::try_from(args.n).unwrap_or(usize::MAX));
         loop {
             let limits = Limits {
                 max_tokens: left,
-                end: end.as_slice(),
+                end,
             };
             let result = self.session.generate(&[], limits, &mut self.sampler, |token| {
                 left -= 1;

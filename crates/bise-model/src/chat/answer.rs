@@ -12,8 +12,8 @@ pub(super) fn parse(
     tokenizer: &Tokenizer,
     ids: &[u32],
 ) -> Result<Message, ChatError> {
-    let eos = tokenizer.vocabulary().eos;
-    let end = ids.iter().position(|&id| Some(id) == eos).unwrap_or(ids.len());
+    let is_end = |id: &u32| tokenizer.ends().contains(id);
+    let end = ids.iter().position(is_end).unwrap_or(ids.len());
     let ids = &ids[..end];
     let Some(token) = control_token(tokenizer, "[TOOL_CALLS]").filter(|_| version != Some(Version::V1))
     else {

@@ -24,8 +24,7 @@
 //!
 //! let mut session = Session::new(Context::new(&model, ContextOptions::new(64))?);
 //! let (mut text, mut answer) = (Detokenizer::continuing(&tokenizer), String::new());
-//! let end = tokenizer.vocabulary().eos.unwrap();
-//! let limits = Limits { max_tokens: 20, end: &[end] };
+//! let limits = Limits { max_tokens: 20, end: tokenizer.ends() };
 //! session.generate(&tokenizer.encode_prompt(b"Once"), limits, &mut sampler, |token| {
 //!     answer.push_str(text.push(token));
 //!     ControlFlow::Continue(())
@@ -65,7 +64,7 @@ use std::fmt;
 /// let table = TokenTable::new(&tokenizer)?;
 /// let mut constraint = Constraint::new(&table, &Grammar::Regex("[0-9]{2}".into()))?;
 /// let digit = tokenizer.token("<0x37>").unwrap();
-/// let end = tokenizer.vocabulary().eos.unwrap();
+/// let end = tokenizer.ends()[0];
 /// for (history, digits, ends) in [(&[][..], true, false), (&[digit][..], true, false), (&[digit; 2][..], false, true)] {
 ///     constraint.look(history)?;
 ///     assert_eq!((constraint.allows(digit), constraint.allows(end)), (digits, ends));

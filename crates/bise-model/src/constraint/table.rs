@@ -20,11 +20,14 @@ impl TokenTable {
     /// When the vocabulary has no token that ends a text, or the parser cannot use it.
     pub fn new(tokenizer: &Tokenizer) -> Result<Self, ConstraintError> {
         let vocabulary = tokenizer.vocabulary();
-        let end = vocabulary.eos.ok_or(ConstraintError::NoEnd)?;
+        let &[end, ..] = tokenizer.ends() else {
+            return Err(ConstraintError::NoEnd);
+        };
         let words: Vec<Vec<u8>> = (0..vocabulary.len() as u32)
             .map(|id| word(tokenizer, id))
             .collect();
-        let trie = TokTrie::from(&TokRxInfo::new(words.len() as u32, end), &words);
+        let trie =
+            TokTrie::from(&TokRxInfo::new(words.len() as u32, end), &words).with_eos_tokens(tokenizer.ends());
         let env: TokEnv = Arc::new(Tokens(trie));
         let slices = llguidance::earley::SlicedBiasComputer::general_slices();
         let mut factory =
@@ -77,11 +80,10 @@ impl fmt::Debug for TokenTable {
 
 /// The bytes of token `id`; what stands for no text lies behind a byte that no text has.
 fn word(tokenizer: &Tokenizer, id: u32) -> Vec<u8> {
-    match tokenizer.kind(id) {
-        Some(TokenKind::Control) => {
-            [&[TokTrie::SPECIAL_TOKEN_MARKER], tokenizer.piece(id).as_bytes()].concat()
-        }
-        _ => tokenizer.bytes(id).into_owned(),
+    let hidden = tokenizer.kind(id) == Some(TokenKind::Control) || tokenizer.ends().contains(&id);
+    match hidden {
+        true => [&[TokTrie::SPECIAL_TOKEN_MARKER], tokenizer.piece(id).as_bytes()].concat(),
+        false => tokenizer.bytes(id).into_owned(),
     }
 }
 

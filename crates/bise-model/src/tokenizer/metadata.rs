@@ -49,11 +49,13 @@ impl Vocabulary {
             kinds: kinds(metadata)?,
             bos: Some(metadata.u32(BOS)?.unwrap_or(1)),
             eos: Some(metadata.u32(EOS)?.unwrap_or(2)),
+            ends: Vec::new(),
             unk: Some(metadata.u32(UNK)?.unwrap_or(0)),
             add_bos: metadata.bool(ADD_BOS)?.unwrap_or(true),
             add_eos: metadata.bool(ADD_EOS)?.unwrap_or(false),
             add_space_prefix: metadata.bool(ADD_SPACE_PREFIX)?.unwrap_or(sentencepiece) && sentencepiece,
         };
+        vocabulary.read_ends(metadata)?;
         if !sentencepiece {
             tekken(metadata)?;
             // The merges speak of pieces, whose kinds must be there.

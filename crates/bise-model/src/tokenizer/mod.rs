@@ -19,6 +19,7 @@
 //!         .collect(),
 //!     bos: Some(1),
 //!     eos: Some(2),
+//!     ends: Vec::new(),
 //!     unk: Some(0),
 //!     add_bos: true,
 //!     add_eos: false,
@@ -33,6 +34,7 @@
 mod byte_level;
 mod bytes;
 mod detokenizer;
+mod ends;
 mod error;
 pub(crate) mod literals;
 mod merge;
@@ -44,6 +46,7 @@ mod words;
 use std::collections::HashMap;
 
 pub use detokenizer::Detokenizer;
+pub use ends::ENDS_KEY;
 pub use error::TokenizerError;
 pub use vocabulary::{Algorithm, TokenKind, Vocabulary};
 
@@ -71,6 +74,7 @@ pub struct Tokenizer {
     vocabulary: Vocabulary,
     model: Model,
     ids: HashMap<Box<str>, u32>,
+    ends: Vec<u32>,
 }
 
 /// A vocabulary prepared for its algorithm.
@@ -112,6 +116,7 @@ impl Tokenizer {
         for id in [vocabulary.bos, vocabulary.eos].into_iter().flatten() {
             vocabulary.kinds[id as usize] = TokenKind::Control;
         }
+        vocabulary.mark_ends();
         let model = match &vocabulary.algorithm {
             Algorithm::SentencePiece => Model::SentencePiece(SentencePiece::new(&vocabulary)?),
             Algorithm::Tekken { merges } => Model::ByteLevel(ByteLevel::new(&vocabulary, merges)?),
@@ -121,6 +126,7 @@ impl Tokenizer {
             ids.entry(piece.as_str().into()).or_insert(id as u32);
         }
         Ok(Self {
+            ends: vocabulary.all_ends(),
             vocabulary,
             model,
             ids,
@@ -180,6 +186,11 @@ impl Tokenizer {
     /// The token that the vocabulary writes as `piece`, of any kind: `[INST]`, `<0x0A>`. Not for user text.
     pub fn token(&self, piece: &str) -> Option<u32> {
         self.ids.get(piece).copied()
+    }
+
+    /// The tokens that end a text: the vocabulary's `eos` first.
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
     }
 
     /// The vocabulary.

@@ -62,6 +62,8 @@ pub struct Vocabulary {
     pub bos: Option<u32>,
     /// Ends a sequence; a control token, whatever its kind says.
     pub eos: Option<u32>,
+    /// Tokens that end a text like `eos`: ends of turns and messages.
+    pub ends: Vec<u32>,
     /// Stands for characters that have no piece, when there are no byte tokens.
     pub unk: Option<u32>,
     /// Whether a prompt begins with `bos`.
@@ -110,7 +112,8 @@ impl Vocabulary {
             ("end-of-sequence (tokenizer.ggml.eos_token_id)", self.eos),
             ("unknown (tokenizer.ggml.unknown_token_id)", self.unk),
         ];
-        for (what, id) in special {
+        let ends = self.ends.iter().map(|&id| ("end-of-text", Some(id)));
+        for (what, id) in special.into_iter().chain(ends) {
             if let Some(found) = id.filter(|&id| id as usize >= tokens) {
                 return Err(TokenizerError::SpecialOutOfRange { what, found, tokens });
             }

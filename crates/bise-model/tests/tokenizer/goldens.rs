@@ -137,6 +137,7 @@ fn small_vocabularies_equal_sentencepiece() {
                 .collect(),
             bos: Some(1),
             eos: Some(2),
+            ends: Vec::new(),
             unk: Some(0),
             add_bos: true,
             add_eos: false,

@@ -102,6 +102,7 @@ fn small_vocabularies() -> impl Strategy<Value = Vocabulary> {
             pieces: rows.into_iter().map(|(piece, _)| piece).collect(),
             bos: Some(1),
             eos: None,
+            ends: Vec::new(),
             unk: Some(0),
             add_bos: true,
             add_eos: false,

@@ -60,17 +60,20 @@ struct Rope {
 
 /// One token or several.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-enum TokenIds {
+#[serde(
+    untagged,
+    expecting = "expected the id of a token, or a list of ids, in bos_token_id and eos_token_id"
+)]
+pub(super) enum TokenIds {
     One(u32),
     Many(Vec<u32>),
 }
 
 impl TokenIds {
-    fn first(&self) -> Option<u32> {
+    pub(super) fn all(&self) -> &[u32] {
         match self {
-            Self::One(id) => Some(*id),
-            Self::Many(ids) => ids.first().copied(),
+            Self::One(id) => std::slice::from_ref(id),
+            Self::Many(ids) => ids,
         }
     }
 }
@@ -250,7 +253,7 @@ impl Config {
     }
 
     pub(crate) fn special_tokens(&self) -> SpecialTokens {
-        let first = |ids: &Option<TokenIds>| ids.as_ref().and_then(TokenIds::first);
+        let first = |ids: &Option<TokenIds>| ids.as_ref().and_then(|ids| ids.all().first().copied());
         SpecialTokens {
             bos: first(&self.bos_token_id),
             eos: first(&self.eos_token_id),

@@ -1,6 +1,7 @@
 //! Hugging Face directories: `config.json`, safetensors shards, and a tokenizer.
 
 mod config;
+mod ends;
 mod shards;
 
 pub(crate) use config::{Config, SpecialTokens};
@@ -78,6 +79,7 @@ pub(crate) fn open(directory: &Path) -> Result<Model, QuantizeError> {
             );
         }
     }
+    ends::describe(directory, &mut metadata, &mut notes)?;
     let experts = config.experts().unwrap_or(1);
     let tensors = expected
         .into_iter()

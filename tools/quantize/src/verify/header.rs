@@ -148,6 +148,8 @@ pub(super) fn check_tokenizer(gguf: &Gguf, verdict: &mut Verdict) {
     for name in [
         "bos_token_id",
         "eos_token_id",
+        "eot_token_id",
+        "eom_token_id",
         "unknown_token_id",
         "padding_token_id",
     ] {
