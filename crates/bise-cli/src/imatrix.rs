@@ -7,6 +7,7 @@ use crate::runtime::{self, Runtime};
 use anyhow::Result;
 use bise_model::InputSums;
 use bise_quantize::ImportanceMatrix;
+use bise_tensor::atomic::claim;
 use std::path::PathBuf;
 
 /// Measure which inputs of each matrix are large, for `bise quantize --imatrix`
@@ -40,6 +41,8 @@ pub struct Args {
 const FEW: u64 = 32;
 
 pub fn run(args: Args) -> Result<Outcome> {
+    let read = [Some(&*args.file), args.model.as_deref()];
+    claim(&args.output, &read.into_iter().flatten().collect::<Vec<_>>())?;
     let interrupt = Interrupt::listen()?;
     let model = args.runtime.open(args.model.as_deref())?;
     let mut context = args.runtime.context(&model)?;

@@ -4,7 +4,7 @@ use crate::Outcome;
 use crate::runtime::{self, Runtime};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use bise_model::Model;
-use bise_tensor::atomic::write_atomic;
+use bise_tensor::atomic::{claim, write_atomic};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -58,6 +58,8 @@ impl Input {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
+    let read = [args.model.as_deref(), args.input.tokens_file.as_deref()];
+    claim(&args.output, &read.into_iter().flatten().collect::<Vec<_>>())?;
     let model = args.runtime.open(args.model.as_deref())?;
     let tokens = args.input.tokens(&model, args.model.as_deref())?;
     ensure!(!tokens.is_empty(), "no tokens");

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use bise_model::Model;
 use bise_quantize::QuantizeError;
 use bise_quantize::cli;
+use bise_tensor::atomic::claim;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,7 @@ pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
     // Before hours of work: the text, and the source as a model that runs.
     let source = match &calibrate {
         Some(text) => {
+            claim(&dst, &[text])?;
             let (text, model) = (runtime::read(text)?, open(&src)?);
             let tokenizer = runtime::tokenizer(&model, Some(&src))?;
             Some((text, model, tokenizer))

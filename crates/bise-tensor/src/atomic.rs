@@ -1,7 +1,12 @@
 //! Files that appear whole or not at all.
 
+mod claim;
+mod lock;
+mod sole;
 mod unfinished;
 
+pub use claim::{ClaimError, claim};
+pub use sole::Sole;
 pub use unfinished::Unfinished;
 
 use std::fs::{self, File};
@@ -21,16 +26,33 @@ pub fn write_atomic<T, E: From<io::Error>>(
 ) -> Result<T, E> {
     let path = destination(path)?;
     let directory = parent(&path);
-    let temporary = new_temporary(&path, directory)?;
-    let mut out = BufWriter::with_capacity(1 << 20, temporary.reopen()?);
+    let temporary = new_temporary(&path, directory).map_err(reason)?;
+    let result = fill_file(temporary.reopen().map_err(reason)?, fill)?;
+    temporary.persist(&path).map_err(|e| reason(e.error))?;
+    sync_directory(directory)?;
+    Ok(result)
+}
+
+/// Writes what `fill` does to `file`, all of it to the disk.
+fn fill_file<T, E: From<io::Error>>(
+    file: File,
+    fill: impl FnOnce(&mut BufWriter<File>) -> Result<T, E>,
+) -> Result<T, E> {
+    let mut out = BufWriter::with_capacity(1 << 20, file);
     let result = fill(&mut out)?;
     out.flush()?;
     out.into_inner()
         .map_err(io::IntoInnerError::into_error)?
         .sync_all()?;
-    temporary.persist(&path).map_err(|e| e.error)?;
-    sync_directory(directory)?;
     Ok(result)
+}
+
+/// An error of a temporary file without the name of that file, which the user has never heard of.
+fn reason(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(_) => error,
+        None => error.kind().into(),
+    }
 }
 
 /// The file to be replaced or made.
@@ -52,6 +74,14 @@ fn parent(path: &Path) -> &Path {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     }
+}
+
+/// What is made beside `path` for `what`: `.NAME.bise-WHAT`.
+fn beside(path: &Path, what: &str) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".bise-{what}"));
+    path.with_file_name(name)
 }
 
 /// A file that is deleted on drop, readable by those that the process's umask lets.

@@ -1,5 +1,6 @@
 //! What can go wrong, said so that a person can act on it.
 
+use bise_tensor::atomic::ClaimError;
 use bise_tensor::block::DType;
 use bise_tensor::checkpoint::CheckpointError;
 use bise_tensor::gguf::GgufError;
@@ -59,8 +60,8 @@ pub enum QuantizeError {
         dtype: DType,
     },
 
-    #[error("{} is part of the source; choose another destination", .dst.display())]
-    SameFile { dst: PathBuf },
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
 
     #[error("no matrix is named like `{pattern}`; the closest names are {}", .closest.join(", "))]
     Pattern { pattern: String, closest: Vec<String> },

@@ -49,6 +49,7 @@ pub use tokenizer::tekken_metadata;
 pub use verify::{Fault, FaultKind, Verdict, verify, verify_bytes};
 pub use weigh::ErrorReport;
 
+use bise_tensor::atomic::claim;
 use bise_tensor::block::DType;
 use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::{Metadata, TensorSpec};
@@ -176,7 +177,7 @@ impl Report {
 /// are gone.
 ///
 /// # Errors
-/// When the source is damaged, incomplete or of an unknown kind, when `dst` is part of the source, or when
+/// When the source is damaged, incomplete or of an unknown kind, when `dst` is part of the source or no place for a file, or when
 /// reading or writing fails.
 ///
 /// ```
@@ -213,7 +214,8 @@ pub fn quantize_and_probe(
     progress: &dyn Progress,
     prober: Option<&dyn Prober>,
 ) -> Result<Report, QuantizeError> {
-    source::refuse_overwrite(src, dst)?;
+    let read: Vec<&Path> = [src].into_iter().chain(options.imatrix.as_deref()).collect();
+    claim(dst, &read)?;
     let Model {
         mut metadata,
         tensors,

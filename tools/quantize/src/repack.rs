@@ -9,9 +9,10 @@ use crate::error::QuantizeError;
 use crate::pipeline;
 use crate::progress::Progress;
 use crate::seal::Seal;
-use crate::source::{self, Model, Tensor};
+use crate::source::{Model, Tensor};
 use crate::writing::{self, Listeners, Source};
 use crate::{Prober, Report};
+use bise_tensor::atomic::claim;
 use bise_tensor::checkpoint::{Checkpoint, Container};
 use bise_tensor::gguf::TensorSpec;
 use indexmap::IndexMap;
@@ -33,7 +34,7 @@ pub fn repack(
     progress: &dyn Progress,
     prober: Option<&dyn Prober>,
 ) -> Result<Report, QuantizeError> {
-    source::refuse_overwrite(old, new)?;
+    claim(new, &[old])?;
     let Checkpoint {
         metadata,
         tensors,

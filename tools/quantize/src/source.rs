@@ -4,7 +4,7 @@ use crate::error::QuantizeError;
 use crate::hf;
 use bise_tensor::block::DType;
 use bise_tensor::checkpoint::{Checkpoint, Container};
-use bise_tensor::gguf::{Metadata, PartName};
+use bise_tensor::gguf::Metadata;
 use bise_tensor::tensor;
 use std::ops::Range;
 use std::path::Path;
@@ -171,26 +171,4 @@ impl Model {
             container: self.container,
         }
     }
-}
-
-/// Refuses a destination that is a file of the source, under whatever name.
-pub(crate) fn refuse_overwrite(src: &Path, dst: &Path) -> Result<(), QuantizeError> {
-    let same = |path: &Path| same_file::is_same_file(path, dst).unwrap_or(false);
-    let is_output = |path: &Path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
-    let in_directory = || {
-        let entries = std::fs::read_dir(src).into_iter().flatten().flatten();
-        entries
-            .map(|entry| entry.path())
-            .filter(|path| !is_output(path))
-            .any(|path| same(&path))
-    };
-    let other_part = || {
-        let name = PartName::parse(src.file_name()?.to_str()?)?;
-        let parts = (0..name.count).map(|n| src.with_file_name(name.sibling(n).to_string()));
-        parts.take_while(|path| path.exists()).find(|path| same(path))
-    };
-    if same(src) || src.is_dir() && in_directory() || other_part().is_some() {
-        return Err(QuantizeError::SameFile { dst: dst.to_owned() });
-    }
-    Ok(())
 }

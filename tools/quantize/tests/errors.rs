@@ -3,6 +3,7 @@
 mod directory;
 
 use bise_quantize::{Options, QuantizeError, Silent, Target, quantize};
+use bise_tensor::atomic::ClaimError;
 use directory::{Model, mistral, mixtral, shard, shard_name};
 use proptest::prelude::*;
 use safetensors::Dtype;
@@ -268,7 +269,7 @@ fn the_source_is_never_overwritten() {
     for (src, dst) in same {
         let error = try_quantize(&src, &dst).unwrap_err();
         assert!(
-            matches!(error, QuantizeError::SameFile { .. }),
+            matches!(error, QuantizeError::Claim(ClaimError::IsInput { .. })),
             "{}: {error}",
             dst.display()
         );
