@@ -6,7 +6,7 @@ use bise_model::constraint::{Constraint, Grammar, TokenTable};
 use bise_model::tokenizer::Tokenizer;
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A grammar for the text, of which there can be one.
 #[derive(Args, Clone, Debug, Default)]
@@ -39,6 +39,11 @@ impl Constraints {
     /// Whether there is one.
     pub fn any(&self) -> bool {
         self.json_mode || self.json_schema.is_some() || self.regex.is_some() || self.grammar.is_some()
+    }
+
+    /// The file that the grammar is in.
+    pub fn file(&self) -> Option<&Path> {
+        self.json_schema.as_deref().or(self.grammar.as_deref())
     }
 
     /// The grammar that is asked for, if any.

@@ -4,7 +4,7 @@ use crate::runtime::Runtime;
 use anyhow::{Context as _, Result, ensure};
 use bise_model::{Model, Session, Speculation, SpeculationOptions};
 use clap::ValueEnum;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Drafts, which never change the text.
 #[derive(clap::Args)]
@@ -35,6 +35,11 @@ enum Speculate {
 }
 
 impl Drafts {
+    /// The file of the draft model.
+    pub fn file(&self) -> Option<&Path> {
+        self.draft.as_deref()
+    }
+
     /// The draft model.
     pub fn model(&self, runtime: &Runtime) -> Result<Option<Model>> {
         let Some(path) = &self.draft else {

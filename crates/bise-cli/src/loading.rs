@@ -46,6 +46,11 @@ fn window(text: &str) -> Result<Window, String> {
 }
 
 impl Loading {
+    /// Whether to try what memory does not seem to suffice for.
+    pub fn forced(&self) -> bool {
+        self.force
+    }
+
     /// Loads the model at `path`, or the one that is part of the program, for contexts such as `options` asks for.
     pub fn open(
         &self,

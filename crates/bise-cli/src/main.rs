@@ -107,3 +107,55 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let broken = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
     error.chain().filter_map(|cause| cause.downcast_ref()).any(broken)
 }
+
+#[cfg(test)]
+#[path = "../tests/data_safety/paths.rs"]
+mod paths;
+
+#[cfg(test)]
+mod tests {
+    use super::paths::PATHS;
+    use super::*;
+    use clap::Arg;
+    use clap::builder::ValueParser;
+
+    fn names_a_path(arg: &Arg) -> bool {
+        let names = arg.get_value_names().unwrap_or_default();
+        arg.get_value_parser().type_id() == ValueParser::path_buf().type_id()
+            || names
+                .iter()
+                .any(|name| name.contains("FILE") || name.contains("DIR") || name.contains("OUT"))
+    }
+
+    /// What may be lost is in the table that the tests of data safety go through.
+    #[test]
+    fn every_path_is_in_the_table() {
+        let command = Cli::command();
+        let mut found = Vec::new();
+        for command in command.get_subcommands() {
+            for arg in command.get_arguments().filter(|arg| names_a_path(arg)) {
+                let is_known = |path: &&paths::PathOption| {
+                    (path.command, path.id) == (command.get_name(), arg.get_id().as_str())
+                };
+                let known = PATHS.iter().find(is_known);
+                let known = known.unwrap_or_else(|| {
+                    panic!(
+                        "{} {}: add it to tests/data_safety/paths.rs",
+                        command.get_name(),
+                        arg.get_id()
+                    )
+                });
+                let spelled = match known.flag {
+                    "" => arg.is_positional(),
+                    flag => {
+                        arg.get_long().is_some_and(|long| flag == format!("--{long}"))
+                            || arg.get_short().is_some_and(|short| flag == format!("-{short}"))
+                    }
+                };
+                assert!(spelled, "{known:?}");
+                found.push((known.command, known.id));
+            }
+        }
+        assert_eq!(found.len(), PATHS.len(), "an option that is no more: {found:?}");
+    }
+}

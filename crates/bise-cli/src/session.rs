@@ -3,18 +3,21 @@
 use crate::constraint::Asked;
 use crate::messages::note;
 use crate::sampling::Sampling;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use bise_model::sampler::{Sampler, SamplerState};
 use bise_model::tokenizer::Tokenizer;
-use bise_model::{Kept, PromptCache, Session};
+use bise_model::{Extent, Kept, PromptCache, Session, is_session};
+use bise_tensor::atomic::{ClaimError, Sole, claim};
 use serde::{Deserialize, Serialize};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Sessions, and prompts that were read before.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Sessions and drafts")]
 pub struct Sessions {
-    /// Go on where FILE was left, if it exists, and keep text and settings there at the end
+    /// Go on where FILE was left, if it exists, and keep text and settings there: after each answer or minute, and at the end
     #[arg(long, value_name = "FILE")]
     session: Option<PathBuf>,
     /// Keep what was read of prompts in DIR, and do not read it again
@@ -35,6 +38,8 @@ pub struct Notes {
     pub constraint: Option<Asked>,
     /// Where among the tokens a text began that follows the constraint, and has not ended.
     pub constrained_from: Option<usize>,
+    /// Tokens at the beginning that stay when the context is full: the prompt that the text began with.
+    pub stays: Option<usize>,
     /// Of a conversation.
     pub chat: Option<Talk>,
 }
@@ -81,10 +86,38 @@ impl Sessions {
         self.session.as_deref().filter(|path| path.exists())
     }
 
+    /// Takes the session's file for this program, and tries that it and the prompt cache can be written, while `inputs` are
+    /// read.
+    pub fn claim(&self, inputs: &[&Path]) -> Result<Keeper> {
+        if let Some(folder) = &self.prompt_cache {
+            let name = || format!("--prompt-cache {}", folder.display());
+            self.cache()?;
+            match claim(&folder.join("try"), &[]) {
+                Err(ClaimError::Io { reason, .. }) => return Err(reason).with_context(name),
+                other => other.with_context(name)?,
+            }
+        }
+        let file = self.session.as_ref().map(|path| -> Result<_> {
+            claim(path, inputs)?;
+            let name = || path.display().to_string();
+            ensure!(
+                !path.exists() || is_session(path).with_context(name)?,
+                "{}: this file is no session, and stays as it is; name another one for --session",
+                path.display()
+            );
+            Ok((path.clone(), sole(path, "the session")?))
+        });
+        Ok(Keeper {
+            file: file.transpose()?,
+            whole: None,
+            state: Vec::new(),
+        })
+    }
+
     /// Goes on with the session, if there is one.
     pub fn resume(&self, session: &mut Session<'_>) -> Result<Option<Resumed>> {
         let Some(path) = self.left() else {
-            return self.can_be_kept().map(|()| None);
+            return Ok(None);
         };
         let name = || path.display().to_string();
         let Kept { sampler, notes } = session.restore(path).with_context(name)?;
@@ -98,29 +131,6 @@ impl Sessions {
             state: sampler,
             notes,
         }))
-    }
-
-    /// Who has talked for an hour wants no surprise at the end.
-    fn can_be_kept(&self) -> Result<()> {
-        let folder = self.session.as_deref().and_then(Path::parent);
-        let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
-        if let Some(folder) = folder {
-            ensure!(folder.is_dir(), "{}: there is no such folder", folder.display());
-        }
-        Ok(())
-    }
-
-    /// Keeps the session, if asked to.
-    pub fn keep(&self, session: &mut Session<'_>, sampler: &Sampler, notes: &Notes) -> Result<()> {
-        let Some(path) = &self.session else {
-            return Ok(());
-        };
-        let kept = Kept {
-            sampler: Some(sampler.state()),
-            notes: serde_json::to_vec(notes)?,
-        };
-        let saved = session.save(path, &kept);
-        saved.with_context(|| format!("cannot keep the session in {}", path.display()))
     }
 
     /// Makes the text of `session` what the cache knows of `prompt`'s beginning.
@@ -153,5 +163,79 @@ impl Sessions {
             cache.with_context(|| directory.display().to_string())
         };
         self.prompt_cache.as_ref().map(open).transpose()
+    }
+}
+
+/// The right to write `path`, which is `what`.
+pub fn sole(path: &Path, what: &str) -> Result<Sole> {
+    Sole::of(path).map_err(|error| match error.kind() {
+        io::ErrorKind::ResourceBusy => anyhow!(
+            "{} is in use as {what} by another program, or by this one; end that program first, or take another file",
+            path.display()
+        ),
+        _ => anyhow!("cannot write {}: {error}", path.display()),
+    })
+}
+
+/// Up to so many bytes a session is kept whole each time.
+const SMALL: u64 = 32 << 20;
+/// Keeping a larger one whole may take one part of so many of the time.
+const SHARE: u32 = 30;
+
+/// The file of the session while it is in use.
+///
+/// A killed program leaves it as it was kept last. A text costs some bytes for each token, its keys and values a hundred
+/// thousand times as much; since they can be computed again, large ones are not written each time.
+pub struct Keeper {
+    file: Option<(PathBuf, Sole)>,
+    /// When it was last kept whole, and how long that took.
+    whole: Option<(Instant, Duration)>,
+    /// The notes and the sampler's state that were kept last.
+    state: Vec<u8>,
+}
+
+impl Keeper {
+    /// Keeps the session, if asked to: so that nothing is lost, at little cost.
+    pub fn keep_on(&mut self, session: &mut Session<'_>, sampler: &Sampler, notes: &Notes) -> Result<()> {
+        let paid = |(when, took): (Instant, Duration)| when.elapsed() > took * SHARE;
+        let extent = match session.file_len() <= SMALL || self.whole.is_none_or(paid) {
+            true => Extent::Whole,
+            false => Extent::Text,
+        };
+        let state = [serde_json::to_vec(notes)?, sampler.state().to_bytes()].concat();
+        if state == self.state {
+            return Ok(());
+        }
+        self.keep(session, sampler, notes, extent)?;
+        self.state = state;
+        Ok(())
+    }
+
+    /// Keeps the session whole, if asked to.
+    pub fn finish(&mut self, session: &mut Session<'_>, sampler: &Sampler, notes: &Notes) -> Result<()> {
+        self.keep(session, sampler, notes, Extent::Whole)
+    }
+
+    fn keep(
+        &mut self,
+        session: &mut Session<'_>,
+        sampler: &Sampler,
+        notes: &Notes,
+        extent: Extent,
+    ) -> Result<()> {
+        let Some((path, file)) = &self.file else {
+            return Ok(());
+        };
+        let kept = Kept {
+            sampler: Some(sampler.state()),
+            notes: serde_json::to_vec(notes)?,
+        };
+        let start = Instant::now();
+        file.write(|out| session.write(out, &kept, extent))
+            .with_context(|| format!("cannot keep the session in {}", path.display()))?;
+        if extent == Extent::Whole {
+            self.whole = Some((Instant::now(), start.elapsed()));
+        }
+        Ok(())
     }
 }

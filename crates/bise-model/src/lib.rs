@@ -64,9 +64,11 @@ pub use context::{Context, ContextOptions, Watch};
 pub use error::{ForwardError, GenerateError, LoadError};
 pub use fingerprint::{CONTRACT, Fingerprint, Hashed, fingerprint};
 pub use inputs::InputSums;
-pub use memory::{Advice, MemoryNeeds, advise};
+pub use memory::{Advice, MemoryNeeds, TensorNeeds, advise};
 pub use model::{LoadOptions, Model};
-pub use session::{Kept, Limits, MEMORY, PromptCache, Restored, Session, SessionError, Stop};
+pub use session::{
+    Extent, Kept, Limits, MEMORY, PromptCache, Restored, Session, SessionError, Stop, is_session,
+};
 pub use speculation::{Counts, DraftError, Speculation, SpeculationOptions};
 
 pub use bise_tensor::ops::KvType;

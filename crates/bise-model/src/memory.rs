@@ -5,9 +5,11 @@ use crate::context::{ContextOptions, LOGIT_ROWS};
 use crate::kv_cache::KvShape;
 use bise_tensor::block::DType;
 use bise_tensor::checkpoint::Checkpoint;
+use bise_tensor::gguf::TensorInfo;
 use bise_tensor::isa::LANES;
 use bise_tensor::matmul::Activations;
 use bise_tensor::ops::{KvType, partials_len};
+use bise_tensor::tensor::Tensor;
 
 /// Bytes that a model and a context of it take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,34 +24,86 @@ pub struct MemoryNeeds {
     pub scratch: u64,
 }
 
+/// A tensor, as far as it matters here.
+#[derive(Clone, Debug)]
+pub struct TensorNeeds<'a> {
+    name: &'a str,
+    /// The slowest first.
+    shape: Vec<usize>,
+    dtype: DType,
+    bytes: u64,
+    /// Whether it is read where it is, if it is not quantized.
+    native: bool,
+}
+
+impl<'a> TensorNeeds<'a> {
+    /// A tensor of a file that need not be there yet.
+    pub fn of_info(info: &'a TensorInfo) -> Self {
+        Self {
+            name: &info.name,
+            shape: info.dims.iter().rev().map(|&d| d as usize).collect(),
+            dtype: info.dtype,
+            bytes: info.len,
+            native: true,
+        }
+    }
+
+    fn of_tensor((name, tensor): (&'a String, &Tensor)) -> Self {
+        Self {
+            name,
+            shape: tensor.shape().to_vec(),
+            dtype: tensor.dtype(),
+            bytes: tensor.len() as u64,
+            native: tensor.is_native(),
+        }
+    }
+}
+
 impl MemoryNeeds {
     /// What a model from `checkpoint`, which `config` describes, takes with a context of these `options`.
     pub fn of(checkpoint: &Checkpoint, config: &Config, options: &ContextOptions) -> Self {
+        let tensors = checkpoint.tensors.iter().map(TensorNeeds::of_tensor);
+        Self::of_tensors(tensors, config, options)
+    }
+
+    /// What a model of these `tensors`, which `config` describes, takes with a context of these `options`.
+    pub fn of_tensors<'a>(
+        tensors: impl Iterator<Item = TensorNeeds<'a>>,
+        config: &Config,
+        options: &ContextOptions,
+    ) -> Self {
+        let tensors: Vec<_> = tensors.collect();
         let (mut laid_out, mut in_files, mut unquantized) = (0u64, 0u64, false);
-        let tied = !checkpoint.tensors.contains_key("output.weight");
-        for (name, tensor) in &checkpoint.tensors {
-            // Of the embeddings, one row is looked at for each token, unless they are the output matrix too.
-            if tensor.shape().len() < 2 || name == EMBEDDINGS && !tied {
+        let tied = tensors.iter().all(|tensor| tensor.name != "output.weight");
+        let mut vocabulary = 0;
+        for tensor in &tensors {
+            let [matrices @ .., rows, _] = &tensor.shape[..] else {
                 continue;
+            };
+            // Of the embeddings, one row is looked at for each token, unless they are the output matrix too.
+            if tensor.name == EMBEDDINGS {
+                vocabulary = *rows as u64;
+                if !tied {
+                    continue;
+                }
             }
-            unquantized |= !tensor.dtype().is_quantized();
-            if tensor.dtype().is_quantized() {
-                let row = (tensor.len() / tensor.rows()) as u64;
-                let matrices: usize = tensor.shape()[..tensor.shape().len() - 2].iter().product();
-                let rows = tensor.shape()[tensor.shape().len() - 2].next_multiple_of(LANES);
+            unquantized |= !tensor.dtype.is_quantized();
+            if tensor.dtype.is_quantized() {
+                let matrices: usize = matrices.iter().product();
+                let row = tensor.bytes / (matrices * rows) as u64;
+                let rows = rows.next_multiple_of(LANES);
                 laid_out += (matrices as u64).saturating_mul(rows as u64).saturating_mul(row);
-            } else if tensor.is_native() {
-                in_files += tensor.len() as u64;
+            } else if tensor.native {
+                in_files += tensor.bytes;
             } else {
-                laid_out += tensor.len() as u64;
+                laid_out += tensor.bytes;
             }
         }
-        let vocabulary = checkpoint.tensors.get(EMBEDDINGS).map_or(0, |t| t.shape()[0]);
         Self {
             laid_out,
             in_files,
             kv: KvShape::new(config, options.context).bytes(options.kv),
-            scratch: scratch(config, vocabulary as u64, unquantized, options),
+            scratch: scratch(config, vocabulary, unquantized, options),
         }
     }
 

@@ -5,8 +5,9 @@ use crate::error::QuantizeError;
 use crate::recipe;
 use crate::role::{Facts, Kind, Role};
 use crate::source::Tensor;
+use crate::types;
 use bise_tensor::block::DType;
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -21,15 +22,23 @@ pub struct TensorType {
 impl FromStr for TensorType {
     type Err = String;
 
-    /// Parses `PATTERN=TYPE`; the pattern is a regular expression that is looked for anywhere in a name.
+    /// Parses `PATTERN=TYPE`; the pattern is a regular expression that is looked for anywhere in a name, in any case.
     fn from_str(text: &str) -> Result<Self, String> {
         let (pattern, dtype) = text.rsplit_once('=').ok_or("expected PATTERN=TYPE")?;
         if pattern.is_empty() {
             return Err("expected a pattern before `=`".to_owned());
         }
-        let pattern = Regex::new(&pattern.to_lowercase()).map_err(|e| e.to_string())?;
-        let dtype = parse_dtype(dtype)?;
+        let pattern = RegexBuilder::new(pattern).case_insensitive(true).build();
+        let pattern = pattern.map_err(|e| e.to_string())?;
+        let dtype = types::dtype(dtype)?;
         Ok(Self { pattern, dtype })
+    }
+}
+
+impl TensorType {
+    /// The type.
+    pub(crate) fn dtype(&self) -> DType {
+        self.dtype
     }
 }
 
@@ -37,14 +46,6 @@ impl fmt::Display for TensorType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={}", self.pattern, self.dtype)
     }
-}
-
-/// The type called `name`, or an error that lists the names.
-pub(crate) fn parse_dtype(name: &str) -> Result<DType, String> {
-    DType::from_name(name).ok_or_else(|| {
-        let names: Vec<_> = DType::ALL.iter().map(|dtype| dtype.name()).collect();
-        format!("`{name}` is no type; expected one of {}", names.join(", "))
-    })
 }
 
 /// The type that the user set for this tensor: the embedding's and the output's first, then the first pattern's.
@@ -144,10 +145,17 @@ mod tests {
         assert_eq!(parsed.dtype, DType::Q5_K);
         assert!(parsed.pattern.is_match("blk.13.attn_k.weight"));
         assert!(!parsed.pattern.is_match("blk.12.attn_k.weight"));
+        // A class is what it says, also in capitals.
+        let parsed: TensorType = r"blk\.\D=q8_0".parse().unwrap();
+        assert!(!parsed.pattern.is_match("blk.1.attn_k.weight"));
         for (text, says) in [
             ("attn_k", "PATTERN=TYPE"),
             ("=q4_k", "before"),
             ("attn_k=q9", "`q9` is no type"),
+            (
+                "attn_k=iq1_s",
+                "IQ1_S is a type that is only read; expected one of F32",
+            ),
             ("attn(=q4_k", "unclosed group"),
         ] {
             let error = text.parse::<TensorType>().unwrap_err();

@@ -1,6 +1,6 @@
 //! The command line of the quantizer, for the `bise-quantize` program and for `bise quantize`.
 
-use crate::choice::parse_dtype;
+use crate::types;
 use crate::{Bar, Budget, Options, Prober, QuantizeError, Report, Target, TensorType, quantize_and_probe};
 use bise_tensor::block::DType;
 use clap::Parser;
@@ -32,10 +32,10 @@ pub struct Args {
     #[arg(long = "tensor-type", value_name = "PATTERN=TYPE")]
     tensor_types: Vec<TensorType>,
     /// The type of the output matrix
-    #[arg(long, alias = "output-tensor-type", value_name = "TYPE", value_parser = parse_dtype)]
+    #[arg(long, alias = "output-tensor-type", value_name = "TYPE", value_parser = types::dtype)]
     output_type: Option<DType>,
     /// The type of the embedding
-    #[arg(long, alias = "token-embedding-type", value_name = "TYPE", value_parser = parse_dtype)]
+    #[arg(long, alias = "token-embedding-type", value_name = "TYPE", value_parser = types::dtype)]
     embedding_type: Option<DType>,
     /// Importance matrix, of bise imatrix or of llama.cpp: which inputs are large, and errors therefore weigh much
     #[arg(long, value_name = "FILE")]
@@ -62,7 +62,7 @@ pub struct Args {
 #[group(required = true, multiple = false)]
 struct Goal {
     /// A type such as Q8_0, or a recipe such as Q4_K_M
-    #[arg(long = "type", value_name = "TYPE", value_parser = target)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = types::target)]
     target: Option<Target>,
     /// The best file of at most this size, such as 4.0G (10^9 bytes) or 4GiB
     #[arg(long, value_parser = Budget::from_size)]
@@ -79,17 +79,6 @@ fn window(text: &str) -> Result<u32, String> {
         Ok(keys) if (1..=1 << 30).contains(&keys) => Ok(keys),
         _ => Err("expected a number of keys from 1 to 2^30, or off".to_owned()),
     }
-}
-
-fn target(name: &str) -> Result<Target, String> {
-    Target::from_name(name).ok_or_else(|| {
-        let names: Vec<_> = Target::all().map(Target::name).collect();
-        let read_only = match DType::from_name(name) {
-            Some(dtype) => format!("{dtype} is a type that is only read; "),
-            None => String::new(),
-        };
-        format!("{read_only}expected one of {}", names.join(", "))
-    })
 }
 
 impl Args {

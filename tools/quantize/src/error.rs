@@ -1,5 +1,6 @@
 //! What can go wrong, said so that a person can act on it.
 
+use crate::types;
 use bise_tensor::atomic::ClaimError;
 use bise_tensor::block::DType;
 use bise_tensor::checkpoint::CheckpointError;
@@ -79,6 +80,12 @@ pub enum QuantizeError {
         least: String,
         most: String,
     },
+
+    #[error(
+        "{0} is a type that is only read; expected one of {}",
+        types::written().map(DType::name).collect::<Vec<_>>().join(", ")
+    )]
+    ReadOnly(DType),
 
     #[error("threads cannot be started: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),

@@ -32,6 +32,7 @@ mod slab;
 mod source;
 mod synthetic;
 mod tokenizer;
+pub mod types;
 mod verify;
 mod weigh;
 mod writing;
@@ -44,7 +45,7 @@ pub use probe::Prober;
 pub use progress::{Bar, Progress, Silent};
 pub use recipe::Target;
 pub use repack::repack;
-pub use synthetic::synthetic;
+pub use synthetic::Synthetic;
 pub use tokenizer::tekken_metadata;
 pub use verify::{Fault, FaultKind, Verdict, verify, verify_bytes};
 pub use weigh::ErrorReport;
@@ -105,6 +106,17 @@ impl Options {
 }
 
 impl Options {
+    /// All types must be ones that can be written.
+    fn check_types(&self) -> Result<(), QuantizeError> {
+        let set = [Some(self.target.base()), self.output_type, self.embedding_type];
+        let by_pattern = self.tensor_types.iter().map(TensorType::dtype);
+        let mut asked = set.into_iter().flatten().chain(by_pattern);
+        match asked.find(|dtype| !dtype.can_quantize()) {
+            Some(dtype) => Err(QuantizeError::ReadOnly(dtype)),
+            None => Ok(()),
+        }
+    }
+
     /// The job that is done with these options: what the bytes of the output depend on.
     fn identity(&self, src: &Path, seal: &Seal) -> std::io::Result<seal::Digest> {
         let same_bytes = Self {
@@ -214,6 +226,7 @@ pub fn quantize_and_probe(
     progress: &dyn Progress,
     prober: Option<&dyn Prober>,
 ) -> Result<Report, QuantizeError> {
+    options.check_types()?;
     let read: Vec<&Path> = [src].into_iter().chain(options.imatrix.as_deref()).collect();
     claim(dst, &read)?;
     let Model {

@@ -5,11 +5,13 @@ use crate::hf::Config;
 use crate::names;
 use crate::recipe::{Target, fit};
 use crate::role::{Facts, Role};
+use bise_tensor::atomic::{claim, write_atomic};
 use bise_tensor::block::DType;
-use bise_tensor::gguf::{GgufWriter, Metadata, TensorSpec};
+use bise_tensor::gguf::{GgufWriter, Layout, Metadata, TensorInfo, TensorSpec};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::Write;
+use std::path::Path;
 
 /// Random values that all tensors of a type are made of, over and over.
 const VALUES: usize = 1 << 16;
@@ -49,36 +51,42 @@ fn shape(name: &str) -> Option<Value> {
     Some(config)
 }
 
-/// Writes a GGUF file of random weights: `spec` is a shape and a type or recipe, such as `mistral-7b:Q4_0` or
-/// `mixtral-8x7b:Q4_K_M`; `layers` may be fewer than the shape has. Its tokens are made up.
-///
-/// # Errors
-/// When the shape or the type is unknown, or writing fails.
-pub fn synthetic<W: Write>(spec: &str, layers: Option<u64>, out: W) -> Result<W, QuantizeError> {
-    let unknown = || QuantizeError::Synthetic(spec.to_owned());
-    let (name, target) = spec.split_once(':').ok_or_else(unknown)?;
-    let read_only = || DType::from_name(target).map(Target::Plain);
-    let target = Target::from_name(target).or_else(read_only).ok_or_else(unknown)?;
-    let mut config = shape(name).ok_or_else(unknown)?;
-    if let Some(layers) = layers {
-        config["num_hidden_layers"] = json!(layers);
-    }
-    let config: Config = serde_json::from_value(config).expect("a sound configuration");
-    let mut metadata = config.metadata(name);
-    insert_vocabulary(&mut metadata, config.vocab_size);
-    metadata.insert("general.file_type", target.file_type());
+/// A model of random weights that is yet to be written.
+#[derive(Debug)]
+pub struct Synthetic {
+    metadata: Metadata,
+    layout: Layout,
+}
 
-    let experts = config.experts().unwrap_or(0);
-    let facts = Facts {
-        layers: config.num_hidden_layers,
-        experts,
-        group: config.num_attention_heads / config.num_key_value_heads(),
-        tied: false,
-        weighted: false,
-    };
-    let specs: Vec<TensorSpec> = names::expected(&config)
-        .into_iter()
-        .map(|expected| {
+impl Synthetic {
+    /// Lays out the model that `spec` names: a shape and a type or recipe, such as `mistral-7b:Q4_0` or `mixtral-8x7b:Q4_K_M`;
+    /// `layers` may be fewer than the shape has. Its tokens are made up.
+    ///
+    /// # Errors
+    /// When the shape or the type is unknown.
+    pub fn new(spec: &str, layers: Option<u64>) -> Result<Self, QuantizeError> {
+        let unknown = || QuantizeError::Synthetic(spec.to_owned());
+        let (name, target) = spec.split_once(':').ok_or_else(unknown)?;
+        let read_only = || DType::from_name(target).map(Target::Plain);
+        let target = Target::from_name(target).or_else(read_only).ok_or_else(unknown)?;
+        let mut config = shape(name).ok_or_else(unknown)?;
+        if let Some(layers) = layers {
+            config["num_hidden_layers"] = json!(layers);
+        }
+        let config: Config = serde_json::from_value(config).expect("a sound configuration");
+        let mut metadata = config.metadata(name);
+        insert_vocabulary(&mut metadata, config.vocab_size);
+        metadata.insert("general.file_type", target.file_type());
+
+        let experts = config.experts().unwrap_or(0);
+        let facts = Facts {
+            layers: config.num_hidden_layers,
+            experts,
+            group: config.num_attention_heads / config.num_key_value_heads(),
+            tied: false,
+            weighted: false,
+        };
+        let specs = names::expected(&config).into_iter().map(|expected| {
             let dims = expected.dims(experts);
             let dtype = fit(target.dtype(Role::of(&expected.gguf, &dims), &facts), dims[0]);
             TensorSpec {
@@ -86,23 +94,62 @@ pub fn synthetic<W: Write>(spec: &str, layers: Option<u64>, out: W) -> Result<W,
                 dims,
                 dtype,
             }
-        })
-        .collect();
-    let mut writer = GgufWriter::new(out, &metadata, specs.clone())?;
-    let mut blocks: HashMap<DType, Vec<u8>> = HashMap::new();
-    for spec in &specs {
-        let some = blocks
-            .entry(spec.dtype)
-            .or_insert_with(|| random_blocks(spec.dtype));
-        let values: u64 = spec.dims.iter().product();
-        let mut left = spec.dtype.bytes_for(values).expect("whole blocks") as usize;
-        while left > 0 {
-            let part = left.min(some.len());
-            writer.write_part(&spec.name, &some[..part])?;
-            left -= part;
-        }
+        });
+        let layout = Layout::new(&metadata, specs)?;
+        Ok(Self { metadata, layout })
     }
-    Ok(writer.finish()?)
+
+    /// What the file says besides its tensors.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The tensors.
+    pub fn tensors(&self) -> impl Iterator<Item = &TensorInfo> {
+        self.layout.tensors().values()
+    }
+
+    /// Bytes of the file.
+    pub fn file_len(&self) -> u64 {
+        self.layout.file_len()
+    }
+
+    /// Writes the file to `out`, piece by piece: in little memory, whatever its size.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn write<W: Write>(&self, out: W) -> Result<W, QuantizeError> {
+        let mut writer = GgufWriter::with_layout(out, self.layout.clone())?;
+        let mut blocks: HashMap<DType, Vec<u8>> = HashMap::new();
+        for info in self.tensors() {
+            let some = blocks
+                .entry(info.dtype)
+                .or_insert_with(|| random_blocks(info.dtype));
+            let mut left = info.len as usize;
+            while left > 0 {
+                let part = left.min(some.len());
+                writer.write_part(&info.name, &some[..part])?;
+                left -= part;
+            }
+        }
+        Ok(writer.finish()?)
+    }
+
+    /// Writes the file at `path`, where it appears when it is complete; the disk must have room for it.
+    ///
+    /// # Errors
+    /// When there is no room, or writing fails.
+    pub fn write_file(&self, path: &Path) -> Result<(), QuantizeError> {
+        claim(path, &[])?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let free = fs4::available_space(folder.unwrap_or(Path::new(".")));
+        let (needed, free) = (self.file_len(), free.map_err(|e| QuantizeError::io(path, e))?);
+        if needed > free {
+            let path = path.to_owned();
+            return Err(QuantizeError::DiskFull { path, needed, free });
+        }
+        write_atomic(path, |out| self.write(out).map(|_| ())).map_err(|e| e.at(path))
+    }
 }
 
 /// A vocabulary of `size` tokens as Mistral's is laid out: three control tokens, the bytes, and words, all made up.

@@ -1,18 +1,18 @@
 //! `bise bench`: how fast a model runs, and how much of the machine that takes.
 
 mod replay;
+mod synthetic;
 
 use crate::Outcome;
 use crate::interrupt::Interrupt;
 use crate::loading::{self, Loading};
 use crate::runtime::KvTypeName;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use bise_model::{Context, ContextOptions, Model};
-use bise_tensor::atomic::write_atomic;
-use bise_tensor::checkpoint::Checkpoint;
+use bise_quantize::Synthetic;
+use bise_tensor::atomic::claim;
 use bise_tensor::isa::Level;
 use bise_tensor::measure;
-use bise_tensor::mmap::FileBytes;
 use bise_tensor::ops::CHUNK;
 use bise_tensor::threads::{Threads, usable_cores};
 use replay::Text;
@@ -88,17 +88,13 @@ impl Args {
 pub fn run(args: Args) -> Result<Outcome> {
     let interrupt = Interrupt::listen()?;
     if let (Some(spec), Some(path)) = (&args.synthetic, &args.write) {
-        write_atomic(path, |out| {
-            bise_quantize::synthetic(spec, args.layers, out).map(|_| ())
-        })
-        .with_context(|| format!("cannot write {}", path.display()))?;
+        let replay = args.replay.as_deref();
+        claim(path, replay.as_slice())?;
+        Synthetic::new(spec, args.layers)?.write_file(path)?;
         return Ok(Outcome::Done);
     }
     let checkpoint = match &args.synthetic {
-        Some(spec) => {
-            let file = bise_quantize::synthetic(spec, args.layers, Vec::new())?;
-            Checkpoint::from_bytes(FileBytes::from_vec(file))?
-        }
+        Some(spec) => synthetic::checkpoint(spec, args.layers, &args.options(), args.loading.forced())?,
         None => loading::checkpoint(args.model.as_deref())?,
     };
     let named = args.model.as_ref().map(|path| path.display().to_string());

@@ -214,7 +214,7 @@ impl<'m> Dialogue<'m> {
     /// Reads `tokens`, of which the beginning may be known; false when the user did not want to wait.
     fn read(&mut self, tokens: &[u32], interrupt: &Interrupt) -> Result<bool> {
         let start = Instant::now();
-        let mut known = common(self.session.tokens(), tokens);
+        let mut known = common(self.session.tokens(), tokens).min(self.session.known());
         let whole = self.session.tokens().len() == self.session.len();
         if !whole || !self.session.truncate(known) {
             self.session.clear();

@@ -2,6 +2,7 @@
 
 use super::command::COMMANDS;
 use super::entry::Entry;
+use crate::messages::note;
 use anyhow::{Context as _, Result};
 use rustyline::completion::Completer;
 use rustyline::config::Configurer;
@@ -12,8 +13,9 @@ use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Config, Context, Editor, Helper};
 use std::borrow::Cow;
-use std::io::{self, BufRead, IsTerminal};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, BufRead, IsTerminal, Read};
+use std::path::{Path, PathBuf};
 
 /// What came.
 pub enum Input {
@@ -68,7 +70,16 @@ impl Terminal {
         let mut editor = Editor::with_config(config).context("cannot use the terminal")?;
         editor.set_max_history_size(1000)?;
         editor.set_helper(Some(Lines { colour }));
-        let history = history_file();
+        let history = history_file().filter(|file| {
+            let good = may_hold_history(file);
+            if !good {
+                note(format_args!(
+                    "{} is no history of a chat: it stays as it is, and lines are not remembered; BISE_HISTORY names another file",
+                    file.display()
+                ));
+            }
+            good
+        });
         if let Some(file) = &history {
             // There is none before the first chat.
             let _ = editor.load_history(file);
@@ -109,6 +120,15 @@ fn history_file() -> Option<PathBuf> {
         None => dirs::state_dir()
             .or_else(dirs::data_local_dir)
             .map(|folder| folder.join("bise").join("history.txt")),
+    }
+}
+
+/// Whether the file is not there yet, empty, or begins as the line editor's histories do.
+fn may_hold_history(file: &Path) -> bool {
+    let mut start = Vec::new();
+    match File::open(file).and_then(|file| file.take(4).read_to_end(&mut start)) {
+        Ok(_) => start.is_empty() || start == b"#V2\n",
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }
 

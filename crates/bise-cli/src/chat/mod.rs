@@ -4,7 +4,7 @@ mod command;
 mod dialogue;
 mod entry;
 mod input;
-mod saved;
+pub mod saved;
 mod screen;
 mod settings;
 
@@ -14,7 +14,7 @@ use crate::drafts::{self, Drafts};
 use crate::interrupt::Interrupt;
 use crate::runtime::{self, Runtime};
 use crate::sampling::Sampling;
-use crate::session::{Notes, Sessions, Talk};
+use crate::session::{Keeper, Notes, Sessions, Talk};
 use anyhow::{Context as _, Result, bail, ensure};
 use bise_model::chat::{Conversation, Message};
 use bise_model::sampler::Sampler;
@@ -63,6 +63,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
+    let inputs = args.inputs().into_iter().chain(args.load.as_deref());
+    let keeper = args.sessions.claim(&inputs.collect::<Vec<_>>())?;
     // Ctrl-C is for answers; who presses it over and over wants to leave.
     let interrupt = Interrupt::listen_until(5)?;
     let model = args.runtime.open(args.model.as_deref())?;
@@ -78,7 +80,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     } = resumed.notes;
     ensure!(
         talk.is_some() || session.is_empty(),
-        "the session is a text and no conversation: bise run --session goes on with it"
+        "the session is a text and no conversation: bise run --session goes on with it, or name another session"
     );
     let named = args.template.clone();
     let named = named.or_else(|| talk.as_ref().and_then(|talk| talk.template.clone()));
@@ -96,13 +98,30 @@ pub fn run(args: Args) -> Result<Outcome> {
         screen: Screen::new(),
         tokenizer: &tokenizer,
         interrupt,
+        keeper,
+        loaded: args.load.clone().into_iter().collect(),
         args: &args,
     };
     note.into_iter().for_each(|note| chat.screen.notice(note));
     let from = chat.begin(talk, constraint)?;
     let outcome = args.runtime.threads()?.run(|| chat.talk(from));
-    chat.keep()?;
+    let notes = chat.notes();
+    chat.keeper
+        .finish(&mut chat.dialogue.session, &chat.sampler, &notes)?;
     outcome
+}
+
+impl Args {
+    /// The files that a chat reads, but for conversations.
+    fn inputs(&self) -> Vec<&Path> {
+        let files = [
+            self.model.as_deref(),
+            self.template.as_deref().map(Path::new),
+            self.constraints.file(),
+            self.drafts.file(),
+        ];
+        files.into_iter().flatten().collect()
+    }
 }
 
 struct Chat<'m> {
@@ -115,6 +134,9 @@ struct Chat<'m> {
     named: Option<String>,
     interrupt: Interrupt,
     screen: Screen,
+    keeper: Keeper,
+    /// Files of conversations that were taken up.
+    loaded: Vec<PathBuf>,
 }
 
 impl<'m> Chat<'m> {
@@ -142,19 +164,34 @@ impl<'m> Chat<'m> {
         Ok(self.args.load.as_deref().or(left))
     }
 
-    /// Keeps the session, if asked to.
-    fn keep(&mut self) -> Result<()> {
-        let notes = Notes {
+    /// What the session's file says besides its text.
+    fn notes(&self) -> Notes {
+        let dialogue = &self.dialogue;
+        Notes {
             sampling: self.sampling.clone(),
-            constraint: self.dialogue.constraint().cloned(),
-            constrained_from: None,
+            constraint: dialogue.constraint().cloned(),
             chat: Some(Talk {
                 template: self.named.clone(),
-                messages: saved::messages(&self.dialogue),
+                messages: saved::messages(&dialogue.system, &dialogue.messages),
             }),
-        };
-        let sessions = &self.args.sessions;
-        sessions.keep(&mut self.dialogue.session, &self.sampler, &notes)
+            ..Notes::default()
+        }
+    }
+
+    /// Keeps the session, if asked to, so that who kills the program loses nothing that was said. A message without an answer
+    /// is not kept: a conversation cannot go on after it.
+    fn keep_on(&mut self) -> Result<()> {
+        let asked = self
+            .dialogue
+            .messages
+            .last()
+            .is_some_and(|last| last.role() == "user");
+        if asked {
+            return Ok(());
+        }
+        let notes = self.notes();
+        self.keeper
+            .keep_on(&mut self.dialogue.session, &self.sampler, &notes)
     }
 
     /// Reads entries and does what they say, until they end. The conversation is `from` a file.
@@ -198,7 +235,8 @@ impl<'m> Chat<'m> {
             match Command::parse(&entry) {
                 Ok(Command::Exit) => return Ok(Outcome::Done),
                 Ok(command) => {
-                    if let Err(error) = self.obey(command) {
+                    let obeyed = self.obey(command);
+                    for error in [obeyed, self.keep_on()].into_iter().filter_map(Result::err) {
                         self.screen.problem(&error)?;
                     }
                 }
@@ -242,7 +280,7 @@ impl<'m> Chat<'m> {
             Command::Retry if dialogue.undo_answer() => return self.answer(),
             Command::Retry => self.screen.notice("There is nothing to answer."),
             Command::Save(file) => {
-                saved::write(&file, dialogue)?;
+                saved::write(&file, dialogue, &self.args.inputs(), &self.loaded)?;
                 self.screen.notice(format!("Saved to {}.", file.display()));
             }
             Command::Load(file) => self.load(&file)?,
@@ -312,6 +350,7 @@ impl<'m> Chat<'m> {
 
     fn load(&mut self, file: &Path) -> Result<()> {
         self.take_up(saved::read(file)?);
+        self.loaded.push(file.to_owned());
         self.show_end(file);
         Ok(())
     }

@@ -5,30 +5,62 @@
 //! ```
 
 use super::dialogue::Dialogue;
-use anyhow::{Context as _, Result, anyhow};
+use crate::session::sole;
+use anyhow::{Context as _, Result, anyhow, bail};
 use bise_model::chat::{Conversation, Message};
-use bise_tensor::atomic::write_atomic;
+use bise_tensor::atomic::claim;
 use serde_json::{Value, json};
+use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// What was said.
-pub fn messages(dialogue: &Dialogue<'_>) -> Value {
-    let system = Some(Message::system(&dialogue.system)).filter(|_| !dialogue.system.is_empty());
-    let messages = system.iter().chain(&dialogue.messages);
+/// What was said, after the `system` text.
+pub fn messages(system: &str, messages: &[Message]) -> Value {
+    let system = Some(Message::system(system)).filter(|_| !system.is_empty());
+    let messages = system.iter().chain(messages);
     messages
         .map(|message| json!({ "role": message.role(), "content": message.text() }))
         .collect()
 }
 
-/// Writes what was said.
+/// Writes what was said, also over another conversation, but over nothing else. One that was `loaded` is replaced only by one
+/// that begins with it.
 ///
 /// # Errors
-/// When the file cannot be written.
-pub fn write(file: &Path, dialogue: &Dialogue<'_>) -> Result<()> {
-    let text = serde_json::to_string_pretty(&json!({ "messages": messages(dialogue) }))?;
-    let written: io::Result<()> = write_atomic(file, |out| writeln!(out, "{text}"));
+/// When the file is one of `inputs`, is there and no conversation, or cannot be written.
+pub fn write(file: &Path, dialogue: &Dialogue<'_>, inputs: &[&Path], loaded: &[PathBuf]) -> Result<()> {
+    claim(file, inputs)?;
+    let sole = sole(file, "a session")?;
+    let messages = messages(&dialogue.system, &dialogue.messages);
+    let was_loaded = || {
+        let file = fs::canonicalize(file).ok();
+        loaded.iter().any(|path| fs::canonicalize(path).ok() == file)
+    };
+    if file.exists() {
+        read(file).context("it stays as it is; save under another name")?;
+        if was_loaded() && !goes_on(file, &messages)? {
+            bail!(
+                "{} was loaded, and this conversation does not hold all that is in it; save under another name",
+                file.display()
+            );
+        }
+    }
+    let text = serde_json::to_string_pretty(&json!({ "messages": messages }))?;
+    let written: io::Result<()> = sole.write(|out| writeln!(out, "{text}"));
     written.map_err(|error| anyhow!("cannot write {}: {error}", file.display()))
+}
+
+/// Whether all that `file` holds is the beginning of `messages`.
+fn goes_on(file: &Path, messages: &Value) -> Result<bool> {
+    let held: Value = serde_json::from_str(&fs::read_to_string(file)?)?;
+    let more = held
+        .as_object()
+        .is_some_and(|held| held.keys().any(|key| key != "messages"));
+    let held = held.get("messages").unwrap_or(&held);
+    let (Some(held), Some(messages)) = (held.as_array(), messages.as_array()) else {
+        return Ok(false);
+    };
+    Ok(!more && messages.starts_with(held))
 }
 
 /// Reads a conversation.

@@ -19,7 +19,7 @@ use bise_model::Stop;
 use output::{End, Form, LogprobsSender, Output};
 use stats::Clock;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use text::Text;
 
@@ -117,14 +117,15 @@ impl Shown {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
+    let keeper = args.sessions.claim(&args.inputs())?;
     let prompt = prompt::read(&args)?;
     let interrupt = Interrupt::listen()?;
     let model = args.runtime.open(args.model.as_deref())?;
     let tokenizer = runtime::tokenizer(&model, args.model.as_deref())?;
     let draft = args.drafts.model(&args.runtime)?;
     let session = args.drafts.session(&model, draft.as_ref(), &args.runtime)?;
-    let mut text = Text::new(&args, &tokenizer, session)?;
-    let tokens = prompt::encode(&args, &prompt, &model, &tokenizer, &text.session)?;
+    let mut text = Text::new(&args, &tokenizer, session, keeper)?;
+    let tokens = prompt::encode(&args, &prompt, &model, &tokenizer, &mut text)?;
     text.constrain(&tokens)?;
 
     let shown = &args.shown;
@@ -143,9 +144,12 @@ pub fn run(args: Args) -> Result<Outcome> {
     let mut pieces = text.detokenizer();
     let mut stops = StopTexts::new(&args.stop);
     let mut clock = Clock::start(tokens.len());
+    let mut answer = String::new();
     let receive = |token| {
         clock.token();
-        out.token(token, &stops.push(pieces.push(token)));
+        let piece = stops.push(pieces.push(token));
+        answer.push_str(&piece);
+        out.token(token, &piece);
         if stops.found().is_some() || interrupt.pressed() || out.failed() {
             ControlFlow::Break(())
         } else {
@@ -156,6 +160,8 @@ pub fn run(args: Args) -> Result<Outcome> {
 
     let mut rest = stops.push(pieces.finish());
     rest.push_str(&stops.finish());
+    answer.push_str(&rest);
+    text.answered(&answer);
     let reason = match &stop {
         _ if stops.found().is_some() => "stop",
         Ok(Stop::EndOfText) => "end",
@@ -188,6 +194,18 @@ pub fn run(args: Args) -> Result<Outcome> {
 }
 
 impl Args {
+    /// The files that are read.
+    fn inputs(&self) -> Vec<&Path> {
+        let files = [
+            self.model.as_deref(),
+            self.file.as_deref(),
+            self.chat_options.template.as_deref().map(Path::new),
+            self.constraints.file(),
+            self.drafts.file(),
+        ];
+        files.into_iter().flatten().collect()
+    }
+
     fn echoes(&self) -> bool {
         let shown = &self.shown;
         shown.echo || !(shown.no_echo || shown.json || self.chat_options.chat)

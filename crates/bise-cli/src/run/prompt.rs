@@ -1,6 +1,7 @@
 //! What the text goes on from.
 
 use super::Args;
+use super::text::{Conversing, Text};
 use crate::runtime;
 use anyhow::{Context as _, Result, ensure};
 use bise_model::chat::Message;
@@ -30,33 +31,21 @@ fn read_stdin() -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The tokens of the prompt, which goes on with the text of `session` if there is one; with --chat those of a conversation
-/// of which it is the first message.
+/// The tokens of the prompt, which goes on with the text of the session if there is one; with --chat it is the next message of
+/// the conversation, of which the session's text keeps what comes before.
 pub fn encode(
     args: &Args,
     prompt: &[u8],
     model: &Model,
     tokenizer: &Tokenizer,
-    session: &Session<'_>,
+    text: &mut Text<'_, '_>,
 ) -> Result<Vec<u32>> {
+    let session = &mut text.session;
     let goes_on = !session.is_empty();
-    let tokens = if args.chat_options.chat {
-        ensure!(
-            !goes_on,
-            "--chat begins a conversation, and the session has a text already"
-        );
-        let (named, path) = (args.chat_options.template.as_deref(), args.model.as_deref());
-        let template = runtime::template(named, path, model.metadata(), tokenizer)?;
-        let user = Message::user(String::from_utf8_lossy(prompt));
-        let messages: Vec<_> = args
-            .chat_options
-            .system
-            .as_deref()
-            .map(Message::system)
-            .into_iter()
-            .chain([user])
-            .collect();
-        template.encode(tokenizer, &messages, &[])?
+    let tokens = if let Some(talk) = &mut text.talk {
+        let tokens = say(args, prompt, model, tokenizer, talk)?;
+        known(session, &tokens);
+        tokens[session.len()..].to_vec()
     } else if let Some(&last) = session.tokens().last() {
         match tokenizer.kind(last) {
             // The text before has ended.
@@ -71,4 +60,36 @@ pub fn encode(
         "the prompt is empty, and the model has no token to begin a text with"
     );
     Ok(tokens)
+}
+
+/// Adds the user's message to the conversation, and gives the tokens of all of it.
+fn say(
+    args: &Args,
+    prompt: &[u8],
+    model: &Model,
+    tokenizer: &Tokenizer,
+    talk: &mut Conversing,
+) -> Result<Vec<u32>> {
+    let (options, path) = (&args.chat_options, args.model.as_deref());
+    if let Some(template) = &options.template {
+        talk.template = Some(template.clone());
+    }
+    if let Some(system) = &options.system {
+        talk.system.clone_from(system);
+    }
+    talk.messages.push(Message::user(String::from_utf8_lossy(prompt)));
+    let template = runtime::template(talk.template.as_deref(), path, model.metadata(), tokenizer)?;
+    let system = Some(Message::system(&talk.system)).filter(|_| !talk.system.is_empty());
+    let messages: Vec<_> = system.into_iter().chain(talk.messages.iter().cloned()).collect();
+    Ok(template.encode(tokenizer, &messages, &[])?)
+}
+
+/// Leaves of the session's text what `tokens` begin with.
+fn known(session: &mut Session<'_>, tokens: &[u32]) {
+    let whole = session.tokens().len() == session.len();
+    let pairs = session.tokens().iter().zip(tokens);
+    let common = pairs.take_while(|(a, b)| a == b).count();
+    if !whole || !session.truncate(common) {
+        session.clear();
+    }
 }

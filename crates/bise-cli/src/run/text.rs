@@ -1,15 +1,21 @@
 //! The text of `bise run`: where it goes on, what it follows, and what is kept of it.
 
 use super::Args;
+use crate::chat::saved;
 use crate::constraint::{Asked, Table};
 use crate::messages::note;
 use crate::sampling::Sampling;
-use crate::session::Notes;
+use crate::session::{Keeper, Notes, Talk};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use bise_model::chat::{Conversation, Message};
 use bise_model::sampler::Sampler;
 use bise_model::tokenizer::{Detokenizer, Tokenizer};
 use bise_model::{ForwardError, GenerateError, Limits, Session, Stop};
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+/// How often a long text is kept while it is made.
+const EVERY: Duration = Duration::from_secs(60);
 
 /// A text in progress.
 pub struct Text<'m, 'a> {
@@ -21,15 +27,52 @@ pub struct Text<'m, 'a> {
     constraint: Option<Asked>,
     /// Where the constrained text begins.
     from: Option<usize>,
+    /// Tokens at the beginning that stay when the context is full.
+    stays: Option<usize>,
+    /// With --chat.
+    pub talk: Option<Conversing>,
+    keeper: Keeper,
+}
+
+/// The conversation that an answer is made for.
+#[derive(Default)]
+pub struct Conversing {
+    /// The format that was asked for.
+    pub template: Option<String>,
+    pub system: String,
+    pub messages: Vec<Message>,
+}
+
+impl Conversing {
+    fn from_notes(talk: Talk) -> Result<Self> {
+        let conversation = Conversation::from_json(&talk.messages.to_string())?;
+        let (system, messages) = saved::split(conversation.messages);
+        Ok(Self {
+            template: talk.template,
+            system,
+            messages,
+        })
+    }
 }
 
 impl<'m, 'a> Text<'m, 'a> {
     /// The text of --session, or an empty one.
-    pub fn new(args: &'a Args, tokenizer: &'m Tokenizer, mut session: Session<'m>) -> Result<Self> {
+    pub fn new(
+        args: &'a Args,
+        tokenizer: &'m Tokenizer,
+        mut session: Session<'m>,
+        keeper: Keeper,
+    ) -> Result<Self> {
         let resumed = args.sessions.resume(&mut session)?.unwrap_or_default();
+        let chat = args.chat_options.chat;
+        let talk = resumed.notes.chat.map(Conversing::from_notes).transpose()?;
         ensure!(
-            resumed.notes.chat.is_none(),
-            "the session is a conversation: bise chat --session goes on with it"
+            chat || talk.is_none(),
+            "the session is a conversation: --chat goes on with it, and so does bise chat --session"
+        );
+        ensure!(
+            !chat || talk.is_some() || session.is_empty(),
+            "--chat: the session has a text that is no conversation; name another session, or leave --chat out to go on with it"
         );
         let (sampler, sampling, news) = resumed.sampler(&args.sampling, tokenizer)?;
         news.into_iter().for_each(note);
@@ -41,6 +84,9 @@ impl<'m, 'a> Text<'m, 'a> {
             sampling,
             constraint: resumed.notes.constraint,
             from: resumed.notes.constrained_from,
+            stays: resumed.notes.stays.filter(|_| !chat),
+            talk: chat.then(|| talk.unwrap_or_default()),
+            keeper,
         })
     }
 
@@ -101,17 +147,27 @@ impl<'m, 'a> Text<'m, 'a> {
         } else {
             self.tokenizer.ends()
         };
-        let (keep, mut left) = (session.len(), usize::try_from(args.n).unwrap_or(usize::MAX));
+        let mut left = usize::try_from(args.n).unwrap_or(usize::MAX);
+        let keep = *self.stays.get_or_insert(session.len());
         loop {
+            let (start, mut due) = (Instant::now(), false);
             let limits = Limits {
                 max_tokens: left,
                 end,
             };
             let result = self.session.generate(&[], limits, &mut self.sampler, |token| {
                 left -= 1;
-                receive(token)
+                due = self.talk.is_none() && start.elapsed() > EVERY;
+                match receive(token) {
+                    ControlFlow::Continue(()) if due => ControlFlow::Break(()),
+                    asked => {
+                        due = false;
+                        asked
+                    }
+                }
             });
             match result {
+                Ok(Stop::Asked) if due => self.keep_on(),
                 Err(error @ GenerateError::Forward(ForwardError::ContextFull { .. })) => {
                     self.make_room(keep, error)?;
                 }
@@ -152,14 +208,37 @@ impl<'m, 'a> Text<'m, 'a> {
         Ok(())
     }
 
+    /// Makes `answer` the conversation's next message, if there is one.
+    pub fn answered(&mut self, answer: &str) {
+        if let Some(talk) = &mut self.talk {
+            talk.messages.push(Message::assistant(answer.trim_end()));
+        }
+    }
+
+    /// Keeps the session in the middle of the text, if asked to. What cannot be kept now may be later.
+    fn keep_on(&mut self) {
+        let notes = self.notes();
+        if let Err(error) = self.keeper.keep_on(&mut self.session, &self.sampler, &notes) {
+            note(format_args!("{error:#}"));
+        }
+    }
+
     /// Keeps the session, if asked to.
     pub fn keep(&mut self) -> Result<()> {
-        let notes = Notes {
+        let notes = self.notes();
+        self.keeper.finish(&mut self.session, &self.sampler, &notes)
+    }
+
+    fn notes(&self) -> Notes {
+        Notes {
             sampling: self.sampling.clone(),
             constraint: self.constraint.clone(),
             constrained_from: self.from,
-            chat: None,
-        };
-        self.args.sessions.keep(&mut self.session, &self.sampler, &notes)
+            stays: self.stays.filter(|_| self.talk.is_none()),
+            chat: self.talk.as_ref().map(|talk| Talk {
+                template: talk.template.clone(),
+                messages: saved::messages(&talk.system, &talk.messages),
+            }),
+        }
     }
 }

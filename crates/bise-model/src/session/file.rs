@@ -11,7 +11,7 @@
 //!  56  sliding window, 0 for none  u64
 //!  64  tokens dropped              u64       those kept follow them
 //!  72  tokens kept                 u64
-//!  80  tokens read                 u64       of all; keys and values are theirs
+//!  80  tokens read                 u64       of all; keys and values are theirs, and 0 when the text alone was saved
 //!  88  first chunk                 u64       of keys and values; all up to the last one read are here
 //!  96  bytes of sampler state      u64       0 for none
 //! 104  bytes of notes              u64
@@ -48,42 +48,61 @@ pub struct Kept {
     pub notes: Vec<u8>,
 }
 
+/// How much of a session is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The text with its keys and values: who goes on need not read it again.
+    Whole,
+    /// The text alone, some bytes for each token; keys and values become the same bits when it is read again. Of a text so long
+    /// that its beginning is no longer known, the whole is written.
+    Text,
+}
+
 impl Session<'_> {
     /// Writes the session to a file, which appears when it is complete: the text, keys and values, and what else is `kept`.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&mut self, path: &Path, kept: &Kept) -> Result<(), SessionError> {
+        write_atomic(path, |out| self.write(out, kept, Extent::Whole))
+    }
+
+    /// Writes to `out` what a session file holds.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub fn write(&mut self, out: &mut impl Write, kept: &Kept, extent: Extent) -> Result<(), SessionError> {
         self.stop_ahead();
         let state = kept
             .sampler
             .as_ref()
             .map_or_else(Vec::new, SamplerState::to_bytes);
-        let chunks = self.context.cache().held(self.read);
-        let header = self.header(&chunks, &state, &kept.notes);
-        write_atomic(path, |out| {
-            let mut out = Hashing::new(out);
-            let bytes = header.to_bytes(self);
-            out.write_all(&bytes)?;
-            let hash = out.hash();
-            out.write_all(&hash)?;
-            for token in &self.tokens {
-                out.write_all(&token.to_le_bytes())?;
-            }
-            out.write_all(&state)?;
-            out.write_all(&kept.notes)?;
-            self.context.cache().write(chunks, &mut out)?;
-            let hash = out.hash();
-            out.write_all(&hash)
-        })?;
-        Ok(())
+        let read = match extent {
+            Extent::Text if self.dropped == 0 => 0,
+            _ => self.read,
+        };
+        let chunks = self.context.cache().held(read);
+        let header = self.header(read, &chunks, &state, &kept.notes);
+        let mut out = Hashing::new(out);
+        let bytes = header.to_bytes(self);
+        out.write_all(&bytes)?;
+        let hash = out.hash();
+        out.write_all(&hash)?;
+        for token in &self.tokens {
+            out.write_all(&token.to_le_bytes())?;
+        }
+        out.write_all(&state)?;
+        out.write_all(&kept.notes)?;
+        self.context.cache().write(chunks, &mut out)?;
+        let hash = out.hash();
+        Ok(out.write_all(&hash)?)
     }
 
-    fn header(&self, chunks: &Range<usize>, state: &[u8], notes: &[u8]) -> Header {
+    fn header(&self, read: usize, chunks: &Range<usize>, state: &[u8], notes: &[u8]) -> Header {
         Header {
             dropped: self.dropped as u64,
             kept: self.tokens.len() as u64,
-            read: self.read as u64,
+            read: read as u64,
             first_chunk: chunks.start as u64,
             state: state.len() as u64,
             notes: notes.len() as u64,
@@ -92,7 +111,7 @@ impl Session<'_> {
 
     /// Bytes of the file that [`save`](Self::save) writes, without the sampler's state and notes.
     pub fn file_len(&self) -> u64 {
-        let header = self.header(&self.context.cache().held(self.read), &[], &[]);
+        let header = self.header(self.read, &self.context.cache().held(self.read), &[], &[]);
         header
             .file_len(self.context.cache().bytes_of_chunk())
             .unwrap_or(u64::MAX)
@@ -153,6 +172,19 @@ impl Session<'_> {
 
 /// A file that was read up to the tokens: the rest of it, its header, and the tokens.
 pub(super) type Opened = (Hashing<BufReader<File>>, Header, Vec<u32>);
+
+/// Whether the file at `path` begins as session files do.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn is_session(path: &Path) -> io::Result<bool> {
+    let mut start = [0; MAGIC.len()];
+    match File::open(path)?.read_exact(&mut start) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+        Ok(()) => Ok(start == *MAGIC),
+    }
+}
 
 /// Reads a file up to the tokens, and checks that it goes with `session`. The tokens are not proven to be right before the
 /// rest is read too.

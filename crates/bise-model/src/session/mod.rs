@@ -8,7 +8,7 @@ mod limits;
 mod prompt_cache;
 
 pub use error::SessionError;
-pub use file::Kept;
+pub use file::{Extent, Kept, is_session};
 pub use limits::{Limits, Stop};
 pub use prompt_cache::{PromptCache, Restored};
 
@@ -103,6 +103,11 @@ impl<'m> Session<'m> {
     /// The tokens of the text; with a sliding window, of a long one its end ([`MEMORY`]).
     pub fn tokens(&self) -> &[u32] {
         &self.tokens[self.forgotten(self.len()) - self.dropped..]
+    }
+
+    /// Tokens of the text that have been read; what follows them waits until the next token is chosen.
+    pub fn known(&self) -> usize {
+        self.read
     }
 
     /// Where the text is read.

@@ -10,7 +10,7 @@
 //! one gone takes another, and nothing else is shared: any number of programs can use a directory at a time. What was not used
 //! for longest goes first when there is not enough room.
 
-use super::file::{Kept, open};
+use super::file::{Kept, is_session, open};
 use super::header::{Header, window};
 use super::{Session, SessionError};
 use crate::fingerprint::CONTRACT;
@@ -114,6 +114,9 @@ impl PromptCache {
         }
         let bytes: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
         let path = self.directory.join(format!("{key}-{}.prompt", digits(&bytes)));
+        if path.exists() && !is_session(&path)? {
+            return Ok(());
+        }
         session.save(&path, &Kept::default())?;
         // What is the beginning of another prompt can be restored from it.
         for path in shorter {
@@ -142,7 +145,10 @@ impl PromptCache {
             let about = fs::metadata(path).ok()?;
             Some((about.modified().ok()?, about.len(), path.clone()))
         };
-        let mut files: Vec<_> = self.files("").iter().filter_map(used).collect();
+        // A file of someone else's may be called so too.
+        let files = self.files("").into_iter();
+        let ours = files.filter(|path| is_session(path).unwrap_or(false));
+        let mut files: Vec<_> = ours.filter_map(|path| used(&path)).collect();
         files.sort();
         let mut total: u64 = files.iter().map(|file| file.1).sum();
         for (_, len, path) in files {
@@ -168,13 +174,13 @@ impl PromptCache {
 }
 
 impl Restored {
-    /// Notes why a file is of no use, and deletes it unless it only could not be read.
+    /// Notes why a file is of no use, and deletes it unless it only could not be read, or is no session at all.
     fn refuse(&mut self, path: PathBuf, error: SessionError) {
         match &error {
             SessionError::Io(io) if io.kind() == io::ErrorKind::NotFound => return,
             // A longer context could use it.
             SessionError::Mismatch { .. } => return,
-            SessionError::Io(_) => {}
+            SessionError::Io(_) | SessionError::Magic => {}
             _ => {
                 let _ = fs::remove_file(&path);
             }

@@ -1,0 +1,65 @@
+//! Names of types and recipes: one reading of them for every option.
+
+use crate::recipe::Target;
+use bise_tensor::block::DType;
+
+/// The type called `name`, in any case, which must be one that can be written.
+///
+/// # Errors
+/// What `name` is instead, with the names of the types that can be written.
+pub fn dtype(name: &str) -> Result<DType, String> {
+    match DType::from_name(name).filter(|dtype| dtype.can_quantize()) {
+        Some(dtype) => Ok(dtype),
+        None => Err(refusal(name, written().map(DType::name))),
+    }
+}
+
+/// The type or recipe called `name`, in any case; a type must be one that can be written.
+///
+/// # Errors
+/// What `name` is instead, with the names of the types and recipes.
+pub fn target(name: &str) -> Result<Target, String> {
+    Target::from_name(name).ok_or_else(|| refusal(name, Target::all().map(Target::name)))
+}
+
+/// The types that can be written.
+pub(crate) fn written() -> impl Iterator<Item = DType> {
+    DType::ALL.iter().copied().filter(|dtype| dtype.can_quantize())
+}
+
+fn refusal(name: &str, names: impl Iterator<Item = &'static str>) -> String {
+    let what = match (DType::from_name(name), Target::from_name(name)) {
+        (Some(dtype), _) => format!("{dtype} is a type that is only read"),
+        (None, Some(recipe)) => format!("{} is a recipe, a mix of types", recipe.name()),
+        (None, None) => format!("`{name}` is no type"),
+    };
+    let names: Vec<_> = names.collect();
+    format!("{what}; expected one of {}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each type is read or refused, by both readers alike, and what is refused is not offered.
+    #[test]
+    fn every_type_is_written_or_refused() {
+        for &dtype in DType::ALL {
+            let name = dtype.name().to_lowercase();
+            let (as_type, as_target) = (super::dtype(&name), target(&name));
+            assert_eq!(as_type.is_ok(), dtype.can_quantize(), "{name}");
+            assert_eq!(as_target.is_ok(), dtype.can_quantize(), "{name}");
+            for error in [as_type.err(), as_target.err()].into_iter().flatten() {
+                let (what, offered) = error.split_once("; expected one of ").unwrap();
+                assert_eq!(what, format!("{dtype} is a type that is only read"));
+                assert!(offered.split(", ").all(|name| target(name).is_ok()), "{offered}");
+            }
+        }
+        assert!(
+            super::dtype("Q4_K_M")
+                .unwrap_err()
+                .starts_with("Q4_K_M is a recipe")
+        );
+        assert!(target("q9").unwrap_err().starts_with("`q9` is no type"));
+    }
+}
