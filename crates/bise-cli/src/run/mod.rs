@@ -161,7 +161,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     let mut rest = stops.push(pieces.finish());
     rest.push_str(&stops.finish());
     answer.push_str(&rest);
-    text.answered(&answer);
+    text.answered(&answer, stop.is_ok());
     let reason = match &stop {
         _ if stops.found().is_some() => "stop",
         Ok(Stop::EndOfText) => "end",

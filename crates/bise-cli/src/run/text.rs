@@ -208,10 +208,15 @@ impl<'m, 'a> Text<'m, 'a> {
         Ok(())
     }
 
-    /// Makes `answer` the conversation's next message, if there is one.
-    pub fn answered(&mut self, answer: &str) {
-        if let Some(talk) = &mut self.talk {
+    /// Makes `answer` the conversation's next message, if there is one; a message to which nothing could be said is forgotten.
+    pub fn answered(&mut self, answer: &str, good: bool) {
+        let Some(talk) = &mut self.talk else {
+            return;
+        };
+        if good || !answer.is_empty() {
             talk.messages.push(Message::assistant(answer.trim_end()));
+        } else {
+            talk.messages.pop();
         }
     }
 
