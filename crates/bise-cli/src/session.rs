@@ -111,6 +111,7 @@ impl Sessions {
             file: file.transpose()?,
             whole: None,
             state: Vec::new(),
+            is_whole: false,
         })
     }
 
@@ -192,6 +193,8 @@ pub struct Keeper {
     whole: Option<(Instant, Duration)>,
     /// The notes and the sampler's state that were kept last.
     state: Vec<u8>,
+    /// Whether that was the whole.
+    is_whole: bool,
 }
 
 impl Keeper {
@@ -202,13 +205,7 @@ impl Keeper {
             true => Extent::Whole,
             false => Extent::Text,
         };
-        let state = [serde_json::to_vec(notes)?, sampler.state().to_bytes()].concat();
-        if state == self.state {
-            return Ok(());
-        }
-        self.keep(session, sampler, notes, extent)?;
-        self.state = state;
-        Ok(())
+        self.keep(session, sampler, notes, extent)
     }
 
     /// Keeps the session whole, if asked to.
@@ -226,14 +223,20 @@ impl Keeper {
         let Some((path, file)) = &self.file else {
             return Ok(());
         };
+        let (state, notes) = (sampler.state(), serde_json::to_vec(notes)?);
+        let now = [&notes[..], &state.to_bytes()].concat();
+        if now == self.state && (self.is_whole || extent == Extent::Text) {
+            return Ok(());
+        }
         let kept = Kept {
-            sampler: Some(sampler.state()),
-            notes: serde_json::to_vec(notes)?,
+            sampler: Some(state),
+            notes,
         };
         let start = Instant::now();
         file.write(|out| session.write(out, &kept, extent))
             .with_context(|| format!("cannot keep the session in {}", path.display()))?;
-        if extent == Extent::Whole {
+        (self.state, self.is_whole) = (now, extent == Extent::Whole);
+        if self.is_whole {
             self.whole = Some((Instant::now(), start.elapsed()));
         }
         Ok(())

@@ -125,7 +125,7 @@ pub(crate) fn write(
     listeners: Listeners<'_>,
 ) -> Result<Written, QuantizeError> {
     let unfinished = Unfinished::open(dst)?;
-    match fill(&unfinished, job, seal, source, listeners) {
+    match fill(&unfinished, dst, job, seal, source, listeners) {
         Ok(written) => {
             unfinished.publish()?;
             Ok(written)
@@ -142,6 +142,7 @@ pub(crate) fn write(
 
 fn fill(
     unfinished: &Unfinished,
+    dst: &Path,
     job: &Digest,
     seal: Seal,
     source: Source<'_>,
@@ -193,7 +194,7 @@ fn fill(
     clear_gaps(part, &plan, layout.file_len())?;
     part.seek(SeekFrom::Start(0))?;
     part.write_all(layout.header())?;
-    let replay = replay(unfinished, &seal, listeners.prober, &mut notes);
+    let replay = replay(unfinished, dst, &seal, listeners.prober, &mut notes);
     let replay = replay
         .as_ref()
         .map(|(logits, arithmetic)| (&logits[..], *arithmetic));
@@ -258,6 +259,7 @@ impl<'a> Quantizer<'a> {
 /// What the file says to its probes, and by which arithmetic.
 fn replay(
     unfinished: &Unfinished,
+    dst: &Path,
     seal: &Seal,
     prober: Option<&dyn Prober>,
     notes: &mut Vec<String>,
@@ -266,6 +268,9 @@ fn replay(
     match probe::logits(prober, unfinished.part_path(), seal.prompts()) {
         Ok(logits) => Some((logits, prober.arithmetic())),
         Err(why) => {
+            // Nobody has heard of the name that the file has until it is complete.
+            let [part, dst] = [unfinished.part_path(), dst].map(|path| path.display().to_string());
+            let why = why.replace(&part, &dst);
             notes.push(format!("the file could not be probed: {why}"));
             None
         }
