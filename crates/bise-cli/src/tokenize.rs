@@ -67,5 +67,5 @@ fn encode(chat: &PathBuf, template: &Template, tokenizer: &Tokenizer) -> Result<
     ensure!(!json.is_empty(), "{} is empty", chat.display());
     let json = String::from_utf8(json).with_context(|| chat.display().to_string())?;
     let conversation = Conversation::from_json(&json).with_context(|| chat.display().to_string())?;
-    Ok(template.encode(tokenizer, &conversation.messages, &conversation.tools)?)
+    Ok(template.encode_conversation(tokenizer, &conversation)?)
 }

@@ -317,7 +317,7 @@ impl<'m> Chat<'m> {
     }
 
     fn take_up(&mut self, conversation: Conversation) {
-        let (system, messages) = saved::split(conversation.messages);
+        let (system, messages) = saved::split(conversation.into_messages());
         (self.dialogue.system, self.dialogue.messages) = (system, messages);
     }
 
