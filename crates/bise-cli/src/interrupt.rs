@@ -39,7 +39,9 @@ fn state() -> std::sync::MutexGuard<'static, State> {
 #[cfg(unix)]
 pub fn listen() -> Result<()> {
     use signal_hook::consts::{SIGHUP, SIGTERM};
-    let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal));
+    let heard = [SIGINT, SIGTERM, SIGHUP]
+        .into_iter()
+        .filter(|&signal| !is_ignored(signal));
     let mut signals = signal_hook::iterator::Signals::new(heard).context("cannot listen for signals")?;
     std::thread::spawn(move || signals.forever().for_each(heed));
     Ok(())

@@ -180,10 +180,10 @@ impl Template {
         }
     }
 
-    /// What to tell of it: `Mistral's v3`, or `Jinja (default, tool_use)`.
+    /// What to tell of it: `v3`, or `Jinja (default, tool_use)`.
     pub fn describe(&self) -> String {
         match self {
-            Self::Mistral(version) => format!("Mistral's {version}"),
+            Self::Mistral(version) => version.name().to_owned(),
             Self::Jinja(jinja) => format!("Jinja ({})", jinja.names().collect::<Vec<_>>().join(", ")),
         }
     }

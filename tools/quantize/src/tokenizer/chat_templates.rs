@@ -80,8 +80,9 @@ pub(super) fn of_files(directory: &Path) -> Result<Vec<(String, String)>, Quanti
         }
     }
     more.sort();
-    // The file of the default's name is the default.
-    more.retain(|(name, _)| templates.is_empty() || name != DEFAULT);
+    if more.iter().any(|(name, _)| name == DEFAULT) {
+        templates.clear();
+    }
     templates.extend(more);
     Ok(templates)
 }
@@ -128,4 +129,84 @@ pub(super) fn describe(templates: Vec<(String, String)>, metadata: &mut Metadata
         names.push(name);
     }
     set_default(metadata, NAMES_KEY, (!names.is_empty()).then(|| names.into()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::Settings;
+    use super::*;
+
+    /// Names and texts, joined, in a directory of these files.
+    fn found(files: &[(&str, &str)]) -> Result<Vec<String>, String> {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = directory.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let settings = Settings::read(directory.path(), 10).map_err(|error| error.to_string())?;
+        let entry = |(name, template)| format!("{name}={template}");
+        Ok(settings.chat_templates.into_iter().map(entry).collect())
+    }
+
+    /// What `AutoTokenizer` of transformers 5.17 finds, but for `chat_template.json`, which is its processors'.
+    #[test]
+    fn places_of_templates_in_their_order() {
+        let config = ("tokenizer_config.json", r#"{"chat_template": "config"}"#);
+        let list = r#"{"chat_template": [{"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"}]}"#;
+        let list = ("tokenizer_config.json", list);
+        let processor = ("chat_template.json", r#"{"chat_template": "processor"}"#);
+        let file = ("chat_template.jinja", "file");
+        let rag = ("additional_chat_templates/rag.jinja", "R");
+        let other = ("additional_chat_templates/notes.txt", "none");
+        let cases: [(&[_], &[&str]); 11] = [
+            (&[], &[]),
+            (&[config], &["default=config"]),
+            (&[list], &["tool_use=T", "default=D"]),
+            (
+                &[(
+                    "tokenizer_config.json",
+                    r#"{"chat_template": {"a": "A", "default": "D"}}"#,
+                )],
+                &["a=A", "default=D"],
+            ),
+            (
+                &[("tokenizer_config.json", r#"{"chat_template": null}"#), processor],
+                &["default=processor"],
+            ),
+            (&[processor], &["default=processor"]),
+            (&[config, processor], &["default=config"]),
+            (&[list, file], &["default=file"]),
+            (&[list, file, rag, other], &["default=file", "rag=R"]),
+            (&[config, rag], &["rag=R"]),
+            (
+                &[file, ("additional_chat_templates/default.jinja", "X")],
+                &["default=X"],
+            ),
+        ];
+        for (files, expected) in cases {
+            assert_eq!(found(files).unwrap(), expected, "{files:?}");
+        }
+        let number = ("tokenizer_config.json", r#"{"chat_template": 1}"#);
+        let error = found(&[number]).unwrap_err();
+        assert!(
+            error.contains("tokenizer_config.json") && error.contains("chat_template"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn names_are_written_as_by_llama_cpp() {
+        let templates = [("default", "D"), ("tool-use", "T"), ("rag", "R"), ("", "none")];
+        let templates = templates.map(|(name, template)| (name.to_owned(), template.to_owned()));
+        let mut metadata = Metadata::new();
+        describe(templates.to_vec(), &mut metadata);
+        assert_eq!(metadata.str(KEY).unwrap(), Some("D"));
+        assert_eq!(
+            metadata.str("tokenizer.chat_template.tool_use").unwrap(),
+            Some("T")
+        );
+        assert_eq!(metadata.str("tokenizer.chat_template.rag").unwrap(), Some("R"));
+        assert_eq!(metadata.strings(NAMES_KEY).unwrap().unwrap(), ["tool_use", "rag"]);
+    }
 }
