@@ -2,8 +2,9 @@
 
 use crate::Outcome;
 use crate::loading::{self, describe, size};
-use crate::runtime::{DEFAULT_CONTEXT, KvTypeName};
+use crate::runtime::{self, DEFAULT_CONTEXT, KvTypeName};
 use anyhow::{Context as _, Result};
+use bise_model::chat::Template;
 use bise_model::{Config, ContextOptions, Hashed, MemoryNeeds, fingerprint};
 use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::Value;
@@ -11,7 +12,7 @@ use bise_tensor::memory;
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Show what a model is, what its files hold, and what it needs to run
 ///
@@ -48,6 +49,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     let facts = Facts {
         needs: MemoryNeeds::of(&checkpoint, &config, &options),
         fingerprint: fingerprint(&checkpoint, hashed)?.to_string(),
+        chat: chat(&checkpoint, path),
         checkpoint,
         config,
         options,
@@ -69,6 +71,18 @@ struct Facts {
     needs: MemoryNeeds,
     fingerprint: String,
     hashed: Hashed,
+    chat: Chat,
+}
+
+/// How conversations are written for a model, `None` if its file does not tell; or why that cannot be told.
+type Chat = Result<Option<Template>, String>;
+
+fn chat(checkpoint: &Checkpoint, path: Option<&Path>) -> Chat {
+    let detect = || -> Result<_> {
+        let tokenizer = runtime::tokenizer_of(checkpoint, path)?;
+        Ok(Template::detect(&checkpoint.metadata, &tokenizer)?)
+    };
+    detect().map_err(|error| format!("{error:#}"))
 }
 
 /// Values and bytes of all tensors of a type.
@@ -145,6 +159,32 @@ impl Facts {
         }
     }
 
+    /// Who writes conversations.
+    fn chats(&self) -> String {
+        match &self.chat {
+            Ok(Some(template @ Template::Mistral(_))) => {
+                format!("as Mistral's format {}", template.describe())
+            }
+            Ok(Some(template)) => format!("as the file's templates say: {}", template.describe()),
+            Ok(None) => "the file does not tell how they are written".to_owned(),
+            Err(error) => format!("unknown: {error}"),
+        }
+    }
+
+    /// The same for programs.
+    fn chats_json(&self) -> serde_json::Value {
+        let templates = match &self.chat {
+            Ok(Some(Template::Jinja(jinja))) => jinja.names().collect(),
+            _ => Vec::new(),
+        };
+        match &self.chat {
+            Ok(template) => {
+                json!({ "format": template.as_ref().map(Template::name), "templates": templates })
+            }
+            Err(error) => json!({ "error": error }),
+        }
+    }
+
     fn print_text(&self) -> Result<()> {
         let mut out = io::stdout().lock();
         let (c, total) = (&self.config, self.total());
@@ -189,6 +229,7 @@ impl Facts {
             Some(available) => writeln!(out, "; {} has {} left", available.limit, size(available.bytes))?,
             None => writeln!(out)?,
         }
+        writeln!(out, "chats: {}", self.chats())?;
         writeln!(out, "fingerprint: {}\n", self.fingerprint)?;
         let metadata = &self.checkpoint.metadata;
         let width = metadata.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
@@ -232,6 +273,7 @@ impl Facts {
                 "weights_in_files": needs.in_files, "kv": needs.kv, "scratch": needs.scratch,
                 "available": memory::available().map(|a| a.bytes),
             },
+            "chat": self.chats_json(),
             "fingerprint": self.fingerprint,
             "fingerprint_of_all_data": self.hashed == Hashed::All,
             "metadata": metadata,

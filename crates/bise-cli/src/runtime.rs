@@ -179,7 +179,7 @@ pub fn template(
 ) -> Result<Template> {
     match named.or(path.is_none().then_some("v1")) {
         Some(name) => Ok(Template::from_name(name, metadata)?),
-        None => Template::detect(metadata, tokenizer).with_context(|| {
+        None => Template::detect(metadata, tokenizer).with_context(|| loading::name(path))?.with_context(|| {
             format!(
                 "{}: the file does not tell how a conversation is written for this model, which may not be made for it; \
                  --template says how (v1, v2, v3, v7, v11, v13, or a Jinja file)",

@@ -19,8 +19,8 @@ pub struct Args {
     /// Encode a conversation: JSON with `messages` and `tools` as OpenAI's and Mistral's interfaces take them
     #[arg(long, value_name = "FILE")]
     chat: Option<PathBuf>,
-    /// Chat format: v1, v2, v3, v7, v11, v13, `gguf` for the file's own Jinja, or a Jinja file [default: the
-    /// file's]
+    /// Chat format: v1, v2, v3, v7, v11, v13, `gguf` for the file's Jinja templates, the name of one of them (`tool_use`), or a
+    /// Jinja file [default: the file's, which are Mistral's where they write the same]
     #[arg(long, value_name = "NAME", requires = "chat")]
     template: Option<String>,
     /// Print one JSON object
@@ -67,5 +67,5 @@ fn encode(chat: &PathBuf, template: &Template, tokenizer: &Tokenizer) -> Result<
     ensure!(!json.is_empty(), "{} is empty", chat.display());
     let json = String::from_utf8(json).with_context(|| chat.display().to_string())?;
     let conversation = Conversation::from_json(&json).with_context(|| chat.display().to_string())?;
-    Ok(template.encode(tokenizer, &conversation.messages, &conversation.tools)?)
+    Ok(template.encode_conversation(tokenizer, &conversation)?)
 }

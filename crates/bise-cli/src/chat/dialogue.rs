@@ -88,9 +88,9 @@ impl<'m> Dialogue<'m> {
         }
     }
 
-    /// The name of the format that the model reads.
-    pub fn template(&self) -> &'static str {
-        self.template.name()
+    /// The format that the model reads.
+    pub fn template(&self) -> &Template {
+        &self.template
     }
 
     /// What answers follow.

@@ -37,7 +37,8 @@ pub struct Args {
     /// What the model should keep to
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
-    /// Format of the conversation: v1, v2, v3, v7, v11 or v13 of Mistral's, gguf for the file's own, or a Jinja file
+    /// Format of the conversation: v1, v2, v3, v7, v11 or v13 of Mistral's, gguf for the file's Jinja templates, the name of one
+    /// of them, or a Jinja file
     /// [default: what the model's file asks for]
     #[arg(long, value_name = "NAME|FILE")]
     template: Option<String>,
@@ -203,7 +204,7 @@ impl<'m> Chat<'m> {
                     "This is the built-in story teller, which is made for stories more than for answers.";
                 self.screen.notice(what);
             }
-            let template = self.dialogue.template();
+            let template = self.dialogue.template().describe();
             self.screen.notice(format!(
                 "Format {template}. /help shows the commands, Ctrl-D ends."
             ));
@@ -356,7 +357,7 @@ impl<'m> Chat<'m> {
     }
 
     fn take_up(&mut self, conversation: Conversation) {
-        let (system, messages) = saved::split(conversation.messages);
+        let (system, messages) = saved::split(conversation.into_messages());
         (self.dialogue.system, self.dialogue.messages) = (system, messages);
     }
 

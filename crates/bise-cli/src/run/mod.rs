@@ -76,7 +76,8 @@ struct ChatOptions {
     /// What the model is told before the message
     #[arg(long, value_name = "TEXT", requires = "chat")]
     system: Option<String>,
-    /// Format of the conversation: v1, v2, v3, v7, v11 or v13 of Mistral's, gguf for the file's own, or a Jinja file
+    /// Format of the conversation: v1, v2, v3, v7, v11 or v13 of Mistral's, gguf for the file's Jinja templates, the name of one
+    /// of them, or a Jinja file
     /// [default: what the model's file asks for]
     #[arg(long, value_name = "NAME|FILE", requires = "chat")]
     template: Option<String>,

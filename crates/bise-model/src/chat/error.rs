@@ -40,8 +40,18 @@ pub enum ChatError {
         piece: &'static str,
     },
     /// No such format.
-    #[error("`{0}` is neither a chat format (v1, v2, v3, v7, v11, v13, gguf) nor a file")]
-    Unknown(String),
+    #[error("`{name}` is neither a chat format ({versions}, gguf{named}) nor a file", versions = Version::names())]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The file's named templates, each after a comma.
+        named: String,
+    },
+    /// The file's templates have names of which none is for every conversation.
+    #[error(
+        "the model's file has several chat templates and none by default: --template NAME takes one of {0}"
+    )]
+    NoDefault(String),
     /// `gguf` was asked for, and the file has no template.
     #[error("the model's file has no chat template (metadata `tokenizer.chat_template`)")]
     NoTemplate,
@@ -53,9 +63,28 @@ pub enum ChatError {
         /// Why not.
         reason: io::Error,
     },
-    /// A Jinja template is wrong, or refuses the conversation.
-    #[error("chat template: {0}")]
-    Jinja(String),
+    /// A Jinja template is wrong.
+    #[error("chat template {template}{at}: {what}; --template takes another one")]
+    Jinja {
+        /// Its name, or file.
+        template: String,
+        /// The line, and the expression there.
+        at: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A Jinja template refuses the conversation.
+    #[error(
+        "the chat template ({template}{at}) refuses the conversation: {what}; --template takes another one"
+    )]
+    Refused {
+        /// Its name, or file.
+        template: String,
+        /// The line, and the expression there.
+        at: String,
+        /// Why.
+        what: String,
+    },
     /// The model's call of a tool is malformed.
     #[error("the model's tool call cannot be read: {what}: {text:?}")]
     Answer {

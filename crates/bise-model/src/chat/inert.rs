@@ -5,15 +5,19 @@
 //!    such a character around it.
 //! 2. The template is rendered; its output is cut at the words of control tokens, which are now its own.
 //! 3. What lies between becomes text again.
+//!
+//! Words that the template looks for in a text (`'</think>' in text`, `text.split('</think>')`) are replaced in the
+//! same way, so that it finds what it finds in transformers, and what it takes from a text remains text.
 
 use std::collections::{BTreeSet, HashMap};
 
-use serde_json::Value as Plain;
-
+use super::json::Json;
+use super::request::Request;
 use crate::tokenizer::literals::Literals;
 use crate::tokenizer::{TokenKind, Tokenizer};
 
 /// How text is kept apart from structure.
+#[derive(Debug, Default)]
 pub(super) struct Inert {
     /// The words of control tokens.
     pub control: Literals,
@@ -26,8 +30,8 @@ pub(super) struct Inert {
 }
 
 impl Inert {
-    /// Chooses stand-ins that occur neither in the template nor in `values`.
-    pub fn new(tokenizer: &Tokenizer, template: &str, values: [&Plain; 2]) -> Self {
+    /// Chooses stand-ins that occur neither in the template nor in `request`.
+    pub fn new(tokenizer: &Tokenizer, template: &str, request: &Request) -> Self {
         let vocabulary = tokenizer.vocabulary();
         let (mut control, mut pieces) = (Literals::default(), Vec::new());
         for (id, piece) in vocabulary.pieces.iter().enumerate() {
@@ -37,7 +41,9 @@ impl Inert {
             }
         }
         let mut used: BTreeSet<char> = template.chars().filter(|&c| c >= FIRST_STAND_IN).collect();
-        values.iter().for_each(|value| collect(value, &mut used));
+        let values = request.messages.iter().chain(request.tools.iter().flatten());
+        let values = values.chain(request.variables.values());
+        values.for_each(|value| collect(value, &mut used));
         let mut free = (FIRST_STAND_IN..=char::MAX).filter(|c| !used.contains(c));
         let edges: BTreeSet<char> = pieces
             .iter()
@@ -58,11 +64,26 @@ impl Inert {
         }
     }
 
+    /// `word` as it stands in a text.
+    pub fn mapped(&self, word: &str) -> String {
+        let stand_in = |c| self.stand_ins.get(&c).copied().unwrap_or(c);
+        word.chars().map(stand_in).collect()
+    }
+
+    /// What each private character stands for; nothing of weight in the case of the barrier.
+    pub fn originals(&self) -> HashMap<char, char> {
+        let mut originals = self.originals.clone();
+        originals.insert(self.barrier, '\u{7f}');
+        originals
+    }
+
+    /// How many characters a text has.
+    pub fn characters(&self, text: &str) -> usize {
+        text.chars().filter(|&c| c != self.barrier).count()
+    }
+
     fn disarm(&self, text: &str) -> String {
-        let inert: String = text
-            .chars()
-            .map(|c| self.stand_ins.get(&c).copied().unwrap_or(c))
-            .collect();
+        let inert = self.mapped(text);
         let core = inert.trim();
         // A template may read a number, and would have to write the rest of `[control_7]` itself.
         let number = core.bytes().all(|b| b.is_ascii_digit());
@@ -85,71 +106,79 @@ impl Inert {
             .collect()
     }
 
-    /// Roles are the program's own, and so are keys on the way to what a call says.
-    pub fn disarm_messages(&self, messages: &mut Plain) {
-        for message in messages.as_array_mut().into_iter().flatten() {
-            for key in ["content", "tool_call_id", "name"] {
-                message
-                    .get_mut(key)
-                    .into_iter()
-                    .for_each(|value| self.disarm_value(value));
-            }
-            for call in message
-                .get_mut("tool_calls")
-                .and_then(Plain::as_array_mut)
-                .into_iter()
-                .flatten()
-            {
-                call.get_mut("id")
-                    .into_iter()
-                    .for_each(|id| self.disarm_value(id));
-                for key in ["name", "arguments"] {
-                    self.disarm_value(&mut call["function"][key]);
-                }
+    /// All texts of a request, but for roles, which are the program's own.
+    pub fn disarm_request(&self, request: &mut Request) {
+        for message in &mut request.messages {
+            if let Json::Object(message) = message {
+                let values = message.iter_mut().filter(|(key, _)| *key != "role");
+                values.for_each(|(key, value)| self.disarm_value(key, value));
             }
         }
+        let tools = request.tools.iter_mut().flatten();
+        tools.for_each(|value| self.disarm_value("", value));
+        let variables = request.variables.iter_mut();
+        variables.for_each(|(key, value)| self.disarm_value(key, value));
     }
 
-    pub fn disarm_tools(&self, tools: &mut Plain) {
-        for tool in tools.as_array_mut().into_iter().flatten() {
-            for key in ["name", "description", "parameters"] {
-                self.disarm_value(&mut tool["function"][key]);
-            }
-        }
-    }
-
-    /// All texts in `value`, keys too.
-    fn disarm_value(&self, value: &mut Plain) {
+    /// All texts in the value of `key`, keys too.
+    fn disarm_value(&self, key: &str, value: &mut Json) {
         match value {
-            Plain::String(text) => *text = self.disarm(text),
-            Plain::Array(values) => values.iter_mut().for_each(|value| self.disarm_value(value)),
-            Plain::Object(map) => {
+            Json::String(text) if key == "type" && TYPES.contains(&text.as_str()) => {}
+            Json::String(text) => *text = self.disarm(text),
+            Json::Array(values) => values.iter_mut().for_each(|value| self.disarm_value("", value)),
+            Json::Object(map) => {
                 let entries = std::mem::take(map).into_iter();
                 *map = entries
                     .map(|(key, mut value)| {
-                        self.disarm_value(&mut value);
-                        (self.disarm(&key), value)
+                        self.disarm_value(&key, &mut value);
+                        let known = KEYS.contains(&key.as_str());
+                        (if known { key } else { self.disarm(&key) }, value)
                     })
                     .collect();
             }
-            Plain::Null | Plain::Bool(_) | Plain::Number(_) => {}
+            Json::Plain(_) => {}
         }
     }
 }
+
+/// Types of parts, of tools and in schemas, which templates ask for.
+const TYPES: [&str; 10] = [
+    "text", "function", "object", "array", "string", "number", "integer", "boolean", "null", "thinking",
+];
+
+/// Keys that templates ask for.
+const KEYS: [&str; 16] = [
+    "type",
+    "text",
+    "function",
+    "name",
+    "arguments",
+    "id",
+    "description",
+    "parameters",
+    "properties",
+    "required",
+    "items",
+    "enum",
+    "title",
+    "content",
+    "thinking",
+    "default",
+];
 
 /// Stand-ins are of the last plane for private use.
 const FIRST_STAND_IN: char = '\u{100000}';
 
 /// The characters in `value` that could be taken for stand-ins.
-fn collect(value: &Plain, used: &mut BTreeSet<char>) {
+fn collect(value: &Json, used: &mut BTreeSet<char>) {
     let mut text = |text: &str| used.extend(text.chars().filter(|&c| c >= FIRST_STAND_IN));
     match value {
-        Plain::String(s) => text(s),
-        Plain::Array(values) => values.iter().for_each(|value| collect(value, used)),
-        Plain::Object(map) => {
+        Json::String(s) => text(s),
+        Json::Array(values) => values.iter().for_each(|value| collect(value, used)),
+        Json::Object(map) => {
             map.keys().for_each(|key| text(key));
             map.values().for_each(|value| collect(value, used));
         }
-        Plain::Null | Plain::Bool(_) | Plain::Number(_) => {}
+        Json::Plain(_) => {}
     }
 }

@@ -4,6 +4,7 @@
 //! shortest that read back, `1e+16` and `1e-05` with a sign or a zero; `NaN` and `Infinity` are numbers; of two
 //! equal keys the last counts, at the place of the first.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use indexmap::IndexMap;
@@ -13,12 +14,49 @@ const MAX_DEPTH: usize = 500;
 
 /// A JSON value whose `Display` is Python's `json.dumps(value, ensure_ascii=False)`.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Json {
+pub enum Json {
     /// `null`, `true`, `false`, or a number as Python writes it.
     Plain(String),
+    /// A text.
     String(String),
+    /// A list.
     Array(Vec<Json>),
+    /// Values by key, in order.
     Object(IndexMap<String, Json>),
+}
+
+/// How Python's `json.dumps` is asked to write.
+#[derive(Debug, Clone)]
+pub(super) struct Style {
+    /// Between items, and between a key and its value.
+    pub separators: (String, String),
+    /// What a line begins with for each level that it lies deep; all on one line without.
+    pub indent: Option<String>,
+    /// Characters beyond ASCII as `\u00e9`.
+    pub ascii: bool,
+    /// Entries in the order of their keys.
+    pub sort: bool,
+    /// Private characters of a template, of which each stands for another one.
+    pub stand_ins: HashMap<char, char>,
+}
+
+impl Style {
+    /// Python's defaults with this indent; but characters beyond ASCII stay.
+    pub fn new(indent: Option<String>) -> Self {
+        let item = if indent.is_some() { "," } else { ", " };
+        Self {
+            separators: (item.to_owned(), ": ".to_owned()),
+            indent,
+            ascii: false,
+            sort: false,
+            stand_ins: HashMap::new(),
+        }
+    }
+
+    /// The character that `c` stands for.
+    fn original(&self, c: char) -> char {
+        self.stand_ins.get(&c).copied().unwrap_or(c)
+    }
 }
 
 impl Json {
@@ -31,12 +69,12 @@ impl Json {
     }
 
     /// What `text` says, or `text` as a string.
-    pub fn parse_or_string(text: &str) -> Self {
+    pub(super) fn parse_or_string(text: &str) -> Self {
         Self::parse(text).unwrap_or_else(|| Self::String(text.to_owned()))
     }
 
     /// A library's value.
-    pub fn from_value(value: &serde_json::Value) -> Self {
+    pub(super) fn from_value(value: &serde_json::Value) -> Self {
         use serde_json::Value;
         match value {
             Value::String(text) => Self::String(text.clone()),
@@ -53,50 +91,45 @@ impl Json {
         }
     }
 
-    /// Over several lines, `indent` spaces deeper for each level.
-    pub fn indented(&self, indent: usize) -> String {
+    /// As `json.dumps` writes it in this style.
+    pub(super) fn styled(&self, style: &Style) -> String {
         let mut out = String::new();
-        self.indent(indent, 0, &mut out);
+        // A text takes whatever is written to it.
+        let _ = self.write(style, 0, &mut out);
         out
     }
 
-    fn indent(&self, indent: usize, depth: usize, out: &mut String) {
-        let line = |depth: usize, out: &mut String| {
-            out.push('\n');
-            out.extend(std::iter::repeat_n(' ', indent * depth));
-        };
+    fn write(&self, style: &Style, depth: usize, out: &mut impl fmt::Write) -> fmt::Result {
         match self {
-            Self::Array(values) if !values.is_empty() => {
-                for (i, value) in values.iter().enumerate() {
-                    out.push(if i == 0 { '[' } else { ',' });
-                    line(depth + 1, out);
-                    value.indent(indent, depth + 1, out);
-                }
-                line(depth, out);
-                out.push(']');
+            Self::Plain(text) => out.write_str(text),
+            Self::String(text) => quote(text, style, out),
+            Self::Array(values) => {
+                let item = |value: &Json, out: &mut _| value.write(style, depth + 1, out);
+                between(["[", "]"], values.iter(), style, depth, out, item)
             }
-            Self::Object(map) if !map.is_empty() => {
-                for (i, (key, value)) in map.iter().enumerate() {
-                    out.push(if i == 0 { '{' } else { ',' });
-                    line(depth + 1, out);
-                    out.push_str(&Self::String(key.clone()).to_string());
-                    out.push_str(": ");
-                    value.indent(indent, depth + 1, out);
+            Self::Object(map) => {
+                let mut entries: Vec<_> = map.iter().collect();
+                if style.sort {
+                    let original = |key: &str| key.chars().map(|c| style.original(c)).collect::<String>();
+                    entries.sort_by_cached_key(|(key, _)| original(key));
                 }
-                line(depth, out);
-                out.push('}');
+                let entry = |(key, value): (&String, &Json), out: &mut _| {
+                    quote(key, style, out)?;
+                    fmt::Write::write_str(out, &style.separators.1)?;
+                    value.write(style, depth + 1, out)
+                };
+                between(["{", "}"], entries.into_iter(), style, depth, out, entry)
             }
-            plain => out.push_str(&plain.to_string()),
         }
     }
 
-    /// A number.
-    pub fn from_float(value: f64) -> Self {
+    /// A number as Python writes it.
+    pub(super) fn from_float(value: f64) -> Self {
         Self::Plain(float(value))
     }
 
     /// An object of these entries.
-    pub fn object<const N: usize>(entries: [(&str, Json); N]) -> Self {
+    pub(super) fn object<const N: usize>(entries: [(&str, Json); N]) -> Self {
         Self::Object(
             entries
                 .into_iter()
@@ -111,6 +144,24 @@ impl Json {
             Self::Object(map) => map.get(key),
             _ => None,
         }
+    }
+
+    /// What lies under these keys, one inside the other.
+    pub(super) fn at(&self, keys: &[&str]) -> Option<&Json> {
+        keys.iter().try_fold(self, |json, key| json.get(key))
+    }
+
+    /// The items, if this is a list.
+    pub(super) fn items(&self) -> &[Json] {
+        match self {
+            Self::Array(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// Whether this is an object.
+    pub fn is_object(&self) -> bool {
+        matches!(self, Self::Object(_))
     }
 
     /// The string that this is.
@@ -128,49 +179,62 @@ impl From<&str> for Json {
     }
 }
 
-impl fmt::Display for Json {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Plain(text) => f.write_str(text),
-            Self::String(text) => quote(text, f),
-            Self::Array(values) => {
-                f.write_str("[")?;
-                for (i, value) in values.iter().enumerate() {
-                    f.write_str(if i == 0 { "" } else { ", " })?;
-                    value.fmt(f)?;
-                }
-                f.write_str("]")
-            }
-            Self::Object(map) => {
-                f.write_str("{")?;
-                for (i, (key, value)) in map.iter().enumerate() {
-                    f.write_str(if i == 0 { "" } else { ", " })?;
-                    quote(key, f)?;
-                    write!(f, ": {value}")?;
-                }
-                f.write_str("}")
-            }
-        }
+impl From<serde_json::Value> for Json {
+    fn from(value: serde_json::Value) -> Self {
+        Self::from_value(&value)
     }
 }
 
-fn quote(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    use fmt::Write;
-    f.write_char('"')?;
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(&Style::new(None), 0, f)
+    }
+}
+
+/// Items with what stands around and between them.
+fn between<T, W: fmt::Write>(
+    [open, close]: [&str; 2],
+    items: impl ExactSizeIterator<Item = T>,
+    style: &Style,
+    depth: usize,
+    out: &mut W,
+    mut write: impl FnMut(T, &mut W) -> fmt::Result,
+) -> fmt::Result {
+    let indent = style.indent.as_ref().filter(|_| items.len() > 0);
+    let line = |depth: usize, out: &mut W| match indent {
+        Some(indent) => write!(out, "\n{}", indent.repeat(depth)),
+        None => Ok(()),
+    };
+    out.write_str(open)?;
+    for (i, item) in items.enumerate() {
+        out.write_str(if i == 0 { "" } else { &style.separators.0 })?;
+        line(depth + 1, out)?;
+        write(item, out)?;
+    }
+    line(depth, out)?;
+    out.write_str(close)
+}
+
+fn quote(text: &str, style: &Style, out: &mut impl fmt::Write) -> fmt::Result {
+    out.write_char('"')?;
     for c in text.chars() {
-        match c {
-            '"' => f.write_str("\\\"")?,
-            '\\' => f.write_str("\\\\")?,
-            '\n' => f.write_str("\\n")?,
-            '\r' => f.write_str("\\r")?,
-            '\t' => f.write_str("\\t")?,
-            '\u{8}' => f.write_str("\\b")?,
-            '\u{c}' => f.write_str("\\f")?,
-            c if c < ' ' => write!(f, "\\u{:04x}", c as u32)?,
-            c => f.write_char(c)?,
+        match style.original(c) {
+            '"' | '\\' => write!(out, "\\{c}")?,
+            '\n' => out.write_str("\\n")?,
+            '\r' => out.write_str("\\r")?,
+            '\t' => out.write_str("\\t")?,
+            '\u{8}' => out.write_str("\\b")?,
+            '\u{c}' => out.write_str("\\f")?,
+            original if original < ' ' => write!(out, "\\u{:04x}", original as u32)?,
+            original if style.ascii && !original.is_ascii() => {
+                for unit in original.encode_utf16(&mut [0; 2]) {
+                    write!(out, "\\u{unit:04x}")?;
+                }
+            }
+            _ => out.write_char(c)?,
         }
     }
-    f.write_char('"')
+    out.write_char('"')
 }
 
 struct Parser<'t> {

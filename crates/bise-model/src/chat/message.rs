@@ -1,9 +1,12 @@
 //! What a conversation consists of.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::json::Json;
+use super::request::Request;
 
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +96,7 @@ pub struct Tool {
     /// What it does; may be empty.
     pub description: String,
     /// A JSON schema of the arguments: an object.
-    pub parameters: Value,
+    pub parameters: Json,
 }
 
 impl Tool {
@@ -102,7 +105,7 @@ impl Tool {
         let function = Json::object([
             ("name", self.name.as_str().into()),
             ("description", self.description.as_str().into()),
-            ("parameters", Json::from_value(&self.parameters)),
+            ("parameters", self.parameters.clone()),
         ]);
         Json::object([("type", "function".into()), ("function", function)])
     }
@@ -111,46 +114,105 @@ impl Tool {
 /// Messages and the tools that they may use.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Conversation {
-    /// In order.
-    pub messages: Vec<Message>,
-    /// What the model may call.
-    pub tools: Vec<Tool>,
+    messages: Vec<Message>,
+    tools: Vec<Tool>,
+    /// What was read, of which a Jinja template sees all.
+    request: Option<Request>,
 }
 
 impl Conversation {
+    /// Messages in order, and what the model may call.
+    pub fn new(messages: impl Into<Vec<Message>>, tools: impl Into<Vec<Tool>>) -> Self {
+        Self {
+            messages: messages.into(),
+            tools: tools.into(),
+            request: None,
+        }
+    }
+
+    /// The messages, in order.
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// The messages alone.
+    pub fn into_messages(self) -> Vec<Message> {
+        self.messages
+    }
+
+    /// What the model may call.
+    pub fn tools(&self) -> &[Tool] {
+        &self.tools
+    }
+
+    /// What a Jinja template sees.
+    pub(super) fn request(&self) -> Cow<'_, Request> {
+        match &self.request {
+            Some(request) => Cow::Borrowed(request),
+            None => Cow::Owned(Request::of(&self.messages, &self.tools)),
+        }
+    }
+
     /// Reads the JSON of a chat request, as OpenAI's and Mistral's interfaces take it:
     /// `{"messages": [{"role": "user", "content": "..."}], "tools": [...]}`, or the list of messages alone.
     ///
-    /// Content is a text, or a list of parts `{"type": "text", "text": "..."}`, which an empty line joins.
+    /// Content is a text, or a list of parts `{"type": "text", "text": "..."}`, which an empty line joins where the
+    /// format has no parts. A Jinja template sees all that messages and tools say, and as variables what else the
+    /// request says, and what its `chat_template_kwargs` say.
     ///
     /// # Errors
     /// What is wrong, and where.
     pub fn from_json(json: &str) -> Result<Self, serde_json::Error> {
-        let request = match serde_json::from_str::<Value>(json)? {
-            list @ Value::Array(_) => Request {
+        let wire = match serde_json::from_str::<Value>(json)? {
+            list @ Value::Array(_) => WireRequest {
                 messages: serde_json::from_value(list)?,
                 tools: None,
             },
             request => serde_json::from_value(request)?,
         };
-        Ok(Self {
-            messages: request
-                .messages
-                .into_iter()
-                .map(WireMessage::into_message)
-                .collect(),
-            tools: request
-                .tools
-                .unwrap_or_default()
-                .into_iter()
-                .map(WireTool::into_tool)
-                .collect(),
-        })
+        let messages = wire.messages.into_iter().map(WireMessage::into_message);
+        let tools = wire
+            .tools
+            .unwrap_or_default()
+            .into_iter()
+            .map(WireTool::into_tool);
+        let mut conversation = Self::new(messages.collect::<Vec<_>>(), tools.collect::<Vec<_>>());
+        if let Some(request) = Json::parse(json).and_then(Request::read) {
+            conversation.take_numbers(&request);
+            conversation.request = Some(request);
+        }
+        Ok(conversation)
+    }
+
+    /// Numbers in parameters and arguments as they are written, which the library cuts down to 64 bits.
+    fn take_numbers(&mut self, request: &Request) {
+        for (tool, read) in self.tools.iter_mut().zip(request.tools.iter().flatten()) {
+            if let Some(parameters) = read
+                .at(&["function", "parameters"])
+                .filter(|json| json.is_object())
+            {
+                tool.parameters = parameters.clone();
+            }
+        }
+        for (message, read) in self.messages.iter_mut().zip(&request.messages) {
+            let Message::Assistant { tool_calls, .. } = message else {
+                continue;
+            };
+            for (call, read) in tool_calls
+                .iter_mut()
+                .zip(read.get("tool_calls").into_iter().flat_map(Json::items))
+            {
+                match read.at(&["function", "arguments"]) {
+                    Some(object) if object.is_object() => call.arguments = object.to_string(),
+                    _ => {}
+                }
+            }
+        }
     }
 }
 
 #[derive(Deserialize)]
-struct Request {
+struct WireRequest {
     messages: Vec<WireMessage>,
     tools: Option<Vec<WireTool>>,
 }
@@ -279,7 +341,10 @@ impl WireTool {
         Tool {
             name,
             description: description.unwrap_or_default(),
-            parameters: parameters.unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+            parameters: match parameters {
+                Some(parameters) => Json::from_value(&parameters),
+                None => Json::object([]),
+            },
         }
     }
 }

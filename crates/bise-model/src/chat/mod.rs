@@ -30,30 +30,33 @@
 //! ```
 
 mod answer;
+mod detect;
 mod error;
 mod inert;
 mod jinja;
 mod json;
 mod message;
+mod python;
+mod request;
 mod rules;
+mod source;
+mod strings;
 mod version;
 
 use std::path::Path;
 
 use bise_tensor::gguf::Metadata;
 
-use crate::tokenizer::{Algorithm, Tokenizer};
+use crate::tokenizer::Tokenizer;
 
 pub use error::ChatError;
 pub use jinja::Jinja;
+pub use json::Json;
 pub use message::{Conversation, Message, Tool, ToolCall};
 pub use version::Version;
 
 /// Metadata in which `bise quantize` keeps a tokenizer's version (`v7`), where the source says it.
 pub const VERSION_KEY: &str = "tokenizer.mistral.version";
-
-/// Metadata with the Jinja template of a file.
-const TEMPLATE_KEY: &str = "tokenizer.chat_template";
 
 /// How conversations become tokens.
 #[derive(Debug, Clone)]
@@ -67,45 +70,19 @@ pub enum Template {
 impl Template {
     /// The template that a file needs; `None` if it is not made for chats.
     ///
-    /// The version that the quantizer noted decides, then the words of the file's Jinja template and the control
-    /// tokens. A Jinja template that is none of Mistral's, or of a version not known here, is used as it is. A SentencePiece vocabulary of 32000
-    /// pieces without any template is taken for Mistral 7B's or Mixtral's first one.
-    pub fn detect(metadata: &Metadata, tokenizer: &Tokenizer) -> Option<Self> {
-        let text = |key| metadata.str(key).ok().flatten();
-        let jinja = text(TEMPLATE_KEY);
-        let own = || Jinja::new(jinja?.to_owned()).ok().map(Self::Jinja);
-        if let Some(name) = text(VERSION_KEY) {
-            return Version::from_name(name).map(Self::Mistral).or_else(own);
-        }
-        let has = |piece| version::control_token(tokenizer, piece).is_some();
-        let says = |word| jinja.is_some_and(|jinja| jinja.contains(word));
-        if jinja.is_some() && !says("[INST]") {
-            return own();
-        }
-        let known = jinja.is_some();
-        let version = match tokenizer.vocabulary().algorithm {
-            _ if !has("[INST]") => {
-                let first = tokenizer.vocabulary().algorithm == Algorithm::SentencePiece
-                    && (known || tokenizer.vocabulary().len() == 32000);
-                return first.then_some(Self::Mistral(Version::V1));
-            }
-            _ if has("[ARGS]") && (says("[ARGS]") || !known) => {
-                // v11 writes the ids of calls; without a template, tokens for thoughts tell the later one.
-                match if known { says("[CALL_ID]") } else { !has("[THINK]") } {
-                    true => Version::V11,
-                    false => Version::V13,
-                }
-            }
-            _ if known && says("[SYSTEM_PROMPT]") => Version::V7,
-            // Nemo's vocabulary has tokens for system prompts, but its format does not use them.
-            Algorithm::SentencePiece if !known && has("[SYSTEM_PROMPT]") => Version::V7,
-            _ => Version::V3,
-        };
-        Some(Self::Mistral(version))
+    /// The file's Jinja templates are used, unless what they write is a version of Mistral's format: its tokens are
+    /// then built message by message. Without a template, the version that the quantizer noted decides, then the
+    /// control tokens. A SentencePiece vocabulary of 32000 pieces without any template is taken for Mistral 7B's or
+    /// Mixtral's first one.
+    ///
+    /// # Errors
+    /// When a template of the file is malformed.
+    pub fn detect(metadata: &Metadata, tokenizer: &Tokenizer) -> Result<Option<Self>, ChatError> {
+        detect::detect(metadata, tokenizer)
     }
 
-    /// A template by its name: `v1`, `v2`, `v3`, `v7`, `v11` or `v13`, also written `mistral-v3` or `v3-tekken`;
-    /// `gguf` for the Jinja template in `metadata`; or else the path of a Jinja file.
+    /// A template by its name: a [`Version`], also written `mistral-v3` or `v3-tekken`; `gguf` for the Jinja
+    /// templates in `metadata`, or the name of one of them (`default`, `tool_use`); or else the path of a Jinja file.
     ///
     /// # Errors
     /// For an unknown name, a file that cannot be read, and a Jinja template that is malformed or absent.
@@ -114,17 +91,25 @@ impl Template {
             return Ok(Self::Mistral(version));
         }
         if name == "gguf" {
-            let jinja = metadata
-                .str(TEMPLATE_KEY)
-                .ok()
-                .flatten()
-                .ok_or(ChatError::NoTemplate)?;
-            return Ok(Self::Jinja(Jinja::new(jinja.to_owned())?));
+            return Jinja::of_file(metadata)?
+                .map(Self::Jinja)
+                .ok_or(ChatError::NoTemplate);
         }
         let path = Path::new(name);
         match std::fs::read_to_string(path) {
-            Ok(jinja) => Ok(Self::Jinja(Jinja::new(jinja)?)),
-            Err(_) if !path.exists() => Err(ChatError::Unknown(name.to_owned())),
+            Ok(jinja) => Ok(Self::Jinja(Jinja::asked(name, jinja)?)),
+            Err(_) if !path.exists() => {
+                let jinja = Jinja::of_file(metadata)?;
+                let one = jinja.as_ref().and_then(|jinja| jinja.only(name));
+                one.map(Self::Jinja).ok_or_else(|| ChatError::Unknown {
+                    name: name.to_owned(),
+                    named: jinja
+                        .iter()
+                        .flat_map(Jinja::names)
+                        .map(|name| format!(", {name}"))
+                        .collect(),
+                })
+            }
             Err(reason) => Err(ChatError::Io {
                 path: path.to_owned(),
                 reason,
@@ -146,9 +131,23 @@ impl Template {
         messages: &[Message],
         tools: &[Tool],
     ) -> Result<Vec<u32>, ChatError> {
+        self.encode_conversation(tokenizer, &Conversation::new(messages, tools))
+    }
+
+    /// As [`encode`](Self::encode); a Jinja template sees all that was read of the conversation.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_conversation(
+        &self,
+        tokenizer: &Tokenizer,
+        conversation: &Conversation,
+    ) -> Result<Vec<u32>, ChatError> {
         match self {
-            Self::Mistral(version) => version.encode(tokenizer, messages, tools),
-            Self::Jinja(jinja) => jinja.encode(tokenizer, messages, tools),
+            Self::Mistral(version) => {
+                version.encode(tokenizer, conversation.messages(), conversation.tools())
+            }
+            Self::Jinja(jinja) => jinja.encode(tokenizer, conversation),
         }
     }
 
@@ -178,6 +177,14 @@ impl Template {
         match self {
             Self::Mistral(version) => version.name(),
             Self::Jinja(_) => "jinja",
+        }
+    }
+
+    /// What to tell of it: `v3`, or `Jinja (default, tool_use)`.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Mistral(version) => version.name().to_owned(),
+            Self::Jinja(jinja) => format!("Jinja ({})", jinja.names().collect::<Vec<_>>().join(", ")),
         }
     }
 }

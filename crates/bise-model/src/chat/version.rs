@@ -55,6 +55,11 @@ impl Version {
     /// All versions, oldest first.
     pub const ALL: [Self; 6] = [Self::V1, Self::V2, Self::V3, Self::V7, Self::V11, Self::V13];
 
+    /// The names of all versions, with commas.
+    pub(super) fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+
     /// `v1` to `v13`.
     pub fn name(self) -> &'static str {
         match self {

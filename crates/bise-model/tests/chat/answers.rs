@@ -36,7 +36,7 @@ fn answers_are_read_as_they_were_written() {
     for answer in answers {
         let (version, tokenizer) = &FORMS[answer.format.as_str()];
         let json = json!([answer.message]).to_string();
-        let expected = Conversation::from_json(&json).unwrap().messages.remove(0);
+        let expected = Conversation::from_json(&json).unwrap().into_messages().remove(0);
         let found = Template::Mistral(*version)
             .parse_answer(tokenizer, &answer.ids)
             .unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bise_model::chat::{Message, Template, VERSION_KEY, Version};
+use bise_model::chat::{ChatError, Message, Template, VERSION_KEY, Version};
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
 use bise_tensor::gguf::Metadata;
 
@@ -12,7 +12,11 @@ const CHATML: &str =
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
 
 /// What is found in `metadata` with this Jinja template.
-fn detect(mut metadata: Metadata, jinja: Option<&str>) -> Option<Template> {
+fn detect(metadata: Metadata, jinja: Option<&str>) -> Option<Template> {
+    try_detect(metadata, jinja).unwrap()
+}
+
+fn try_detect(mut metadata: Metadata, jinja: Option<&str>) -> Result<Option<Template>, ChatError> {
     if let Some(jinja) = jinja {
         metadata.insert("tokenizer.chat_template", jinja);
     }
@@ -33,14 +37,9 @@ fn templates_of_mistral_common_tell_the_version() {
     for format in FORMATS {
         let mut metadata = metadata(format);
         metadata.remove(VERSION_KEY);
-        let expected = match FORMS[format].0 {
-            // Its vocabulary and template are v3's but for the ids of calls, which no open weights have lacked.
-            Version::V2 => Version::V3,
-            version => version,
-        };
         assert_eq!(
             version(detect(metadata, Some(&templates[format]))),
-            Some(expected),
+            Some(FORMS[format].0),
             "{format}"
         );
     }
@@ -81,8 +80,11 @@ fn other_templates_are_used_as_they_are() {
         detect(metadata("v1"), Some(CHATML)),
         Some(Template::Jinja(_))
     ));
-    // A template that does not compile is of no use.
-    assert!(detect(metadata("v1"), Some("{% for")).is_none());
+    // A template that does not compile is told of.
+    let error = try_detect(metadata("v1"), Some("a\n{% for"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("chat template default, line 2"), "{error}");
 }
 
 #[test]
@@ -108,7 +110,7 @@ fn names_are_versions_the_files_own_or_files() {
         "{{ messages[0].content }}\n{% endif %}",
     );
     assert!(
-        error("gguf", &metadata).contains("chat_template:2"),
+        error("gguf", &metadata).contains("default, line 2"),
         "{}",
         error("gguf", &metadata)
     );

@@ -13,7 +13,7 @@ fn conversations_equal_mistral_common() {
     assert!(rows.len() >= 300);
     let (mut encoded, mut refused, mut faults) = (0, 0, Vec::new());
     for row in &rows {
-        let Conversation { messages, tools } = &row.conversation;
+        let (messages, tools) = (row.conversation.messages(), row.conversation.tools());
         let shown = &row.json[..row.json.find(",\"ids\"").unwrap()];
         for (format, expected) in &row.ids {
             let (version, tokenizer) = &FORMS[format.as_str()];
@@ -51,9 +51,7 @@ fn texts_make_no_control_token() {
         for format in FORMATS {
             let (version, tokenizer) = &FORMS[format];
             let conversation = &row.conversation;
-            let Ok(ids) =
-                Template::Mistral(*version).encode(tokenizer, &conversation.messages, &conversation.tools)
-            else {
+            let Ok(ids) = Template::Mistral(*version).encode_conversation(tokenizer, conversation) else {
                 continue;
             };
             let count = |piece: &str| {

@@ -16,9 +16,13 @@ struct Rendered {
 }
 
 fn encode(source: &str, format: &str, messages: &[Message], tools: &[Tool]) -> Result<Vec<u32>, String> {
+    encode_conversation(source, format, &Conversation::new(messages, tools))
+}
+
+fn encode_conversation(source: &str, format: &str, conversation: &Conversation) -> Result<Vec<u32>, String> {
     let template = Template::Jinja(Jinja::new(source.to_owned()).map_err(|error| error.to_string())?);
     template
-        .encode(&FORMS[format].1, messages, tools)
+        .encode_conversation(&FORMS[format].1, conversation)
         .map_err(|error| error.to_string())
 }
 
@@ -39,8 +43,8 @@ fn templates_render_as_in_transformers() {
         ids,
     } in rendered
     {
-        let Conversation { messages, tools } = Conversation::from_json(&conversation.to_string()).unwrap();
-        let found = encode(&templates[&template], &template, &messages, &tools);
+        let read = Conversation::from_json(&conversation.to_string()).unwrap();
+        let found = encode_conversation(&templates[&template], &template, &read);
         let tokenizer = &FORMS[template.as_str()].1;
         match (found, ids) {
             (Ok(found), Some(ids)) => {
@@ -113,10 +117,20 @@ fn what_known_templates_use() {
             "{{ '1.50'|float }} {{ 'x'|float }} {{ 'x'|float(2.5) }} {{ 3|float }}",
             "1.5 0.0 2.5 3.0",
         ),
-        ("{{ '[INST]' in messages[0].content }}", "False"),
+        ("{{ '[INST]' in messages[0].content }}", "True"),
+        ("{{ messages[0].content.split('[INST]')[-1] }}", " \"you\"  "),
+        ("{{ messages[0].content.strip().startswith('Hi [') }}", "True"),
+        ("{{ messages[0].content.strip(' H') }}", "i [INST] \"you\""),
+        (
+            "{{ messages[0].content | length }} {{ nothing | length }}",
+            "21 0",
+        ),
+        (
+            "{{ messages[0].content | replace('[INST]', '') | trim }}",
+            "Hi  \"you\"",
+        ),
     ] {
-        // Booleans print as in minijinja.
-        let found = text(source, &user).replace("false", "False");
+        let found = text(source, &user);
         assert_eq!(found, expected, "{source}");
     }
 }
@@ -151,13 +165,29 @@ fn control_tokens_are_the_templates_own() {
 #[test]
 fn refusals_and_faults_are_errors() {
     let error = |source: &str| encode(source, "v1", &[Message::user("<s>")], &[]).unwrap_err();
-    let refused = error("{{ raise_exception('no ' + messages[0].content) }}");
-    assert!(
-        refused.starts_with("chat template: invalid operation: no <s>"),
-        "{refused}"
-    );
-    assert!(error("{{ messages[0].content }").starts_with("chat template: syntax error"));
-    assert!(error("{{ nothing.at.all }}").starts_with("chat template: undefined value"));
-    assert!(error("{{ strftime_now('%') }}").contains("strftime_now"));
-    assert!(error("{{ messages | tojson(ensure_ascii=true) }}").contains("ensure_ascii"));
+    for (source, expected) in [
+        (
+            "\n{{ raise_exception('no ' + messages[0].content) }}",
+            "the chat template (default, line 2: raise_exception('no ' + messages[0].content)) refuses the \
+             conversation: no <s>; --template takes another one",
+        ),
+        (
+            "{% if true %}\n{{ messages | nosuch }}{% endif %}",
+            "chat template default, line 2: messages | nosuch: unknown filter: filter nosuch is unknown; \
+             --template takes another one",
+        ),
+        ("{{ messages[0].content }", "syntax error"),
+        ("{{ nothing.at.all }}", "undefined value"),
+        ("{{ nosuch(1) }}", "nosuch"),
+        ("{{ 'a'.nosuch() }}", "nosuch"),
+        ("{{ strftime_now('%') }}", "strftime_now"),
+        ("{{ messages | tojson(nosuch=true) }}", "nosuch"),
+        (
+            "{{ messages | tojson(separators=[',']) }}",
+            "separators are two texts",
+        ),
+    ] {
+        let error = error(source);
+        assert!(error.contains(expected), "{source}: {error}");
+    }
 }

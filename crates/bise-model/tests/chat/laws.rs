@@ -109,7 +109,7 @@ proptest! {
         let tool = |text: &str| Tool {
             name: "f".into(),
             description: text.into(),
-            parameters: serde_json::json!({ "properties": { text: { "description": text } } }),
+            parameters: serde_json::json!({ "properties": { text: { "description": text } } }).into(),
         };
         let plain = ToolCall { arguments: "{}".into(), ..call.clone() };
         for format in &FORMATS[1..] {
@@ -146,7 +146,7 @@ proptest! {
     #[test]
     fn tools_stay_in_place_in_v13(messages in conversations()) {
         let (version, tokenizer) = &FORMS["v13-tekken"];
-        let tools = [Tool { name: "f".into(), description: String::new(), parameters: serde_json::json!({}) }];
+        let tools = [Tool { name: "f".into(), description: String::new(), parameters: serde_json::json!({}).into() }];
         let template = Template::Mistral(*version);
         let whole = template.encode(tokenizer, &messages, &tools).unwrap();
         let first = messages.iter().position(|m| m.role() == "user").unwrap();

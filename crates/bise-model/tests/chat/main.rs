@@ -4,6 +4,7 @@ mod answers;
 mod detect;
 mod goldens;
 mod jinja;
+mod kinds;
 mod laws;
 
 use std::collections::HashMap;
@@ -114,9 +115,15 @@ fn sentencepiece(version: &str) -> Metadata {
 
 /// The first ranks of the real tekken vocabulary, as a `tekken.json` of `version`.
 fn tekken(version: &str) -> Metadata {
+    let names = vocabularies().special_tokens.remove(version);
+    tekken_with(version, &names.unwrap_or_default())
+}
+
+/// The same with these special tokens, or the version's own where there are none.
+fn tekken_with(version: &str, names: &[String]) -> Metadata {
     let mut file: Value = serde_json::from_slice(&read("chat/tekken.json.gz")).unwrap();
     file["config"]["version"] = version.into();
-    if let Some(names) = vocabularies().special_tokens.get(version) {
+    if !names.is_empty() {
         let special = |(rank, name): (usize, &String)| serde_json::json!({ "rank": rank, "token_str": name, "is_control": true });
         file["special_tokens"] = names.iter().enumerate().map(special).collect();
     }

@@ -2,6 +2,7 @@
 //! `tekken.json`, as that of its `gpt2` tokenizers.
 
 mod bpe_json;
+mod chat_templates;
 mod sentencepiece;
 mod settings;
 mod tekken;
@@ -162,7 +163,7 @@ impl Tokenizer {
             Kind::Pieces(tokens, vocabulary) => (tokens, vocabulary),
             Kind::Tekken(tekken, vocab_size) => {
                 tekken.describe(vocab_size, metadata);
-                return templates(settings, metadata);
+                return chat_templates::describe(settings.chat_templates, metadata);
             }
         };
         let named = |text: &Option<String>| {
@@ -206,20 +207,8 @@ impl Tokenizer {
         );
         let texts: Vec<String> = tokens.into_iter().map(|t| t.text).collect();
         set("ggml.tokens", Some(texts.into()));
-        templates(settings, metadata);
+        chat_templates::describe(settings.chat_templates, metadata);
         notes.extend(vocabulary.notes);
-    }
-}
-
-/// Adds the chat templates.
-fn templates(settings: Settings, metadata: &mut Metadata) {
-    for (name, template) in settings.chat_templates {
-        let suffix = name.map(|name| format!(".{name}")).unwrap_or_default();
-        set_default(
-            metadata,
-            &format!("tokenizer.chat_template{suffix}"),
-            Some(template.into()),
-        );
     }
 }
 

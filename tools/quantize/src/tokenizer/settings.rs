@@ -1,5 +1,6 @@
-//! What lies beside a tokenizer: `tokenizer_config.json`, `added_tokens.json`, `chat_template.jinja`.
+//! What lies beside a tokenizer: `tokenizer_config.json`, `added_tokens.json`, chat templates.
 
+use super::chat_templates;
 use crate::error::QuantizeError;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -68,12 +69,6 @@ pub(super) fn bounded_list<T: DeserializeOwned>(
     serde_json::from_str(list.get()).map_err(|e| format!("{what}: {e}"))
 }
 
-#[derive(Deserialize)]
-struct Template {
-    name: String,
-    template: String,
-}
-
 /// The settings of a tokenizer, none of which need be there.
 #[derive(Default)]
 pub(crate) struct Settings {
@@ -84,8 +79,8 @@ pub(crate) struct Settings {
     pub add_eos: Option<bool>,
     pub add_prefix_space: Option<bool>,
     pub added: Vec<Added>,
-    /// The default one has no name.
-    pub chat_templates: Vec<(Option<String>, String)>,
+    /// Names and sources.
+    pub chat_templates: Vec<(String, String)>,
 }
 
 impl Settings {
@@ -110,14 +105,12 @@ impl Settings {
                 special: false,
             }));
         }
-        let path = directory.join("chat_template.jinja");
-        match std::fs::read_to_string(&path) {
-            Ok(template) => {
-                settings.chat_templates.retain(|(name, _)| name.is_some());
-                settings.chat_templates.insert(0, (None, template));
-            }
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(e) => return Err(QuantizeError::io(&path, e)),
+        let files = chat_templates::of_files(directory)?;
+        if !files.is_empty() {
+            settings.chat_templates = files;
+        }
+        if settings.chat_templates.is_empty() {
+            settings.chat_templates = chat_templates::of_processor(directory)?;
         }
         Ok(settings)
     }
@@ -141,34 +134,17 @@ impl Settings {
             add_prefix_space: file.add_prefix_space,
             added: added.collect(),
             chat_templates: match file.chat_template {
-                Some(templates) => chat_templates(templates)?,
+                Some(templates) => chat_templates::of_json(templates)?,
                 None => Vec::new(),
             },
         })
     }
 }
 
-fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, QuantizeError> {
+pub(super) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, QuantizeError> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         Err(e) => Err(QuantizeError::io(path, e)),
-    }
-}
-
-/// One template, or several with names.
-fn chat_templates(templates: &RawValue) -> Result<Vec<(Option<String>, String)>, String> {
-    let json = templates.get();
-    let templates = match json.starts_with('"') {
-        true => serde_json::from_str(json).map(|template| vec![(None, template)]),
-        false => serde_json::from_str(json)
-            .map(|named: Vec<Template>| named.into_iter().map(Template::entry).collect()),
-    };
-    templates.map_err(|e| format!("chat_template: {e}"))
-}
-
-impl Template {
-    fn entry(self) -> (Option<String>, String) {
-        ((self.name != "default").then_some(self.name), self.template)
     }
 }
