@@ -3,6 +3,7 @@
 use crate::Outcome;
 use crate::interrupt::Interrupt;
 use crate::messages::{note, say};
+use crate::progress::Bar;
 use crate::runtime::{self, Runtime};
 use anyhow::Result;
 use bise_model::InputSums;
@@ -40,7 +41,6 @@ pub struct Args {
 const FEW: u64 = 32;
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let interrupt = Interrupt::listen()?;
     let model = args.runtime.open(args.model.as_deref())?;
     let mut context = args.runtime.context(&model)?;
     let tokenizer = runtime::tokenizer(&model, args.model.as_deref())?;
@@ -48,15 +48,17 @@ pub fn run(args: Args) -> Result<Outcome> {
     let threads = args.runtime.threads()?;
     let most = args.chunks.map_or(usize::MAX, |n| n as usize);
     context.watch_inputs();
-    let mut done = 0;
+    let bar = Bar::tokens("measuring", chunks.count(&tokens, most));
+    context.watch_progress(Some(bar.watch()));
+    let (mut done, mut read) = (0, 0);
     for chunk in chunks.of(&tokens).take(most) {
-        if interrupt.pressed() {
-            return Ok(Outcome::Interrupted);
-        }
+        bar.after(read);
+        read += chunk.len();
         context.clear();
         threads.run(|| context.forward_all(&chunk, |_| {}))?;
         done += 1;
     }
+    bar.end();
     let name = args.file.file_name().unwrap_or_default();
     let mut matrix = ImportanceMatrix::default();
     matrix.datasets.push(name.to_string_lossy().into_owned());
@@ -72,6 +74,7 @@ pub fn run(args: Args) -> Result<Outcome> {
             matrix.insert(name, sums);
         }
     }
+    let _whole = Interrupt::listen();
     matrix.write(&args.output)?;
     let (output, tensors, tokens) = (args.output.display(), matrix.len(), tokens.len());
     say(format!(

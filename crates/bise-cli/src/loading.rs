@@ -1,6 +1,7 @@
 //! Which model a command works on, and whether there is memory for it.
 
 use crate::messages::note;
+use crate::progress::Bar;
 use anyhow::{Context as _, Result, bail};
 use bise_model::{Advice, Config, ContextOptions, KvType, LoadOptions, MemoryNeeds, Model, advise};
 use bise_tensor::checkpoint::Checkpoint;
@@ -8,9 +9,7 @@ use bise_tensor::memory::{self, Available};
 use bise_tensor::mmap::FileBytes;
 use bise_tensor::tensor::Tensor;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 /// The tiny story teller that runs when no model is named.
 static DEMO: &[u8] = include_bytes!("../../../fixtures/demo.gguf");
@@ -72,38 +71,20 @@ impl Loading {
             let options = options(&config);
             preflight(&checkpoint, &config, &options, &available).with_context(|| name.clone())?;
         }
-        let bar = Bar::new(&checkpoint);
+        let bytes: usize = checkpoint.tensors.values().map(Tensor::len).sum();
+        let bar = Bar::bytes("loading", bytes as u64);
         let options = LoadOptions {
             read: self.no_mmap,
             lock: self.mlock,
             progress: &|bytes| bar.advance(bytes),
         };
         let loaded = Model::load(checkpoint, &options).with_context(|| name);
-        bar.0.finish_and_clear();
+        bar.end();
         let mut model = loaded?;
         if let Some(Window(keys)) = self.sliding_window {
             model.set_sliding_window(keys);
         }
         Ok(model)
-    }
-}
-
-/// How far loading is, on a terminal, when it takes over a second.
-struct Bar(ProgressBar, Instant);
-
-impl Bar {
-    fn new(checkpoint: &Checkpoint) -> Self {
-        let bytes: usize = checkpoint.tensors.values().map(Tensor::len).sum();
-        let style = ProgressStyle::with_template("loading {wide_bar} {bytes}/{total_bytes}, {eta} left");
-        let bar = ProgressBar::with_draw_target(Some(bytes as u64), ProgressDrawTarget::hidden());
-        Self(bar.with_style(style.expect("a valid template")), Instant::now())
-    }
-
-    fn advance(&self, bytes: u64) {
-        if self.0.is_hidden() && self.1.elapsed() > Duration::from_secs(1) {
-            self.0.set_draw_target(ProgressDrawTarget::stderr());
-        }
-        self.0.inc(bytes);
     }
 }
 

@@ -1,6 +1,8 @@
 //! `bise logits`: write what the model says at every position, for comparison with other software.
 
 use crate::Outcome;
+use crate::interrupt::Interrupt;
+use crate::progress::Bar;
 use crate::runtime::{self, Runtime};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use bise_model::Model;
@@ -63,6 +65,8 @@ pub fn run(args: Args) -> Result<Outcome> {
     ensure!(!tokens.is_empty(), "no tokens");
     let mut context = args.runtime.context(&model)?;
     let mut logits = Vec::with_capacity(tokens.len() * model.vocabulary_size() * 4);
+    let bar = Bar::tokens("reading", tokens.len());
+    context.watch_progress(Some(bar.watch()));
     let sink = |row: &[f32]| logits.extend(row.iter().flat_map(|l| l.to_le_bytes()));
     args.runtime
         .threads()?
@@ -75,6 +79,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         ("logits", TensorView::new(Dtype::F32, shape, &logits)?),
     ];
     let file = serialize(tensors, None)?;
+    let _whole = Interrupt::listen();
     write_atomic(&args.output, |out| out.write_all(&file))
         .with_context(|| format!("cannot write {}", args.output.display()))?;
     Ok(Outcome::Done)

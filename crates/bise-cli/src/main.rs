@@ -16,6 +16,7 @@ mod man;
 mod messages;
 mod perplexity;
 mod probe;
+mod progress;
 mod quantize;
 mod repack;
 mod run;
@@ -70,12 +71,28 @@ enum Outcome {
     Done,
     /// What was to be checked is not good.
     Bad,
-    /// The user pressed Ctrl-C.
+    /// By a signal, such as Ctrl-C.
     Interrupted,
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let result = interrupt::listen().and_then(|()| obey(command));
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Bad) => ExitCode::FAILURE,
+        Ok(Outcome::Interrupted) => ExitCode::from(interrupt::exit_code()),
+        // The reader of a pipe had enough: that is its right.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            messages::error(format_args!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey(command: Command) -> anyhow::Result<Outcome> {
+    match command {
         Command::Run(args) => run::run(args),
         Command::Chat(args) => chat::run(args),
         Command::Quantize(args) => quantize::run(args),
@@ -89,17 +106,6 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(&args, &mut Cli::command()),
         Command::Man(args) => man::run(&args, Cli::command()),
-    };
-    match result {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Bad) => ExitCode::FAILURE,
-        Ok(Outcome::Interrupted) => ExitCode::from(130),
-        // The reader of a pipe had enough: that is its right.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            messages::error(format_args!("{error:#}"));
-            ExitCode::FAILURE
-        }
     }
 }
 

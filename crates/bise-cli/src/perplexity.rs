@@ -1,7 +1,7 @@
 //! `bise perplexity`: how well the model foresees a text.
 
 use crate::Outcome;
-use crate::interrupt::Interrupt;
+use crate::progress::Bar;
 use crate::runtime::{self, Runtime};
 use anyhow::{Result, ensure};
 use serde_json::json;
@@ -30,17 +30,18 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let interrupt = Interrupt::listen()?;
     let model = args.runtime.open(args.model.as_deref())?;
     let mut context = args.runtime.context(&model)?;
     let tokenizer = runtime::tokenizer(&model, args.model.as_deref())?;
     let (tokens, chunks) = runtime::chunks(&context, &tokenizer, &args.file, args.chunk)?;
     let threads = args.runtime.threads()?;
     let mut scores = Scores::default();
+    let bar = Bar::tokens("measuring", chunks.count(&tokens, usize::MAX));
+    context.watch_progress(Some(bar.watch()));
+    let mut read = 0;
     for chunk in chunks.of(&tokens) {
-        if interrupt.pressed() {
-            return Ok(Outcome::Interrupted);
-        }
+        bar.after(read);
+        read += chunk.len();
         context.clear();
         let mut next = chunk[1..].iter();
         let score = |logits: &[f32]| {
@@ -50,6 +51,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         };
         threads.run(|| context.forward_all(&chunk, score))?;
     }
+    bar.end();
     ensure!(
         scores.count > 0,
         "{} has too few tokens to measure on",

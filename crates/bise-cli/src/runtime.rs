@@ -123,6 +123,13 @@ impl Chunks {
         self.len
     }
 
+    /// Tokens of the first `most` chunks of a text.
+    pub fn count(&self, tokens: &[u32], most: usize) -> usize {
+        let bos = usize::from(self.bos.is_some());
+        let chunks = tokens.len().div_ceil(self.len - bos).min(most);
+        tokens.len().min(chunks.saturating_mul(self.len - bos)) + chunks * bos
+    }
+
     /// The chunks of a text.
     pub fn of<'a>(&'a self, tokens: &'a [u32]) -> impl Iterator<Item = Vec<u32>> + 'a {
         let texts = tokens.chunks(self.len - usize::from(self.bos.is_some()));

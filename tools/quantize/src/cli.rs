@@ -1,14 +1,14 @@
 //! The command line of the quantizer, for the `bise-quantize` program and for `bise quantize`.
 
 use crate::choice::parse_dtype;
-use crate::{Bar, Budget, Options, Prober, QuantizeError, Report, Target, TensorType, quantize_and_probe};
+use crate::{
+    Budget, Options, Prober, Progress, QuantizeError, Report, Target, TensorType, quantize_and_probe,
+};
 use bise_tensor::block::DType;
 use clap::Parser;
 use serde_json::{Value, json};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// Make a quantized GGUF file
 ///
@@ -118,13 +118,13 @@ pub struct Done {
     args: Args,
 }
 
-/// Does what `args` ask for, until `stop` becomes true; `prober` runs models, where there is one.
+/// Does what `args` ask for, and tells `progress`; `prober` runs models, where there is one.
 ///
 /// # Errors
 /// As [`quantize`](crate::quantize).
-pub fn run(args: Args, stop: Arc<AtomicBool>, prober: Option<&dyn Prober>) -> Result<Done, QuantizeError> {
+pub fn run(args: Args, progress: &dyn Progress, prober: Option<&dyn Prober>) -> Result<Done, QuantizeError> {
     let prober = prober.filter(|_| !args.no_probe);
-    let report = quantize_and_probe(&args.src, &args.dst, &args.options(), &Bar::new(stop), prober)?;
+    let report = quantize_and_probe(&args.src, &args.dst, &args.options(), progress, prober)?;
     Ok(Done { report, args })
 }
 

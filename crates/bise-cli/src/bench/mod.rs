@@ -3,7 +3,6 @@
 mod replay;
 
 use crate::Outcome;
-use crate::interrupt::Interrupt;
 use crate::loading::{self, Loading};
 use crate::runtime::KvTypeName;
 use anyhow::{Context as _, Result, ensure};
@@ -86,7 +85,6 @@ impl Args {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let interrupt = Interrupt::listen()?;
     if let (Some(spec), Some(path)) = (&args.synthetic, &args.write) {
         write_atomic(path, |out| {
             bise_quantize::synthetic(spec, args.layers, out).map(|_| ())
@@ -143,16 +141,10 @@ pub fn run(args: Args) -> Result<Outcome> {
                 limits: Limits::of(&pool, level),
             };
             for test in bench.tests() {
-                if interrupt.pressed() {
-                    return Ok(Outcome::Interrupted);
-                }
                 results.push(pool.run(|| bench.measure(test))?);
                 print_last(&results, &mut out, args.json)?;
             }
             for text in &texts {
-                if interrupt.pressed() {
-                    return Ok(Outcome::Interrupted);
-                }
                 for result in pool.run(|| bench.replay(text))? {
                     results.push(result);
                     print_last(&results, &mut out, args.json)?;

@@ -11,7 +11,7 @@ mod settings;
 use crate::Outcome;
 use crate::constraint::{Asked, Constraints};
 use crate::drafts::{self, Drafts};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{self, Interrupt};
 use crate::runtime::{self, Runtime};
 use crate::sampling::Sampling;
 use crate::session::{Notes, Sessions, Talk};
@@ -62,9 +62,10 @@ pub struct Args {
     runtime: Runtime,
 }
 
+/// Ctrl-C is for answers; who presses it over and over wants to leave.
+const PRESSES: u32 = 5;
+
 pub fn run(args: Args) -> Result<Outcome> {
-    // Ctrl-C is for answers; who presses it over and over wants to leave.
-    let interrupt = Interrupt::listen_until(5)?;
     let model = args.runtime.open(args.model.as_deref())?;
     let tokenizer = runtime::tokenizer(&model, args.model.as_deref())?;
     let draft = args.drafts.model(&args.runtime)?;
@@ -95,7 +96,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         named,
         screen: Screen::new(),
         tokenizer: &tokenizer,
-        interrupt,
+        interrupt: Interrupt::listen_until(PRESSES),
         args: &args,
     };
     note.into_iter().for_each(|note| chat.screen.notice(note));
@@ -159,6 +160,7 @@ impl<'m> Chat<'m> {
 
     /// Reads entries and does what they say, until they end. The conversation is `from` a file.
     fn talk(&mut self, from: Option<&Path>) -> Result<Outcome> {
+        interrupt::remember_terminal();
         let mut source = Source::new(self.screen.colour())?;
         if matches!(source, Source::Terminal(_)) {
             if self.args.model.is_none() {
@@ -175,7 +177,13 @@ impl<'m> Chat<'m> {
             self.show_end(file);
         }
         loop {
-            let entry = match source.next()? {
+            if self.interrupt.asked_to_end() {
+                return Ok(Outcome::Interrupted);
+            }
+            self.interrupt.rest();
+            let next = source.next()?;
+            self.interrupt.resume(PRESSES);
+            let entry = match next {
                 Input::Entry(entry) => entry,
                 Input::Interrupt => {
                     self.screen.notice("Ctrl-D or /exit ends the program.");

@@ -9,7 +9,8 @@ use crate::Outcome;
 use crate::constraint::Constraints;
 use crate::drafts::{self, Drafts};
 use crate::interrupt::Interrupt;
-use crate::messages::say;
+use crate::messages::{note, say};
+use crate::progress::Bar;
 use crate::runtime::{self, Runtime};
 use crate::sampling::Sampling;
 use crate::session::Sessions;
@@ -118,7 +119,6 @@ impl Shown {
 
 pub fn run(args: Args) -> Result<Outcome> {
     let prompt = prompt::read(&args)?;
-    let interrupt = Interrupt::listen()?;
     let model = args.runtime.open(args.model.as_deref())?;
     let tokenizer = runtime::tokenizer(&model, args.model.as_deref())?;
     let draft = args.drafts.model(&args.runtime)?;
@@ -142,8 +142,12 @@ pub fn run(args: Args) -> Result<Outcome> {
     }
     let mut pieces = text.detokenizer();
     let mut stops = StopTexts::new(&args.stop);
+    let interrupt = Interrupt::listen();
+    let bar = Bar::tokens("reading", tokens.len());
+    text.session.watch_progress(Some(bar.watch_reading(&interrupt)));
     let mut clock = Clock::start(tokens.len());
     let receive = |token| {
+        bar.end();
         clock.token();
         out.token(token, &stops.push(pieces.push(token)));
         if stops.found().is_some() || interrupt.pressed() || out.failed() {
@@ -154,6 +158,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     };
     let stop = args.runtime.threads()?.run(|| text.generate(&tokens, receive));
 
+    bar.end();
     let mut rest = stops.push(pieces.finish());
     rest.push_str(&stops.finish());
     let reason = match &stop {
@@ -176,6 +181,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         return Err(error).context("cannot write to standard output");
     }
     text.keep()?;
+    text.notes.drain(..).for_each(note);
     if shown.stats {
         say(stats.line(seed));
         drafts::report(&text.session).into_iter().for_each(say);

@@ -21,6 +21,8 @@ pub struct Text<'m, 'a> {
     constraint: Option<Asked>,
     /// Where the constrained text begins.
     from: Option<usize>,
+    /// What the user should know after the text.
+    pub notes: Vec<String>,
 }
 
 impl<'m, 'a> Text<'m, 'a> {
@@ -41,6 +43,7 @@ impl<'m, 'a> Text<'m, 'a> {
             sampling,
             constraint: resumed.notes.constraint,
             from: resumed.notes.constrained_from,
+            notes: Vec::new(),
         })
     }
 
@@ -90,7 +93,10 @@ impl<'m, 'a> Text<'m, 'a> {
             sessions.recall(session, prompt)?;
             session.append(&prompt[session.len()..]);
             if session.room().is_none_or(|room| room > 0) {
-                session.read()?;
+                match session.read() {
+                    Err(GenerateError::Forward(ForwardError::Stopped)) => return Ok(Stop::Asked),
+                    read => read?,
+                }
                 sessions.remember(session)?;
             }
         } else {
@@ -146,7 +152,7 @@ impl<'m, 'a> Text<'m, 'a> {
             .session
             .make_room(keep, 0)
             .with_context(|| format!("{len} tokens cannot be made to fit a context of {capacity}"))?;
-        note(format_args!(
+        self.notes.push(format!(
             "the context of {capacity} tokens is full: dropped {dropped} of {len}, after the first {keep}"
         ));
         Ok(())
