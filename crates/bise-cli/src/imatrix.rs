@@ -2,6 +2,7 @@
 
 use crate::Outcome;
 use crate::interrupt::Interrupt;
+use crate::loading::Which;
 use crate::messages::{note, say};
 use crate::progress::Bar;
 use crate::runtime::{self, Runtime};
@@ -16,9 +17,9 @@ use std::path::PathBuf;
 /// is GGUF, as llama.cpp writes and reads it.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file or directory [default: the built-in story teller]
-    model: Option<PathBuf>,
-    /// Text like that which the model will work on
+    #[command(flatten)]
+    which: Which,
+    /// Text like that which the model will work on; - is standard input
     #[arg(short, long)]
     file: PathBuf,
     /// File to write
@@ -41,9 +42,9 @@ pub struct Args {
 const FEW: u64 = 32;
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let model = args.runtime.open(args.model.as_deref())?;
+    let model = args.runtime.open(args.which.path())?;
     let mut context = args.runtime.context(&model)?;
-    let tokenizer = runtime::tokenizer(&model, args.model.as_deref())?;
+    let tokenizer = runtime::tokenizer(&model, args.which.path())?;
     let (tokens, chunks) = runtime::chunks(&context, &tokenizer, &args.file, args.chunk)?;
     let threads = args.runtime.threads()?;
     let most = args.chunks.map_or(usize::MAX, |n| n as usize);

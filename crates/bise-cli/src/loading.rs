@@ -9,10 +9,71 @@ use bise_tensor::memory::{self, Available};
 use bise_tensor::mmap::FileBytes;
 use bise_tensor::tensor::Tensor;
 use clap::Args;
-use std::path::Path;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// The tiny story teller that runs when no model is named.
 static DEMO: &[u8] = include_bytes!("../../../fixtures/demo.gguf");
+
+/// Which model a command works on.
+#[derive(Args)]
+pub struct Which {
+    /// GGUF file or directory [default: what BISE_MODEL names, or else the built-in story teller]
+    #[arg(conflicts_with = "named")]
+    model: Option<PathBuf>,
+    /// The same as MODEL
+    #[arg(short = 'm', long = "model", value_name = "MODEL")]
+    named: Option<PathBuf>,
+}
+
+/// Which model a command works on, and on which text.
+#[derive(Args)]
+pub struct WhichAndText {
+    /// GGUF file or directory [default: what BISE_MODEL names, or else the built-in story teller]
+    model: Option<PathBuf>,
+    /// The text to continue, or the first message
+    #[arg(value_name = "TEXT")]
+    text: Option<String>,
+    /// The same as MODEL, which is left out then: the text comes first
+    #[arg(short = 'm', long = "model", value_name = "MODEL", conflicts_with = "text")]
+    named: Option<PathBuf>,
+}
+
+/// The model that is worked on when none is named.
+static DEFAULT: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+    std::env::var_os("BISE_MODEL")
+        .filter(|name| !name.is_empty())
+        .map(PathBuf::from)
+});
+
+impl Which {
+    /// Where it is; `None` for the one that is part of the program.
+    pub fn path(&self) -> Option<&Path> {
+        self.named
+            .as_deref()
+            .or(self.model.as_deref())
+            .or(DEFAULT.as_deref())
+    }
+}
+
+impl WhichAndText {
+    /// Where the model is; `None` for the one that is part of the program.
+    pub fn path(&self) -> Option<&Path> {
+        self.named
+            .as_deref()
+            .or(self.model.as_deref())
+            .or(DEFAULT.as_deref())
+    }
+
+    /// The text, if one is given.
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        match &self.named {
+            Some(_) => self.model.as_ref().map(|text| text.to_string_lossy()),
+            None => self.text.as_deref().map(Cow::Borrowed),
+        }
+    }
+}
 
 /// Options of every command that loads a model.
 #[derive(Args)]

@@ -2,6 +2,7 @@
 
 use crate::Outcome;
 use crate::interrupt::Interrupt;
+use crate::loading::Which;
 use crate::progress::Bar;
 use crate::runtime::{self, Runtime};
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -16,8 +17,8 @@ use std::path::{Path, PathBuf};
 /// The file holds `tokens`, n of I32, and `logits`, n rows of F32: row i says what follows tokens 0 to i.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file or directory [default: the built-in story teller]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    which: Which,
     #[command(flatten)]
     input: Input,
     /// File to write
@@ -36,7 +37,7 @@ struct Input {
     /// Token ids, as they are
     #[arg(long, value_name = "1,2,3", value_delimiter = ',')]
     tokens: Option<Vec<u32>>,
-    /// File of token ids, separated by commas or white space
+    /// File of token ids, separated by commas or white space; - is standard input
     #[arg(long, value_name = "FILE")]
     tokens_file: Option<PathBuf>,
 }
@@ -60,8 +61,8 @@ impl Input {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let model = args.runtime.open(args.model.as_deref())?;
-    let tokens = args.input.tokens(&model, args.model.as_deref())?;
+    let model = args.runtime.open(args.which.path())?;
+    let tokens = args.input.tokens(&model, args.which.path())?;
     ensure!(!tokens.is_empty(), "no tokens");
     let mut context = args.runtime.context(&model)?;
     let mut logits = Vec::with_capacity(tokens.len() * model.vocabulary_size() * 4);

@@ -14,6 +14,7 @@ mod loading;
 mod logits;
 mod man;
 mod messages;
+mod numbers;
 mod perplexity;
 mod probe;
 mod progress;
@@ -25,6 +26,7 @@ mod sampling;
 mod session;
 mod stop_texts;
 mod tokenize;
+mod usage;
 mod verify;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -76,7 +78,7 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = usage::parse::<Cli>().command;
     let result = interrupt::listen().and_then(|()| obey(command));
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -84,6 +86,10 @@ fn main() -> ExitCode {
         Ok(Outcome::Interrupted) => ExitCode::from(interrupt::exit_code()),
         // The reader of a pipe had enough: that is its right.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<usage::Misuse>() => {
+            messages::error(error);
+            ExitCode::from(2)
+        }
         Err(error) => {
             messages::error(format_args!("{error:#}"));
             ExitCode::FAILURE

@@ -1,6 +1,7 @@
 //! `bise perplexity`: how well the model foresees a text.
 
 use crate::Outcome;
+use crate::loading::Which;
 use crate::progress::Bar;
 use crate::runtime::{self, Runtime};
 use anyhow::{Result, ensure};
@@ -14,9 +15,9 @@ use std::path::PathBuf;
 /// processed alone. Perplexity is the exponential of the mean negative log-likelihood of all tokens of the text.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file or directory [default: the built-in story teller]
-    model: Option<PathBuf>,
-    /// Text to measure on
+    #[command(flatten)]
+    which: Which,
+    /// Text to measure on; - is standard input
     #[arg(short, long)]
     file: PathBuf,
     /// Tokens of a chunk, the one that begins it included [default: 512, or the context where that is less]
@@ -30,9 +31,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let model = args.runtime.open(args.model.as_deref())?;
+    let model = args.runtime.open(args.which.path())?;
     let mut context = args.runtime.context(&model)?;
-    let tokenizer = runtime::tokenizer(&model, args.model.as_deref())?;
+    let tokenizer = runtime::tokenizer(&model, args.which.path())?;
     let (tokens, chunks) = runtime::chunks(&context, &tokenizer, &args.file, args.chunk)?;
     let threads = args.runtime.threads()?;
     let mut scores = Scores::default();

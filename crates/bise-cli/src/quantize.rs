@@ -32,7 +32,7 @@ pub struct Args {
 
 pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
     let (src, dst, as_json) = (quantize.src.clone(), quantize.dst.clone(), quantize.json);
-    let new_pool = || runtime::threads(quantize.threads);
+    let new_pool = || runtime::threads(quantize.threads.map(usize::from));
     let (threads, prober) = (new_pool()?, LayerByLayer(new_pool()?));
     // Before hours of work: the text, and the source as a model that runs.
     let source = match &calibrate {

@@ -2,6 +2,7 @@
 
 use crate::messages::{note, say};
 use crate::probe::LayerByLayer;
+use crate::progress::Stoppable;
 use crate::quantize::stoppable;
 use crate::{Outcome, runtime};
 use anyhow::Result;
@@ -22,14 +23,22 @@ pub struct Args {
     #[arg(long)]
     no_probe: bool,
     /// Threads to use [default: all cores]
-    #[arg(short, long)]
-    threads: Option<usize>,
+    #[arg(short, long, allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
     let prober = LayerByLayer(runtime::threads(None)?);
     let prober = (!args.no_probe).then_some(&prober as _);
-    let work = |progress: &_| repack(&args.old, &args.new, args.threads, progress, prober);
+    let work = |progress: &Stoppable| {
+        repack(
+            &args.old,
+            &args.new,
+            args.threads.map(usize::from),
+            progress,
+            prober,
+        )
+    };
     let Some(report) = stoppable(work)? else {
         return Ok(Outcome::Interrupted);
     };

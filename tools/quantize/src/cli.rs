@@ -40,6 +40,9 @@ pub struct Args {
     /// Importance matrix, of bise imatrix or of llama.cpp: which inputs are large, and errors therefore weigh much
     #[arg(long, value_name = "FILE")]
     imatrix: Option<PathBuf>,
+    /// Quantize weights that are quantized already: what they lost stays lost, and they lose more
+    #[arg(long)]
+    allow_requantize: bool,
     /// Print a table of the error of each tensor
     #[arg(long)]
     report: bool,
@@ -53,8 +56,8 @@ pub struct Args {
     #[arg(long, value_name = "N|off", value_parser = window)]
     sliding_window: Option<u32>,
     /// Threads to use [default: all cores]
-    #[arg(short, long)]
-    pub threads: Option<usize>,
+    #[arg(short, long, allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
 }
 
 /// What decides on the types.
@@ -103,8 +106,9 @@ impl Args {
             embedding_type: self.embedding_type,
             tensor_types: self.tensor_types.clone(),
             imatrix: self.imatrix.clone(),
+            allow_requantize: self.allow_requantize,
             measure: self.report || self.json,
-            threads: self.threads,
+            threads: self.threads.map(usize::from),
             sliding_window: self.sliding_window,
             ..Options::new(goal.target.unwrap_or(Target::Plain(DType::Q8_0)))
         }

@@ -12,6 +12,7 @@ use crate::Outcome;
 use crate::constraint::{Asked, Constraints};
 use crate::drafts::{self, Drafts};
 use crate::interrupt::{self, Interrupt};
+use crate::loading::WhichAndText;
 use crate::runtime::{self, Runtime};
 use crate::sampling::Sampling;
 use crate::session::{Notes, Sessions, Talk};
@@ -32,21 +33,22 @@ use std::path::{Path, PathBuf};
 /// each line, or each text between """, is a message.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file or directory [default: the built-in story teller]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    which: WhichAndText,
     /// What the model should keep to
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, visible_alias = "system-prompt", value_name = "TEXT")]
     system: Option<String>,
     /// Format of the conversation: v1, v2, v3, v7, v11 or v13 of Mistral's, gguf for the file's own, or a Jinja file
     /// [default: what the model's file asks for]
-    #[arg(long, value_name = "NAME|FILE")]
+    #[arg(long, visible_alias = "chat-template", value_name = "NAME|FILE")]
     template: Option<String>,
     /// Go on with a conversation that /save wrote
     #[arg(long, value_name = "FILE")]
     load: Option<PathBuf>,
-    /// Tokens of an answer at most [default: until the model ends it]
-    #[arg(short, long = "tokens", value_name = "N")]
-    n: Option<usize>,
+    /// Tokens of an answer at most; -1 until the model ends it
+    #[arg(short, long = "tokens", visible_aliases = ["n-predict", "predict"], value_name = "N", default_value_t = -1,
+        allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    n: i64,
     /// When the context is full, leave out the oldest messages
     #[arg(long)]
     context_shift: bool,
@@ -66,8 +68,8 @@ pub struct Args {
 const PRESSES: u32 = 5;
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let model = args.runtime.open(args.model.as_deref())?;
-    let tokenizer = runtime::tokenizer(&model, args.model.as_deref())?;
+    let model = args.runtime.open(args.which.path())?;
+    let tokenizer = runtime::tokenizer(&model, args.which.path())?;
     let draft = args.drafts.model(&args.runtime)?;
     let mut session = args.drafts.session(&model, draft.as_ref(), &args.runtime)?;
     let resumed = args.sessions.resume(&mut session)?.unwrap_or_default();
@@ -83,12 +85,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     );
     let named = args.template.clone();
     let named = named.or_else(|| talk.as_ref().and_then(|talk| talk.template.clone()));
-    let template = runtime::template(
-        named.as_deref(),
-        args.model.as_deref(),
-        model.metadata(),
-        &tokenizer,
-    )?;
+    let template = runtime::template(named.as_deref(), args.which.path(), model.metadata(), &tokenizer)?;
     let mut chat = Chat {
         dialogue: Dialogue::new(session, &args.sessions, &tokenizer, template),
         sampler,
@@ -163,7 +160,7 @@ impl<'m> Chat<'m> {
         interrupt::remember_terminal();
         let mut source = Source::new(self.screen.colour())?;
         if matches!(source, Source::Terminal(_)) {
-            if self.args.model.is_none() {
+            if self.args.which.path().is_none() {
                 let what =
                     "This is the built-in story teller, which is made for stories more than for answers.";
                 self.screen.notice(what);
@@ -175,6 +172,10 @@ impl<'m> Chat<'m> {
         }
         if let Some(file) = from {
             self.show_end(file);
+        }
+        if let Some(text) = self.args.which.text() {
+            self.screen.notice(format_args!("> {text}"));
+            self.tell(Command::Say(text.into_owned()))?;
         }
         loop {
             if self.interrupt.asked_to_end() {
@@ -205,14 +206,19 @@ impl<'m> Chat<'m> {
             self.interrupt.clear();
             match Command::parse(&entry) {
                 Ok(Command::Exit) => return Ok(Outcome::Done),
-                Ok(command) => {
-                    if let Err(error) = self.obey(command) {
-                        self.screen.problem(&error)?;
-                    }
-                }
+                Ok(command) => self.tell(command)?,
                 Err(mistake) => self.screen.notice(format_args!("error: {mistake}")),
             }
         }
+    }
+
+    /// Does what the user says, and keeps what that changes: while the next entry is waited for, nothing is to be lost.
+    fn tell(&mut self, command: Command) -> Result<()> {
+        let changes = !matches!(command, Command::Help | Command::Stats | Command::Save(_));
+        if let Err(error) = self.obey(command) {
+            self.screen.problem(&error)?;
+        }
+        if changes { self.keep() } else { Ok(()) }
     }
 
     fn obey(&mut self, command: Command) -> Result<()> {
@@ -273,7 +279,7 @@ impl<'m> Chat<'m> {
                 "The context is full: the oldest {out} messages are left out from here on."
             ));
         }
-        let most = self.args.n.unwrap_or(usize::MAX);
+        let most = usize::try_from(self.args.n).unwrap_or(usize::MAX);
         let screen = &mut self.screen;
         let answered = self
             .dialogue

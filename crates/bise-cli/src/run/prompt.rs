@@ -1,7 +1,7 @@
 //! What the text goes on from.
 
 use super::Args;
-use crate::runtime;
+use crate::{runtime, usage};
 use anyhow::{Context as _, Result, ensure};
 use bise_model::chat::Message;
 use bise_model::tokenizer::{TokenKind, Tokenizer};
@@ -10,6 +10,13 @@ use std::io::{self, IsTerminal, Read};
 
 /// The prompt as it was given: of -p, of a file, or of standard input.
 pub fn read(args: &Args) -> Result<Vec<u8>> {
+    if let Some(text) = args.which.text() {
+        ensure!(
+            args.prompt.is_none() && args.file.is_none(),
+            usage::Misuse("the text is given twice: after the model, and with -p or -f".to_owned())
+        );
+        return Ok(text.into_owned().into_bytes());
+    }
     match (&args.prompt, &args.file) {
         (Some(text), _) => Ok(text.clone().into_bytes()),
         (None, Some(path)) => runtime::read(path),
@@ -21,7 +28,7 @@ pub fn read(args: &Args) -> Result<Vec<u8>> {
 fn read_stdin() -> Result<Vec<u8>> {
     ensure!(
         !io::stdin().is_terminal(),
-        "no prompt: give -p TEXT or -f FILE, or pipe the text in"
+        "no prompt: give it after the model, as -p TEXT or -f FILE, or pipe it in"
     );
     let mut text = Vec::new();
     io::stdin()
@@ -45,7 +52,7 @@ pub fn encode(
             !goes_on,
             "--chat begins a conversation, and the session has a text already"
         );
-        let (named, path) = (args.chat_options.template.as_deref(), args.model.as_deref());
+        let (named, path) = (args.chat_options.template.as_deref(), args.which.path());
         let template = runtime::template(named, path, model.metadata(), tokenizer)?;
         let user = Message::user(String::from_utf8_lossy(prompt));
         let messages: Vec<_> = args

@@ -21,6 +21,9 @@ pub struct Text<'m, 'a> {
     constraint: Option<Asked>,
     /// Where the constrained text begins.
     from: Option<usize>,
+    /// Tokens before the text that were known from a session or the prompt cache, and those that were not.
+    pub known: usize,
+    pub unknown: usize,
     /// What the user should know after the text.
     pub notes: Vec<String>,
 }
@@ -43,6 +46,8 @@ impl<'m, 'a> Text<'m, 'a> {
             sampling,
             constraint: resumed.notes.constraint,
             from: resumed.notes.constrained_from,
+            known: 0,
+            unknown: 0,
             notes: Vec::new(),
         })
     }
@@ -91,7 +96,9 @@ impl<'m, 'a> Text<'m, 'a> {
         let sessions = &args.sessions;
         if session.is_empty() {
             sessions.recall(session, prompt)?;
+            self.known = session.context().len();
             session.append(&prompt[session.len()..]);
+            self.unknown = session.len() - self.known;
             if session.room().is_none_or(|room| room > 0) {
                 match session.read() {
                     Err(GenerateError::Forward(ForwardError::Stopped)) => return Ok(Stop::Asked),
@@ -100,7 +107,9 @@ impl<'m, 'a> Text<'m, 'a> {
                 sessions.remember(session)?;
             }
         } else {
+            self.known = session.context().len();
             session.append(prompt);
+            self.unknown = session.len() - self.known;
         }
         let end = if args.ignore_eos {
             &[]
