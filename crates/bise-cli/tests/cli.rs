@@ -618,7 +618,10 @@ fn every_command_reads_every_layout() {
         let perplexity = succeeds(&["perplexity", model, "-f", &text]);
         let tokens = succeeds(&["tokenize", model, "Once upon a time"]);
         succeeds(&["bench", model, "-p", "4", "-n", "0", "-r", "1"]);
-        succeeds(&["quantize", model, &again, "--type", "Q4_0"]);
+        let requantize = ["quantize", model, &again, "--type", "Q4_0"];
+        let refused = fails(&requantize, 1);
+        assert!(refused.contains("--allow-requantize"), "{refused}");
+        succeeds(&[&requantize[..], &["--allow-requantize"]].concat());
         let requantized = succeeds(&["run", &again, "-p", "Once upon", "--temp", "0", "-n", "20"]);
         let facts: serde_json::Value =
             serde_json::from_str(&succeeds(&["inspect", model, "--json"])).unwrap();
