@@ -16,14 +16,20 @@ pub struct Constraints {
     /// The text is a JSON object
     #[arg(long)]
     json_mode: bool,
-    /// The text is JSON that the schema in this file describes
-    #[arg(long, value_name = "FILE")]
+    /// The text is JSON that this schema describes: a file, or the schema itself, {"type": ...}
+    #[arg(
+        short = 'j',
+        long,
+        visible_alias = "json-schema-file",
+        value_name = "FILE|JSON"
+    )]
     json_schema: Option<PathBuf>,
     /// The whole text matches this regular expression
     #[arg(long, value_name = "RE")]
     regex: Option<String>,
-    /// The text follows the grammar in this file: Lark, beginning with the rule start, or GBNF, beginning with root
-    #[arg(long, value_name = "FILE")]
+    /// The text follows this grammar, a file or the grammar itself: Lark, beginning with the rule start, or GBNF, beginning
+    /// with root
+    #[arg(long, visible_alias = "grammar-file", value_name = "FILE|TEXT")]
     grammar: Option<PathBuf>,
 }
 
@@ -53,13 +59,23 @@ impl Constraints {
             Self {
                 json_schema: Some(path),
                 ..
-            } => (Grammar::JsonSchema(read(path)?), path.display().to_string()),
+            } => {
+                let (schema, name) =
+                    inline(path, "--json-schema", |text| text.trim_start().starts_with('{'))?;
+                (Grammar::JsonSchema(schema), name)
+            }
             Self {
                 regex: Some(regex), ..
             } => (Grammar::Regex(regex.clone()), "--regex".to_owned()),
             Self {
                 grammar: Some(path), ..
-            } => (Grammar::from_text(&read(path)?), path.display().to_string()),
+            } => {
+                let is_grammar = |text: &str| {
+                    text.contains("::=") || text.contains(':') && text.contains(['\n', '"', '/'])
+                };
+                let (grammar, name) = inline(path, "--grammar", is_grammar)?;
+                (Grammar::from_text(&grammar), name)
+            }
             _ => return Ok(None),
         };
         Ok(Some(Asked { grammar, name }))
@@ -84,6 +100,15 @@ impl Table {
             self.0 = Some(TokenTable::new(tokenizer)?);
         }
         Ok(self.0.as_ref().expect("just made"))
+    }
+}
+
+/// The text in the file `given`, or `given` itself where there is no such file and it looks like what it should be; and what
+/// to call it.
+fn inline(given: &PathBuf, option: &str, looks_right: impl Fn(&str) -> bool) -> Result<(String, String)> {
+    match given.to_str() {
+        Some(text) if looks_right(text) && !given.exists() => Ok((text.to_owned(), option.to_owned())),
+        _ => Ok((read(given)?, given.display().to_string())),
     }
 }
 

@@ -6,7 +6,7 @@
 //! KL = sum over tokens of p log(p / q)       in nats; 0 when they are the same
 //! ```
 
-use crate::interrupt::Interrupt;
+use crate::progress::Bar;
 use crate::runtime::Chunks;
 use anyhow::{Result, ensure};
 use bise_model::tokenizer::Tokenizer;
@@ -27,14 +27,8 @@ pub struct Divergence {
 }
 
 impl Divergence {
-    /// Runs both models over `text`; `None` when the user stops it.
-    pub fn measure(
-        source: &Model,
-        model: &Model,
-        tokenizer: &Tokenizer,
-        text: &[u8],
-        stop: &Interrupt,
-    ) -> Result<Option<Self>> {
+    /// Runs both models over `text`.
+    pub fn measure(source: &Model, model: &Model, tokenizer: &Tokenizer, text: &[u8]) -> Result<Self> {
         let tokens = tokenizer.encode(text);
         let rows = source.vocabulary_size();
         ensure!(
@@ -46,14 +40,19 @@ impl Divergence {
         let chunks = Chunks::new(tokenizer, &first, Some(options.context as u32))?;
         let mut found = Self::default();
         let mut expected = Vec::with_capacity(options.context * rows);
+        let bar = Bar::tokens("comparing", 2 * chunks.count(&tokens, usize::MAX));
+        first.watch_progress(Some(bar.watch()));
+        second.watch_progress(Some(bar.watch()));
+        let mut read = 0;
         for chunk in chunks.of(&tokens) {
-            if stop.pressed() {
-                return Ok(None);
-            }
+            bar.after(read);
+            read += chunk.len();
             expected.clear();
             first.clear();
             second.clear();
             first.forward_all(&chunk, |logits| expected.extend_from_slice(logits))?;
+            bar.after(read);
+            read += chunk.len();
             let mut expected = expected.chunks_exact(rows);
             second.forward_all(&chunk, |logits| {
                 if let Some(expected) = expected.next() {
@@ -63,7 +62,7 @@ impl Divergence {
         }
         ensure!(!found.kl.is_empty(), "the text has no tokens to compare on");
         found.kl.sort_by(f64::total_cmp);
-        Ok(Some(found))
+        Ok(found)
     }
 
     fn add(&mut self, expected: &[f32], found: &[f32]) {

@@ -2,7 +2,9 @@
 
 use crate::Outcome;
 use crate::interrupt::Interrupt;
+use crate::loading::Which;
 use crate::messages::{note, say};
+use crate::progress::Bar;
 use crate::runtime::{self, Runtime};
 use anyhow::Result;
 use bise_model::InputSums;
@@ -16,9 +18,9 @@ use std::path::PathBuf;
 /// is GGUF, as llama.cpp writes and reads it.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file or directory [default: the built-in story teller]
-    model: Option<PathBuf>,
-    /// Text like that which the model will work on
+    #[command(flatten)]
+    which: Which,
+    /// Text like that which the model will work on; - is standard input
     #[arg(short, long)]
     file: PathBuf,
     /// File to write
@@ -41,25 +43,26 @@ pub struct Args {
 const FEW: u64 = 32;
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let read = [Some(&*args.file), args.model.as_deref()];
+    let read = [Some(&*args.file), args.which.path()];
     claim(&args.output, &read.into_iter().flatten().collect::<Vec<_>>())?;
-    let interrupt = Interrupt::listen()?;
-    let model = args.runtime.open(args.model.as_deref())?;
+    let model = args.runtime.open(args.which.path())?;
     let mut context = args.runtime.context(&model)?;
-    let tokenizer = runtime::tokenizer(&model, args.model.as_deref())?;
+    let tokenizer = runtime::tokenizer(&model, args.which.path())?;
     let (tokens, chunks) = runtime::chunks(&context, &tokenizer, &args.file, args.chunk)?;
     let threads = args.runtime.threads()?;
     let most = args.chunks.map_or(usize::MAX, |n| n as usize);
     context.watch_inputs();
-    let mut done = 0;
+    let bar = Bar::tokens("measuring", chunks.count(&tokens, most));
+    context.watch_progress(Some(bar.watch()));
+    let (mut done, mut read) = (0, 0);
     for chunk in chunks.of(&tokens).take(most) {
-        if interrupt.pressed() {
-            return Ok(Outcome::Interrupted);
-        }
+        bar.after(read);
+        read += chunk.len();
         context.clear();
         threads.run(|| context.forward_all(&chunk, |_| {}))?;
         done += 1;
     }
+    bar.end();
     let name = args.file.file_name().unwrap_or_default();
     let mut matrix = ImportanceMatrix::default();
     matrix.datasets.push(name.to_string_lossy().into_owned());
@@ -75,6 +78,7 @@ pub fn run(args: Args) -> Result<Outcome> {
             matrix.insert(name, sums);
         }
     }
+    let _whole = Interrupt::listen();
     matrix.write(&args.output)?;
     let (output, tensors, tokens) = (args.output.display(), matrix.len(), tokens.len());
     say(format!(

@@ -1,7 +1,7 @@
 //! `bise inspect`: what a model is, what its files hold, and what it needs to run.
 
 use crate::Outcome;
-use crate::loading::{self, describe, size};
+use crate::loading::{self, Which, describe, size};
 use crate::runtime::{self, DEFAULT_CONTEXT, KvTypeName};
 use anyhow::{Context as _, Result};
 use bise_model::chat::Template;
@@ -12,7 +12,7 @@ use bise_tensor::memory;
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Show what a model is, what its files hold, and what it needs to run
 ///
@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 /// pieces of each (--hash: all of each); it is the same for a model in one file and in several.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file or directory [default: the built-in story teller]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    which: Which,
     /// Tokens of context to tell the memory for [default: what the model was trained for, up to 4096]
     #[arg(short, long = "ctx", value_name = "CTX", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
@@ -37,7 +37,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let path = args.model.as_deref();
+    let path = args.which.path();
     let checkpoint = loading::checkpoint(path)?;
     let config = Config::from_checkpoint(&checkpoint).with_context(|| loading::name(path))?;
     let usual = config.context_length.min(DEFAULT_CONTEXT);

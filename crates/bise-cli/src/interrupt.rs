@@ -92,7 +92,7 @@ fn end(state: &State) -> ! {
     if let Some(terminal) = &state.terminal {
         use rustix::termios::{OptionalActions, tcsetattr};
         // A terminal that is gone needs nothing.
-        let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, terminal);
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, terminal);
         messages::say("\x1b[?2004l");
     }
     std::process::exit(code(state).into())
@@ -110,7 +110,7 @@ pub fn exit_code() -> u8 {
 /// Remembers how the terminal is, before lines are edited on it.
 #[cfg(unix)]
 pub fn remember_terminal() {
-    state().terminal = rustix::termios::tcgetattr(rustix::stdio::stdin()).ok();
+    state().terminal = rustix::termios::tcgetattr(std::io::stdin()).ok();
 }
 
 /// Windows gives the terminal back by itself.

@@ -1,6 +1,7 @@
 //! Which model a command works on, and whether there is memory for it.
 
 use crate::messages::note;
+use crate::progress::Bar;
 use anyhow::{Context as _, Result, bail};
 use bise_model::{Advice, Config, ContextOptions, KvType, LoadOptions, MemoryNeeds, Model, advise};
 use bise_tensor::checkpoint::Checkpoint;
@@ -8,12 +9,71 @@ use bise_tensor::memory::{self, Available};
 use bise_tensor::mmap::FileBytes;
 use bise_tensor::tensor::Tensor;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// The tiny story teller that runs when no model is named.
 static DEMO: &[u8] = include_bytes!("../../../fixtures/demo.gguf");
+
+/// Which model a command works on.
+#[derive(Args)]
+pub struct Which {
+    /// GGUF file or directory [default: what BISE_MODEL names, or else the built-in story teller]
+    #[arg(conflicts_with = "named")]
+    model: Option<PathBuf>,
+    /// The same as MODEL
+    #[arg(short = 'm', long = "model", value_name = "MODEL")]
+    named: Option<PathBuf>,
+}
+
+/// Which model a command works on, and on which text.
+#[derive(Args)]
+pub struct WhichAndText {
+    /// GGUF file or directory [default: what BISE_MODEL names, or else the built-in story teller]
+    model: Option<PathBuf>,
+    /// The text to continue, or the first message
+    #[arg(value_name = "TEXT")]
+    text: Option<String>,
+    /// The same as MODEL, which is left out then: the text comes first
+    #[arg(short = 'm', long = "model", value_name = "MODEL", conflicts_with = "text")]
+    named: Option<PathBuf>,
+}
+
+/// The model that is worked on when none is named.
+static DEFAULT: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+    std::env::var_os("BISE_MODEL")
+        .filter(|name| !name.is_empty())
+        .map(PathBuf::from)
+});
+
+impl Which {
+    /// Where it is; `None` for the one that is part of the program.
+    pub fn path(&self) -> Option<&Path> {
+        self.named
+            .as_deref()
+            .or(self.model.as_deref())
+            .or(DEFAULT.as_deref())
+    }
+}
+
+impl WhichAndText {
+    /// Where the model is; `None` for the one that is part of the program.
+    pub fn path(&self) -> Option<&Path> {
+        self.named
+            .as_deref()
+            .or(self.model.as_deref())
+            .or(DEFAULT.as_deref())
+    }
+
+    /// The text, if one is given.
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        match &self.named {
+            Some(_) => self.model.as_ref().map(|text| text.to_string_lossy()),
+            None => self.text.as_deref().map(Cow::Borrowed),
+        }
+    }
+}
 
 /// Options of every command that loads a model.
 #[derive(Args)]
@@ -77,38 +137,20 @@ impl Loading {
             let options = options(&config);
             preflight(&checkpoint, &config, &options, &available).with_context(|| name.clone())?;
         }
-        let bar = Bar::new(&checkpoint);
+        let bytes: usize = checkpoint.tensors.values().map(Tensor::len).sum();
+        let bar = Bar::bytes("loading", bytes as u64);
         let options = LoadOptions {
             read: self.no_mmap,
             lock: self.mlock,
             progress: &|bytes| bar.advance(bytes),
         };
         let loaded = Model::load(checkpoint, &options).with_context(|| name);
-        bar.0.finish_and_clear();
+        bar.end();
         let mut model = loaded?;
         if let Some(Window(keys)) = self.sliding_window {
             model.set_sliding_window(keys);
         }
         Ok(model)
-    }
-}
-
-/// How far loading is, on a terminal, when it takes over a second.
-struct Bar(ProgressBar, Instant);
-
-impl Bar {
-    fn new(checkpoint: &Checkpoint) -> Self {
-        let bytes: usize = checkpoint.tensors.values().map(Tensor::len).sum();
-        let style = ProgressStyle::with_template("loading {wide_bar} {bytes}/{total_bytes}, {eta} left");
-        let bar = ProgressBar::with_draw_target(Some(bytes as u64), ProgressDrawTarget::hidden());
-        Self(bar.with_style(style.expect("a valid template")), Instant::now())
-    }
-
-    fn advance(&self, bytes: u64) {
-        if self.0.is_hidden() && self.1.elapsed() > Duration::from_secs(1) {
-            self.0.set_draw_target(ProgressDrawTarget::stderr());
-        }
-        self.0.inc(bytes);
     }
 }
 

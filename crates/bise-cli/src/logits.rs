@@ -1,6 +1,9 @@
 //! `bise logits`: write what the model says at every position, for comparison with other software.
 
 use crate::Outcome;
+use crate::interrupt::Interrupt;
+use crate::loading::Which;
+use crate::progress::Bar;
 use crate::runtime::{self, Runtime};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use bise_model::Model;
@@ -14,8 +17,8 @@ use std::path::{Path, PathBuf};
 /// The file holds `tokens`, n of I32, and `logits`, n rows of F32: row i says what follows tokens 0 to i.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file or directory [default: the built-in story teller]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    which: Which,
     #[command(flatten)]
     input: Input,
     /// File to write
@@ -34,7 +37,7 @@ struct Input {
     /// Token ids, as they are
     #[arg(long, value_name = "1,2,3", value_delimiter = ',')]
     tokens: Option<Vec<u32>>,
-    /// File of token ids, separated by commas or white space
+    /// File of token ids, separated by commas or white space; - is standard input
     #[arg(long, value_name = "FILE")]
     tokens_file: Option<PathBuf>,
 }
@@ -58,13 +61,15 @@ impl Input {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let read = [args.model.as_deref(), args.input.tokens_file.as_deref()];
+    let read = [args.which.path(), args.input.tokens_file.as_deref()];
     claim(&args.output, &read.into_iter().flatten().collect::<Vec<_>>())?;
-    let model = args.runtime.open(args.model.as_deref())?;
-    let tokens = args.input.tokens(&model, args.model.as_deref())?;
+    let model = args.runtime.open(args.which.path())?;
+    let tokens = args.input.tokens(&model, args.which.path())?;
     ensure!(!tokens.is_empty(), "no tokens");
     let mut context = args.runtime.context(&model)?;
     let mut logits = Vec::with_capacity(tokens.len() * model.vocabulary_size() * 4);
+    let bar = Bar::tokens("reading", tokens.len());
+    context.watch_progress(Some(bar.watch()));
     let sink = |row: &[f32]| logits.extend(row.iter().flat_map(|l| l.to_le_bytes()));
     args.runtime
         .threads()?
@@ -77,6 +82,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         ("logits", TensorView::new(Dtype::F32, shape, &logits)?),
     ];
     let file = serialize(tensors, None)?;
+    let _whole = Interrupt::listen();
     write_atomic(&args.output, |out| out.write_all(&file))
         .with_context(|| format!("cannot write {}", args.output.display()))?;
     Ok(Outcome::Done)

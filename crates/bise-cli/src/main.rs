@@ -14,8 +14,10 @@ mod loading;
 mod logits;
 mod man;
 mod messages;
+mod numbers;
 mod perplexity;
 mod probe;
+mod progress;
 mod quantize;
 mod repack;
 mod run;
@@ -24,6 +26,7 @@ mod sampling;
 mod session;
 mod stop_texts;
 mod tokenize;
+mod usage;
 mod verify;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -70,12 +73,32 @@ enum Outcome {
     Done,
     /// What was to be checked is not good.
     Bad,
-    /// The user pressed Ctrl-C.
+    /// By a signal, such as Ctrl-C.
     Interrupted,
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = usage::parse::<Cli>().command;
+    let result = interrupt::listen().and_then(|()| obey(command));
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Bad) => ExitCode::FAILURE,
+        Ok(Outcome::Interrupted) => ExitCode::from(interrupt::exit_code()),
+        // The reader of a pipe had enough: that is its right.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<usage::Misuse>() => {
+            messages::error(error);
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            messages::error(format_args!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey(command: Command) -> anyhow::Result<Outcome> {
+    match command {
         Command::Run(args) => run::run(args),
         Command::Chat(args) => chat::run(args),
         Command::Quantize(args) => quantize::run(args),
@@ -89,17 +112,6 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(&args, &mut Cli::command()),
         Command::Man(args) => man::run(&args, Cli::command()),
-    };
-    match result {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Bad) => ExitCode::FAILURE,
-        Ok(Outcome::Interrupted) => ExitCode::from(130),
-        // The reader of a pipe had enough: that is its right.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            messages::error(format_args!("{error:#}"));
-            ExitCode::FAILURE
-        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! `bise perplexity`: how well the model foresees a text.
 
 use crate::Outcome;
-use crate::interrupt::Interrupt;
+use crate::loading::Which;
+use crate::progress::Bar;
 use crate::runtime::{self, Runtime};
 use anyhow::{Result, ensure};
 use serde_json::json;
@@ -14,9 +15,9 @@ use std::path::PathBuf;
 /// processed alone. Perplexity is the exponential of the mean negative log-likelihood of all tokens of the text.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file or directory [default: the built-in story teller]
-    model: Option<PathBuf>,
-    /// Text to measure on
+    #[command(flatten)]
+    which: Which,
+    /// Text to measure on; - is standard input
     #[arg(short, long)]
     file: PathBuf,
     /// Tokens of a chunk, the one that begins it included [default: 512, or the context where that is less]
@@ -30,17 +31,18 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let interrupt = Interrupt::listen()?;
-    let model = args.runtime.open(args.model.as_deref())?;
+    let model = args.runtime.open(args.which.path())?;
     let mut context = args.runtime.context(&model)?;
-    let tokenizer = runtime::tokenizer(&model, args.model.as_deref())?;
+    let tokenizer = runtime::tokenizer(&model, args.which.path())?;
     let (tokens, chunks) = runtime::chunks(&context, &tokenizer, &args.file, args.chunk)?;
     let threads = args.runtime.threads()?;
     let mut scores = Scores::default();
+    let bar = Bar::tokens("measuring", chunks.count(&tokens, usize::MAX));
+    context.watch_progress(Some(bar.watch()));
+    let mut read = 0;
     for chunk in chunks.of(&tokens) {
-        if interrupt.pressed() {
-            return Ok(Outcome::Interrupted);
-        }
+        bar.after(read);
+        read += chunk.len();
         context.clear();
         let mut next = chunk[1..].iter();
         let score = |logits: &[f32]| {
@@ -50,6 +52,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         };
         threads.run(|| context.forward_all(&chunk, score))?;
     }
+    bar.end();
     ensure!(
         scores.count > 0,
         "{} has too few tokens to measure on",

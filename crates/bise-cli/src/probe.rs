@@ -1,5 +1,6 @@
 //! Running models for the quantizer, which has none: see [`bise_quantize::Prober`].
 
+use crate::progress::Bar;
 use bise_model::CONTRACT;
 use bise_model::streamed::logits_after;
 use bise_quantize::Prober;
@@ -14,9 +15,10 @@ pub struct LayerByLayer(pub Threads);
 
 impl Prober for LayerByLayer {
     fn logits(&self, model: Checkpoint, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
-        self.0
-            .run(|| logits_after(model, prompts, MOST))
-            .map_err(|error| error.to_string())
+        let bar = Bar::count("running the model", 0, "layers");
+        let progress = |done, layers| bar.set_of(done, layers);
+        let logits = self.0.run(|| logits_after(model, prompts, MOST, &progress));
+        logits.map_err(|error| error.to_string())
     }
 
     fn arithmetic(&self) -> u32 {

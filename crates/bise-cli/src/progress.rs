@@ -1,8 +1,11 @@
 //! How far the work is: a bar on the terminal, where it takes over a second.
 
+use crate::interrupt::Interrupt;
+use bise_model::Watch;
 use bise_quantize::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,6 +34,9 @@ pub fn suspend(write: impl FnOnce()) {
 pub struct Bar {
     bar: ProgressBar,
     start: Instant,
+    ended: AtomicBool,
+    /// Where the part of the work begins that is watched.
+    from: AtomicU64,
 }
 
 impl Bar {
@@ -48,8 +54,12 @@ impl Bar {
         let style = ProgressStyle::with_template(&format!("{{msg}} {{wide_bar}} {count}, {{eta}} left"));
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
         Self {
-            bar: bar.with_style(style.expect("a valid template")).with_message(what),
+            bar: bar
+                .with_style(style.expect("a valid template"))
+                .with_message(what),
             start: Instant::now(),
+            ended: AtomicBool::new(false),
+            from: AtomicU64::new(0),
         }
     }
 
@@ -65,17 +75,59 @@ impl Bar {
         self.bar.set_position(done);
     }
 
+    /// So much is done, of so much.
+    pub fn set_of(&self, done: usize, all: usize) {
+        self.bar.set_length(all as u64);
+        self.set(done as u64);
+    }
+
     fn show(&self) {
-        if self.bar.is_hidden() && self.start.elapsed() > SOON && !self.bar.is_finished() {
+        let ended = self.ended.load(Ordering::Relaxed);
+        if !ended && self.bar.is_hidden() && self.start.elapsed() > SOON {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
             *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.bar.clone());
         }
     }
 
-    /// Takes it away.
+    /// Takes it away for good.
     pub fn end(&self) {
-        self.bar.finish_and_clear();
-        SHOWN.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if !self.ended.swap(true, Ordering::Relaxed) {
+            SHOWN.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.bar.finish_and_clear();
+        }
+    }
+
+    /// A bar of tokens that contexts process, which [`watch`](Self::watch) moves on.
+    pub fn tokens(what: &'static str, total: usize) -> Arc<Self> {
+        Arc::new(Self::count(what, total as u64, "tokens"))
+    }
+
+    /// Counts what one context processes from now on after the first `done` tokens.
+    pub fn after(&self, done: usize) {
+        self.from.store(done as u64, Ordering::Relaxed);
+    }
+
+    /// Moves with what a context processes.
+    pub fn watch(self: &Arc<Self>) -> Watch {
+        let bar = self.clone();
+        Arc::new(move |done, _| {
+            bar.set(bar.from.load(Ordering::Relaxed) + done as u64);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Moves with what a session reads at once, until it ends; `interrupt` stops the session.
+    pub fn watch_reading(self: &Arc<Self>, interrupt: &Interrupt) -> Watch {
+        let (bar, stop) = (self.clone(), interrupt.flag());
+        Arc::new(move |done, all| {
+            if all > 1 && !bar.ended.load(Ordering::Relaxed) {
+                bar.set_of(done, all);
+            }
+            match stop.load(Ordering::Relaxed) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })
     }
 }
 

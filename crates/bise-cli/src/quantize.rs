@@ -4,6 +4,7 @@ use crate::divergence::Divergence;
 use crate::interrupt::Interrupt;
 use crate::messages::{note, say};
 use crate::probe::LayerByLayer;
+use crate::progress::{Bar, Stoppable};
 use crate::{Outcome, loading, runtime};
 use anyhow::{Context as _, Result};
 use bise_model::Model;
@@ -12,6 +13,7 @@ use bise_quantize::cli;
 use bise_tensor::atomic::claim;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Make a quantized GGUF file
 ///
@@ -30,9 +32,8 @@ pub struct Args {
 }
 
 pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
-    let interrupt = Interrupt::listen()?;
     let (src, dst, as_json) = (quantize.src.clone(), quantize.dst.clone(), quantize.json);
-    let new_pool = || runtime::threads(quantize.threads);
+    let new_pool = || runtime::threads(quantize.threads.map(usize::from));
     let (threads, prober) = (new_pool()?, LayerByLayer(new_pool()?));
     // Before hours of work: the text, and the source as a model that runs.
     let source = match &calibrate {
@@ -44,13 +45,8 @@ pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
         }
         None => None,
     };
-    let done = match cli::run(quantize, interrupt.flag(), Some(&prober)) {
-        Ok(done) => done,
-        Err(error @ QuantizeError::Stopped) => {
-            note(error);
-            return Ok(Outcome::Interrupted);
-        }
-        Err(error) => return Err(error.into()),
+    let Some(done) = stoppable(|progress| cli::run(quantize, progress, Some(&prober)))? else {
+        return Ok(Outcome::Interrupted);
     };
     if !as_json {
         say(&done);
@@ -58,10 +54,7 @@ pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
     let mut divergence = None;
     if let Some((text, source, tokenizer)) = source {
         let model = open(&dst)?;
-        let measure = || Divergence::measure(&source, &model, &tokenizer, &text, &interrupt);
-        let Some(found) = threads.run(measure)? else {
-            return Ok(Outcome::Interrupted);
-        };
+        let found = threads.run(|| Divergence::measure(&source, &model, &tokenizer, &text))?;
         if !as_json {
             say(&found);
         }
@@ -75,6 +68,28 @@ pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
         writeln!(io::stdout(), "{object}")?;
     }
     Ok(Outcome::Done)
+}
+
+/// What is said when the work does not end by itself.
+const STOPPED: &str = "stopped; the same command goes on from here";
+
+/// Runs the quantizer with a bar; `None` when a signal has stopped it. It goes on where it was stopped, however that was.
+pub fn stoppable<T>(
+    work: impl FnOnce(&Stoppable) -> Result<T, QuantizeError>,
+) -> Result<Option<T>, QuantizeError> {
+    let interrupt = Interrupt::listen_for(Duration::from_millis(300), STOPPED);
+    let progress = Stoppable {
+        bar: Bar::bytes("quantizing", 0),
+        stop: interrupt.flag(),
+    };
+    match work(&progress) {
+        Ok(done) => Ok(Some(done)),
+        Err(error @ QuantizeError::Stopped) => {
+            note(error);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The model at `path`, whatever memory it takes.

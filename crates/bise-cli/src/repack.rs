@@ -1,11 +1,12 @@
 //! `bise repack`: one file of stacked experts from older layouts.
 
-use crate::interrupt::Interrupt;
 use crate::messages::{note, say};
 use crate::probe::LayerByLayer;
+use crate::progress::Stoppable;
+use crate::quantize::stoppable;
 use crate::{Outcome, runtime};
 use anyhow::Result;
-use bise_quantize::{Bar, QuantizeError, repack};
+use bise_quantize::repack;
 use std::path::PathBuf;
 
 /// Make one GGUF file with stacked experts of a split or old one, without loss
@@ -22,28 +23,28 @@ pub struct Args {
     #[arg(long)]
     no_probe: bool,
     /// Threads to use [default: all cores]
-    #[arg(short, long)]
-    threads: Option<usize>,
+    #[arg(short, long, allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
     let prober = LayerByLayer(runtime::threads(None)?);
     let prober = (!args.no_probe).then_some(&prober as _);
-    let bar = Bar::new(Interrupt::listen()?.flag());
-    match repack(&args.old, &args.new, args.threads, &bar, prober) {
-        Ok(report) => {
-            report.notes.iter().for_each(note);
-            let (tensors, bytes) = (report.tensors.len(), report.file_len);
-            say(format!(
-                "{}: {tensors} tensors, {bytes} bytes",
-                args.new.display()
-            ));
-            Ok(Outcome::Done)
-        }
-        Err(error @ QuantizeError::Stopped) => {
-            note(error);
-            Ok(Outcome::Interrupted)
-        }
-        Err(error) => Err(error.into()),
-    }
+    let work = |progress: &Stoppable| {
+        repack(
+            &args.old,
+            &args.new,
+            args.threads.map(usize::from),
+            progress,
+            prober,
+        )
+    };
+    let Some(report) = stoppable(work)? else {
+        return Ok(Outcome::Interrupted);
+    };
+    report.notes.iter().for_each(note);
+    let (tensors, bytes) = (report.tensors.len(), report.file_len);
+    let name = args.new.display();
+    say(format_args!("{name}: {tensors} tensors, {bytes} bytes"));
+    Ok(Outcome::Done)
 }

@@ -11,6 +11,7 @@ use bise_tensor::gguf::Metadata;
 use bise_tensor::isa::Level;
 use bise_tensor::threads::{Threads, usable_cores};
 use clap::{Args, ValueEnum};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Tokens of context when none are asked for and the model takes more.
@@ -21,13 +22,16 @@ pub const DEFAULT_CONTEXT: usize = 4096;
 #[command(next_help_heading = "Machine")]
 pub struct Runtime {
     /// Threads [default: one for each physical core that the process may use]
-    #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(short, long, allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Tokens of context [default: what the model was trained for, up to 4096]
-    #[arg(short, long = "ctx", value_name = "CTX", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Tokens that fit, prompt and text together; a model with a sliding window takes any number, whatever this says
+    /// [default: what the model was trained for, up to 4096]
+    #[arg(short, long = "ctx", visible_alias = "ctx-size", value_name = "CTX", allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
     /// Tokens of the prompt processed at a time
-    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, visible_alias = "batch-size", default_value_t = 512, allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
     /// Format of cached keys and values: less memory, or closer to exact
     #[arg(long, value_name = "TYPE", default_value = "f16")]
@@ -53,6 +57,11 @@ pub enum KvTypeName {
 }
 
 impl Runtime {
+    /// Whether no warnings are wanted.
+    pub fn quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// The pool that work runs on.
     pub fn threads(&self) -> Result<Threads> {
         threads(self.threads.map(usize::from))
@@ -78,10 +87,18 @@ impl Runtime {
     pub fn context<'m>(&self, model: &'m Model) -> Result<Context<'m>> {
         let options = self.options(model.config());
         let (context, trained) = (options.context, model.config().context_length);
-        if !self.quiet && context > trained && model.config().sliding_window.is_none() {
-            note(format_args!(
-                "the model was trained for {trained} tokens of context, fewer than {context}"
-            ));
+        if !self.quiet && self.context.is_some() {
+            if let Some(window) = model.config().sliding_window {
+                note(format_args!(
+                    "-c {context} limits nothing: the model sees the last {window} tokens, and takes any number \
+                     (--sliding-window off changes that)"
+                ));
+            }
+            if context > trained {
+                note(format_args!(
+                    "the model was trained for {trained} tokens of context; beyond them, up to {context}, its text may be poor"
+                ));
+            }
         }
         Ok(Context::new(model, options)?)
     }
@@ -121,6 +138,13 @@ impl Chunks {
     /// Tokens of a chunk, the first one included.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Tokens of the first `most` chunks of a text.
+    pub fn count(&self, tokens: &[u32], most: usize) -> usize {
+        let bos = usize::from(self.bos.is_some());
+        let chunks = tokens.len().div_ceil(self.len - bos).min(most);
+        tokens.len().min(chunks.saturating_mul(self.len - bos)) + chunks * bos
     }
 
     /// The chunks of a text.
@@ -189,7 +213,12 @@ pub fn template(
     }
 }
 
-/// Reads a file of text or bytes.
+/// Reads a file of text or bytes; `-` is standard input.
 pub fn read(path: &PathBuf) -> Result<Vec<u8>> {
+    if path.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().read_to_end(&mut bytes);
+        return read.map(|_| bytes).context("cannot read standard input");
+    }
     std::fs::read(path).map_err(|error| anyhow!("{}: {error}", path.display()))
 }

@@ -1,6 +1,8 @@
 //! How tokens are chosen: options of every command that generates text.
 
-use anyhow::{Result, anyhow, bail, ensure};
+use crate::numbers;
+use crate::usage::Misuse;
+use anyhow::{Result, ensure};
 use bise_model::sampler::{
     Breakers, DryOptions, Sampler, SamplerError, SamplerKind, SamplerOptions, SamplerState,
 };
@@ -22,50 +24,51 @@ pub struct Sampling {
     #[arg(long, value_name = "LIST", value_parser = list)]
     samplers: Option<String>,
     /// Higher is more varied; 0 always takes the likeliest token [default: 0.8]
-    #[arg(long, visible_alias = "temperature", allow_negative_numbers = true)]
+    #[arg(long, visible_alias = "temperature", allow_negative_numbers = true, value_parser = numbers::not_negative)]
     temp: Option<f32>,
-    /// Choose among the K likeliest tokens; 0 among all [default: 40]
-    #[arg(long, value_name = "K")]
+    /// Choose among the K likeliest tokens; 0 or -1 among all [default: 40]
+    #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = numbers::top_k)]
     top_k: Option<usize>,
     /// Choose among the likeliest tokens whose probabilities reach P together [default: 0.95]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = numbers::unit)]
     top_p: Option<f32>,
     /// Choose among tokens at least P times as likely as the likeliest [default: 0.05]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = numbers::unit)]
     min_p: Option<f32>,
     /// Choose among the tokens about as surprising as expected whose probabilities reach P together; 1 among all
     /// [default: 1]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = numbers::unit)]
     typical: Option<f32>,
     /// How often to leave out all likely tokens but the least likely (XTC); 0 never [default: 0]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = numbers::unit)]
     xtc_probability: Option<f32>,
     /// From which probability on a token is likely to XTC [default: 0.1]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = numbers::unit)]
     xtc_threshold: Option<f32>,
     /// Make tokens that occurred recently less likely by this factor; 1 does not [default: 1]
-    #[arg(long, value_name = "FACTOR")]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, value_parser = numbers::positive)]
     repeat_penalty: Option<f32>,
     /// Take this from the logit of a token for each time that it occurred recently [default: 0]
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = numbers::finite)]
     frequency_penalty: Option<f32>,
     /// Take this from the logits of tokens that occurred recently [default: 0]
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = numbers::finite)]
     presence_penalty: Option<f32>,
     /// How many of the last tokens count as recent; -1 all [default: 64]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = numbers::all_or)]
     repeat_last_n: Option<usize>,
     /// Penalty for tokens that go on with a repetition (DRY); 0 none [default: 0]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = numbers::not_negative)]
     dry_multiplier: Option<f32>,
     /// By which factor DRY's penalty grows with each token of the repetition [default: 1.75]
-    #[arg(long, value_name = "FACTOR")]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, value_parser = numbers::from_one)]
     dry_base: Option<f32>,
     /// Tokens of a repetition that DRY lets pass [default: 2]
-    #[arg(long, value_name = "N")]
-    dry_allowed_length: Option<usize>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    dry_allowed_length: Option<u32>,
     /// How many of the last tokens DRY searches; -1 all [default: -1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = numbers::all_or)]
     dry_penalty_last_n: Option<usize>,
     /// A text that DRY sees no repetition across; can be repeated; none for no such text
     /// [default: end of line, colon, quotation mark, asterisk]
@@ -76,16 +79,16 @@ pub struct Sampling {
         ["samplers", "top_k", "top_p", "min_p", "typical", "xtc_probability", "xtc_threshold"])]
     mirostat: Option<String>,
     /// The surprise that Mirostat holds, in bits a token [default: 5]
-    #[arg(long, value_name = "BITS")]
+    #[arg(long, value_name = "BITS", allow_negative_numbers = true, value_parser = numbers::positive)]
     mirostat_ent: Option<f32>,
     /// How fast Mirostat learns [default: 0.1]
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = numbers::not_negative)]
     mirostat_lr: Option<f32>,
     /// Add X to the logit of a token, which is an id or the text of one token; -inf forbids it; can be repeated
     #[arg(long, value_name = "TOKEN=X")]
     logit_bias: Vec<String>,
-    /// Makes the choice of tokens repeatable [default: another one each time; a session goes on with its own]
-    #[arg(long)]
+    /// Makes the choice of tokens repeatable; -1 is another one each time [default: -1; a session goes on with its own]
+    #[arg(short, long, value_name = "SEED", allow_negative_numbers = true, value_parser = numbers::seed)]
     seed: Option<u64>,
 }
 
@@ -169,7 +172,7 @@ impl Sampling {
                 .logit_bias
                 .iter()
                 .map(|text| bias(text, tokenizer))
-                .collect::<Result<_>>()?,
+                .collect::<Result<_, _>>()?,
             seed: self.seed,
         })
     }
@@ -216,7 +219,9 @@ impl Sampling {
         let mut options = DryOptions {
             multiplier: self.dry_multiplier.unwrap_or(default.multiplier),
             base: self.dry_base.unwrap_or(default.base),
-            allowed_length: self.dry_allowed_length.unwrap_or(default.allowed_length),
+            allowed_length: self
+                .dry_allowed_length
+                .map_or(default.allowed_length, |n| n as usize),
             last_n: self.dry_penalty_last_n.unwrap_or(default.last_n),
             breakers: default.breakers,
         };
@@ -239,37 +244,28 @@ fn list(text: &str) -> Result<String, SamplerError> {
     SamplerKind::parse_list(text).map(|_| text.to_owned())
 }
 
-/// A number of tokens, -1 for all.
-fn count(text: &str) -> Result<usize, String> {
-    match text.parse::<i64>() {
-        Ok(-1) => Ok(usize::MAX),
-        Ok(n) if n >= 0 => Ok(n as usize),
-        _ => Err("expected a number of tokens, or -1 for all".into()),
-    }
-}
-
 /// `ID=X`, or `TEXT=X` for a text of one token.
-fn bias(text: &str, tokenizer: &Tokenizer) -> Result<(u32, f32)> {
+fn bias(text: &str, tokenizer: &Tokenizer) -> Result<(u32, f32), Misuse> {
+    let wrong = |problem: String| Misuse(format!("--logit-bias {text}: {problem}"));
     let (token, bias) = text
         .rsplit_once('=')
-        .ok_or_else(|| anyhow!("--logit-bias {text}: expected TOKEN=X, such as 1234=-5 or ' yes'=+2"))?;
-    let bias: f32 = match bias.parse() {
-        Ok(bias) if bias != f32::INFINITY && !f32::is_nan(bias) => bias,
-        _ => bail!("--logit-bias {text}: '{bias}' is no number, nor -inf"),
+        .ok_or_else(|| wrong("expected TOKEN=X, such as 1234=-5 or ' yes'=+2".to_owned()))?;
+    let number = match bias.parse::<f32>() {
+        Ok(number) if number.is_finite() || bias == "-inf" => number,
+        _ => return Err(wrong(format!("'{bias}' is no number, nor -inf"))),
     };
     if !token.is_empty() && token.bytes().all(|b| b.is_ascii_digit()) {
         let tokens = tokenizer.vocabulary().len();
         return match token.parse() {
-            Ok(id) if (id as usize) < tokens => Ok((id, bias)),
-            _ => bail!("--logit-bias {text}: there is no token {token}; there are {tokens}"),
+            Ok(id) if (id as usize) < tokens => Ok((id, number)),
+            _ => Err(wrong(format!("there is no token {token}; there are {tokens}"))),
         };
     }
     let found = (0..tokenizer.vocabulary().len() as u32)
         .find(|&id| !token.is_empty() && *tokenizer.bytes(id) == *token.as_bytes());
-    match found {
-        Some(id) => Ok((id, bias)),
-        None => bail!(
-            "--logit-bias {text}: no token has the text '{token}'; bise tokenize shows the tokens of a text"
-        ),
-    }
+    found.map(|id| (id, number)).ok_or_else(|| {
+        wrong(format!(
+            "no token has the text '{token}'; bise tokenize shows the tokens of a text"
+        ))
+    })
 }

@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long)]
     no_probe: bool,
     /// Threads [default: one for each physical core that the process may use]
-    #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(short, long, allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 }
 

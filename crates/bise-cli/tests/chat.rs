@@ -129,6 +129,38 @@ impl Drop for Terminal {
     }
 }
 
+/// Signals end a chat that waits at its prompt: the session has all that was said and taken back, and the terminal is as it was.
+#[test]
+fn signals_at_the_prompt() {
+    for (signal, code) in [("-TERM", 143), ("-HUP", 129)] {
+        let folder = tempfile::tempdir().unwrap();
+        let session = folder.path().join("session");
+        let session = session.to_str().unwrap();
+        let mut terminal = Terminal::new(24, 80, &["--session", session, "-n", "5"]);
+        terminal.say("One");
+        terminal.say("Two");
+        terminal.say("/undo");
+        let id = terminal.child.process_id().unwrap().to_string();
+        assert!(
+            Command::new("kill")
+                .args([signal, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let start = Instant::now();
+        let status = terminal.child.wait().unwrap();
+        assert_eq!(status.exit_code(), code, "{}", terminal.text());
+        assert!(start.elapsed() < Duration::from_secs(10));
+        let output = pipe(b"/undo\n", &["--session", session]);
+        assert!(
+            text(&output.stderr).contains("2 messages from"),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
 /// `bise chat` in a pipe.
 fn pipe(input: &[u8], args: &[&str]) -> Output {
     feed(input, &[&CHAT[..], args].concat())

@@ -129,6 +129,85 @@ fn ctrl_c_ends_the_text_cleanly() {
     assert!(text(&output.stderr).contains("tok/s"), "statistics all the same");
 }
 
+/// Whichever signal ends it: the text is whole, the session kept, and the exit code tells.
+#[cfg(unix)]
+#[test]
+fn signals_end_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+        let session = folder.path().join(signal);
+        let file = session.to_str().unwrap();
+        let arguments = ["run", "-p", "Once", "--ignore-eos", "--session", file];
+        let mut child = spawn_with_pipes(&arguments);
+        let mut some = [0; 40];
+        child.stdout.as_mut().unwrap().read_exact(&mut some).unwrap();
+        let end = |signal: &str, child: &std::process::Child| {
+            let id = child.id().to_string();
+            assert!(
+                Command::new("kill")
+                    .args([signal, &id])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        };
+        end(signal, &child);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code));
+        assert!(output.stdout.ends_with(b"\n"));
+        assert!(succeeds(&["run", "-p", " and", "--session", file, "-n", "1"]).contains("and"));
+
+        // Where nothing is to be lost it ends at once: here it waits for a prompt.
+        let mut child = spawn_with_pipes(&["run"]);
+        let open = child.stdin.take();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        end(signal, &child);
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        drop(open);
+    }
+}
+
+#[test]
+fn numbers_out_of_range_are_named_as_typed() {
+    for (option, value) in [
+        ("--temp", "nan"),
+        ("--temperature", "-1"),
+        ("--top-p", "1.5"),
+        ("--min-p", "inf"),
+        ("--typical", "NaN"),
+        ("--xtc-probability", "2"),
+        ("--repeat-penalty", "0"),
+        ("--frequency-penalty", "nan"),
+        ("--dry-base", "0.5"),
+        ("--mirostat-ent", "0"),
+        ("--top-k", "-2"),
+        ("--seed", "-2"),
+        ("-s", "x"),
+        ("-n", "-2"),
+        ("--n-predict", "-2"),
+        ("--tokens", "1.5"),
+        ("-c", "0"),
+        ("--ctx-size", "-7"),
+        ("-t", "0"),
+        ("--threads", "9999"),
+        ("--batch-size", "0"),
+        ("--draft-max", "65"),
+    ] {
+        for arguments in [vec![option, value], vec![&format!("{option}={value}")]] {
+            if option.len() == 2 && arguments.len() == 1 {
+                continue;
+            }
+            let message = fails(&[&["run", "-p", "x"], &arguments[..]].concat(), 2);
+            let expected = format!("error: invalid value '{value}' for '{option} <");
+            assert!(message.starts_with(&expected), "{arguments:?}: {message}");
+        }
+    }
+    // -1 is another seed each time, and all tokens.
+    succeeds(&["run", "-p", "x", "-n", "1", "--seed", "-1", "--top-k", "-1"]);
+    let message = fails(&["run", "-p", "x", "--logit-bias", "5000=1"], 2);
+    assert!(message.starts_with("error: --logit-bias 5000=1: "), "{message}");
+}
+
 #[test]
 fn errors_say_what_is_wrong_and_where() {
     let folder = tempfile::tempdir().unwrap();
@@ -149,7 +228,6 @@ fn errors_say_what_is_wrong_and_where() {
             vec!["run", &fixture("tiny-mixtral"), "-p", "x", "--ctx", "4000000000"],
             "keys and values of 4000000000 tokens",
         ),
-        (vec!["run", "-p", "x", "--temp=-1"], "temperature"),
         (vec!["logits", "--tokens", "1,5000", "-o", &path("out")], "5000"),
         (vec!["perplexity", "-f", "/no/such/text"], "/no/such/text"),
         (
@@ -540,7 +618,10 @@ fn every_command_reads_every_layout() {
         let perplexity = succeeds(&["perplexity", model, "-f", &text]);
         let tokens = succeeds(&["tokenize", model, "Once upon a time"]);
         succeeds(&["bench", model, "-p", "4", "-n", "0", "-r", "1"]);
-        succeeds(&["quantize", model, &again, "--type", "Q4_0"]);
+        let requantize = ["quantize", model, &again, "--type", "Q4_0"];
+        let refused = fails(&requantize, 1);
+        assert!(refused.contains("--allow-requantize"), "{refused}");
+        succeeds(&[&requantize[..], &["--allow-requantize"]].concat());
         let requantized = succeeds(&["run", &again, "-p", "Once upon", "--temp", "0", "-n", "20"]);
         let facts: serde_json::Value =
             serde_json::from_str(&succeeds(&["inspect", model, "--json"])).unwrap();

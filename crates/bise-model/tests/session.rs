@@ -4,15 +4,17 @@ mod common;
 
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_model::{
-    CONTRACT, Choose, Context, ContextOptions, Extent, GenerateError, Kept, KvType, MEMORY, Model,
-    PromptCache, Session, SessionError, Speculation, SpeculationOptions, is_session,
+    CONTRACT, Choose, Context, ContextOptions, Extent, ForwardError, GenerateError, Kept, KvType, MEMORY,
+    Model, PromptCache, Session, SessionError, Speculation, SpeculationOptions, is_session,
 };
 use bise_tensor::mmap::FileBytes;
 use common::{Golden, bits, edited, file, fixture, with_window};
 use sha2::{Digest, Sha256};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 
 static FILE: LazyLock<Vec<u8>> = LazyLock::new(|| file("tiny-mistral", "Q8_0"));
 
@@ -594,4 +596,42 @@ fn a_prompt_cache_is_shared() {
             });
         }
     });
+}
+
+/// Reading that is stopped anywhere, over and over, goes on as if it had not been, with a window and without.
+#[test]
+fn stopped_reading_goes_on() {
+    for window in [None, Some(16)] {
+        let model = with_window(&FILE, window);
+        let options = ContextOptions {
+            batch: 40,
+            ..ContextOptions::new(512)
+        };
+        let (prompt, mut greedy) = (prompt(300), Sampler::new(SamplerOptions::greedy()).unwrap());
+        let mut whole = session(&model, options);
+        whole.append(&prompt);
+        let expected: Vec<u32> = (0..5).map(|_| whole.next(&mut greedy).unwrap()).collect();
+
+        let mut stopped = session(&model, options);
+        stopped.append(&prompt);
+        for looks in [0, 1, 3, 7, 12, 30] {
+            let left = AtomicUsize::new(looks);
+            stopped.watch_progress(Some(Arc::new(move |done, all| {
+                assert!(done < all && all <= 300);
+                match left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)) {
+                    Ok(_) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                }
+            })));
+            match stopped.read() {
+                Err(GenerateError::Forward(ForwardError::Stopped)) => {
+                    assert!(looks < 30 && stopped.len() == 300)
+                }
+                read => read.unwrap(),
+            }
+        }
+        stopped.watch_progress(None);
+        let found: Vec<u32> = (0..5).map(|_| stopped.next(&mut greedy).unwrap()).collect();
+        assert_eq!(found, expected);
+    }
 }

@@ -10,6 +10,7 @@ use bise_tensor::block::DType;
 use regex::{Regex, RegexBuilder};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 /// The type of tensors whose names match a pattern.
@@ -81,6 +82,30 @@ pub(crate) fn choose(
         fitting(tensor, wanted, notes)
     };
     Ok(tensors.iter().map(dtype).collect())
+}
+
+/// Quantizing twice loses more than quantizing once, so nobody should do it without knowing.
+///
+/// # Errors
+/// When a tensor is quantized and would become another quantized type.
+pub(crate) fn refuse_requantizing(
+    src: &Path,
+    tensors: &[Tensor],
+    types: &[DType],
+) -> Result<(), QuantizeError> {
+    let twice = |(tensor, to): &(&Tensor, &DType)| {
+        let from = tensor.source_type();
+        from.is_quantized() && to.is_quantized() && from != **to
+    };
+    match tensors.iter().zip(types).find(twice) {
+        None => Ok(()),
+        Some((tensor, &to)) => Err(QuantizeError::Requantize {
+            path: src.to_owned(),
+            tensor: tensor.name.clone(),
+            from: tensor.source_type(),
+            to,
+        }),
+    }
 }
 
 /// `wanted`, or what its rows allow instead.

@@ -1,14 +1,14 @@
 //! The command line of the quantizer, for the `bise-quantize` program and for `bise quantize`.
 
 use crate::types;
-use crate::{Bar, Budget, Options, Prober, QuantizeError, Report, Target, TensorType, quantize_and_probe};
+use crate::{
+    Budget, Options, Prober, Progress, QuantizeError, Report, Target, TensorType, quantize_and_probe,
+};
 use bise_tensor::block::DType;
 use clap::Parser;
 use serde_json::{Value, json};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// Make a quantized GGUF file
 ///
@@ -40,6 +40,9 @@ pub struct Args {
     /// Importance matrix, of bise imatrix or of llama.cpp: which inputs are large, and errors therefore weigh much
     #[arg(long, value_name = "FILE")]
     imatrix: Option<PathBuf>,
+    /// Quantize weights that are quantized already: what they lost stays lost, and they lose more
+    #[arg(long)]
+    allow_requantize: bool,
     /// Print a table of the error of each tensor
     #[arg(long)]
     report: bool,
@@ -53,8 +56,8 @@ pub struct Args {
     #[arg(long, value_name = "N|off", value_parser = window)]
     sliding_window: Option<u32>,
     /// Threads to use [default: all cores]
-    #[arg(short, long)]
-    pub threads: Option<usize>,
+    #[arg(short, long, allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
 }
 
 /// What decides on the types.
@@ -92,8 +95,9 @@ impl Args {
             embedding_type: self.embedding_type,
             tensor_types: self.tensor_types.clone(),
             imatrix: self.imatrix.clone(),
+            allow_requantize: self.allow_requantize,
             measure: self.report || self.json,
-            threads: self.threads,
+            threads: self.threads.map(usize::from),
             sliding_window: self.sliding_window,
             ..Options::new(goal.target.unwrap_or(Target::Plain(DType::Q8_0)))
         }
@@ -107,13 +111,13 @@ pub struct Done {
     args: Args,
 }
 
-/// Does what `args` ask for, until `stop` becomes true; `prober` runs models, where there is one.
+/// Does what `args` ask for, and tells `progress`; `prober` runs models, where there is one.
 ///
 /// # Errors
 /// As [`quantize`](crate::quantize).
-pub fn run(args: Args, stop: Arc<AtomicBool>, prober: Option<&dyn Prober>) -> Result<Done, QuantizeError> {
+pub fn run(args: Args, progress: &dyn Progress, prober: Option<&dyn Prober>) -> Result<Done, QuantizeError> {
     let prober = prober.filter(|_| !args.no_probe);
-    let report = quantize_and_probe(&args.src, &args.dst, &args.options(), &Bar::new(stop), prober)?;
+    let report = quantize_and_probe(&args.src, &args.dst, &args.options(), progress, prober)?;
     Ok(Done { report, args })
 }
 

@@ -95,6 +95,18 @@ pub enum QuantizeError {
     )]
     Synthetic(String),
 
+    #[error(
+        "{}: tensor '{tensor}' is {from} already, and quantized again, to {to}, it loses more than the original would: \
+         take the unquantized model, or --allow-requantize",
+        path.display()
+    )]
+    Requantize {
+        path: PathBuf,
+        tensor: String,
+        from: DType,
+        to: DType,
+    },
+
     #[error("stopped; the same command goes on from here")]
     Stopped,
 

@@ -79,6 +79,8 @@ pub struct Options {
     pub tensor_types: Vec<TensorType>,
     /// File of an importance matrix, which weighs errors.
     pub imatrix: Option<PathBuf>,
+    /// Whether matrices that are quantized already may be quantized to other types.
+    pub allow_requantize: bool,
     /// Whether to measure the error of each tensor.
     pub measure: bool,
     /// Threads to use; all cores when `None`.
@@ -98,6 +100,7 @@ impl Options {
             embedding_type: None,
             tensor_types: Vec::new(),
             imatrix: None,
+            allow_requantize: true,
             measure: false,
             threads: None,
             sliding_window: None,
@@ -260,6 +263,9 @@ pub fn quantize_and_probe(
         }
     };
 
+    if !options.allow_requantize {
+        choice::refuse_requantizing(src, &tensors, &types)?;
+    }
     let specs = specs(&tensors, &types).collect();
     let seal = Seal::new(&metadata, specs, probes).map_err(|e| QuantizeError::gguf(dst, e))?;
     let mut report = Report::new(&seal, &tensors, notes);

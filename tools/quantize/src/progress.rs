@@ -1,8 +1,9 @@
 //! Telling how far the work is.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Hears of progress, from the thread that runs the quantizer.
 pub trait Progress {
@@ -27,9 +28,10 @@ impl Progress for Silent {
     fn finish(&self) {}
 }
 
-/// A bar on stderr with bytes and the time left; nothing when stderr is not a terminal.
+/// A bar on stderr with bytes and the time left, after a second; nothing when stderr is not a terminal.
 pub struct Bar {
     bar: ProgressBar,
+    start: Instant,
     stop: Arc<AtomicBool>,
 }
 
@@ -39,7 +41,9 @@ impl Bar {
         let style =
             ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left");
         Self {
-            bar: ProgressBar::no_length().with_style(style.expect("a valid template")),
+            bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())
+                .with_style(style.expect("a valid template")),
+            start: Instant::now(),
             stop,
         }
     }
@@ -51,6 +55,9 @@ impl Progress for Bar {
     }
 
     fn advance(&self, bytes: u64) {
+        if self.bar.is_hidden() && self.start.elapsed() > Duration::from_secs(1) {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
         self.bar.inc(bytes);
     }
 

@@ -4,8 +4,7 @@ mod replay;
 mod synthetic;
 
 use crate::Outcome;
-use crate::interrupt::Interrupt;
-use crate::loading::{self, Loading};
+use crate::loading::{self, Loading, Which};
 use crate::runtime::KvTypeName;
 use anyhow::{Result, ensure};
 use bise_model::{Context, ContextOptions, Model};
@@ -30,10 +29,10 @@ use std::time::Instant;
 /// of weights, keys and values read. Lists are separated by commas.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file or directory [default: the built-in story teller]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    which: Which,
     /// Measure random weights of a published shape instead: mistral-7b, mixtral-8x7b or mixtral-8x22b, a colon, and a type or recipe
-    #[arg(long, value_name = "SHAPE:TYPE", conflicts_with = "model")]
+    #[arg(long, value_name = "SHAPE:TYPE", conflicts_with_all = ["model", "named"])]
     synthetic: Option<String>,
     /// Layers of the synthetic model [default: as many as the shape has]
     #[arg(long, requires = "synthetic", value_parser = clap::value_parser!(u64).range(1..=1024))]
@@ -42,24 +41,25 @@ pub struct Args {
     #[arg(long, requires = "synthetic", value_name = "FILE")]
     write: Option<PathBuf>,
     /// Tokens of a prompt; 0 for no such test
-    #[arg(short, long, value_delimiter = ',', default_value = "512")]
+    #[arg(short, long, value_delimiter = ',', default_value = "512", value_parser = tokens)]
     prompt: Vec<usize>,
     /// Tokens to generate; 0 for no such test
-    #[arg(short = 'n', long, value_delimiter = ',', default_value = "128")]
+    #[arg(short = 'n', long, value_delimiter = ',', default_value = "128", value_parser = tokens)]
     generate: Vec<usize>,
     /// Tokens processed before a test
-    #[arg(short, long, value_delimiter = ',', default_value = "0")]
+    #[arg(short, long, value_delimiter = ',', default_value = "0", value_parser = tokens)]
     depth: Vec<usize>,
     /// Generate also the answers of these recorded texts, without drafts and with drafts from the text itself; a JSON array of
     /// objects with name, prompt and answer, the last two in tokens
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
     /// Repetitions of each test
-    #[arg(short, long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short, long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     repetitions: u32,
     /// Threads [default: one for each physical core that the process may use]
-    #[arg(short, long, value_delimiter = ',')]
-    threads: Vec<usize>,
+    #[arg(short, long, value_delimiter = ',', allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Vec<u16>,
     /// Instruction sets [default: the best that this machine has]
     #[arg(long, value_delimiter = ',')]
     isa: Vec<Level>,
@@ -71,6 +71,14 @@ pub struct Args {
     json: bool,
     #[command(flatten)]
     loading: Loading,
+}
+
+/// A number of tokens that a test may have.
+fn tokens(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(tokens @ 0..=0x7fff_ffff) => Ok(tokens),
+        _ => Err("expected a number of tokens from 0 to 2^31 - 1".to_owned()),
+    }
 }
 
 impl Args {
@@ -86,7 +94,6 @@ impl Args {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let interrupt = Interrupt::listen()?;
     if let (Some(spec), Some(path)) = (&args.synthetic, &args.write) {
         let replay = args.replay.as_deref();
         claim(path, replay.as_slice())?;
@@ -95,9 +102,9 @@ pub fn run(args: Args) -> Result<Outcome> {
     }
     let checkpoint = match &args.synthetic {
         Some(spec) => synthetic::checkpoint(spec, args.layers, &args.options(), args.loading.forced())?,
-        None => loading::checkpoint(args.model.as_deref())?,
+        None => loading::checkpoint(args.which.path())?,
     };
-    let named = args.model.as_ref().map(|path| path.display().to_string());
+    let named = args.which.path().map(|path| path.display().to_string());
     let name = args
         .synthetic
         .clone()
@@ -111,9 +118,8 @@ pub fn run(args: Args) -> Result<Outcome> {
     let threads = if args.threads.is_empty() {
         vec![usable_cores()]
     } else {
-        args.threads.clone()
+        args.threads.iter().copied().map(usize::from).collect()
     };
-    ensure!(!threads.contains(&0), "0 threads do no work");
     let levels = if args.isa.is_empty() {
         vec![Level::detect()]
     } else {
@@ -139,16 +145,10 @@ pub fn run(args: Args) -> Result<Outcome> {
                 limits: Limits::of(&pool, level),
             };
             for test in bench.tests() {
-                if interrupt.pressed() {
-                    return Ok(Outcome::Interrupted);
-                }
                 results.push(pool.run(|| bench.measure(test))?);
                 print_last(&results, &mut out, args.json)?;
             }
             for text in &texts {
-                if interrupt.pressed() {
-                    return Ok(Outcome::Interrupted);
-                }
                 for result in pool.run(|| bench.replay(text))? {
                     results.push(result);
                     print_last(&results, &mut out, args.json)?;

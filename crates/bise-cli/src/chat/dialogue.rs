@@ -2,17 +2,16 @@
 
 use crate::constraint::{Asked, Table};
 use crate::interrupt::Interrupt;
+use crate::progress::Bar;
 use crate::session::Sessions;
 use anyhow::{Result, anyhow, ensure};
 use bise_model::chat::{Message, Template};
 use bise_model::sampler::{Mask, Sampler};
 use bise_model::tokenizer::{Detokenizer, Tokenizer};
-use bise_model::{Limits, Session, Stop};
+use bise_model::{ForwardError, GenerateError, Limits, Session, Stop};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-/// Tokens read between two looks at whether the user wants to stop.
-const STEP: usize = 128;
 /// Tokens of the context that an answer must find free.
 pub const ROOM: usize = 16;
 
@@ -189,6 +188,9 @@ impl<'m> Dialogue<'m> {
         show(rest);
         said.push_str(rest);
         (self.last.answer, self.last.answering) = (answer, start.elapsed());
+        if answer == 0 && stop == Stop::Asked {
+            return Ok(End::Interrupted);
+        }
         self.messages.push(Message::assistant(said.trim_end()));
         Ok(match stop {
             Stop::EndOfText => End::Whole,
@@ -225,15 +227,21 @@ impl<'m> Dialogue<'m> {
             self.sessions.recall(&mut self.session, tokens)?;
             known = self.session.len();
         }
-        let mut read = known;
-        while read < tokens.len() {
-            if interrupt.pressed() {
+        let bar = Bar::tokens("reading", tokens.len() - known);
+        self.session.watch_progress(Some(bar.watch_reading(interrupt)));
+        self.session.append(&tokens[known..]);
+        let done = self.session.read();
+        bar.end();
+        match done {
+            Err(GenerateError::Forward(ForwardError::Stopped)) => {
+                // What was read stays.
+                let read = self.session.context().len();
+                if !self.session.truncate(read) {
+                    self.session.clear();
+                }
                 return Ok(false);
             }
-            let next = (read + STEP).min(tokens.len());
-            self.session.append(&tokens[read..next]);
-            self.session.read()?;
-            read = next;
+            done => done?,
         }
         if anew {
             self.sessions.remember(&mut self.session)?;

@@ -11,7 +11,8 @@ mod settings;
 use crate::Outcome;
 use crate::constraint::{Asked, Constraints};
 use crate::drafts::{self, Drafts};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{self, Interrupt};
+use crate::loading::WhichAndText;
 use crate::runtime::{self, Runtime};
 use crate::sampling::Sampling;
 use crate::session::{Keeper, Notes, Sessions, Talk};
@@ -32,22 +33,23 @@ use std::path::{Path, PathBuf};
 /// each line, or each text between """, is a message.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file or directory [default: the built-in story teller]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    which: WhichAndText,
     /// What the model should keep to
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, visible_alias = "system-prompt", value_name = "TEXT")]
     system: Option<String>,
     /// Format of the conversation: v1, v2, v3, v7, v11 or v13 of Mistral's, gguf for the file's Jinja templates, the name of one
     /// of them, or a Jinja file
     /// [default: what the model's file asks for]
-    #[arg(long, value_name = "NAME|FILE")]
+    #[arg(long, visible_alias = "chat-template", value_name = "NAME|FILE")]
     template: Option<String>,
     /// Go on with a conversation that /save wrote
     #[arg(long, value_name = "FILE")]
     load: Option<PathBuf>,
-    /// Tokens of an answer at most [default: until the model ends it]
-    #[arg(short, long = "tokens", value_name = "N")]
-    n: Option<usize>,
+    /// Tokens of an answer at most; -1 until the model ends it
+    #[arg(short, long = "tokens", visible_aliases = ["n-predict", "predict"], value_name = "N", default_value_t = -1,
+        allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    n: i64,
     /// When the context is full, leave out the oldest messages
     #[arg(long)]
     context_shift: bool,
@@ -63,13 +65,14 @@ pub struct Args {
     runtime: Runtime,
 }
 
+/// Ctrl-C is for answers; who presses it over and over wants to leave.
+const PRESSES: u32 = 5;
+
 pub fn run(args: Args) -> Result<Outcome> {
     let inputs = args.inputs().into_iter().chain(args.load.as_deref());
     let keeper = args.sessions.claim(&inputs.collect::<Vec<_>>())?;
-    // Ctrl-C is for answers; who presses it over and over wants to leave.
-    let interrupt = Interrupt::listen_until(5)?;
-    let model = args.runtime.open(args.model.as_deref())?;
-    let tokenizer = runtime::tokenizer(&model, args.model.as_deref())?;
+    let model = args.runtime.open(args.which.path())?;
+    let tokenizer = runtime::tokenizer(&model, args.which.path())?;
     let draft = args.drafts.model(&args.runtime)?;
     let mut session = args.drafts.session(&model, draft.as_ref(), &args.runtime)?;
     let resumed = args.sessions.resume(&mut session)?.unwrap_or_default();
@@ -85,12 +88,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     );
     let named = args.template.clone();
     let named = named.or_else(|| talk.as_ref().and_then(|talk| talk.template.clone()));
-    let template = runtime::template(
-        named.as_deref(),
-        args.model.as_deref(),
-        model.metadata(),
-        &tokenizer,
-    )?;
+    let template = runtime::template(named.as_deref(), args.which.path(), model.metadata(), &tokenizer)?;
     let mut chat = Chat {
         dialogue: Dialogue::new(session, &args.sessions, &tokenizer, template),
         sampler,
@@ -98,7 +96,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         named,
         screen: Screen::new(),
         tokenizer: &tokenizer,
-        interrupt,
+        interrupt: Interrupt::listen_until(PRESSES),
         keeper,
         loaded: args.load.clone().into_iter().collect(),
         args: &args,
@@ -116,7 +114,7 @@ impl Args {
     /// The files that a chat reads, but for conversations.
     fn inputs(&self) -> Vec<&Path> {
         let files = [
-            self.model.as_deref(),
+            self.which.path(),
             self.template.as_deref().map(Path::new),
             self.constraints.file(),
             self.drafts.file(),
@@ -197,9 +195,10 @@ impl<'m> Chat<'m> {
 
     /// Reads entries and does what they say, until they end. The conversation is `from` a file.
     fn talk(&mut self, from: Option<&Path>) -> Result<Outcome> {
+        interrupt::remember_terminal();
         let mut source = Source::new(self.screen.colour())?;
         if matches!(source, Source::Terminal(_)) {
-            if self.args.model.is_none() {
+            if self.args.which.path().is_none() {
                 let what =
                     "This is the built-in story teller, which is made for stories more than for answers.";
                 self.screen.notice(what);
@@ -212,8 +211,18 @@ impl<'m> Chat<'m> {
         if let Some(file) = from {
             self.show_end(file);
         }
+        if let Some(text) = self.args.which.text() {
+            self.screen.notice(format_args!("> {text}"));
+            self.tell(Command::Say(text.into_owned()))?;
+        }
         loop {
-            let entry = match source.next()? {
+            if self.interrupt.asked_to_end() {
+                return Ok(Outcome::Interrupted);
+            }
+            self.interrupt.rest();
+            let next = source.next()?;
+            self.interrupt.resume(PRESSES);
+            let entry = match next {
                 Input::Entry(entry) => entry,
                 Input::Interrupt => {
                     self.screen.notice("Ctrl-D or /exit ends the program.");
@@ -235,15 +244,19 @@ impl<'m> Chat<'m> {
             self.interrupt.clear();
             match Command::parse(&entry) {
                 Ok(Command::Exit) => return Ok(Outcome::Done),
-                Ok(command) => {
-                    let obeyed = self.obey(command);
-                    for error in [obeyed, self.keep_on()].into_iter().filter_map(Result::err) {
-                        self.screen.problem(&error)?;
-                    }
-                }
+                Ok(command) => self.tell(command)?,
                 Err(mistake) => self.screen.notice(format_args!("error: {mistake}")),
             }
         }
+    }
+
+    /// Does what the user says, and keeps what that changes: while the next entry is waited for, nothing is to be lost.
+    fn tell(&mut self, command: Command) -> Result<()> {
+        let obeyed = self.obey(command);
+        for error in [obeyed, self.keep_on()].into_iter().filter_map(Result::err) {
+            self.screen.problem(&error)?;
+        }
+        Ok(())
     }
 
     fn obey(&mut self, command: Command) -> Result<()> {
@@ -304,7 +317,7 @@ impl<'m> Chat<'m> {
                 "The context is full: the oldest {out} messages are left out from here on."
             ));
         }
-        let most = self.args.n.unwrap_or(usize::MAX);
+        let most = usize::try_from(self.args.n).unwrap_or(usize::MAX);
         let screen = &mut self.screen;
         let answered = self
             .dialogue

@@ -9,15 +9,19 @@ use crate::Outcome;
 use crate::constraint::Constraints;
 use crate::drafts::{self, Drafts};
 use crate::interrupt::Interrupt;
-use crate::messages::say;
+use crate::loading::WhichAndText;
+use crate::messages::{note, say};
+use crate::progress::Bar;
 use crate::runtime::{self, Runtime};
 use crate::sampling::Sampling;
 use crate::session::Sessions;
 use crate::stop_texts::StopTexts;
 use anyhow::{Context as _, Result};
 use bise_model::Stop;
+use bise_tensor::gguf::Metadata;
 use output::{End, Form, LogprobsSender, Output};
 use stats::Clock;
+use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -25,20 +29,20 @@ use text::Text;
 
 /// Continue a text
 ///
-/// The prompt comes from -p, from a file, or from standard input; with --chat it is the first message of a conversation,
+/// The prompt comes after MODEL or from -p, from a file, or from standard input; with --chat it is the first message of a conversation,
 /// and the text is the model's answer. The text goes to standard output as it is made.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file or directory [default: the built-in story teller]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    which: WhichAndText,
     /// The text to continue [default: standard input]
-    #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
+    #[arg(short, long, value_name = "TEXT", conflicts_with_all = ["file", "text"], allow_hyphen_values = true)]
     prompt: Option<String>,
-    /// File with the text to continue
-    #[arg(short, long, value_name = "FILE")]
+    /// File with the text to continue; - is standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with = "text")]
     file: Option<PathBuf>,
     /// Tokens to generate; -1 until the model ends the text
-    #[arg(short, long = "tokens", value_name = "N", default_value_t = -1, allow_negative_numbers = true,
+    #[arg(short, long = "tokens", visible_aliases = ["n-predict", "predict"], value_name = "N", default_value_t = -1, allow_negative_numbers = true,
         value_parser = clap::value_parser!(i64).range(-1..))]
     n: i64,
     /// End the text where this text begins, which is not shown; can be repeated
@@ -74,12 +78,17 @@ struct ChatOptions {
     #[arg(long)]
     chat: bool,
     /// What the model is told before the message
-    #[arg(long, value_name = "TEXT", requires = "chat")]
+    #[arg(long, visible_alias = "system-prompt", value_name = "TEXT", requires = "chat")]
     system: Option<String>,
     /// Format of the conversation: v1, v2, v3, v7, v11 or v13 of Mistral's, gguf for the file's Jinja templates, the name of one
     /// of them, or a Jinja file
     /// [default: what the model's file asks for]
-    #[arg(long, value_name = "NAME|FILE", requires = "chat")]
+    #[arg(
+        long,
+        visible_alias = "chat-template",
+        value_name = "NAME|FILE",
+        requires = "chat"
+    )]
     template: Option<String>,
 }
 
@@ -91,7 +100,7 @@ struct Shown {
     #[arg(long, overrides_with = "no_echo")]
     echo: bool,
     /// Do not print the prompt before the text
-    #[arg(long)]
+    #[arg(long, visible_alias = "no-display-prompt")]
     no_echo: bool,
     /// Print one JSON object: text, tokens, why the text ended, timings (for a text that is JSON see --json-mode)
     #[arg(long)]
@@ -120,9 +129,9 @@ impl Shown {
 pub fn run(args: Args) -> Result<Outcome> {
     let keeper = args.sessions.claim(&args.inputs())?;
     let prompt = prompt::read(&args)?;
-    let interrupt = Interrupt::listen()?;
-    let model = args.runtime.open(args.model.as_deref())?;
-    let tokenizer = runtime::tokenizer(&model, args.model.as_deref())?;
+    let model = args.runtime.open(args.which.path())?;
+    let tokenizer = runtime::tokenizer(&model, args.which.path())?;
+    args.hint(model.metadata());
     let draft = args.drafts.model(&args.runtime)?;
     let session = args.drafts.session(&model, draft.as_ref(), &args.runtime)?;
     let mut text = Text::new(&args, &tokenizer, session, keeper)?;
@@ -144,9 +153,13 @@ pub fn run(args: Args) -> Result<Outcome> {
     }
     let mut pieces = text.detokenizer();
     let mut stops = StopTexts::new(&args.stop);
+    let interrupt = Interrupt::listen();
+    let bar = Bar::tokens("reading", tokens.len());
+    text.session.watch_progress(Some(bar.watch_reading(&interrupt)));
     let mut clock = Clock::start(tokens.len());
     let mut answer = String::new();
     let receive = |token| {
+        bar.end();
         clock.token();
         let piece = stops.push(pieces.push(token));
         answer.push_str(&piece);
@@ -159,6 +172,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     };
     let stop = args.runtime.threads()?.run(|| text.generate(&tokens, receive));
 
+    bar.end();
     let mut rest = stops.push(pieces.finish());
     rest.push_str(&stops.finish());
     answer.push_str(&rest);
@@ -170,7 +184,10 @@ pub fn run(args: Args) -> Result<Outcome> {
         Ok(Stop::Asked) => "interrupt",
         Err(_) => "error",
     };
-    let (stats, seed) = (clock.stats(text.session.context()), text.sampler.seed());
+    let (stats, seed) = (
+        clock.stats(text.session.context(), text.known, text.unknown),
+        text.sampler.seed(),
+    );
     let end = End {
         prompt: echoed,
         reason,
@@ -183,6 +200,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         return Err(error).context("cannot write to standard output");
     }
     text.keep()?;
+    text.notes.drain(..).for_each(note);
     if shown.stats {
         say(stats.line(seed));
         drafts::report(&text.session).into_iter().for_each(say);
@@ -195,10 +213,21 @@ pub fn run(args: Args) -> Result<Outcome> {
 }
 
 impl Args {
+    /// Tells who continues a text with a model that is made for conversations, as its file shows by a chat template.
+    fn hint(&self, metadata: &Metadata) {
+        let talks = metadata.get("tokenizer.chat_template").is_some();
+        let text = !self.chat_options.chat && self.which.path().is_some();
+        if talks && text && !self.runtime.quiet() && io::stderr().is_terminal() {
+            note(
+                "this model answers messages: --chat puts the prompt as one, bise chat begins a conversation",
+            );
+        }
+    }
+
     /// The files that are read.
     fn inputs(&self) -> Vec<&Path> {
         let files = [
-            self.model.as_deref(),
+            self.which.path(),
             self.file.as_deref(),
             self.chat_options.template.as_deref().map(Path::new),
             self.constraints.file(),

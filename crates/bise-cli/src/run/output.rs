@@ -24,6 +24,8 @@ pub struct Output<'t> {
     tokenizer: &'t Tokenizer,
     out: io::Stdout,
     error: Option<io::Error>,
+    /// The prompt, until something follows it: while it is read there may be a bar.
+    prompt: String,
     text: String,
     tokens: Vec<u32>,
     logprobs: Option<Receiver<Logprobs>>,
@@ -46,6 +48,7 @@ impl<'t> Output<'t> {
             tokenizer,
             out: io::stdout(),
             error: None,
+            prompt: String::new(),
             text: String::new(),
             tokens: Vec::new(),
             logprobs,
@@ -53,10 +56,10 @@ impl<'t> Output<'t> {
         }
     }
 
-    /// Writes the prompt, before anything else.
+    /// Writes the prompt in front of the text.
     pub fn prompt(&mut self, text: &str) {
         if self.form == Form::Plain {
-            self.write(text);
+            text.clone_into(&mut self.prompt);
         }
     }
 
@@ -144,9 +147,11 @@ impl<'t> Output<'t> {
 
     fn write(&mut self, text: &str) {
         if self.error.is_none() && !text.is_empty() {
+            let prompt = std::mem::take(&mut self.prompt);
             let written = self
                 .out
-                .write_all(text.as_bytes())
+                .write_all(prompt.as_bytes())
+                .and_then(|()| self.out.write_all(text.as_bytes()))
                 .and_then(|()| self.out.flush());
             self.error = written.err();
         }

@@ -2,7 +2,7 @@
 
 use super::Args;
 use super::text::{Conversing, Text};
-use crate::runtime;
+use crate::{runtime, usage};
 use anyhow::{Context as _, Result, ensure};
 use bise_model::chat::Message;
 use bise_model::tokenizer::{TokenKind, Tokenizer};
@@ -11,6 +11,13 @@ use std::io::{self, IsTerminal, Read};
 
 /// The prompt as it was given: of -p, of a file, or of standard input.
 pub fn read(args: &Args) -> Result<Vec<u8>> {
+    if let Some(text) = args.which.text() {
+        ensure!(
+            args.prompt.is_none() && args.file.is_none(),
+            usage::Misuse("the text is given twice: after the model, and with -p or -f".to_owned())
+        );
+        return Ok(text.into_owned().into_bytes());
+    }
     match (&args.prompt, &args.file) {
         (Some(text), _) => Ok(text.clone().into_bytes()),
         (None, Some(path)) => runtime::read(path),
@@ -22,7 +29,7 @@ pub fn read(args: &Args) -> Result<Vec<u8>> {
 fn read_stdin() -> Result<Vec<u8>> {
     ensure!(
         !io::stdin().is_terminal(),
-        "no prompt: give -p TEXT or -f FILE, or pipe the text in"
+        "no prompt: give it after the model, as -p TEXT or -f FILE, or pipe it in"
     );
     let mut text = Vec::new();
     io::stdin()
@@ -70,7 +77,7 @@ fn say(
     tokenizer: &Tokenizer,
     talk: &mut Conversing,
 ) -> Result<Vec<u32>> {
-    let (options, path) = (&args.chat_options, args.model.as_deref());
+    let (options, path) = (&args.chat_options, args.which.path());
     if let Some(template) = &options.template {
         talk.template = Some(template.clone());
     }

@@ -16,6 +16,9 @@ pub struct Clock {
 /// What it took to process a prompt and generate a text.
 pub struct Stats {
     prompt_tokens: usize,
+    /// Tokens before the text that were known from a session or the prompt cache, and those that were read.
+    cached: usize,
+    read: usize,
     prompt_seconds: f64,
     tokens: u32,
     /// From the first token to the last.
@@ -44,11 +47,14 @@ impl Clock {
         self.tokens += 1;
     }
 
-    pub fn stats(&self, context: &Context<'_>) -> Stats {
+    /// What it took when `cached` tokens were known before, and `read` were not.
+    pub fn stats(&self, context: &Context<'_>, cached: usize, read: usize) -> Stats {
         let first = self.first.unwrap_or_else(Instant::now);
         let text = self.last.map_or(Duration::ZERO, |last| last - first);
         Stats {
             prompt_tokens: self.prompt,
+            cached,
+            read,
             prompt_seconds: (first - self.start).as_secs_f64(),
             tokens: self.tokens,
             seconds: text.as_secs_f64(),
@@ -60,7 +66,7 @@ impl Clock {
 
 impl Stats {
     fn prompt_rate(&self) -> f64 {
-        self.prompt_tokens as f64 / self.prompt_seconds.max(1e-9)
+        self.read as f64 / self.prompt_seconds.max(1e-9)
     }
 
     /// The first token is made by the prompt.
@@ -74,8 +80,10 @@ impl Stats {
             .peak_bytes
             .map(|bytes| format!("; memory {:.1} MiB at most", mib(bytes as f64)));
         format!(
-            "prompt {} tokens, {:.1} tok/s; text {} tokens, {:.1} tok/s; keys and values {:.1} MiB{}; seed {seed}",
-            self.prompt_tokens,
+            "prompt {} tokens: {} from cache, {} read anew, {:.1} tok/s; text {} tokens, {:.1} tok/s; keys and values {:.1} MiB{}; seed {seed}",
+            self.cached + self.read,
+            self.cached,
+            self.read,
             self.prompt_rate(),
             self.tokens,
             self.rate(),
@@ -87,6 +95,8 @@ impl Stats {
     pub fn json(&self) -> Value {
         json!({
             "prompt_tokens": self.prompt_tokens,
+            "cached_tokens": self.cached,
+            "read_tokens": self.read,
             "prompt_seconds": self.prompt_seconds,
             "prompt_tokens_per_second": self.prompt_rate(),
             "tokens": self.tokens,

@@ -32,6 +32,11 @@ pub struct Text<'m, 'a> {
     /// With --chat.
     pub talk: Option<Conversing>,
     keeper: Keeper,
+    /// Tokens before the text that were known from a session or the prompt cache, and those that were not.
+    pub known: usize,
+    pub unknown: usize,
+    /// What the user should know after the text.
+    pub notes: Vec<String>,
 }
 
 /// The conversation that an answer is made for.
@@ -87,6 +92,9 @@ impl<'m, 'a> Text<'m, 'a> {
             stays: resumed.notes.stays.filter(|_| !chat),
             talk: chat.then(|| talk.unwrap_or_default()),
             keeper,
+            known: 0,
+            unknown: 0,
+            notes: Vec::new(),
         })
     }
 
@@ -134,13 +142,20 @@ impl<'m, 'a> Text<'m, 'a> {
         let sessions = &args.sessions;
         if session.is_empty() {
             sessions.recall(session, prompt)?;
+            self.known = session.context().len();
             session.append(&prompt[session.len()..]);
+            self.unknown = session.len() - self.known;
             if session.room().is_none_or(|room| room > 0) {
-                session.read()?;
+                match session.read() {
+                    Err(GenerateError::Forward(ForwardError::Stopped)) => return Ok(Stop::Asked),
+                    read => read?,
+                }
                 sessions.remember(session)?;
             }
         } else {
+            self.known = session.context().len();
             session.append(prompt);
+            self.unknown = session.len() - self.known;
         }
         let end = if args.ignore_eos {
             &[]
@@ -202,7 +217,7 @@ impl<'m, 'a> Text<'m, 'a> {
             .session
             .make_room(keep, 0)
             .with_context(|| format!("{len} tokens cannot be made to fit a context of {capacity}"))?;
-        note(format_args!(
+        self.notes.push(format!(
             "the context of {capacity} tokens is full: dropped {dropped} of {len}, after the first {keep}"
         ));
         Ok(())
