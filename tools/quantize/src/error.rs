@@ -81,10 +81,7 @@ pub enum QuantizeError {
         most: String,
     },
 
-    #[error(
-        "{0} is a type that is only read; expected one of {}",
-        types::written().map(DType::name).collect::<Vec<_>>().join(", ")
-    )]
+    #[error("{} is a type that is only read; expected one of {}", .0, types::names())]
     ReadOnly(DType),
 
     #[error("threads cannot be started: {0}")]

@@ -10,7 +10,7 @@ use bise_tensor::block::DType;
 pub fn dtype(name: &str) -> Result<DType, String> {
     match DType::from_name(name).filter(|dtype| dtype.can_quantize()) {
         Some(dtype) => Ok(dtype),
-        None => Err(refusal(name, written().map(DType::name))),
+        None => Err(refusal(name, names())),
     }
 }
 
@@ -19,22 +19,25 @@ pub fn dtype(name: &str) -> Result<DType, String> {
 /// # Errors
 /// What `name` is instead, with the names of the types and recipes.
 pub fn target(name: &str) -> Result<Target, String> {
-    Target::from_name(name).ok_or_else(|| refusal(name, Target::all().map(Target::name)))
+    Target::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = Target::all().map(Target::name).collect();
+        refusal(name, names.join(", "))
+    })
 }
 
-/// The types that can be written.
-pub(crate) fn written() -> impl Iterator<Item = DType> {
-    DType::ALL.iter().copied().filter(|dtype| dtype.can_quantize())
+/// The names of the types that can be written.
+pub(crate) fn names() -> String {
+    let written = DType::ALL.iter().filter(|dtype| dtype.can_quantize());
+    written.map(|dtype| dtype.name()).collect::<Vec<_>>().join(", ")
 }
 
-fn refusal(name: &str, names: impl Iterator<Item = &'static str>) -> String {
+fn refusal(name: &str, names: String) -> String {
     let what = match (DType::from_name(name), Target::from_name(name)) {
         (Some(dtype), _) => format!("{dtype} is a type that is only read"),
         (None, Some(recipe)) => format!("{} is a recipe, a mix of types", recipe.name()),
         (None, None) => format!("`{name}` is no type"),
     };
-    let names: Vec<_> = names.collect();
-    format!("{what}; expected one of {}", names.join(", "))
+    format!("{what}; expected one of {names}")
 }
 
 #[cfg(test)]
