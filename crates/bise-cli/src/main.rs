@@ -131,12 +131,15 @@ mod tests {
     use clap::Arg;
     use clap::builder::ValueParser;
 
-    fn names_a_path(arg: &Arg) -> bool {
+    fn is_called(arg: &Arg, what: &str) -> bool {
         let names = arg.get_value_names().unwrap_or_default();
-        arg.get_value_parser().type_id() == ValueParser::path_buf().type_id()
-            || names
-                .iter()
-                .any(|name| name.contains("FILE") || name.contains("DIR") || name.contains("OUT"))
+        names.iter().any(|name| name.contains(what))
+    }
+
+    fn names_a_path(arg: &Arg) -> bool {
+        let is_path = arg.get_value_parser().type_id() == ValueParser::path_buf().type_id();
+        let called_so = ["FILE", "DIR", "OUT"].iter().any(|what| is_called(arg, what));
+        arg.get_action().takes_values() && (is_path || called_so)
     }
 
     /// What may be lost is in the table that the tests of data safety go through.
@@ -165,6 +168,8 @@ mod tests {
                     }
                 };
                 assert!(spelled, "{known:?}");
+                let reads = matches!(known.role, paths::Role::Reads(_));
+                assert!(!(reads && is_called(arg, "OUT")), "{known:?}");
                 found.push((known.command, known.id));
             }
         }
