@@ -155,6 +155,18 @@ impl QuantizeError {
         }
     }
 
+    /// Of a `tokenizer.json` beside `other`, which would do without it.
+    pub(crate) fn beside(self, other: &Path) -> Self {
+        match self {
+            Self::Unsupported { path, what } => {
+                let name = other.file_name().unwrap_or_default().to_string_lossy();
+                let what = format!("{what}; if {name} beside it is the right tokenizer, move tokenizer.json away");
+                Self::Unsupported { path, what }
+            }
+            other => other,
+        }
+    }
+
     /// Names the destination in errors that do not.
     pub(crate) fn at(self, dst: &Path) -> Self {
         match self {
