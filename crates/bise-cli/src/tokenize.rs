@@ -47,7 +47,7 @@ pub fn run(args: Args) -> Result<Outcome> {
             encode(chat, &template, &tokenizer)?
         }
         None if args.no_bos => tokenizer.encode(text.as_bytes()),
-        None => tokenizer.encode_prompt(text.as_bytes()),
+        None => tokenizer.encode_complete(text.as_bytes()),
     };
     let pieces: Vec<&str> = ids.iter().map(|&id| tokenizer.piece(id)).collect();
     let mut out = io::stdout().lock();

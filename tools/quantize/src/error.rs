@@ -160,7 +160,8 @@ impl QuantizeError {
         match self {
             Self::Unsupported { path, what } => {
                 let name = other.file_name().unwrap_or_default().to_string_lossy();
-                let what = format!("{what}; if {name} beside it is the right tokenizer, move tokenizer.json away");
+                let what =
+                    format!("{what}; if {name} beside it is the right tokenizer, move tokenizer.json away");
                 Self::Unsupported { path, what }
             }
             other => other,

@@ -90,7 +90,9 @@ impl ByteLevel {
             let rank = rank as u32;
             match self.whole.get(joined.as_slice()) {
                 Some(&id) if by_pair => self.merges.insert((left, right), rank, id),
-                Some(&id) => self.merges.insert((left, right), *ranks.entry(id).or_insert(rank), id),
+                Some(&id) => self
+                    .merges
+                    .insert((left, right), *ranks.entry(id).or_insert(rank), id),
                 // What makes a control token is never made.
                 None if by_pair => {}
                 None => return Err(fault()),
@@ -117,7 +119,11 @@ impl ByteLevel {
     pub fn word(&self, word: &str, merger: &mut Merger, out: &mut Vec<u32>) {
         match self.whole.get(word.as_bytes()).filter(|_| self.ignore_merges) {
             Some(&id) => out.push(id),
-            None => merger.merge(&self.merges, word.bytes().map(|byte| self.bytes[usize::from(byte)]), out),
+            None => merger.merge(
+                &self.merges,
+                word.bytes().map(|byte| self.bytes[usize::from(byte)]),
+                out,
+            ),
         }
     }
 }

@@ -23,11 +23,20 @@ pub(super) struct Characters {
 }
 
 impl Characters {
-    pub fn new(vocabulary: &Vocabulary, rules: &Rules, merges: &[(u32, u32)]) -> Result<Self, TokenizerError> {
+    pub fn new(
+        vocabulary: &Vocabulary,
+        rules: &Rules,
+        merges: &[(u32, u32)],
+    ) -> Result<Self, TokenizerError> {
         let mut bytes = vec![None; 256];
         let mut all: HashMap<&str, u32> = HashMap::with_capacity(vocabulary.len());
         let is_piece = vocabulary.pieces_of_model();
-        for (id, text) in vocabulary.pieces.iter().enumerate().filter(|(id, _)| is_piece[*id]) {
+        for (id, text) in vocabulary
+            .pieces
+            .iter()
+            .enumerate()
+            .filter(|(id, _)| is_piece[*id])
+        {
             if let (TokenKind::Byte, Some(byte)) = (vocabulary.kinds[id], parse_byte(text)) {
                 bytes[usize::from(byte)].get_or_insert(id as u32);
             }

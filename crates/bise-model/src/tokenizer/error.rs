@@ -110,7 +110,9 @@ pub enum TokenizerError {
         found: String,
     },
     /// Rules of a later program.
-    #[error("the tokenizer's rules are of version {found} (tokenizer.rules.version), expected 1: a newer bise has written the file")]
+    #[error(
+        "the tokenizer's rules are of version {found} (tokenizer.rules.version), expected 1: a newer bise has written the file"
+    )]
     RulesVersion {
         /// The version.
         found: u32,

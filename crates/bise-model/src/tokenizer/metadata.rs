@@ -3,6 +3,7 @@
 use bise_tensor::gguf::{GgufError, Metadata};
 
 use super::rules::Added;
+use super::vocabulary::parse_byte;
 use super::{Algorithm, Rules, TokenKind, TokenizerError, Vocabulary};
 
 const MODEL: &str = "tokenizer.ggml.model";
@@ -56,7 +57,7 @@ impl Vocabulary {
         };
         let mut vocabulary = Self {
             algorithm: Algorithm::SentencePiece,
-            kinds: kinds(metadata, pieces.len())?,
+            kinds: kinds(metadata, &pieces)?,
             pieces,
             scores,
             bos: Some(metadata.u32(BOS)?.unwrap_or(1)),
@@ -83,9 +84,18 @@ impl Vocabulary {
     }
 }
 
-fn kinds(metadata: &Metadata, tokens: usize) -> Result<Vec<TokenKind>, TokenizerError> {
+fn kinds(metadata: &Metadata, pieces: &[String]) -> Result<Vec<TokenKind>, TokenizerError> {
     let Some(types) = metadata.i32s(TYPES)? else {
-        return Ok(vec![TokenKind::Normal; tokens]);
+        // As llama.cpp has it: all are text, and bytes are known by their names.
+        let kind = |piece: &String| match parse_byte(piece) {
+            Some(_) => TokenKind::Byte,
+            None => TokenKind::Normal,
+        };
+        let named = metadata.str(MODEL)? == Some("llama");
+        return Ok(pieces
+            .iter()
+            .map(|piece| if named { kind(piece) } else { TokenKind::Normal })
+            .collect());
     };
     let kinds = types.iter().enumerate().map(|(id, &found)| {
         TokenKind::from_number(found).ok_or(TokenizerError::Kind {
@@ -109,7 +119,9 @@ fn rules(metadata: &Metadata) -> Result<Option<Rules>, TokenizerError> {
     Ok(Some(Rules {
         normalizer: part(NORMALIZER)?,
         pre_tokenizer: part(PRE_TOKENIZER)?,
-        added: added.collect::<Option<_>>().ok_or(TokenizerError::Pairs { key: ADDED })?,
+        added: added
+            .collect::<Option<_>>()
+            .ok_or(TokenizerError::Pairs { key: ADDED })?,
         merges: pairs(metadata, PAIRS)?,
         fuse_unk: metadata.bool(FUSE_UNK)?.unwrap_or(false),
         ignore_merges: metadata.bool(IGNORE_MERGES)?.unwrap_or(false),

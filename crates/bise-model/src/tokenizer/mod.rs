@@ -97,7 +97,10 @@ enum Model {
 
 impl Model {
     fn new(vocabulary: &Vocabulary) -> Result<Self, TokenizerError> {
-        let pairs = vocabulary.rules.as_ref().and_then(|rules| Some((rules, rules.merges.as_ref()?)));
+        let pairs = vocabulary
+            .rules
+            .as_ref()
+            .and_then(|rules| Some((rules, rules.merges.as_ref()?)));
         Ok(match (&vocabulary.algorithm, pairs) {
             (Algorithm::Tekken { merges }, _) => Self::ByteLevel(ByteLevel::new(vocabulary, merges)?),
             (_, Some((rules, merges))) => Self::Characters(Characters::new(vocabulary, rules, merges)?),
@@ -148,13 +151,22 @@ impl Tokenizer {
         }
         vocabulary.mark_ends();
         let model = Model::new(&vocabulary)?;
-        let pipeline = vocabulary.rules.as_ref().map(|rules| Pipeline::new(&vocabulary, rules)).transpose()?;
+        let pipeline = vocabulary
+            .rules
+            .as_ref()
+            .map(|rules| Pipeline::new(&vocabulary, rules))
+            .transpose()?;
         let bytes = matches!(model, Model::ByteLevel(_));
-        if pipeline.as_ref().is_some_and(|pipeline| pipeline.is_byte_level() != bytes) {
+        if pipeline
+            .as_ref()
+            .is_some_and(|pipeline| pipeline.is_byte_level() != bytes)
+        {
             return Err(TokenizerError::Rule {
                 what: "pre_tokenizer",
-                found: format!("ByteLevel must be there for pieces of bytes, and only for them; they are {}",
-                    if bytes { "of bytes" } else { "of characters" }),
+                found: format!(
+                    "ByteLevel must be there for pieces of bytes, and only for them; they are {}",
+                    if bytes { "of bytes" } else { "of characters" }
+                ),
             });
         }
         let mut ids = HashMap::with_capacity(vocabulary.len());
@@ -222,9 +234,15 @@ impl Tokenizer {
         }
         let mut at = 0;
         let end = (text.len()..text.len(), None);
-        for (range, id) in controls.iter().map(|(range, id)| (range.clone(), Some(*id))).chain([end]) {
+        for (range, id) in controls
+            .iter()
+            .map(|(range, id)| (range.clone(), Some(*id)))
+            .chain([end])
+        {
             let between = &text[at..range.start];
-            let written = between.strip_prefix(' ').filter(|_| self.vocabulary.add_space_prefix);
+            let written = between
+                .strip_prefix(' ')
+                .filter(|_| self.vocabulary.add_space_prefix);
             self.model.text(written.unwrap_or(between), true, &mut ids);
             ids.extend(id);
             at = range.end;

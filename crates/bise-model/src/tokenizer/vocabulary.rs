@@ -101,7 +101,12 @@ impl Vocabulary {
             TokenKind::Unknown | TokenKind::Control | TokenKind::UserDefined => false,
         };
         let mut pieces: Vec<bool> = self.kinds.iter().map(of_text).collect();
-        for added in self.rules.iter().flat_map(|rules| &rules.added).filter(|added| added.piece) {
+        for added in self
+            .rules
+            .iter()
+            .flat_map(|rules| &rules.added)
+            .filter(|added| added.piece)
+        {
             if self.kinds.get(added.id as usize) == Some(&TokenKind::UserDefined) {
                 pieces[added.id as usize] = true;
             }

@@ -70,14 +70,27 @@ fn vocabulary(file: &File, vocab_size: u64) -> Result<Vocabulary, String> {
     }
     for (what, set) in [
         ("dropout", model.dropout.is_some_and(|dropout| dropout > 0.0)),
-        ("continuing_subword_prefix", model.continuing_subword_prefix.as_ref().is_some_and(|p| !p.is_empty())),
-        ("end_of_word_suffix", model.end_of_word_suffix.as_ref().is_some_and(|p| !p.is_empty())),
+        (
+            "continuing_subword_prefix",
+            model
+                .continuing_subword_prefix
+                .as_ref()
+                .is_some_and(|p| !p.is_empty()),
+        ),
+        (
+            "end_of_word_suffix",
+            model.end_of_word_suffix.as_ref().is_some_and(|p| !p.is_empty()),
+        ),
     ] {
         if set {
             return Err(format!("the model has {what}, which is not supported"));
         }
     }
-    let pre = if bytes { Some(words::name(&pre_tokenizer)?) } else { None };
+    let pre = if bytes {
+        Some(words::name(&pre_tokenizer)?)
+    } else {
+        None
+    };
     let added: Vec<Added> = match file.added_tokens {
         Some(list) => bounded_list(list, "added_tokens", vocab_size)?,
         None => Vec::new(),
@@ -227,7 +240,13 @@ fn score(
         fault: None,
     };
     let read = serde_json::Deserializer::from_str(merges.get()).deserialize_seq(&mut merged);
-    let Merges { places, pairs, scattered, fault, .. } = merged;
+    let Merges {
+        places,
+        pairs,
+        scattered,
+        fault,
+        ..
+    } = merged;
     read.map_err(|e| fault.unwrap_or_else(|| format!("merges: {e}")))?;
     let count = pairs.len() / 2;
     for (token, place) in tokens.iter_mut().zip(places) {

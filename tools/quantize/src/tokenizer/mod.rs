@@ -91,13 +91,16 @@ pub(crate) fn read(directory: &Path, vocab_size: u64) -> Result<Option<Tokenizer
     let tekken = Some(directory.join("tekken.json")).filter(|path| path.exists());
     let model = sentencepiece_model(directory);
     let json = Some(directory.join("tokenizer.json")).filter(|path| path.exists());
-    let json = match &json {
-        Some(path) => Some(bpe_json::read(path, vocab_size).map_err(|error| match tekken.as_ref().or(model.as_ref()) {
-            Some(other) => error.beside(other),
-            None => error,
-        })?),
-        None => None,
-    };
+    let json =
+        match &json {
+            Some(path) => Some(bpe_json::read(path, vocab_size).map_err(|error| {
+                match tekken.as_ref().or(model.as_ref()) {
+                    Some(other) => error.beside(other),
+                    None => error,
+                }
+            })?),
+            None => None,
+        };
     let mut vocabulary = match (json, model, tekken) {
         (Some(mut json), Some(path), _) => {
             let model = sentencepiece::read(&path, vocab_size)?;
@@ -149,9 +152,21 @@ impl Vocabulary {
         for (id, token) in self.tokens.iter().enumerate() {
             ids.extend(token.as_ref().map(|token| (id as u32, token.text.as_str())));
         }
-        ids.extend(self.added.iter().map(|added| (added.id, added.token.content.as_str())));
-        let of_model = |id: u32| pieces.get(id as usize).and_then(|piece| Some(piece.as_ref()?.text.as_str()));
-        let others: Vec<&str> = ids.iter().filter(|(id, text)| of_model(**id) != Some(text)).map(|(_, text)| *text).collect();
+        ids.extend(
+            self.added
+                .iter()
+                .map(|added| (added.id, added.token.content.as_str())),
+        );
+        let of_model = |id: u32| {
+            pieces
+                .get(id as usize)
+                .and_then(|piece| Some(piece.as_ref()?.text.as_str()))
+        };
+        let others: Vec<&str> = ids
+            .iter()
+            .filter(|(id, text)| of_model(**id) != Some(text))
+            .map(|(_, text)| *text)
+            .collect();
         if !others.is_empty() || ids.len() < pieces.len() {
             let mut shown: Vec<String> = others.iter().take(3).map(|text| format!("`{text}`")).collect();
             shown.extend((others.len() > 3).then(|| format!("{} more", others.len() - 3)));
@@ -164,15 +179,19 @@ impl Vocabulary {
             ));
         }
         let normal = |token: &&mut Token| token.kind == TokenType::Normal;
-        let same = self.tokens.iter().zip(pieces).all(|(token, piece)| match (token, piece) {
-            (Some(token), Some(piece)) => token.kind != TokenType::Normal || token.text == piece.text,
-            _ => false,
-        });
+        let same = self
+            .tokens
+            .iter()
+            .zip(pieces)
+            .all(|(token, piece)| match (token, piece) {
+                (Some(token), Some(piece)) => token.kind != TokenType::Normal || token.text == piece.text,
+                _ => false,
+            });
         if same && self.tokens.len() <= pieces.len() {
             let tokens = self.tokens.iter_mut().zip(pieces);
-            tokens.filter_map(|(token, piece)| Some((token.as_mut().filter(normal)?, piece.as_ref()?))).for_each(
-                |(token, piece)| token.score = piece.score,
-            );
+            tokens
+                .filter_map(|(token, piece)| Some((token.as_mut().filter(normal)?, piece.as_ref()?)))
+                .for_each(|(token, piece)| token.score = piece.score);
         }
     }
 
@@ -180,13 +199,17 @@ impl Vocabulary {
     fn follow_transformers(&mut self, settings: &Settings) {
         let prefix = settings.add_prefix_space.unwrap_or(self.add_space_prefix);
         let space = "\u{2581}";
-        let mut normalizers = vec![json!({ "type": "Replace", "pattern": { "String": " " }, "content": space })];
+        let mut normalizers =
+            vec![json!({ "type": "Replace", "pattern": { "String": " " }, "content": space })];
         if prefix {
             normalizers.insert(0, json!({ "type": "Prepend", "prepend": space }));
         }
         let scheme = if prefix { "first" } else { "never" };
         let (normalizer, pre_tokenizer) = match settings.legacy {
-            true => (json!({ "type": "Sequence", "normalizers": normalizers }), json!(null)),
+            true => (
+                json!({ "type": "Sequence", "normalizers": normalizers }),
+                json!(null),
+            ),
             false => (
                 json!(null),
                 json!({ "type": "Metaspace", "replacement": space, "prepend_scheme": scheme, "split": false }),
@@ -209,7 +232,10 @@ impl Vocabulary {
                 TokenType::UserDefined => false,
                 _ => return None,
             };
-            Some(Added { id: id as u32, token: Content::of_piece(piece.text.clone(), special) })
+            Some(Added {
+                id: id as u32,
+                token: Content::of_piece(piece.text.clone(), special),
+            })
         });
         self.added = added.collect();
     }
@@ -217,9 +243,14 @@ impl Vocabulary {
     /// Makes the tokens special that the configuration names; those that nobody has follow the last one, as far as the model goes.
     fn add_named(&mut self, named: &[String], vocab_size: u64) {
         let in_file = self.tokens.iter().enumerate();
-        let mut ids: BTreeMap<&str, u32> =
-            in_file.filter_map(|(id, token)| Some((token.as_ref()?.text.as_str(), id as u32))).collect();
-        ids.extend(self.added.iter().map(|added| (added.token.content.as_str(), added.id)));
+        let mut ids: BTreeMap<&str, u32> = in_file
+            .filter_map(|(id, token)| Some((token.as_ref()?.text.as_str(), id as u32)))
+            .collect();
+        ids.extend(
+            self.added
+                .iter()
+                .map(|added| (added.token.content.as_str(), added.id)),
+        );
         let mut next = ids.values().max().map_or(0, |last| last + 1);
         let mut more = Vec::new();
         for name in named.iter().filter(|name| !name.is_empty()) {
@@ -293,7 +324,9 @@ fn complete(vocabulary: &mut Vocabulary, vocab_size: u64) -> Vec<Token> {
                 added.text
             )),
             Some(Some(token)) if token.text == added.text => {
-                if token.kind == TokenType::Normal || kind == TokenType::Control && token.kind != TokenType::Unknown {
+                if token.kind == TokenType::Normal
+                    || kind == TokenType::Control && token.kind != TokenType::Unknown
+                {
                     token.kind = kind;
                 }
             }
@@ -348,7 +381,10 @@ impl Tokenizer {
             rules.describe(&tokens, flags, metadata);
         }
         let mut set = |key: &str, value| set_default(metadata, &format!("tokenizer.{key}"), value);
-        set("ggml.model", Some(if pre.is_some() { "gpt2" } else { "llama" }.into()));
+        set(
+            "ggml.model",
+            Some(if pre.is_some() { "gpt2" } else { "llama" }.into()),
+        );
         set("ggml.pre", Some(pre.unwrap_or("default").into()));
         set(
             "ggml.scores",
@@ -400,7 +436,10 @@ impl Rules {
         let written = |&[left, right]: &[u32; 2]| {
             format!("{} {}", tokens[left as usize].text, tokens[right as usize].text)
         };
-        set("ggml.merges", pairs.iter().map(written).collect::<Vec<String>>().into());
+        set(
+            "ggml.merges",
+            pairs.iter().map(written).collect::<Vec<String>>().into(),
+        );
     }
 }
 

@@ -20,7 +20,11 @@ pub(crate) struct Added {
 impl Added {
     /// A special token as one is that only its name is known of.
     pub fn special(id: u32, content: String) -> Self {
-        let token = Content { content, special: true, ..Content::default() };
+        let token = Content {
+            content,
+            special: true,
+            ..Content::default()
+        };
         Self { id, token }
     }
 }
@@ -67,12 +71,20 @@ impl Content {
     pub fn bits(&self, piece: bool) -> u32 {
         let normalized = self.normalized.unwrap_or(!self.special);
         let flags = [normalized, self.lstrip, self.rstrip, self.single_word, piece];
-        flags.iter().rev().fold(0, |bits, &flag| bits << 1 | u32::from(flag))
+        flags
+            .iter()
+            .rev()
+            .fold(0, |bits, &flag| bits << 1 | u32::from(flag))
     }
 
     /// As the tokens of a SentencePiece model are found.
     pub fn of_piece(content: String, special: bool) -> Self {
-        Self { content, special, normalized: Some(false), ..Self::default() }
+        Self {
+            content,
+            special,
+            normalized: Some(false),
+            ..Self::default()
+        }
     }
 }
 
@@ -122,7 +134,9 @@ fn texts(what: &str, tokens: Option<&RawValue>, vocab_size: u64) -> Result<Vec<S
     let tokens = match tokens {
         None => return Ok(Vec::new()),
         Some(tokens) if tokens.get().len() as u64 > 64 * (vocab_size + 1024) => {
-            return Err(format!("{what} is longer than a model of {vocab_size} tokens can need"));
+            return Err(format!(
+                "{what} is longer than a model of {vocab_size} tokens can need"
+            ));
         }
         Some(tokens) => serde_json::from_str(tokens.get()).map_err(|e| format!("{what}: {e}"))?,
     };
@@ -176,7 +190,10 @@ impl Settings {
             let more = more.into_iter().filter(|(_, id)| !known.contains(id));
             settings.added.extend(more.map(|(content, id)| Added {
                 id,
-                token: Content { content, ..Content::default() },
+                token: Content {
+                    content,
+                    ..Content::default()
+                },
             }));
         }
         let files = chat_templates::of_files(directory)?;

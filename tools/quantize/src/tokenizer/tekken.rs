@@ -184,7 +184,10 @@ impl Tekken {
         let is_here = |id: usize, text: &str| self.tokens.get(id).is_some_and(|token| token == text);
         let mut pieces = json.tokens.iter().enumerate();
         pieces.all(|(id, token)| token.as_ref().is_none_or(|token| is_here(id, &token.text)))
-            && json.added.iter().all(|added| is_here(added.id as usize, &added.token.content))
+            && json
+                .added
+                .iter()
+                .all(|added| is_here(added.id as usize, &added.token.content))
     }
 
     /// Adds the vocabulary to `metadata` with the keys that llama.cpp's converter writes, filled up to

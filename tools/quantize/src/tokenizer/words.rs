@@ -30,7 +30,9 @@ fn steps(pre_tokenizer: &Json) -> &[Json] {
 
 /// Whether words become bytes in GPT-2's alphabet.
 pub(super) fn is_byte_level(pre_tokenizer: &Json) -> bool {
-    steps(pre_tokenizer).iter().any(|step| step["type"] == "ByteLevel")
+    steps(pre_tokenizer)
+        .iter()
+        .any(|step| step["type"] == "ByteLevel")
 }
 
 /// The name of a byte-level pre-tokenizer.

@@ -30,8 +30,17 @@ pub struct Added {
 impl Added {
     /// The flags as bits, for metadata.
     pub fn bits(self) -> u32 {
-        let flags = [self.normalized, self.lstrip, self.rstrip, self.single_word, self.piece];
-        flags.iter().rev().fold(0, |bits, &flag| bits << 1 | u32::from(flag))
+        let flags = [
+            self.normalized,
+            self.lstrip,
+            self.rstrip,
+            self.single_word,
+            self.piece,
+        ];
+        flags
+            .iter()
+            .rev()
+            .fold(0, |bits, &flag| bits << 1 | u32::from(flag))
     }
 
     /// From [`bits`](Self::bits); `None` for bits that have no meaning.
@@ -87,9 +96,7 @@ impl Table {
                 (Some((range, id)), Some((end, (_, control)))) if control || end <= range.end => {
                     Some((range.end, self.flags(*id, &text[range.clone()]), false))
                 }
-                (Some((range, id)), None) => {
-                    Some((range.end, self.flags(*id, &text[range.clone()]), false))
-                }
+                (Some((range, id)), None) => Some((range.end, self.flags(*id, &text[range.clone()]), false)),
                 (_, Some((end, (added, control)))) => Some((end, added, control)),
                 (None, None) => None,
             };
@@ -99,7 +106,9 @@ impl Table {
             };
             if is_text {
                 // Another that was placed may begin inside.
-                let next = controls.first().map_or(end, |(range, _)| range.start.clamp(at, end));
+                let next = controls
+                    .first()
+                    .map_or(end, |(range, _)| range.start.clamp(at, end));
                 at = if next > at { next } else { end };
                 continue;
             }
@@ -107,13 +116,21 @@ impl Table {
                 at = end;
                 continue;
             }
-            let start = if added.lstrip { text[..at].trim_end().len().max(done) } else { at };
+            let start = if added.lstrip {
+                text[..at].trim_end().len().max(done)
+            } else {
+                at
+            };
             if start > done {
                 emit(done, Found::Text(&text[done..start]));
             }
             emit(start, Found::Token(added.id));
             at = end;
-            done = if added.rstrip { text.len() - text[end..].trim_start().len() } else { end };
+            done = if added.rstrip {
+                text.len() - text[end..].trim_start().len()
+            } else {
+                end
+            };
             at = at.max(done);
         }
         if done < text.len() {
@@ -123,8 +140,14 @@ impl Table {
 
     /// The flags of a control token, which may be written here as another is.
     fn flags(&self, id: u32, text: &str) -> Added {
-        let literal = text.chars().next().and_then(|c| self.literals.at_start_of(text, c));
+        let literal = text
+            .chars()
+            .next()
+            .and_then(|c| self.literals.at_start_of(text, c));
         let entry = literal.map(|(_, entry)| self.entries[entry as usize].0);
-        entry.filter(|added| added.id == id).unwrap_or(Added { id, ..Added::default() })
+        entry.filter(|added| added.id == id).unwrap_or(Added {
+            id,
+            ..Added::default()
+        })
     }
 }

@@ -73,7 +73,10 @@ const LONGEST: usize = 64 << 10;
 fn part<T: DeserializeOwned + Default>(what: &'static str, json: &str) -> Result<T, TokenizerError> {
     let fault = |found: String| TokenizerError::Rule { what, found };
     if json.len() > LONGEST {
-        return Err(fault(format!("it has {} bytes, expected at most {LONGEST}", json.len())));
+        return Err(fault(format!(
+            "it has {} bytes, expected at most {LONGEST}",
+            json.len()
+        )));
     }
     let part: Option<T> = serde_json::from_str(json).map_err(|e| fault(e.to_string()))?;
     Ok(part.unwrap_or_default())
@@ -87,7 +90,11 @@ impl Pipeline {
         for added in &rules.added {
             let Some(text) = vocabulary.pieces.get(added.id as usize) else {
                 let (found, tokens) = (added.id, vocabulary.len());
-                return Err(TokenizerError::SpecialOutOfRange { what: "added", found, tokens });
+                return Err(TokenizerError::SpecialOutOfRange {
+                    what: "added",
+                    found,
+                    tokens,
+                });
             };
             let control = vocabulary.is_control(added.id);
             match added.normalized {
@@ -95,7 +102,12 @@ impl Pipeline {
                 false => raw.insert(text, added, control),
             }
         }
-        Ok(Self { raw, normal, normalizer, pre_tokenizer })
+        Ok(Self {
+            raw,
+            normal,
+            normalizer,
+            pre_tokenizer,
+        })
     }
 
     /// Whether words end as bytes in GPT-2's alphabet.

@@ -91,13 +91,18 @@ fn collect(spec: NormalizerSpec, steps: &mut Vec<Step>) -> Result<(), TokenizerE
             return normalizers.into_iter().try_for_each(|spec| collect(spec, steps));
         }
         NormalizerSpec::Prepend { prepend } => Step::Prepend(prepend),
-        NormalizerSpec::Replace { pattern, content } => Step::Replace(Pattern::new("normalizer", &pattern)?, content),
+        NormalizerSpec::Replace { pattern, content } => {
+            Step::Replace(Pattern::new("normalizer", &pattern)?, content)
+        }
         NormalizerSpec::Nfc => Step::Nfc,
         NormalizerSpec::Nfd => Step::Nfd,
         NormalizerSpec::Nfkc => Step::Nfkc,
         NormalizerSpec::Nfkd => Step::Nfkd,
         NormalizerSpec::Lowercase => Step::Lowercase,
-        NormalizerSpec::Strip { strip_left: left, strip_right: right } => Step::Strip { left, right },
+        NormalizerSpec::Strip {
+            strip_left: left,
+            strip_right: right,
+        } => Step::Strip { left, right },
     });
     Ok(())
 }

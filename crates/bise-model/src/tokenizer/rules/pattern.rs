@@ -40,7 +40,10 @@ impl Pattern {
                     what,
                     found: format!("the pattern {source:?}: {why}"),
                 };
-                if ["?+", "*+", "++"].iter().any(|possessive| source.contains(possessive)) {
+                if ["?+", "*+", "++"]
+                    .iter()
+                    .any(|possessive| source.contains(possessive))
+                {
                     return Err(fault("possessive repetitions are not supported".to_owned()));
                 }
                 let compile = |source: &str| {
@@ -59,7 +62,9 @@ impl Pattern {
     fn find_at(&self, text: &str, at: usize) -> Option<(usize, usize)> {
         match self {
             Self::Text(literal) if literal.is_empty() => None,
-            Self::Text(literal) => text[at..].find(literal).map(|start| (at + start, at + start + literal.len())),
+            Self::Text(literal) => text[at..]
+                .find(literal)
+                .map(|start| (at + start, at + start + literal.len())),
             Self::Class(class) => {
                 let start = at + text[at..].find(class)?;
                 Some((start, start + text[start..].chars().next()?.len_utf8()))
@@ -74,7 +79,9 @@ impl Pattern {
                     let next = found.end() + text[found.end()..].chars().next()?.len_utf8();
                     regex.find_at(text, next)
                 });
-                matches.map(|found| (found.start(), found.end())).find(|(start, end)| start < end)
+                matches
+                    .map(|found| (found.start(), found.end()))
+                    .find(|(start, end)| start < end)
             }
             Self::Blank(regex) => {
                 let found = regex.find_at(text, at)?;
@@ -83,7 +90,14 @@ impl Pattern {
                     && found.as_str().chars().all(char::is_whitespace)
                     && regex.captures_at(text, at)?.name("blank").is_some();
                 let last = found.as_str().chars().next_back().map_or(0, char::len_utf8);
-                Some((start, if blank && end - last > start { end - last } else { end }))
+                Some((
+                    start,
+                    if blank && end - last > start {
+                        end - last
+                    } else {
+                        end
+                    },
+                ))
             }
         }
     }
@@ -106,7 +120,9 @@ impl Pattern {
     /// `text` with `content` for each match.
     pub fn replace(&self, text: &str, content: &str) -> String {
         let mut out = String::with_capacity(text.len());
-        self.split(text, |part, is_match| out.push_str(if is_match { content } else { part }));
+        self.split(text, |part, is_match| {
+            out.push_str(if is_match { content } else { part })
+        });
         out
     }
 }

@@ -66,8 +66,15 @@ pub(super) enum Behavior {
 
 #[derive(Debug)]
 enum Step {
-    Metaspace { space: char, scheme: Scheme },
-    Split { pattern: Pattern, behavior: Behavior, invert: bool },
+    Metaspace {
+        space: char,
+        scheme: Scheme,
+    },
+    Split {
+        pattern: Pattern,
+        behavior: Behavior,
+        invert: bool,
+    },
     /// A space in front of what begins with none.
     Space,
 }
@@ -85,7 +92,10 @@ pub(super) struct PreTokenizer {
 
 impl PreTokenizer {
     pub fn new(spec: PreTokenizerSpec) -> Result<Self, TokenizerError> {
-        let mut made = Self { steps: Vec::new(), byte_level: false };
+        let mut made = Self {
+            steps: Vec::new(),
+            byte_level: false,
+        };
         made.add(spec)?;
         Ok(made)
     }
@@ -97,25 +107,44 @@ impl PreTokenizer {
     fn add(&mut self, spec: PreTokenizerSpec) -> Result<(), TokenizerError> {
         if self.byte_level && !matches!(spec, PreTokenizerSpec::None) {
             let found = "ByteLevel, which must be the last step".to_owned();
-            return Err(TokenizerError::Rule { what: "pre_tokenizer", found });
+            return Err(TokenizerError::Rule {
+                what: "pre_tokenizer",
+                found,
+            });
         }
         match spec {
             PreTokenizerSpec::None => {}
             PreTokenizerSpec::Sequence { pretokenizers } => {
                 pretokenizers.into_iter().try_for_each(|spec| self.add(spec))?;
             }
-            PreTokenizerSpec::Metaspace { replacement: space, prepend_scheme, add_prefix_space, split } => {
-                let old = if add_prefix_space == Some(false) { Scheme::Never } else { Scheme::Always };
+            PreTokenizerSpec::Metaspace {
+                replacement: space,
+                prepend_scheme,
+                add_prefix_space,
+                split,
+            } => {
+                let old = if add_prefix_space == Some(false) {
+                    Scheme::Never
+                } else {
+                    Scheme::Always
+                };
                 let scheme = prepend_scheme.unwrap_or(old);
                 self.steps.push(Step::Metaspace { space, scheme });
                 if split {
                     self.split(Pattern::Text(space.to_string()), Behavior::MergedWithNext, false);
                 }
             }
-            PreTokenizerSpec::Split { pattern, behavior, invert } => {
+            PreTokenizerSpec::Split {
+                pattern,
+                behavior,
+                invert,
+            } => {
                 self.split(Pattern::new("pre_tokenizer", &pattern)?, behavior, invert);
             }
-            PreTokenizerSpec::ByteLevel { add_prefix_space, use_regex } => {
+            PreTokenizerSpec::ByteLevel {
+                add_prefix_space,
+                use_regex,
+            } => {
                 if add_prefix_space {
                     self.steps.push(Step::Space);
                 }
@@ -124,7 +153,9 @@ impl PreTokenizer {
                 }
                 self.byte_level = true;
             }
-            PreTokenizerSpec::Digits { individual_digits: true } => {
+            PreTokenizerSpec::Digits {
+                individual_digits: true,
+            } => {
                 self.split(Pattern::Class(char::is_numeric), Behavior::Isolated, false);
             }
             PreTokenizerSpec::Digits { .. } => {
@@ -145,7 +176,11 @@ impl PreTokenizer {
     }
 
     fn split(&mut self, pattern: Pattern, behavior: Behavior, invert: bool) {
-        self.steps.push(Step::Split { pattern, behavior, invert });
+        self.steps.push(Step::Split {
+            pattern,
+            behavior,
+            invert,
+        });
     }
 
     /// Calls `emit` with the words of a text at `place`.
@@ -176,7 +211,11 @@ fn cut(steps: &[Step], text: &str, place: Place, emit: &mut dyn FnMut(&str)) {
             true => cut(rest, text, place, emit),
             false => cut(rest, &format!(" {text}"), place, emit),
         },
-        Step::Split { pattern, behavior, invert } => {
+        Step::Split {
+            pattern,
+            behavior,
+            invert,
+        } => {
             let mut place = place;
             pieces(pattern, *behavior, *invert, text, |piece| {
                 cut(rest, piece, place, emit);
@@ -187,20 +226,30 @@ fn cut(steps: &[Step], text: &str, place: Place, emit: &mut dyn FnMut(&str)) {
 }
 
 /// Calls `emit` with the pieces of `text`; those that are removed leave nothing.
-fn pieces<'t>(pattern: &Pattern, behavior: Behavior, invert: bool, text: &'t str, mut emit: impl FnMut(&'t str)) {
+fn pieces<'t>(
+    pattern: &Pattern,
+    behavior: Behavior,
+    invert: bool,
+    text: &'t str,
+    mut emit: impl FnMut(&'t str),
+) {
     if behavior == Behavior::Isolated {
         return pattern.split(text, |part, _| emit(part));
     }
     let mut parts = Vec::new();
-    pattern.split(text, |part, is_match| parts.push((part.len(), is_match != invert)));
+    pattern.split(text, |part, is_match| {
+        parts.push((part.len(), is_match != invert))
+    });
     let mut at = 0;
     let mut joined: Vec<(usize, bool)> = Vec::with_capacity(parts.len());
     match behavior {
         Behavior::Isolated | Behavior::Removed => joined = parts,
-        Behavior::Contiguous => parts.into_iter().for_each(|(len, is_match)| match joined.last_mut() {
-            Some((before, same)) if *same == is_match => *before += len,
-            _ => joined.push((len, is_match)),
-        }),
+        Behavior::Contiguous => parts
+            .into_iter()
+            .for_each(|(len, is_match)| match joined.last_mut() {
+                Some((before, same)) if *same == is_match => *before += len,
+                _ => joined.push((len, is_match)),
+            }),
         Behavior::MergedWithPrevious => join(parts.into_iter(), &mut joined),
         Behavior::MergedWithNext => {
             join(parts.into_iter().rev(), &mut joined);
