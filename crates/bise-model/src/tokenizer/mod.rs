@@ -1,7 +1,7 @@
 //! Text to tokens and back, as Mistral's vocabularies ask for it: SentencePiece, or byte-level BPE (tekken).
 //!
-//! Token ids are identical to those of the `sentencepiece` library and of mistral-common's tekken, which the
-//! goldens in `fixtures/tokenizer` prove. SentencePiece's merging is written out here, in `merge.rs`, because the order of merges in
+//! Token ids are identical to those of the `sentencepiece` library and of mistral-common's tekken, and under the [`Rules`] of a
+//! `tokenizer.json` to those of transformers, which the goldens in `fixtures/tokenizer` prove. SentencePiece's merging is written out here, in `merge.rs`, because the order of merges in
 //! SentencePiece is by score and then by place in the text. BPE libraries order merges by rank, one rank for
 //! each pair, and cannot express that two pairs tie: in vocabularies extended with pieces of one common
 //! score, as many fine-tunes do, they give other ids.

@@ -88,9 +88,10 @@ impl Vocabulary {
         self.pieces.is_empty()
     }
 
-    /// Whether a token is one that is never made from text.
-    pub(super) fn is_control(&self, id: u32) -> bool {
-        self.kinds.get(id as usize) == Some(&TokenKind::Control)
+    /// Whether a token is one that the text of its name never makes.
+    pub(super) fn is_special(&self, id: u32) -> bool {
+        let kind = self.kinds.get(id as usize);
+        matches!(kind, Some(TokenKind::Control | TokenKind::Unknown))
     }
 
     /// For each token, whether merging can make it: added tokens may also be pieces.

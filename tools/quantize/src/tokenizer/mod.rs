@@ -240,7 +240,8 @@ impl Vocabulary {
         self.added = added.collect();
     }
 
-    /// Makes the tokens special that the configuration names; those that nobody has follow the last one, as far as the model goes.
+    /// Makes the tokens special that the configuration names and that were not added; those that nobody has follow the last one,
+    /// as far as the model goes.
     fn add_named(&mut self, named: &[String], vocab_size: u64) {
         let in_file = self.tokens.iter().enumerate();
         let mut ids: BTreeMap<&str, u32> = in_file
@@ -261,8 +262,6 @@ impl Vocabulary {
                 more.push(Added::special(id, name.clone()));
             }
         }
-        let special = |added: &mut Added| added.token.special |= named.contains(&added.token.content);
-        self.added.iter_mut().for_each(special);
         self.added.extend(more);
     }
 
@@ -286,6 +285,22 @@ pub fn tekken_metadata(path: &Path) -> Result<Metadata, QuantizeError> {
     let mut metadata = Metadata::new();
     tekken::read(path, None)?.describe(0, &mut metadata);
     Ok(metadata)
+}
+
+/// The metadata that the tokenizer in `directory` becomes, of a model of `vocab_size` tokens, and what is to be known of it; `None`
+/// where there is no tokenizer.
+///
+/// # Errors
+/// When a file cannot be read, is damaged, or is of a kind that GGUF cannot say.
+pub fn tokenizer_metadata(
+    directory: &Path,
+    vocab_size: u64,
+) -> Result<Option<(Metadata, Vec<String>)>, QuantizeError> {
+    let (mut metadata, mut notes) = (Metadata::new(), Vec::new());
+    Ok(read(directory, vocab_size)?.map(|tokenizer| {
+        tokenizer.describe(&SpecialTokens::default(), &mut metadata, &mut notes);
+        (metadata, notes)
+    }))
 }
 
 /// The newest of the SentencePiece models in `directory`: Mistral's own directories have the version in the name.

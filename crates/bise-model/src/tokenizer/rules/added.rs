@@ -81,8 +81,15 @@ impl Table {
         self.entries.push((*added, control));
     }
 
-    /// Calls `emit` with the tokens in `text` and what lies between them, and where in `text` each begins.
-    pub fn split<'t>(&self, text: &'t str, controls: Controls, mut emit: impl FnMut(usize, Found<'t>)) {
+    /// Calls `emit` with the tokens in `text` and what lies between them, and where in `text` each begins. Control
+    /// tokens are found where they are placed, and those that are `allowed` wherever they are written.
+    pub fn split<'t>(
+        &self,
+        text: &'t str,
+        controls: Controls,
+        allowed: &[u32],
+        mut emit: impl FnMut(usize, Found<'t>),
+    ) {
         let (mut done, mut at, mut controls) = (0, 0, controls);
         while let Some(c) = text[at..].chars().next() {
             while controls.first().is_some_and(|(range, _)| range.start < at) {
@@ -104,7 +111,7 @@ impl Table {
                 at += c.len_utf8();
                 continue;
             };
-            if is_text {
+            if is_text && !allowed.contains(&added.id) {
                 // Another that was placed may begin inside.
                 let next = controls
                     .first()

@@ -63,6 +63,8 @@ pub type Controls<'a> = &'a [(Range<usize>, u32)];
 pub(super) struct Pipeline {
     raw: Table,
     normal: Table,
+    /// Control tokens that are normalized, and their words.
+    late: Vec<(u32, String)>,
     normalizer: Normalizer,
     pre_tokenizer: PreTokenizer,
 }
@@ -86,7 +88,7 @@ impl Pipeline {
     pub fn new(vocabulary: &Vocabulary, rules: &Rules) -> Result<Self, TokenizerError> {
         let normalizer = Normalizer::new(part("normalizer", &rules.normalizer)?)?;
         let pre_tokenizer = PreTokenizer::new(part("pre_tokenizer", &rules.pre_tokenizer)?)?;
-        let (mut raw, mut normal) = (Table::default(), Table::default());
+        let (mut raw, mut normal, mut late) = (Table::default(), Table::default(), Vec::new());
         for added in &rules.added {
             let Some(text) = vocabulary.pieces.get(added.id as usize) else {
                 let (found, tokens) = (added.id, vocabulary.len());
@@ -96,7 +98,10 @@ impl Pipeline {
                     tokens,
                 });
             };
-            let control = vocabulary.is_control(added.id);
+            let control = vocabulary.is_special(added.id);
+            if control && added.normalized {
+                late.push((added.id, normalizer.normalize(text, Place::Continuing)));
+            }
             match added.normalized {
                 true => normal.insert(&normalizer.normalize(text, Place::Beginning), added, control),
                 false => raw.insert(text, added, control),
@@ -105,6 +110,7 @@ impl Pipeline {
         Ok(Self {
             raw,
             normal,
+            late,
             normalizer,
             pre_tokenizer,
         })
@@ -117,12 +123,18 @@ impl Pipeline {
 
     /// Calls `emit` with added tokens, with `controls`, and with the words between them.
     pub fn cut(&self, text: &str, controls: Controls, place: Place, mut emit: impl FnMut(Result<u32, &str>)) {
-        self.raw.split(text, controls, |at, found| match found {
+        let late = self.late(text, controls);
+        let early: Vec<_> = controls
+            .iter()
+            .filter(|(_, id)| !late.contains(id))
+            .cloned()
+            .collect();
+        self.raw.split(text, &early, &[], |at, found| match found {
             Found::Token(id) => emit(Ok(id)),
             Found::Text(section) => {
                 let place = if at == 0 { place } else { Place::Behind };
                 let normal = self.normalizer.normalize(section, place);
-                self.normal.split(&normal, &[], |at, found| match found {
+                self.normal.split(&normal, &[], &late, |at, found| match found {
                     Found::Token(id) => emit(Ok(id)),
                     Found::Text(part) => {
                         let place = if at == 0 { place } else { Place::Behind };
@@ -131,5 +143,19 @@ impl Pipeline {
                 });
             }
         });
+    }
+
+    /// The control tokens that are searched in normalized text, as far as the program has placed all that `text` has of them once it
+    /// is normalized.
+    fn late(&self, text: &str, controls: Controls) -> Vec<u32> {
+        let placed = |id: u32| controls.iter().filter(|(_, placed)| *placed == id).count();
+        if self.late.iter().all(|(id, _)| placed(*id) == 0) {
+            return Vec::new();
+        }
+        let text = self.normalizer.normalize(text, Place::Continuing);
+        let all = |(id, word): &&(u32, String)| {
+            placed(*id) > 0 && text.matches(word.as_str()).count() == placed(*id)
+        };
+        self.late.iter().filter(all).map(|(id, _)| *id).collect()
     }
 }

@@ -216,10 +216,9 @@ fn cut(steps: &[Step], text: &str, place: Place, emit: &mut dyn FnMut(&str)) {
             behavior,
             invert,
         } => {
-            let mut place = place;
             pieces(pattern, *behavior, *invert, text, |piece| {
-                cut(rest, piece, place, emit);
-                place = Place::Behind;
+                let first = std::ptr::eq(piece.as_ptr(), text.as_ptr());
+                cut(rest, piece, if first { place } else { Place::Behind }, emit);
             });
         }
     }
