@@ -100,7 +100,7 @@ fn scores_and_types_may_be_absent() {
     for absent in ["scores", "token_type"] {
         let absent = format!("tokenizer.ggml.{absent}");
         let part = whole.iter().filter(|(key, _)| **key != absent);
-        let part: Metadata = part.map(|(key, value)| (key.as_str(), value.clone())).collect();
+        let part: Metadata = part.map(|(key, value)| (key.to_owned(), value.clone())).collect();
         let [whole, part] =
             [&whole, &part].map(|m| Tokenizer::new(Vocabulary::from_metadata(m).unwrap()).unwrap());
         for text in ["a a", "é\n", "<s>"] {

@@ -240,8 +240,7 @@ impl Vocabulary {
         self.added = added.collect();
     }
 
-    /// Makes the tokens special that the configuration names and that were not added; those that nobody has follow the last one,
-    /// as far as the model goes.
+    /// Makes the tokens special that the configuration names; those that nobody has follow the last one, as far as the model goes.
     fn add_named(&mut self, named: &[String], vocab_size: u64) {
         let in_file = self.tokens.iter().enumerate();
         let mut ids: BTreeMap<&str, u32> = in_file
@@ -262,6 +261,8 @@ impl Vocabulary {
                 more.push(Added::special(id, name.clone()));
             }
         }
+        let special = |added: &mut Added| added.token.named(named);
+        self.added.iter_mut().for_each(special);
         self.added.extend(more);
     }
 
