@@ -2,6 +2,8 @@
 
 mod output;
 mod prompt;
+mod results;
+mod rows;
 mod stats;
 mod text;
 
@@ -29,8 +31,8 @@ use text::Text;
 
 /// Continue a text
 ///
-/// The prompt comes after MODEL or from -p, from a file, or from standard input; with --chat it is the first message of a conversation,
-/// and the text is the model's answer. The text goes to standard output as it is made.
+/// The prompt comes after MODEL or from -p, from a file, or from standard input; with --chat it is the first message of a
+/// conversation, and the text is the model's answer. The text goes to standard output as it is made.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -42,7 +44,8 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", conflicts_with = "text")]
     file: Option<PathBuf>,
     /// Tokens to generate; -1 until the model ends the text
-    #[arg(short, long = "tokens", visible_aliases = ["n-predict", "predict"], value_name = "N", default_value_t = -1, allow_negative_numbers = true,
+    #[arg(short, long = "tokens", visible_aliases = ["n-predict", "predict"], value_name = "N", default_value_t = -1,
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(i64).range(-1..))]
     n: i64,
     /// End the text where this text begins, which is not shown; can be repeated
@@ -54,6 +57,8 @@ pub struct Args {
     /// When the context is full, drop the oldest half of what follows the prompt, and go on
     #[arg(long)]
     context_shift: bool,
+    #[command(flatten)]
+    rows: rows::Rows,
     #[command(flatten)]
     chat_options: ChatOptions,
     #[command(flatten)]
@@ -127,6 +132,9 @@ impl Shown {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
+    if let Some(input) = &args.rows.input_jsonl {
+        return rows::run(&args, input);
+    }
     let keeper = args.sessions.claim(&args.inputs())?;
     let prompt = prompt::read(&args)?;
     let model = args.runtime.open(args.which.path())?;
@@ -229,6 +237,7 @@ impl Args {
         let files = [
             self.which.path(),
             self.file.as_deref(),
+            self.rows.input_jsonl.as_deref(),
             self.chat_options.template.as_deref().map(Path::new),
             self.constraints.file(),
             self.drafts.file(),
