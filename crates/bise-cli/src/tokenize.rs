@@ -29,7 +29,7 @@ pub struct Args {
     chat: Option<PathBuf>,
     /// Chat format: v1, v2, v3, v7, v11, v13, `gguf` for the file's Jinja templates, the name of one of them (`tool_use`), or a
     /// Jinja file [default: the file's, which are Mistral's where they write the same]
-    #[arg(long, value_name = "NAME", requires = "chat")]
+    #[arg(long, value_name = "NAME|FILE", requires = "chat")]
     template: Option<String>,
     /// Print one JSON object
     #[arg(long)]

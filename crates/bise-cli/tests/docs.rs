@@ -67,7 +67,9 @@ fn every_file_that_a_document_names_exists() {
 fn the_sizes_of_models_are_right() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
     let text = std::fs::read_to_string(readme).unwrap();
-    let (_, table) = text.split_once("| | Mistral 7B | Mixtral 8x7B | Mixtral 8x22B |").unwrap();
+    let (_, table) = text
+        .split_once("| | Mistral 7B | Mixtral 8x7B | Mixtral 8x22B |")
+        .unwrap();
     let (mut rows, mut wrong) = (0, Vec::new());
     for row in table.lines().skip(2).take_while(|line| line.starts_with("| ")) {
         let name = row.split('|').nth(1).unwrap().trim();
@@ -75,7 +77,9 @@ fn the_sizes_of_models_are_right() {
             let model = bise_quantize::Synthetic::new(&format!("{shape}:{name}"), None).unwrap();
             format!("{:.1}", model.file_len() as f64 / f64::from(1 << 30))
         };
-        let sizes = ["mistral-7b", "mixtral-8x7b", "mixtral-8x22b"].map(size).join(" | ");
+        let sizes = ["mistral-7b", "mixtral-8x7b", "mixtral-8x22b"]
+            .map(size)
+            .join(" | ");
         let expected = format!("| {name} | {sizes} |");
         rows += 1;
         if row != expected {

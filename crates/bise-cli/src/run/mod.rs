@@ -18,7 +18,8 @@ use crate::runtime::{self, Runtime};
 use crate::sampling::Sampling;
 use crate::session::Sessions;
 use crate::stop_texts::StopTexts;
-use anyhow::{Context as _, Result};
+use crate::usage::Misuse;
+use anyhow::{Context as _, Result, ensure};
 use bise_model::Stop;
 use bise_tensor::gguf::Metadata;
 use output::{End, Form, LogprobsSender, Output};
@@ -88,12 +89,7 @@ struct ChatOptions {
     /// Format of the conversation: v1, v2, v3, v7, v11 or v13 of Mistral's, gguf for the file's Jinja templates, the name of one
     /// of them, or a Jinja file
     /// [default: what the model's file asks for]
-    #[arg(
-        long,
-        visible_alias = "chat-template",
-        value_name = "NAME|FILE",
-        requires = "chat"
-    )]
+    #[arg(long, visible_alias = "chat-template", value_name = "NAME|FILE")]
     template: Option<String>,
 }
 
@@ -132,6 +128,11 @@ impl Shown {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
+    let options = &args.chat_options;
+    ensure!(
+        options.template.is_none() || options.chat || args.rows.input_jsonl.is_some(),
+        Misuse("--template is of use with --chat or --input-jsonl only".to_owned())
+    );
     if let Some(input) = &args.rows.input_jsonl {
         return rows::run(&args, input);
     }
