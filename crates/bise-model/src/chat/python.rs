@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use minijinja::value::{Kwargs, Object, ObjectRepr, Rest, ValueKind, from_args};
+use minijinja::value::{Kwargs, Object, ObjectRepr, Rest, ValueKind, ValueOrKwargs, from_args};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
 use super::inert::Inert;
@@ -87,9 +87,9 @@ pub(super) fn equip(environment: &mut Environment<'_>, inert: &Arc<Inert>) {
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
     let stand_ins = inert.originals();
-    environment.add_filter("tojson", move |value: &Value, options: Rest<Value>| {
+    environment.add_filter("tojson", move |value: &Value, options: Rest<ValueOrKwargs>| {
         let json = json_of(value)?;
-        Ok::<_, Error>(json.styled(&style(&options, &stand_ins)?))
+        Ok::<_, Error>(json.styled(&style(&options.into_values(), &stand_ins)?))
     });
     environment.add_filter("string", |value: &Value| text_of(value));
     environment.add_filter("int", to_int);
