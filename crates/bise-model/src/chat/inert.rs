@@ -7,7 +7,8 @@
 //! 3. What lies between becomes text again.
 //!
 //! Words that the template looks for in a text (`'</think>' in text`, `text.split('</think>')`) are replaced in the
-//! same way, so that it finds what it finds in transformers, and what it takes from a text remains text.
+//! same way, so that it finds what it finds in transformers, and what it takes from a text remains text. What differs: a
+//! text of step 1 with a character behind it, cut from its end or compared with `==`.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -75,7 +76,7 @@ impl Inert {
     /// What each private character stands for; nothing of weight in the case of the barrier.
     pub fn originals(&self) -> HashMap<char, char> {
         let mut originals = self.originals.clone();
-        originals.insert(self.barrier, '\u{7f}');
+        originals.insert(self.barrier, 'x');
         originals
     }
 
