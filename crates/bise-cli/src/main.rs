@@ -12,6 +12,7 @@ mod inspect;
 mod interrupt;
 mod loading;
 mod logits;
+mod machine;
 mod man;
 mod messages;
 mod numbers;
@@ -29,9 +30,11 @@ mod tokenize;
 mod usage;
 mod verify;
 
+use bise_tensor::isa::Level;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 /// Run and quantize Mistral and Mixtral models on the CPU.
 ///
@@ -42,12 +45,27 @@ use std::process::ExitCode;
 #[command(
     name = "bise",
     version,
+    long_version = version(),
     propagate_version = true,
     arg_required_else_help = true
 )]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+}
+
+/// The version, the commit where it is known, and the instruction sets that this machine has.
+fn version() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let commit = match env!("BISE_COMMIT") {
+            "" => "unknown",
+            commit => commit,
+        };
+        let levels: Vec<&str> = Level::available().iter().map(|level| level.name()).collect();
+        let version = env!("CARGO_PKG_VERSION");
+        format!("{version}\ncommit {commit}\nlevels {}", levels.join(", "))
+    });
+    &TEXT
 }
 
 #[derive(Subcommand)]
@@ -73,6 +91,8 @@ enum Outcome {
     Done,
     /// What was to be checked is not good.
     Bad,
+    /// The text was cut off before its grammar let it end.
+    CutOff,
     /// By a signal, such as Ctrl-C.
     Interrupted,
 }
@@ -83,6 +103,7 @@ fn main() -> ExitCode {
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Bad) => ExitCode::FAILURE,
+        Ok(Outcome::CutOff) => ExitCode::from(3),
         Ok(Outcome::Interrupted) => ExitCode::from(interrupt::exit_code()),
         // The reader of a pipe had enough: that is its right.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! What the commands that run a model share: which model, and how to run it.
 
 use crate::loading::{self, Loading};
+use crate::machine;
 use crate::messages::note;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use bise_model::chat::Template;
@@ -9,7 +10,7 @@ use bise_model::{Config, Context, ContextOptions, KvType, Model};
 use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::Metadata;
 use bise_tensor::isa::Level;
-use bise_tensor::threads::{Threads, usable_cores};
+use bise_tensor::threads::Threads;
 use clap::{Args, ValueEnum};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -168,12 +169,21 @@ pub fn chunks(
 
 /// A pool of `count` threads, or of one for each physical core that the process may use.
 pub fn threads(count: Option<usize>) -> Result<Threads> {
-    Threads::new(count.unwrap_or_else(usable_cores)).context("cannot start threads")
+    Threads::new(count.unwrap_or_else(machine::cores)).context("cannot start threads")
 }
 
 /// The tokenizer of the model from `path`, or of the one that is part of the program.
 pub fn tokenizer(model: &Model, path: Option<&Path>) -> Result<Tokenizer> {
     tokenizer_of(model.checkpoint(), path)
+}
+
+/// The tokenizer of the model from `path`; a text of it also ends where `template` ends a turn, the file of a chat template.
+pub fn tokenizer_for(model: &Model, path: Option<&Path>, template: Option<&str>) -> Result<Tokenizer> {
+    let mut vocabulary = vocabulary(model.checkpoint()).with_context(|| loading::name(path))?;
+    if let Some(template) = template.and_then(|file| std::fs::read_to_string(file).ok()) {
+        vocabulary.end_turns_of(&[&template]);
+    }
+    Tokenizer::new(vocabulary).with_context(|| loading::name(path))
 }
 
 /// The tokenizer of a model from `path` that need not be loaded.
@@ -183,6 +193,10 @@ pub fn tokenizer_of(checkpoint: &Checkpoint, path: Option<&Path>) -> Result<Toke
 
 /// As [`tokenizer_of`], without the name in errors.
 pub fn read_tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer> {
+    Ok(Tokenizer::new(vocabulary(checkpoint)?)?)
+}
+
+fn vocabulary(checkpoint: &Checkpoint) -> Result<Vocabulary> {
     let vocabulary = Vocabulary::from_metadata(&checkpoint.metadata)?;
     let pieces = vocabulary.len();
     if let Some(embeddings) = checkpoint.tensors.get("token_embd.weight") {
@@ -192,7 +206,7 @@ pub fn read_tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer> {
             "the tokenizer has {pieces} tokens, the model only {logits}"
         );
     }
-    Ok(Tokenizer::new(vocabulary)?)
+    Ok(vocabulary)
 }
 
 /// The tokens of a prompt that a text follows, with a note if the tokenizer would end it.
@@ -219,7 +233,7 @@ pub fn template(
         None => Template::detect(metadata, tokenizer).with_context(|| loading::name(path))?.with_context(|| {
             format!(
                 "{}: the file does not tell how a conversation is written for this model, which may not be made for it; \
-                 --template says how (v1, v2, v3, v7, v11, v13, or a Jinja file)",
+                 --template says how (v1, v2, v3, v7, v11, v13, v15, or a Jinja file)",
                 loading::name(path)
             )
         }),

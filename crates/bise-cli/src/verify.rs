@@ -1,9 +1,10 @@
 //! `bise verify`: is a file what it was when it was written?
 
 use crate::probe::LayerByLayer;
+use crate::progress::Bar;
 use crate::{Outcome, loading, runtime};
-use anyhow::{Context as _, Result};
-use bise_quantize::{Fault, FaultKind, Prober, Verdict, verify, verify_bytes};
+use anyhow::{Context as _, Result, ensure};
+use bise_quantize::{Fault, FaultKind, Prober, Verdict, locate, verify, verify_bytes};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// Of other files only the structure, the values and the tokenizer can be checked. Exits with 1 when something is wrong.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file [default: the built-in story teller]
+    /// GGUF file [default: what BISE_MODEL names, or else the built-in story teller]
     file: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
@@ -28,16 +29,31 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
+    if let Some(path) = &args.file {
+        locate(path)?;
+        if path.is_dir() {
+            // What is wrong with it comes first.
+            loading::checkpoint(Some(path))?;
+        }
+        let folder = "a folder of safetensors, which carries no hashes: bise verify checks GGUF files";
+        ensure!(
+            !path.is_dir(),
+            "{}: {folder}\nmake one with: bise quantize",
+            path.display()
+        );
+    }
     let prober = LayerByLayer(runtime::threads(args.threads.map(usize::from))?);
     let threads = runtime::threads(args.threads.map(usize::from))?;
+    let bar = Bar::waiting("checking");
     let mut verdict = threads.run(|| {
         let prober = (!args.no_probe).then_some(&prober as &dyn Prober);
-        match &args.file {
+        match args.file.as_deref().or(loading::default()) {
             Some(path) => verify(path, prober).with_context(|| path.display().to_string()),
             None => Ok(verify_bytes(&loading::built_in(), prober)),
         }
     })?;
-    check_tokenizer(args.file.as_deref(), &mut verdict);
+    bar.end();
+    check_tokenizer(args.file.as_deref().or(loading::default()), &mut verdict);
     if args.json {
         print_json(&verdict)?
     } else {

@@ -1,5 +1,6 @@
 //! What a chat shows: answers on standard output, all else on standard error.
 
+use super::wrap::Wrap;
 use anyhow::{Context as _, Result};
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -10,16 +11,23 @@ pub struct Screen {
     error: Option<io::Error>,
     /// Whether the answer so far ends its line.
     at_line_start: bool,
+    /// Where lines of the answer that is shown are broken.
+    wrap: Option<Wrap>,
+    /// Whether a thought was shown last.
+    thinking: bool,
 }
 
 impl Screen {
-    /// Colours are for terminals, unless `NO_COLOR` is set.
+    /// Colours are for terminals that have some, unless `NO_COLOR` is set.
     pub fn new() -> Self {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+            && std::env::var_os("TERM").is_none_or(|v| v != "dumb");
         Self {
             colour: wanted && io::stdout().is_terminal() && io::stderr().is_terminal(),
             error: None,
             at_line_start: true,
+            wrap: None,
+            thinking: false,
         }
     }
 
@@ -27,8 +35,27 @@ impl Screen {
         self.colour
     }
 
-    /// Shows a piece of an answer at once.
-    pub fn show(&mut self, piece: &str) {
+    /// Shows a piece of an answer at once, or of what the model thinks before it, which is no answer.
+    pub fn show(&mut self, piece: &str, thinks: bool) {
+        if thinks {
+            self.thinking |= !piece.is_empty();
+            return self.think(piece);
+        }
+        if !piece.is_empty() {
+            self.end_thought();
+        }
+        let wrap = self.wrap.get_or_insert_with(|| Wrap::new(columns()));
+        let text = wrap.push(piece);
+        self.write(&text);
+    }
+
+    fn end_thought(&mut self) {
+        if std::mem::take(&mut self.thinking) {
+            self.think("\n");
+        }
+    }
+
+    fn write(&mut self, piece: &str) {
         if piece.is_empty() || self.error.is_some() {
             return;
         }
@@ -37,14 +64,26 @@ impl Screen {
         self.at_line_start = piece.ends_with('\n');
     }
 
+    fn think(&self, piece: &str) {
+        let mut out = io::stderr().lock();
+        let _ = match self.colour {
+            true => write!(out, "\x1b[2m{piece}\x1b[0m"),
+            false => write!(out, "{piece}"),
+        };
+    }
+
     /// Ends an answer.
     ///
     /// # Errors
     /// When it could not be written.
     pub fn end_answer(&mut self) -> Result<()> {
-        if !self.at_line_start {
-            self.show("\n");
+        if let Some(mut wrap) = self.wrap.take() {
+            self.write(&wrap.finish());
         }
+        if !self.at_line_start {
+            self.write("\n");
+        }
+        self.end_thought();
         match self.error.take() {
             Some(error) => Err(error).context("cannot write to standard output"),
             None => Ok(()),
@@ -71,4 +110,10 @@ impl Screen {
         self.notice(format_args!("error: {error:#}"));
         Ok(())
     }
+}
+
+/// Columns of the terminal, now; 0 when answers go elsewhere.
+fn columns() -> usize {
+    let size = terminal_size::terminal_size_of(io::stdout());
+    size.map_or(0, |(terminal_size::Width(columns), _)| columns.into())
 }

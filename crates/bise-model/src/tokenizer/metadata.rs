@@ -4,7 +4,7 @@ use bise_tensor::gguf::{GgufError, Metadata};
 
 use super::rules::Added;
 use super::vocabulary::parse_byte;
-use super::{Algorithm, Rules, TokenKind, TokenizerError, Vocabulary};
+use super::{Algorithm, Reasoning, Rules, TokenKind, TokenizerError, Vocabulary};
 
 const MODEL: &str = "tokenizer.ggml.model";
 const PRE: &str = "tokenizer.ggml.pre";
@@ -15,6 +15,9 @@ const MERGES: &str = "tokenizer.ggml.merges";
 const BOS: &str = "tokenizer.ggml.bos_token_id";
 const EOS: &str = "tokenizer.ggml.eos_token_id";
 const UNK: &str = "tokenizer.ggml.unknown_token_id";
+/// Kept by `bise quantize`: how much a model of Mistral's format v15 can be asked to think, and what is usual.
+const EFFORTS: &str = "tokenizer.mistral.reasoning_efforts";
+const EFFORT: &str = "tokenizer.mistral.reasoning_effort";
 const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
 const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
 const ADD_SPACE_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
@@ -68,6 +71,7 @@ impl Vocabulary {
             add_eos: metadata.bool(ADD_EOS)?.unwrap_or(false),
             add_space_prefix: metadata.bool(ADD_SPACE_PREFIX)?.unwrap_or(sentencepiece) && sentencepiece,
             rules: rules(metadata)?,
+            reasoning: reasoning(metadata)?,
         };
         vocabulary.read_ends(metadata)?;
         if !sentencepiece {
@@ -137,6 +141,12 @@ fn pairs(metadata: &Metadata, key: &'static str) -> Result<Option<Vec<(u32, u32)
         return Err(TokenizerError::Pairs { key });
     };
     Ok(Some(pairs.iter().map(|&[a, b]| (a, b)).collect()))
+}
+
+fn reasoning(metadata: &Metadata) -> Result<Option<Reasoning>, TokenizerError> {
+    let efforts = metadata.strings(EFFORTS)?.map(<[String]>::to_vec);
+    let usual = metadata.str(EFFORT)?.map(str::to_owned);
+    Ok(efforts.map(|efforts| Reasoning { efforts, usual }))
 }
 
 /// Whether text is cut into words as tekken does it.

@@ -25,6 +25,7 @@
 //!     add_eos: false,
 //!     add_space_prefix: true,
 //!     rules: None,
+//!     reasoning: None,
 //! })?;
 //! let ids = tokenizer.encode_prompt(b"ab a");
 //! assert_eq!(ids, [1, 3, 6, 3, 4]);
@@ -38,6 +39,7 @@ mod characters;
 mod detokenizer;
 mod ends;
 mod error;
+mod infill;
 pub(crate) mod literals;
 mod merge;
 mod metadata;
@@ -54,7 +56,7 @@ pub use detokenizer::Detokenizer;
 pub use ends::ENDS_KEY;
 pub use error::TokenizerError;
 pub use rules::{Added, Controls, Rules};
-pub use vocabulary::{Algorithm, TokenKind, Vocabulary};
+pub use vocabulary::{Algorithm, Reasoning, TokenKind, Vocabulary};
 
 use byte_level::ByteLevel;
 use characters::Characters;

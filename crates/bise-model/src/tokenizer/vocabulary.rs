@@ -46,6 +46,15 @@ pub enum Algorithm {
     },
 }
 
+/// What a model's tokenizer says of how much the model can be asked to think.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reasoning {
+    /// The efforts that it was trained with.
+    pub efforts: Vec<String>,
+    /// What is written where nothing is asked for.
+    pub usual: Option<String>,
+}
+
 /// A vocabulary: token `id` is `pieces[id]`, `scores[id]`, `kinds[id]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vocabulary {
@@ -75,6 +84,8 @@ pub struct Vocabulary {
     /// What a `tokenizer.json` says beyond all this; where there is none, text is encoded as the `sentencepiece` library or
     /// mistral-common's tekken do.
     pub rules: Option<Rules>,
+    /// How much the model can be asked to think, where its file says so.
+    pub reasoning: Option<Reasoning>,
 }
 
 impl Vocabulary {

@@ -143,6 +143,7 @@ fn small_vocabularies_equal_sentencepiece() {
             add_eos: false,
             add_space_prefix: true,
             rules: None,
+            reasoning: None,
         });
         let tokenizer = tokenizer.unwrap();
         for (text, ids) in &corner.encode {

@@ -108,6 +108,7 @@ fn small_vocabularies() -> impl Strategy<Value = Vocabulary> {
             add_eos: false,
             add_space_prefix: false,
             rules: None,
+            reasoning: None,
         }
     })
 }
