@@ -21,7 +21,7 @@ use crate::hf::{SpecialTokens, set_default};
 use bise_tensor::gguf::Metadata;
 use serde_json::json;
 use settings::{Added, Content, Settings};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use tekken::Tekken;
 
@@ -251,18 +251,20 @@ impl Vocabulary {
                 .iter()
                 .map(|added| (added.token.content.as_str(), added.id)),
         );
-        let mut next = ids.values().max().map_or(0, |last| last + 1);
+        let mut next = ids.values().max().map_or(0, |last| last.saturating_add(1));
+        let mut known: HashSet<u32> = self.added.iter().map(|added| added.id).collect();
         let mut more = Vec::new();
         for name in named.iter().filter(|name| !name.is_empty()) {
-            let id = ids.get(name.as_str()).copied().unwrap_or(next);
-            next = next.max(id + 1);
-            let known = self.added.iter().chain(&more).any(|added| added.id == id);
-            if u64::from(id) < vocab_size && !known {
+            let id = *ids.entry(name).or_insert(next);
+            next = next.max(id.saturating_add(1));
+            if u64::from(id) < vocab_size && known.insert(id) {
                 more.push(Added::special(id, name.clone()));
             }
         }
-        let special = |added: &mut Added| added.token.named(named);
-        self.added.iter_mut().for_each(special);
+        let named: HashSet<&str> = named.iter().map(String::as_str).collect();
+        let is_named = |added: &&mut Added| named.contains(added.token.content.as_str());
+        let special = |added: &mut Added| added.token.make_special();
+        self.added.iter_mut().filter(is_named).for_each(special);
         self.added.extend(more);
     }
 

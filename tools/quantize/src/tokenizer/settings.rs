@@ -77,12 +77,10 @@ impl Content {
             .fold(0, |bits, &flag| bits << 1 | u32::from(flag))
     }
 
-    /// Makes the token special if it is one of `names`; it is found as before.
-    pub fn named(&mut self, names: &[String]) {
-        if names.contains(&self.content) {
-            self.normalized.get_or_insert(!self.special);
-            self.special = true;
-        }
+    /// Makes the token special; it is found as before.
+    pub fn make_special(&mut self) {
+        self.normalized.get_or_insert(!self.special);
+        self.special = true;
     }
 
     /// As the tokens of a SentencePiece model are found.
