@@ -6,7 +6,7 @@ mod synthetic;
 use crate::Outcome;
 use crate::loading::{self, Loading, Which};
 use crate::runtime::KvTypeName;
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use bise_model::{Context, ContextOptions, Model};
 use bise_quantize::Synthetic;
 use bise_tensor::atomic::claim;

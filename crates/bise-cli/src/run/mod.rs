@@ -176,7 +176,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     let mut rest = stops.push(pieces.finish());
     rest.push_str(&stops.finish());
     answer.push_str(&rest);
-    text.answered(&answer, stop.is_ok());
+    text.answered(&answer, matches!(stop, Ok(Stop::EndOfText | Stop::Length)));
     let reason = match &stop {
         _ if stops.found().is_some() => "stop",
         Ok(Stop::EndOfText) => "end",

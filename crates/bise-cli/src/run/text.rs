@@ -51,7 +51,7 @@ pub struct Conversing {
 impl Conversing {
     fn from_notes(talk: Talk) -> Result<Self> {
         let conversation = Conversation::from_json(&talk.messages.to_string())?;
-        let (system, messages) = saved::split(conversation.messages);
+        let (system, messages) = saved::split(conversation.into_messages());
         Ok(Self {
             template: talk.template,
             system,
@@ -68,9 +68,10 @@ impl<'m, 'a> Text<'m, 'a> {
         mut session: Session<'m>,
         keeper: Keeper,
     ) -> Result<Self> {
-        let resumed = args.sessions.resume(&mut session)?.unwrap_or_default();
+        let mut resumed = args.sessions.resume(&mut session)?.unwrap_or_default();
         let chat = args.chat_options.chat;
-        let talk = resumed.notes.chat.map(Conversing::from_notes).transpose()?;
+        let talk = resumed.notes.chat.take().map(Conversing::from_notes);
+        let talk = talk.transpose()?;
         ensure!(
             chat || talk.is_none(),
             "the session is a conversation: --chat goes on with it, and so does bise chat --session"
