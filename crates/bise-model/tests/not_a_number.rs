@@ -65,27 +65,25 @@ fn a_bad_weight_is_named_with_tensor_row_and_block() {
             ("blk.0.attn_k.weight", 1),
             ("blk.1.ffn_down.weight", 3),
         ] {
-            for half in [0x7fc0, 0xffc0] {
-                let mut bad = good.clone();
-                // The output's type may be another.
-                let dtype = Gguf::parse(&bad).unwrap().tensor(tensor).unwrap().dtype;
-                let at = match dtype.name() {
-                    "Q6_K" => 208,
-                    name if name == target => at,
-                    _ => 0,
-                };
-                damage(&mut bad, tensor, row, at, half);
-                for batch in [3, 512] {
-                    let said = complaint(open(bad.clone()), batch, KvType::F16).unwrap_or_default();
-                    let (place, row) = (
-                        format!("tensor '{tensor}' has NaN"),
-                        format!("row {row}, column 0 (block 0"),
-                    );
-                    assert!(
-                        said.contains(&place) && said.contains(&row),
-                        "{target}, {tensor}: {said:?}"
-                    );
-                }
+            let mut bad = good.clone();
+            // The output's type may be another.
+            let dtype = Gguf::parse(&bad).unwrap().tensor(tensor).unwrap().dtype;
+            let at = match dtype.name() {
+                "Q6_K" => 208,
+                name if name == target => at,
+                _ => 0,
+            };
+            damage(&mut bad, tensor, row, at, 0xffc0);
+            for batch in [3, 512] {
+                let said = complaint(open(bad.clone()), batch, KvType::F16).unwrap_or_default();
+                let (place, row) = (
+                    format!("tensor '{tensor}' has NaN"),
+                    format!("row {row}, column 0 (block 0"),
+                );
+                assert!(
+                    said.contains(&place) && said.contains(&row),
+                    "{target}, {tensor}: {said:?}"
+                );
             }
         }
     }

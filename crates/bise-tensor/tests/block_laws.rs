@@ -409,7 +409,8 @@ fn importance_lowers_the_weighted_error() {
     }
 }
 
-/// Blocks far from zero, of one value, of zeros, and without any importance: never worse than without a search.
+/// Blocks far from zero, of one value, of zeros, and without any importance: hardly ever worse than without a search, as far as
+/// the rounding of a large minimum goes.
 #[test]
 fn weighed_blocks_of_any_kind_are_near() {
     let mut uniform = uniform();
