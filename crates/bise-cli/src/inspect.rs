@@ -2,13 +2,13 @@
 
 use crate::Outcome;
 use crate::loading::{self, Which, describe, size};
+use crate::machine;
 use crate::runtime::{self, DEFAULT_CONTEXT, KvTypeName};
 use anyhow::{Context as _, Result};
 use bise_model::chat::Template;
 use bise_model::{Config, ContextOptions, Hashed, MemoryNeeds, fingerprint};
 use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::Value;
-use bise_tensor::memory;
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -225,7 +225,7 @@ impl Facts {
             size(self.needs.total()),
             describe(&self.needs, c, &self.options)
         )?;
-        match memory::available() {
+        match machine::memory() {
             Some(available) => writeln!(out, "; {} has {} left", available.limit, size(available.bytes))?,
             None => writeln!(out)?,
         }
@@ -271,7 +271,7 @@ impl Facts {
             "memory": {
                 "context": self.options.context, "total": needs.total(), "weights_laid_out": needs.laid_out,
                 "weights_in_files": needs.in_files, "kv": needs.kv, "scratch": needs.scratch,
-                "available": memory::available().map(|a| a.bytes),
+                "available": machine::memory().map(|a| a.bytes),
             },
             "chat": self.chats_json(),
             "fingerprint": self.fingerprint,

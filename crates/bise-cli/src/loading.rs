@@ -1,11 +1,12 @@
 //! Which model a command works on, and whether there is memory for it.
 
+use crate::machine;
 use crate::messages::note;
 use crate::progress::Bar;
 use anyhow::{Context as _, Result, bail};
 use bise_model::{Advice, Config, ContextOptions, KvType, LoadOptions, MemoryNeeds, Model, advise};
 use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::memory::{self, Available};
+use bise_tensor::memory::Available;
 use bise_tensor::mmap::FileBytes;
 use bise_tensor::tensor::Tensor;
 use clap::Args;
@@ -46,6 +47,11 @@ static DEFAULT: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
         .filter(|name| !name.is_empty())
         .map(PathBuf::from)
 });
+
+/// Where the model is that is worked on when none is named; `None` for the one that is part of the program.
+pub fn default() -> Option<&'static Path> {
+    DEFAULT.as_deref()
+}
 
 impl Which {
     /// Where it is; `None` for the one that is part of the program.
@@ -132,7 +138,7 @@ impl Loading {
             config.sliding_window = keys;
         }
         if !self.force
-            && let Some(available) = memory::available()
+            && let Some(available) = machine::memory()
         {
             let options = options(&config);
             preflight(&checkpoint, &config, &options, &available).with_context(|| name.clone())?;

@@ -12,6 +12,7 @@ mod inspect;
 mod interrupt;
 mod loading;
 mod logits;
+mod machine;
 mod man;
 mod messages;
 mod numbers;
@@ -29,9 +30,11 @@ mod tokenize;
 mod usage;
 mod verify;
 
+use bise_tensor::isa::Level;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 /// Run and quantize Mistral and Mixtral models on the CPU.
 ///
@@ -42,12 +45,27 @@ use std::process::ExitCode;
 #[command(
     name = "bise",
     version,
+    long_version = version(),
     propagate_version = true,
     arg_required_else_help = true
 )]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+}
+
+/// The version, the commit where it is known, and the instruction sets that this machine has.
+fn version() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let commit = match env!("BISE_COMMIT") {
+            "" => "unknown",
+            commit => commit,
+        };
+        let levels: Vec<&str> = Level::available().iter().map(|level| level.name()).collect();
+        let version = env!("CARGO_PKG_VERSION");
+        format!("{version}\ncommit {commit}\nlevels {}", levels.join(", "))
+    });
+    &TEXT
 }
 
 #[derive(Subcommand)]
@@ -131,12 +149,15 @@ mod tests {
     use clap::Arg;
     use clap::builder::ValueParser;
 
-    fn names_a_path(arg: &Arg) -> bool {
+    fn is_called(arg: &Arg, what: &str) -> bool {
         let names = arg.get_value_names().unwrap_or_default();
-        arg.get_value_parser().type_id() == ValueParser::path_buf().type_id()
-            || names
-                .iter()
-                .any(|name| name.contains("FILE") || name.contains("DIR") || name.contains("OUT"))
+        names.iter().any(|name| name.contains(what))
+    }
+
+    fn names_a_path(arg: &Arg) -> bool {
+        let is_path = arg.get_value_parser().type_id() == ValueParser::path_buf().type_id();
+        let called_so = ["FILE", "DIR", "OUT"].iter().any(|what| is_called(arg, what));
+        arg.get_action().takes_values() && (is_path || called_so)
     }
 
     /// What may be lost is in the table that the tests of data safety go through.
@@ -165,6 +186,8 @@ mod tests {
                     }
                 };
                 assert!(spelled, "{known:?}");
+                let reads = matches!(known.role, paths::Role::Reads(_));
+                assert!(!(reads && is_called(arg, "OUT")), "{known:?}");
                 found.push((known.command, known.id));
             }
         }

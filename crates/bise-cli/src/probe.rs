@@ -1,6 +1,6 @@
 //! Running models for the quantizer, which has none: see [`bise_quantize::Prober`].
 
-use crate::progress::Bar;
+use crate::progress::{self, Bar};
 use bise_model::CONTRACT;
 use bise_model::streamed::logits_after;
 use bise_quantize::Prober;
@@ -15,6 +15,7 @@ pub struct LayerByLayer(pub Threads);
 
 impl Prober for LayerByLayer {
     fn logits(&self, model: Checkpoint, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
+        progress::clear();
         let bar = Bar::count("running the model", 0, "layers");
         let progress = |done, layers| bar.set_of(done, layers);
         let logits = self.0.run(|| logits_after(model, prompts, MOST, &progress));

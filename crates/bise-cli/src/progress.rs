@@ -50,6 +50,22 @@ impl Bar {
         Self::new(what, &format!("{{pos}}/{{len}} {things}"), total)
     }
 
+    /// `what` goes on, nobody knows how long.
+    pub fn waiting(what: &'static str) -> Arc<Self> {
+        let bar = Arc::new(Self::new(what, "", 0));
+        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+        bar.bar.set_style(style.expect("a valid template"));
+        let waiting = Arc::downgrade(&bar);
+        std::thread::spawn(move || {
+            std::thread::sleep(SOON);
+            if let Some(bar) = waiting.upgrade() {
+                bar.show();
+                bar.bar.enable_steady_tick(Duration::from_millis(100));
+            }
+        });
+        bar
+    }
+
     fn new(what: &'static str, count: &str, total: u64) -> Self {
         let style = ProgressStyle::with_template(&format!("{{msg}} {{wide_bar}} {count}, {{eta}} left"));
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
@@ -83,7 +99,7 @@ impl Bar {
 
     fn show(&self) {
         let ended = self.ended.load(Ordering::Relaxed);
-        if !ended && self.bar.is_hidden() && self.start.elapsed() > SOON {
+        if !ended && self.bar.is_hidden() && self.start.elapsed() >= SOON {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
             *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.bar.clone());
         }

@@ -1,6 +1,7 @@
 //! What the commands that run a model share: which model, and how to run it.
 
 use crate::loading::{self, Loading};
+use crate::machine;
 use crate::messages::note;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use bise_model::chat::Template;
@@ -9,7 +10,7 @@ use bise_model::{Config, Context, ContextOptions, KvType, Model};
 use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::Metadata;
 use bise_tensor::isa::Level;
-use bise_tensor::threads::{Threads, usable_cores};
+use bise_tensor::threads::Threads;
 use clap::{Args, ValueEnum};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -168,7 +169,7 @@ pub fn chunks(
 
 /// A pool of `count` threads, or of one for each physical core that the process may use.
 pub fn threads(count: Option<usize>) -> Result<Threads> {
-    Threads::new(count.unwrap_or_else(usable_cores)).context("cannot start threads")
+    Threads::new(count.unwrap_or_else(machine::cores)).context("cannot start threads")
 }
 
 /// The tokenizer of the model from `path`, or of the one that is part of the program.

@@ -208,8 +208,10 @@ impl Sampling {
         for (kind, given) in given {
             ensure!(
                 !given || samplers.contains(&kind),
-                "an option of the sampler {0} is given, but {0} is not among the samplers",
-                kind.name()
+                Misuse(format!(
+                    "an option of the sampler {0} is given, but {0} is not among the samplers",
+                    kind.name()
+                ))
             );
         }
         Ok(())

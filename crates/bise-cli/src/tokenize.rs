@@ -1,18 +1,26 @@
 //! `bise tokenize`: show the tokens of a text, or of a conversation.
 
+use crate::usage::Misuse;
 use crate::{Outcome, loading, runtime};
 use anyhow::{Context as _, Result, ensure};
 use bise_model::chat::{Conversation, Template};
 use bise_model::tokenizer::Tokenizer;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 /// Show the tokens of a text or conversation
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file or directory [default: the built-in story teller], then the text (not with --chat)
-    #[arg(value_names = ["MODEL", "TEXT"], num_args = 0..=2, required_unless_present = "chat")]
+    /// GGUF file or directory [default: what BISE_MODEL names, or else the built-in story teller], then the text; without a
+    /// text, -f and --chat it is read from standard input
+    #[arg(value_names = ["MODEL", "TEXT"], num_args = 0..=2)]
     model_and_text: Vec<String>,
+    /// The model, which is left out before the text then
+    #[arg(short, long)]
+    model: Option<PathBuf>,
+    /// File with the text; - is standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with = "chat")]
+    file: Option<PathBuf>,
     /// Leave out the token that begins a text
     #[arg(long, conflicts_with = "chat")]
     no_bos: bool,
@@ -21,7 +29,7 @@ pub struct Args {
     chat: Option<PathBuf>,
     /// Chat format: v1, v2, v3, v7, v11, v13, `gguf` for the file's Jinja templates, the name of one of them (`tool_use`), or a
     /// Jinja file [default: the file's, which are Mistral's where they write the same]
-    #[arg(long, value_name = "NAME", requires = "chat")]
+    #[arg(long, value_name = "NAME|FILE", requires = "chat")]
     template: Option<String>,
     /// Print one JSON object
     #[arg(long)]
@@ -29,15 +37,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let (model, text) = match (&args.chat, args.model_and_text.as_slice()) {
-        (Some(_), [model, text]) => {
-            anyhow::bail!("unexpected text {text:?} after {model}: --chat has its own")
-        }
-        (Some(_), rest) => (rest.first(), ""),
-        (None, [text]) => (None, text.as_str()),
-        (None, rest) => (rest.first(), rest.last().map_or("", String::as_str)),
-    };
-    let path = model.map(Path::new);
+    let (path, text) = args.model_and_text()?;
+    let path = path.as_deref().or(loading::default());
     let checkpoint = loading::checkpoint(path)?;
     let tokenizer = runtime::tokenizer_of(&checkpoint, path)?;
     let ids = match &args.chat {
@@ -46,8 +47,8 @@ pub fn run(args: Args) -> Result<Outcome> {
             let template = runtime::template(named, path, &checkpoint.metadata, &tokenizer)?;
             encode(chat, &template, &tokenizer)?
         }
-        None if args.no_bos => tokenizer.encode(text.as_bytes()),
-        None => tokenizer.encode_prompt(text.as_bytes()),
+        None if args.no_bos => tokenizer.encode(&text),
+        None => tokenizer.encode_prompt(&text),
     };
     let pieces: Vec<&str> = ids.iter().map(|&id| tokenizer.piece(id)).collect();
     let mut out = io::stdout().lock();
@@ -59,6 +60,45 @@ pub fn run(args: Args) -> Result<Outcome> {
         }
     }
     Ok(Outcome::Done)
+}
+
+impl Args {
+    /// Where the model is, and the text, which is empty where there is a conversation.
+    fn model_and_text(&self) -> Result<(Option<PathBuf>, Vec<u8>)> {
+        let named = self.model.clone();
+        let from_elsewhere = self.file.is_some() || self.chat.is_some();
+        let (model, text) = match (&self.model_and_text[..], named) {
+            ([], named) => (named, None),
+            ([model], None) if from_elsewhere => (Some(model.into()), None),
+            // What is no file is a text for the model that is there anyway.
+            ([model], None) if Path::new(model).exists() && !io::stdin().is_terminal() => {
+                (Some(model.into()), None)
+            }
+            ([text], named) => (named, Some(text)),
+            ([model, text], None) => (Some(model.into()), Some(text)),
+            _ => {
+                return Err(
+                    Misuse("the model is given twice: with -m, and before the text".to_owned()).into(),
+                );
+            }
+        };
+        let text = match (text, &self.file) {
+            (Some(text), _) if from_elsewhere => {
+                let has_it = if self.file.is_some() { "-f" } else { "--chat" };
+                return Err(Misuse(format!("unexpected text {text:?}: {has_it} has its own")).into());
+            }
+            (Some(text), _) => text.clone().into_bytes(),
+            (None, Some(file)) => runtime::read(file)?,
+            (None, None) if self.chat.is_some() => Vec::new(),
+            (None, None) => {
+                let no_text =
+                    || Misuse("no text: give it after the model, with -f FILE, or pipe it in".to_owned());
+                ensure!(!io::stdin().is_terminal(), no_text());
+                runtime::read(&PathBuf::from("-"))?
+            }
+        };
+        Ok((model, text))
+    }
 }
 
 /// The tokens of the conversation in the file `chat`.

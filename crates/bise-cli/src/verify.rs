@@ -1,6 +1,7 @@
 //! `bise verify`: is a file what it was when it was written?
 
 use crate::probe::LayerByLayer;
+use crate::progress::Bar;
 use crate::{Outcome, loading, runtime};
 use anyhow::{Context as _, Result};
 use bise_quantize::{Prober, Verdict, verify, verify_bytes};
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 /// Of other files only the structure, the values and the tokenizer can be checked. Exits with 1 when something is wrong.
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file [default: the built-in story teller]
+    /// GGUF file [default: what BISE_MODEL names, or else the built-in story teller]
     file: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
@@ -30,13 +31,15 @@ pub struct Args {
 pub fn run(args: Args) -> Result<Outcome> {
     let prober = LayerByLayer(runtime::threads(args.threads.map(usize::from))?);
     let threads = runtime::threads(args.threads.map(usize::from))?;
+    let bar = Bar::waiting("checking");
     let verdict = threads.run(|| {
         let prober = (!args.no_probe).then_some(&prober as &dyn Prober);
-        match &args.file {
+        match args.file.as_deref().or(loading::default()) {
             Some(path) => verify(path, prober).with_context(|| path.display().to_string()),
             None => Ok(verify_bytes(&loading::built_in(), prober)),
         }
     })?;
+    bar.end();
     if args.json {
         print_json(&verdict)?
     } else {

@@ -129,6 +129,22 @@ impl Drop for Terminal {
     }
 }
 
+/// The first message may stand on the command line; answers are broken between words.
+#[test]
+fn a_first_message_and_whole_words() {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/demo.gguf");
+    let arguments = [demo.to_str().unwrap(), "Tell me a story", "-n", "60"];
+    let terminal = Terminal::new(40, 30, &arguments);
+    let screen = terminal.screen.lock().unwrap().screen().contents();
+    let piped = pipe(b"", &arguments);
+    assert!(text(&piped.stderr).contains("> Tell me a story"));
+    let answer = text(&piped.stdout);
+    assert!(answer.lines().any(|line| line.len() > 30), "{answer}");
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let (shown, said) = (words(&screen), words(answer));
+    assert!(shown.windows(said.len()).any(|words| words == said), "{screen}");
+}
+
 /// Signals end a chat that waits at its prompt: the session has all that was said and taken back, and the terminal is as it was.
 #[test]
 fn signals_at_the_prompt() {

@@ -727,3 +727,95 @@ fn completions_and_manual_pages() {
     assert!(page("bise-run.1").contains("prompt\\-cache"));
     assert!(page("bise-quantize.1").starts_with(".ie"));
 }
+
+/// The model and the text by position, by option, by the environment, from files and from standard input.
+#[test]
+fn models_and_texts_come_in_many_ways() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("text");
+    std::fs::write(&file, "Once upon").unwrap();
+    let (file, demo, other) = (
+        file.to_str().unwrap(),
+        fixture("demo.gguf"),
+        fixture("tiny-mistral"),
+    );
+    let fed = |arguments: &[&str], model: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bise"));
+        command.args(arguments).stdin(std::fs::File::open(file).unwrap());
+        model.map(|model| command.env("BISE_MODEL", model));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout).to_owned()
+    };
+    fn greedy<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+        [&["run", "-n", "5", "--temp", "0"], arguments].concat()
+    }
+    let expected = fed(&greedy(&["-p", "Once upon"]), None);
+    for arguments in [
+        &[&demo, "Once upon"][..],
+        &["-m", &demo, "Once upon"],
+        &["--model", &demo, "--prompt", "Once upon"],
+        &[&demo, "-f", "-"],
+        &["--file", file],
+        &[],
+    ] {
+        assert_eq!(fed(&greedy(arguments), None), expected, "{arguments:?}");
+    }
+    assert_eq!(
+        fed(
+            &["run", "Once upon", "-m", &demo, "--n-predict", "5", "--temp", "0"],
+            None
+        ),
+        expected
+    );
+    assert_ne!(fed(&greedy(&[]), Some(&other)), expected);
+    assert_eq!(fed(&greedy(&["-m", &demo]), Some(&other)), expected);
+    fails(&["run", &demo, "one", "-p", "two"], 2);
+    fails(&["run", "-m", &demo, "one", "two"], 2);
+
+    let expected = fed(&["tokenize", &other, "Once upon"], None);
+    for arguments in [
+        &["tokenize", &other][..],
+        &["tokenize", "-m", &other, "Once upon"],
+        &["tokenize", "-m", &other, "-f", file],
+        &["tokenize", &other, "--file", "-"],
+    ] {
+        assert_eq!(fed(arguments, None), expected, "{arguments:?}");
+    }
+    assert_eq!(fed(&["tokenize", "Once upon"], Some(&other)), expected);
+    fails(&["tokenize", &other, "x", "-f", file], 2);
+}
+
+#[test]
+fn schemas_and_grammars_may_stand_on_the_command_line() {
+    let schema = r#"{"type": "string", "maxLength": 3}"#;
+    let answer = succeeds(&["run", "-p", "x", "--no-echo", "-n", "30", "--json-schema", schema]);
+    assert!(serde_json::from_str::<String>(&answer).is_ok(), "{answer}");
+    for grammar in ["root ::= \"yes\" | \"no\"", "start: \"yes\" | \"no\""] {
+        let answer = succeeds(&["run", "-p", "x", "--no-echo", "-n", "30", "--grammar", grammar]);
+        assert!(["yes", "no"].contains(&answer.trim()), "{answer}");
+    }
+    assert!(fails(&["run", "-p", "x", "--grammar", "no/such/file"], 1).contains("no/such/file"));
+}
+
+#[test]
+fn types_are_listed_with_their_sizes() {
+    let help = succeeds(&["quantize", "--help"]);
+    let listed: Vec<&str> = help
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("- ") && line.contains(" bits for each"))
+        .collect();
+    let bits = |line: &&str| -> f64 { line.split_whitespace().nth(2).unwrap().parse().unwrap() };
+    assert!(
+        listed.len() > 15 && listed.is_sorted_by(|a, b| bits(a) >= bits(b)),
+        "{help}"
+    );
+    assert!(listed[0].starts_with("- F32:") && listed.iter().any(|line| line.starts_with("- Q4_K_M:")));
+    assert!(succeeds(&["completions", "bash"]).contains("Q4_K_M"));
+    let version = succeeds(&["--version"]);
+    assert!(
+        version.contains("\ncommit ") && version.contains("\nlevels scalar"),
+        "{version}"
+    );
+}

@@ -325,18 +325,18 @@ fn sampling_options_that_make_no_sense_are_refused() {
         (&["--samplers", "top-k;top-k"], 2, "twice"),
         (
             &["--samplers", "top-k", "--min-p", "0.1"],
-            1,
+            2,
             "min-p is not among the samplers",
         ),
-        (&["--mirostat-lr", "0.5"], 1, "mirostat is not among"),
+        (&["--mirostat-lr", "0.5"], 2, "mirostat is not among"),
         (&["--mirostat", "1"], 2, "[possible values: 2]"),
         (&["--mirostat", "2", "--top-k", "3"], 2, "cannot be used with"),
         (&["--repeat-last-n", "-2"], 2, "-1 for all"),
-        (&["--xtc-probability", "1.5"], 1, "xtc_probability is 1.5"),
-        (&["--logit-bias", "12"], 1, "TOKEN=X"),
-        (&["--logit-bias", "99999=1"], 1, "no token 99999"),
-        (&["--logit-bias", "12=inf"], 1, "no number"),
-        (&["--logit-bias", "no token has this text=1"], 1, "bise tokenize"),
+        (&["--xtc-probability", "1.5"], 2, "from 0 to 1"),
+        (&["--logit-bias", "12"], 2, "TOKEN=X"),
+        (&["--logit-bias", "99999=1"], 2, "no token 99999"),
+        (&["--logit-bias", "12=inf"], 2, "no number"),
+        (&["--logit-bias", "no token has this text=1"], 2, "bise tokenize"),
     ] {
         let message = fails(&[&["-p", "x", "-n", "1"], arguments].concat(), code);
         assert!(message.contains(words), "{arguments:?}: {message}");
@@ -638,4 +638,89 @@ fn conversations_are_for_chat() {
     assert!(chat(&talk).status.success());
     assert!(fails(&["-p", "x", "--session", &talk], 1).contains("bise chat"));
     assert!(fails(&["-p", "x", "--session", "/no/such/folder/x"], 1).contains("no such folder"));
+}
+
+/// Many prompts in one process: each result depends on its line alone, bad lines have an error, and what is there is not made
+/// again.
+#[test]
+fn many_prompts_as_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (input, output) = (path("in"), path("out"));
+    let lines = [
+        r#"{"id": "a", "prompt": "Once upon", "max_tokens": 5, "seed": 1}"#,
+        r#"{"prompt": "Once upon", "temperature": "nan"}"#,
+        "not JSON",
+        "",
+        r#"{"id": 7, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4, "stop": ["!"]}"#,
+        r#"{"prompt": "One day", "max_tokens": 6, "temp": 0, "nonsense": 1}"#,
+        r#"{"prompt": "One day", "max_tokens": 6, "temp": 0}"#,
+    ];
+    let run = |input: &str, output: &str| {
+        let arguments = [
+            "run",
+            "--seed",
+            "3",
+            "--input-jsonl",
+            input,
+            "--output-jsonl",
+            output,
+        ];
+        let made = Command::new(env!("CARGO_BIN_EXE_bise"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        std::fs::read_to_string(output).unwrap()
+    };
+    std::fs::write(&input, lines.join("\n")).unwrap();
+    let all = run(&input, &output);
+    let rows: Vec<serde_json::Value> = all.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(rows.len(), 6);
+    assert_eq!(
+        (&rows[0]["index"], &rows[0]["id"], &rows[0]["tokens"]),
+        (&0.into(), &"a".into(), &5.into())
+    );
+    assert_eq!(rows[0]["stop_reason"], "length");
+    for (row, words) in [(1, "'--temp"), (2, "not JSON"), (4, "--nonsense")] {
+        assert!(
+            rows[row]["error"].as_str().unwrap().contains(words),
+            "{}",
+            rows[row]
+        );
+    }
+    assert_eq!((&rows[3]["index"], &rows[3]["id"]), (&4.into(), &7.into()));
+    let alone = json(&["-p", "One day", "-n", "6", "--temp", "0", "--json"]);
+    assert_eq!(rows[5]["text"], alone["text"]);
+
+    // In another order, and alone, the results are the same.
+    let reversed: Vec<&str> = lines.iter().rev().copied().collect();
+    let other = path("reversed");
+    std::fs::write(&other, reversed.join("\n")).unwrap();
+    let reversed = run(&other, &path("out-reversed"));
+    let texts = |rows: &str| -> Vec<String> {
+        let rows = rows
+            .lines()
+            .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+        let mut texts: Vec<String> = rows.map(|r| format!("{}{}", r["text"], r["error"])).collect();
+        texts.sort();
+        texts
+    };
+    assert_eq!(texts(&reversed), texts(&all));
+
+    // Half a line at the end is made again, whole ones are not.
+    let cut = all.len() - 10;
+    std::fs::write(&output, &all[..cut]).unwrap();
+    assert_eq!(run(&input, &output), all);
+    let marked = all.replace("Once", "ONCE").replace("length", "kept");
+    std::fs::write(&output, &marked).unwrap();
+    assert_eq!(run(&input, &output), marked);
+
+    // No other file is touched.
+    for (output, words) in [(&input, "in"), (&other, "reversed")] {
+        let before = std::fs::read(output).unwrap();
+        let arguments = ["--input-jsonl", &input, "--output-jsonl", output];
+        assert!(fails(&arguments, 1).contains(words));
+        assert_eq!(std::fs::read(output).unwrap(), before);
+    }
 }

@@ -5,8 +5,10 @@ use crate::{
     Budget, Options, Prober, Progress, QuantizeError, Report, Target, TensorType, quantize_and_probe,
 };
 use bise_tensor::block::DType;
-use clap::Parser;
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Arg, Command, Parser};
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -66,7 +68,7 @@ pub struct Args {
 #[group(required = true, multiple = false)]
 struct Goal {
     /// A type such as Q8_0, or a recipe such as Q4_K_M
-    #[arg(long = "type", value_name = "TYPE", value_parser = types::target)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = Targets)]
     target: Option<Target>,
     /// The best file of at most this size, such as 4.0G (10^9 bytes) or 4GiB
     #[arg(long, value_parser = Budget::from_size)]
@@ -74,6 +76,26 @@ struct Goal {
     /// The best file of at most so many bits for each weight
     #[arg(long, value_name = "BITS", value_parser = Budget::from_bits)]
     bpw: Option<Budget>,
+}
+
+/// Reads types and recipes, and lists them.
+#[derive(Clone)]
+struct Targets;
+
+impl TypedValueParser for Targets {
+    type Value = Target;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Target, clap::Error> {
+        let parser = StringValueParser::new().try_map(|name| types::target(&name));
+        parser.parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let value = |&(target, bits): &(Target, f64)| {
+            PossibleValue::new(target.name()).help(format!("{bits:.2} bits for each weight of Mistral 7B"))
+        };
+        Some(Box::new(types::targets().iter().map(value)))
+    }
 }
 
 /// A number of keys; 0 for all of them.

@@ -1,7 +1,9 @@
 //! Names of types and recipes: one reading of them for every option.
 
 use crate::recipe::Target;
+use crate::synthetic::Synthetic;
 use bise_tensor::block::DType;
+use std::sync::LazyLock;
 
 /// The type called `name`, in any case, which must be one that can be written.
 ///
@@ -20,9 +22,31 @@ pub fn dtype(name: &str) -> Result<DType, String> {
 /// What `name` is instead, with the names of the types and recipes.
 pub fn target(name: &str) -> Result<Target, String> {
     Target::from_name(name).ok_or_else(|| {
-        let names: Vec<_> = Target::all().map(Target::name).collect();
+        let names: Vec<_> = targets().iter().map(|(target, _)| target.name()).collect();
         refusal(name, names.join(", "))
     })
+}
+
+/// Types and recipes, from the largest to the smallest, with the bits that a weight of Mistral 7B takes.
+pub fn targets() -> &'static [(Target, f64)] {
+    static TARGETS: LazyLock<Vec<(Target, f64)>> = LazyLock::new(|| {
+        let mut targets: Vec<_> = Target::all().map(|target| (target, bits(target))).collect();
+        targets.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        targets
+    });
+    &TARGETS
+}
+
+/// Bits of a weight, over all tensors of a Mistral 7B.
+fn bits(target: Target) -> f64 {
+    let Ok(model) = Synthetic::new(&format!("mistral-7b:{}", target.name()), None) else {
+        return 0.0;
+    };
+    let sizes = model
+        .tensors()
+        .map(|tensor| (tensor.len as f64, tensor.elements() as f64));
+    let (bytes, values) = sizes.fold((0.0, 0.0), |(a, b), (bytes, values)| (a + bytes, b + values));
+    8.0 * bytes / values
 }
 
 /// The names of the types that can be written.

@@ -5,6 +5,7 @@ mod synthetic;
 
 use crate::Outcome;
 use crate::loading::{self, Loading, Which};
+use crate::machine;
 use crate::runtime::KvTypeName;
 use anyhow::Result;
 use bise_model::{Context, ContextOptions, Model};
@@ -13,7 +14,7 @@ use bise_tensor::atomic::claim;
 use bise_tensor::isa::Level;
 use bise_tensor::measure;
 use bise_tensor::ops::CHUNK;
-use bise_tensor::threads::{Threads, usable_cores};
+use bise_tensor::threads::Threads;
 use replay::Text;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -116,7 +117,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         None => Vec::new(),
     };
     let threads = if args.threads.is_empty() {
-        vec![usable_cores()]
+        vec![machine::cores()]
     } else {
         args.threads.iter().copied().map(usize::from).collect()
     };

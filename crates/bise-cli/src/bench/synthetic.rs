@@ -1,11 +1,12 @@
 //! Models of random weights, in memory.
 
 use crate::loading::size;
+use crate::machine;
 use anyhow::{Context as _, Result, bail};
 use bise_model::{Config, ContextOptions, MemoryNeeds, TensorNeeds};
 use bise_quantize::Synthetic;
 use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::memory::{self, Available};
+use bise_tensor::memory::Available;
 use bise_tensor::mmap::FileBytes;
 
 /// The model that `spec` names, of `layers` or as many as its shape has, if there is memory to make it and run it; `force` makes
@@ -17,7 +18,7 @@ pub fn checkpoint(
     force: bool,
 ) -> Result<Checkpoint> {
     let model = Synthetic::new(spec, layers)?;
-    if !force && let Some(available) = memory::available() {
+    if !force && let Some(available) = machine::memory() {
         check(spec, &model, options, &available)?;
     }
     let mut file = Vec::new();

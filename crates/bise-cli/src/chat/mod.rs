@@ -7,6 +7,7 @@ mod input;
 pub mod saved;
 mod screen;
 mod settings;
+mod wrap;
 
 use crate::Outcome;
 use crate::constraint::{Asked, Constraints};

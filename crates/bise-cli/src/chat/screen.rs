@@ -1,5 +1,6 @@
 //! What a chat shows: answers on standard output, all else on standard error.
 
+use super::wrap::Wrap;
 use anyhow::{Context as _, Result};
 use bise_model::{ForwardError, GenerateError};
 use std::fmt::Display;
@@ -11,16 +12,20 @@ pub struct Screen {
     error: Option<io::Error>,
     /// Whether the answer so far ends its line.
     at_line_start: bool,
+    /// Where lines of the answer that is shown are broken.
+    wrap: Option<Wrap>,
 }
 
 impl Screen {
-    /// Colours are for terminals, unless `NO_COLOR` is set.
+    /// Colours are for terminals that have some, unless `NO_COLOR` is set.
     pub fn new() -> Self {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+            && std::env::var_os("TERM").is_none_or(|v| v != "dumb");
         Self {
             colour: wanted && io::stdout().is_terminal() && io::stderr().is_terminal(),
             error: None,
             at_line_start: true,
+            wrap: None,
         }
     }
 
@@ -30,6 +35,12 @@ impl Screen {
 
     /// Shows a piece of an answer at once.
     pub fn show(&mut self, piece: &str) {
+        let wrap = self.wrap.get_or_insert_with(|| Wrap::new(columns()));
+        let text = wrap.push(piece);
+        self.write(&text);
+    }
+
+    fn write(&mut self, piece: &str) {
         if piece.is_empty() || self.error.is_some() {
             return;
         }
@@ -43,8 +54,11 @@ impl Screen {
     /// # Errors
     /// When it could not be written.
     pub fn end_answer(&mut self) -> Result<()> {
+        if let Some(mut wrap) = self.wrap.take() {
+            self.write(&wrap.finish());
+        }
         if !self.at_line_start {
-            self.show("\n");
+            self.write("\n");
         }
         match self.error.take() {
             Some(error) => Err(error).context("cannot write to standard output"),
@@ -76,4 +90,10 @@ impl Screen {
         self.notice(format_args!("error: {error:#}"));
         Ok(())
     }
+}
+
+/// Columns of the terminal, now; 0 when answers go elsewhere.
+fn columns() -> usize {
+    let size = terminal_size::terminal_size_of(io::stdout());
+    size.map_or(0, |(terminal_size::Width(columns), _)| columns.into())
 }

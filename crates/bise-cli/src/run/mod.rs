@@ -2,6 +2,8 @@
 
 mod output;
 mod prompt;
+mod results;
+mod rows;
 mod stats;
 mod text;
 
@@ -16,7 +18,8 @@ use crate::runtime::{self, Runtime};
 use crate::sampling::Sampling;
 use crate::session::Sessions;
 use crate::stop_texts::StopTexts;
-use anyhow::{Context as _, Result};
+use crate::usage::Misuse;
+use anyhow::{Context as _, Result, ensure};
 use bise_model::Stop;
 use bise_tensor::gguf::Metadata;
 use output::{End, Form, LogprobsSender, Output};
@@ -29,8 +32,8 @@ use text::Text;
 
 /// Continue a text
 ///
-/// The prompt comes after MODEL or from -p, from a file, or from standard input; with --chat it is the first message of a conversation,
-/// and the text is the model's answer. The text goes to standard output as it is made.
+/// The prompt comes after MODEL or from -p, from a file, or from standard input; with --chat it is the first message of a
+/// conversation, and the text is the model's answer. The text goes to standard output as it is made.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -42,7 +45,8 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", conflicts_with = "text")]
     file: Option<PathBuf>,
     /// Tokens to generate; -1 until the model ends the text
-    #[arg(short, long = "tokens", visible_aliases = ["n-predict", "predict"], value_name = "N", default_value_t = -1, allow_negative_numbers = true,
+    #[arg(short, long = "tokens", visible_aliases = ["n-predict", "predict"], value_name = "N", default_value_t = -1,
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(i64).range(-1..))]
     n: i64,
     /// End the text where this text begins, which is not shown; can be repeated
@@ -54,6 +58,8 @@ pub struct Args {
     /// When the context is full, drop the oldest half of what follows the prompt, and go on
     #[arg(long)]
     context_shift: bool,
+    #[command(flatten)]
+    rows: rows::Rows,
     #[command(flatten)]
     chat_options: ChatOptions,
     #[command(flatten)]
@@ -83,12 +89,7 @@ struct ChatOptions {
     /// Format of the conversation: v1, v2, v3, v7, v11 or v13 of Mistral's, gguf for the file's Jinja templates, the name of one
     /// of them, or a Jinja file
     /// [default: what the model's file asks for]
-    #[arg(
-        long,
-        visible_alias = "chat-template",
-        value_name = "NAME|FILE",
-        requires = "chat"
-    )]
+    #[arg(long, visible_alias = "chat-template", value_name = "NAME|FILE")]
     template: Option<String>,
 }
 
@@ -127,6 +128,14 @@ impl Shown {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
+    let options = &args.chat_options;
+    ensure!(
+        options.template.is_none() || options.chat || args.rows.input_jsonl.is_some(),
+        Misuse("--template is of use with --chat or --input-jsonl only".to_owned())
+    );
+    if let Some(input) = &args.rows.input_jsonl {
+        return rows::run(&args, input);
+    }
     let keeper = args.sessions.claim(&args.inputs())?;
     let prompt = prompt::read(&args)?;
     let model = args.runtime.open(args.which.path())?;
@@ -229,6 +238,7 @@ impl Args {
         let files = [
             self.which.path(),
             self.file.as_deref(),
+            self.rows.input_jsonl.as_deref(),
             self.chat_options.template.as_deref().map(Path::new),
             self.constraints.file(),
             self.drafts.file(),

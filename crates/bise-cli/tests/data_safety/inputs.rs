@@ -29,6 +29,7 @@ fn samples() -> TempDir {
             "Once upon a time there was a dog who lived in a house with a cat and a bird that sang.",
         ),
         ("tokens", "1 2 3"),
+        ("rows.jsonl", "{\"prompt\": \"Hello\"}\n"),
         ("schema.json", r#"{"type": "object"}"#),
         ("grammar.lark", "start: \"a\""),
         ("template.jinja", "{{ messages[0].content }}"),
@@ -55,10 +56,15 @@ fn command_line(reads: &PathOption, input: &str, writes: &PathOption, output: &s
     match reads.command {
         // What bench writes is made of nothing.
         "bench" => line.extend(["--synthetic", "mistral-7b:Q4_0", "--layers", "1"].map(str::to_owned)),
+        _ if reads.id == "named" => line.extend(["-m".to_owned(), input.to_owned()]),
         _ if ["model", "src", "old"].contains(&reads.id) => line.push(input.to_owned()),
         _ => line.push("model.gguf".to_owned()),
     }
     match reads.command {
+        "run" if reads.id == "input_jsonl" => {}
+        "run" if writes.id == "output_jsonl" => {
+            line.extend(["--input-jsonl", "rows.jsonl"].map(str::to_owned))
+        }
         "run" => line.extend(
             asked("file", &["-p", "Hello"])
                 .into_iter()
@@ -70,7 +76,10 @@ fn command_line(reads: &PathOption, input: &str, writes: &PathOption, output: &s
         "quantize" => line.extend(["--type".into(), "Q8_0".into(), "--no-probe".into()]),
         _ => {}
     }
-    let placed = ["model", "src", "old", "file", "tokens_file"];
+    if (reads.command, reads.id) == ("run", "template") {
+        line.push("--chat".to_owned());
+    }
+    let placed = ["model", "named", "src", "old", "file", "tokens_file"];
     if !placed.contains(&reads.id) {
         line.extend([reads.flag.to_owned(), input.to_owned()]);
     }
@@ -117,6 +126,16 @@ fn inputs(folder: &Path, reads: &PathOption) -> Vec<(String, Vec<String>)> {
     }
 }
 
+/// Bench writes no model that it reads; many prompts are no session, and come from one file.
+fn exclude_each_other(reads: &PathOption, writes: &PathOption) -> bool {
+    match (reads.command, reads.id, writes.id) {
+        ("bench", id, _) => id != "replay",
+        ("run", "input_jsonl", written) => written == "session",
+        ("run", "file", written) => written == "output_jsonl",
+        _ => false,
+    }
+}
+
 #[test]
 fn no_output_replaces_an_input() {
     let folder = samples();
@@ -125,8 +144,7 @@ fn no_output_replaces_an_input() {
     let mut tried = 0;
     for writes in PATHS.iter().filter(|path| path.role == Role::Writes) {
         let reads = PATHS.iter().filter(|path| path.command == writes.command);
-        // Bench writes no model that it reads: the two exclude each other.
-        for reads in reads.filter(|path| (path.command, path.id) != ("bench", "model")) {
+        for reads in reads.filter(|reads| !exclude_each_other(reads, writes)) {
             for (input, files) in inputs(folder, reads) {
                 for file in files {
                     for output in other_names(folder, &file) {
@@ -161,8 +179,9 @@ fn save_replaces_nothing_but_conversations() {
         for (input, files) in inputs(folder, reads) {
             for output in files.iter().flat_map(|file| [file.clone(), format!("./{file}")]) {
                 let line = match reads.id {
-                    "model" => vec!["chat", &input],
-                    _ => vec!["chat", "model.gguf", reads.flag, &input],
+                    "model" => vec!["chat", "--template", "v1", &input],
+                    "named" => vec!["chat", "--template", "v1", "-m", &input],
+                    _ => vec!["chat", reads.flag, &input],
                 };
                 let told = bise(folder, &line, &format!("/save {output}\n"));
                 let told = text(&told.stderr);
@@ -179,7 +198,7 @@ fn save_replaces_nothing_but_conversations() {
         "checkpoint/config.json",
         "checkpoint",
     ] {
-        let told = bise(folder, &["chat", "model.gguf"], &format!("/save {output}\n"));
+        let told = bise(folder, &["chat"], &format!("/save {output}\n"));
         let told = text(&told.stderr);
         assert!(told.contains(output), "{output}: {told}");
         assert!(contents(folder) == before, "{output}: {told}");

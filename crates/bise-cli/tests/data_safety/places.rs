@@ -12,6 +12,7 @@ fn command_line<'a>(command: &'a str, flag: &'a str, output: &'a str, model: &'a
         _ => line.push(model),
     }
     match command {
+        "run" if flag == "--output-jsonl" => line.extend(["--input-jsonl", "text"]),
         "run" => line.extend(["-p", "Hello", "-n", "2"]),
         "imatrix" => line.extend(["-f", "text"]),
         "logits" => line.extend(["--tokens", "1,2"]),
