@@ -15,8 +15,8 @@ use std::ops::Range;
 
 /// Bytes of a page.
 const PAGE: usize = 4096;
-/// Bytes at the end of a row that may happen to go on as its neighbour begins.
-const SLACK: usize = 64;
+/// Bytes of a row that may happen to be like its neighbour's, and at most an eighth of it.
+const SLACK: usize = 16;
 
 /// A tensor of several rows.
 struct Matrix<'a> {
@@ -99,6 +99,7 @@ fn matrix<'a>(file: &'a FileBytes, gguf: &Gguf, info: &'a TensorInfo) -> Option<
 /// Stretches of at least a page of the same byte that are not whole rows; or the whole tensor, if it is one.
 fn runs(matrix: &Matrix<'_>) -> Vec<Range<usize>> {
     let (bytes, row) = (matrix.bytes, matrix.row);
+    let slack = SLACK.min(row / 8);
     let mut found = Vec::new();
     let mut at = 0;
     while at + PAGE <= bytes.len() {
@@ -112,8 +113,8 @@ fn runs(matrix: &Matrix<'_>) -> Vec<Range<usize>> {
         let start = at - bytes[..at].iter().rev().take_while(same).count();
         let end = at + bytes[at..].iter().take_while(same).count();
         let whole = start == 0 && end == bytes.len();
-        let begins = start % row == 0 || row - start % row <= SLACK;
-        let ends = end % row <= SLACK;
+        let begins = start % row == 0 || row - start % row <= slack;
+        let ends = end % row <= slack;
         if end - start >= PAGE && (whole || !(begins && ends)) {
             found.push(start..end);
         }
