@@ -50,6 +50,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         needs: MemoryNeeds::of(&checkpoint, &config, &options),
         fingerprint: fingerprint(&checkpoint, hashed)?.to_string(),
         chat: chat(&checkpoint, path),
+        ends: ends(&checkpoint, path),
         checkpoint,
         config,
         options,
@@ -72,10 +73,21 @@ struct Facts {
     fingerprint: String,
     hashed: Hashed,
     chat: Chat,
+    /// The tokens that end a text, and their pieces; none without a tokenizer.
+    ends: Vec<(u32, String)>,
 }
 
 /// How conversations are written for a model, `None` if its file does not tell; or why that cannot be told.
 type Chat = Result<Option<Template>, String>;
+
+fn ends(checkpoint: &Checkpoint, path: Option<&Path>) -> Vec<(u32, String)> {
+    let tokenizer = runtime::tokenizer_of(checkpoint, path).ok();
+    let ends = tokenizer.iter().flat_map(|tokenizer| {
+        let ends = tokenizer.ends().iter();
+        ends.map(|&id| (id, tokenizer.piece(id).to_owned()))
+    });
+    ends.collect()
+}
 
 fn chat(checkpoint: &Checkpoint, path: Option<&Path>) -> Chat {
     let detect = || -> Result<_> {
@@ -230,6 +242,10 @@ impl Facts {
             None => writeln!(out)?,
         }
         writeln!(out, "chats: {}", self.chats())?;
+        if !self.ends.is_empty() {
+            let ends = self.ends.iter().map(|(id, piece)| format!("{id} `{piece}`"));
+            writeln!(out, "texts end with: {}", ends.collect::<Vec<_>>().join(", "))?;
+        }
         writeln!(out, "fingerprint: {}\n", self.fingerprint)?;
         let metadata = &self.checkpoint.metadata;
         let width = metadata.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
@@ -274,6 +290,7 @@ impl Facts {
                 "available": machine::memory().map(|a| a.bytes),
             },
             "chat": self.chats_json(),
+            "end_tokens": self.ends.iter().map(|(id, piece)| json!({ "id": id, "piece": piece })).collect::<Vec<_>>(),
             "fingerprint": self.fingerprint,
             "fingerprint_of_all_data": self.hashed == Hashed::All,
             "metadata": metadata,

@@ -91,6 +91,8 @@ enum Outcome {
     Done,
     /// What was to be checked is not good.
     Bad,
+    /// The text was cut off before its grammar let it end.
+    CutOff,
     /// By a signal, such as Ctrl-C.
     Interrupted,
 }
@@ -101,6 +103,7 @@ fn main() -> ExitCode {
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Bad) => ExitCode::FAILURE,
+        Ok(Outcome::CutOff) => ExitCode::from(3),
         Ok(Outcome::Interrupted) => ExitCode::from(interrupt::exit_code()),
         // The reader of a pipe had enough: that is its right.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

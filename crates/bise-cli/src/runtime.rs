@@ -177,12 +177,25 @@ pub fn tokenizer(model: &Model, path: Option<&Path>) -> Result<Tokenizer> {
     tokenizer_of(model.checkpoint(), path)
 }
 
+/// The tokenizer of the model from `path`; a text of it also ends where `template` ends a turn, the file of a chat template.
+pub fn tokenizer_for(model: &Model, path: Option<&Path>, template: Option<&str>) -> Result<Tokenizer> {
+    let mut vocabulary = vocabulary(model.checkpoint()).with_context(|| loading::name(path))?;
+    if let Some(template) = template.and_then(|file| std::fs::read_to_string(file).ok()) {
+        vocabulary.end_turns_of(&[&template]);
+    }
+    Tokenizer::new(vocabulary).with_context(|| loading::name(path))
+}
+
 /// The tokenizer of a model from `path` that need not be loaded.
 pub fn tokenizer_of(checkpoint: &Checkpoint, path: Option<&Path>) -> Result<Tokenizer> {
     read_tokenizer(checkpoint).with_context(|| loading::name(path))
 }
 
 fn read_tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer> {
+    Ok(Tokenizer::new(vocabulary(checkpoint)?)?)
+}
+
+fn vocabulary(checkpoint: &Checkpoint) -> Result<Vocabulary> {
     let vocabulary = Vocabulary::from_metadata(&checkpoint.metadata)?;
     let pieces = vocabulary.len();
     if let Some(embeddings) = checkpoint.tensors.get("token_embd.weight") {
@@ -192,7 +205,7 @@ fn read_tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer> {
             "the tokenizer has {pieces} tokens, the model only {logits}"
         );
     }
-    Ok(Tokenizer::new(vocabulary)?)
+    Ok(vocabulary)
 }
 
 /// The chat format `named`, or what the file of the model from `path` tells. The built-in model is made for no chat, but bears one.
@@ -207,7 +220,7 @@ pub fn template(
         None => Template::detect(metadata, tokenizer).with_context(|| loading::name(path))?.with_context(|| {
             format!(
                 "{}: the file does not tell how a conversation is written for this model, which may not be made for it; \
-                 --template says how (v1, v2, v3, v7, v11, v13, or a Jinja file)",
+                 --template says how (v1, v2, v3, v7, v11, v13, v15, or a Jinja file)",
                 loading::name(path)
             )
         }),

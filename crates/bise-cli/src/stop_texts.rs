@@ -1,12 +1,27 @@
-//! Texts that end the output, wherever tokens begin and end.
+//! Texts that end the output, wherever tokens begin and end, and control tokens by their names.
 
 /// Lets text through up to the first of some texts, which may come in pieces.
 #[derive(Debug, Clone, Default)]
 pub struct StopTexts {
     texts: Vec<String>,
     /// What may be the beginning of one of the texts.
-    held: String,
+    held: Vec<Unit>,
     found: Option<usize>,
+}
+
+/// A character, or the name of a control token, which nobody sees.
+#[derive(Debug, Clone)]
+enum Unit {
+    Shown(char),
+    Hidden(String),
+}
+
+/// How a stop text and units compare.
+#[derive(PartialEq, Eq)]
+enum Match {
+    Whole,
+    Beginning,
+    None,
 }
 
 impl StopTexts {
@@ -20,43 +35,67 @@ impl StopTexts {
 
     /// Takes a piece of text, and gives what is certain not to belong to one of the texts.
     pub fn push(&mut self, piece: &str) -> String {
+        self.add(piece.chars().map(Unit::Shown))
+    }
+
+    /// Takes the name of a control token, which is no text but may be what one of the texts says.
+    pub fn push_control(&mut self, name: &str) -> String {
+        self.add([Unit::Hidden(name.to_owned())])
+    }
+
+    fn add(&mut self, units: impl IntoIterator<Item = Unit>) -> String {
         if self.found.is_some() {
             return String::new();
         }
-        self.held.push_str(piece);
-        let places = self
-            .texts
-            .iter()
-            .enumerate()
-            .filter_map(|(i, text)| Some((self.held.find(text)?, i)));
-        if let Some((start, text)) = places.min() {
-            self.found = Some(text);
-            self.held.truncate(start);
-            return std::mem::take(&mut self.held);
+        self.held.extend(units);
+        let mut start = 0;
+        while start < self.held.len() {
+            let matches: Vec<Match> = self.texts.iter().map(|text| self.compare(text, start)).collect();
+            if let Some(text) = matches.iter().position(|found| *found == Match::Whole) {
+                self.found = Some(text);
+                self.held.truncate(start);
+                return self.finish();
+            }
+            if matches.contains(&Match::Beginning) {
+                break;
+            }
+            start += 1;
         }
-        let rest = self.held.split_off(self.certain());
-        std::mem::replace(&mut self.held, rest)
+        shown(self.held.drain(..start))
+    }
+
+    fn compare(&self, mut text: &str, start: usize) -> Match {
+        for unit in &self.held[start..] {
+            let rest = match unit {
+                Unit::Shown(c) => text.strip_prefix(*c),
+                Unit::Hidden(name) => text.strip_prefix(name.as_str()),
+            };
+            match rest {
+                Some("") => return Match::Whole,
+                Some(rest) => text = rest,
+                None => return Match::None,
+            }
+        }
+        Match::Beginning
     }
 
     /// Ends the text: what was still held.
     pub fn finish(&mut self) -> String {
-        std::mem::take(&mut self.held)
+        shown(self.held.drain(..))
     }
 
     /// The text that was found.
     pub fn found(&self) -> Option<&str> {
         self.found.map(|text| self.texts[text].as_str())
     }
+}
 
-    /// Bytes of what is held that begin none of the texts.
-    fn certain(&self) -> usize {
-        let begins = |rest: &str| self.texts.iter().any(|text| text.starts_with(rest));
-        let starts = self.held.char_indices().map(|(i, _)| i);
-        starts
-            .into_iter()
-            .find(|&i| begins(&self.held[i..]))
-            .unwrap_or(self.held.len())
-    }
+fn shown(units: impl Iterator<Item = Unit>) -> String {
+    let shown = units.filter_map(|unit| match unit {
+        Unit::Shown(c) => Some(c),
+        Unit::Hidden(_) => None,
+    });
+    shown.collect()
 }
 
 #[cfg(test)]
@@ -88,6 +127,30 @@ mod tests {
                     assert_eq!((out.as_str(), filter.found()), (expected, found), "{text}");
                 }
             }
+        }
+    }
+
+    /// A control token stops by its whole name, alone or with text around it, and is never shown.
+    #[test]
+    fn control_tokens_stop_by_their_names() {
+        let run = |stop: &str| {
+            let mut filter = StopTexts::new(&[stop.to_owned()]);
+            let mut out = filter.push("a<");
+            out.push_str(&filter.push_control("[END]"));
+            out.push_str(&filter.push("b"));
+            out.push_str(&filter.finish());
+            (out, filter.found().is_some())
+        };
+        for (stop, out, found) in [
+            ("[END]", "a<", true),
+            ("a<[END]b", "", true),
+            ("[END]c", "a<b", false),
+            ("END", "a<b", false),
+            ("]", "a<b", false),
+            ("<b", "a<b", false),
+            ("b", "a<", true),
+        ] {
+            assert_eq!(run(stop), (out.to_owned(), found), "{stop}");
         }
     }
 }

@@ -27,10 +27,13 @@ pub struct Args {
     /// Encode a conversation: JSON with `messages` and `tools` as OpenAI's and Mistral's interfaces take them
     #[arg(long, value_name = "FILE")]
     chat: Option<PathBuf>,
-    /// Chat format: v1, v2, v3, v7, v11, v13, `gguf` for the file's Jinja templates, the name of one of them (`tool_use`), or a
+    /// Chat format: v1, v2, v3, v7, v11, v13, v15, `gguf` for the file's Jinja templates, the name of one of them (`tool_use`), or a
     /// Jinja file [default: the file's, which are Mistral's where they write the same]
     #[arg(long, value_name = "NAME|FILE", requires = "chat")]
     template: Option<String>,
+    /// How much to think, where the format has words for it: none, minimal, low, medium, high, xhigh or max
+    #[arg(long, value_name = "EFFORT", requires = "chat")]
+    reasoning_effort: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -45,7 +48,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         Some(chat) => {
             let named = args.template.as_deref();
             let template = runtime::template(named, path, &checkpoint.metadata, &tokenizer)?;
-            encode(chat, &template, &tokenizer)?
+            encode(chat, args.reasoning_effort.as_deref(), &template, &tokenizer)?
         }
         None if args.no_bos => tokenizer.encode(&text),
         None => tokenizer.encode_prompt(&text),
@@ -102,10 +105,16 @@ impl Args {
 }
 
 /// The tokens of the conversation in the file `chat`.
-fn encode(chat: &PathBuf, template: &Template, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+fn encode(
+    chat: &PathBuf,
+    effort: Option<&str>,
+    template: &Template,
+    tokenizer: &Tokenizer,
+) -> Result<Vec<u32>> {
     let json = runtime::read(chat)?;
     ensure!(!json.is_empty(), "{} is empty", chat.display());
     let json = String::from_utf8(json).with_context(|| chat.display().to_string())?;
     let conversation = Conversation::from_json(&json).with_context(|| chat.display().to_string())?;
+    let conversation = conversation.with_reasoning_effort(effort);
     Ok(template.encode_conversation(tokenizer, &conversation)?)
 }

@@ -3,8 +3,8 @@
 use crate::probe::LayerByLayer;
 use crate::progress::Bar;
 use crate::{Outcome, loading, runtime};
-use anyhow::{Context as _, Result};
-use bise_quantize::{Prober, Verdict, verify, verify_bytes};
+use anyhow::{Context as _, Result, ensure};
+use bise_quantize::{Prober, Verdict, locate, verify, verify_bytes};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -29,6 +29,19 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
+    if let Some(path) = &args.file {
+        locate(path)?;
+        if path.is_dir() {
+            // What is wrong with it comes first.
+            loading::checkpoint(Some(path))?;
+        }
+        let folder = "a folder of safetensors, which carries no hashes: bise verify checks GGUF files";
+        ensure!(
+            !path.is_dir(),
+            "{}: {folder}\nmake one with: bise quantize",
+            path.display()
+        );
+    }
     let prober = LayerByLayer(runtime::threads(args.threads.map(usize::from))?);
     let threads = runtime::threads(args.threads.map(usize::from))?;
     let bar = Bar::waiting("checking");

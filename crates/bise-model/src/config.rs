@@ -2,7 +2,8 @@
 
 use crate::error::LoadError;
 use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::gguf::Metadata;
+use bise_tensor::gguf::{Array, Metadata, Value};
+use bise_tensor::llama;
 use bise_tensor::ops::MAX_HEAD_DIM;
 
 /// The dimensions of a Mistral or Mixtral model.
@@ -81,12 +82,7 @@ impl Config {
     /// # Errors
     /// When a needed key is absent, of another type, or out of range.
     pub fn from_metadata(metadata: &Metadata) -> Result<Self, LoadError> {
-        let architecture = metadata.str("general.architecture")?.unwrap_or_default();
-        if architecture != "llama" {
-            return Err(LoadError::Architecture {
-                found: architecture.to_owned(),
-            });
-        }
+        llama::check_metadata(metadata)?;
         let keys = Keys(metadata);
         let dim = keys.size("embedding_length", None)?;
         let n_heads = keys.size("attention.head_count", None)?;
@@ -112,7 +108,6 @@ impl Config {
             rope_dims <= head_dim && rope_dims.is_multiple_of(2),
             || format!("an even number, at most {head_dim}"),
         )?;
-        keys.no_rope_scaling()?;
         Ok(Self {
             dim,
             n_layers: keys.size("block_count", None)?,
@@ -124,7 +119,7 @@ impl Config {
             rope_theta: keys.positive("rope.freq_base", Some(1e4))?,
             rope_dims,
             context_length: keys.size("context_length", None)?,
-            sliding_window: keys.optional_size(WINDOW)?,
+            sliding_window: keys.window()?,
             window_restored: false,
             experts: keys.experts()?,
         })
@@ -132,6 +127,7 @@ impl Config {
 }
 
 const WINDOW: &str = "attention.sliding_window";
+const PATTERN: &str = "attention.sliding_window_pattern";
 
 /// The keys under `llama.`, with bounds.
 struct Keys<'a>(&'a Metadata);
@@ -161,7 +157,12 @@ impl Keys<'_> {
 
     /// A number from 1 on; 0 stands for absent, as in files in the wild.
     fn optional_size(&self, key: &str) -> Result<Option<usize>, LoadError> {
-        let Some(found) = self.0.u64(&Self::name(key))? else {
+        let name = Self::name(key);
+        let found = match llama::OF_LAYERS.contains(&name.as_str()) {
+            true => self.0.of_all_layers(&name)?,
+            false => self.0.u64(&name)?,
+        };
+        let Some(found) = found else {
             return Ok(None);
         };
         self.check(key, found, found <= Self::MOST, || {
@@ -199,8 +200,27 @@ impl Keys<'_> {
         Ok(Some(Experts { count, top_k }))
     }
 
-    fn no_rope_scaling(&self) -> Result<(), LoadError> {
-        let kind = self.0.str(&Self::name("rope.scaling.type"))?.unwrap_or("none");
-        self.check("rope.scaling.type", kind, kind == "none", || "none".into())
+    /// The window of all layers. A pattern tells which have it: truth values by layer, or a number `n`, of which every
+    /// `n`-th layer has none; 0 is a window in all.
+    fn window(&self) -> Result<Option<usize>, LoadError> {
+        let window = self.optional_size(WINDOW)?;
+        let name = Self::name(PATTERN);
+        let (found, all, none) = match self.0.get(&name) {
+            None => return Ok(window),
+            Some(Value::Array(Array::Bool(layers))) => (
+                format!("{layers:?}"),
+                layers.iter().all(|has| *has),
+                layers.iter().all(|has| !has),
+            ),
+            Some(Value::Bool(has)) => (has.to_string(), *has, !has),
+            Some(_) => {
+                let n = self.0.of_all_layers(&name)?.unwrap_or(0);
+                (n.to_string(), n == 0, n == 1)
+            }
+        };
+        self.check(PATTERN, found, all || none || window.is_none(), || {
+            "the same for all layers".to_owned()
+        })?;
+        Ok(window.filter(|_| all))
     }
 }

@@ -3,6 +3,7 @@
 use crate::diagnosis::BadWeight;
 use bise_tensor::checkpoint::CheckpointError;
 use bise_tensor::gguf::GgufError;
+use bise_tensor::llama::LlamaError;
 use std::io;
 
 /// Why a model could not be loaded.
@@ -14,12 +15,9 @@ pub enum LoadError {
     /// The file is not sound GGUF.
     #[error(transparent)]
     Gguf(#[from] GgufError),
-    /// The model is of another kind.
-    #[error("general.architecture is '{found}'; bise runs 'llama' (Mistral and Mixtral)")]
-    Architecture {
-        /// The architecture that the file names.
-        found: String,
-    },
+    /// The model is of another kind, or says something that bise does not apply.
+    #[error(transparent)]
+    Llama(#[from] LlamaError),
     /// A needed key is absent.
     #[error("the file has no metadata key '{key}'")]
     MissingKey {

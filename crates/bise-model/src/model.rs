@@ -6,6 +6,7 @@ use crate::fingerprint::{Fingerprint, Hashed, fingerprint};
 use crate::weights::Weights;
 use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::Metadata;
+use bise_tensor::llama;
 use bise_tensor::mmap::FileBytes;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -82,6 +83,7 @@ impl Model {
     /// As [`Model::from_checkpoint`], and when weights cannot be locked in memory.
     pub fn load(checkpoint: Checkpoint, options: &LoadOptions<'_>) -> Result<Self, LoadError> {
         let config = Config::from_checkpoint(&checkpoint)?;
+        llama::check_tensors(&checkpoint)?;
         let weights = Weights::load(&checkpoint, &config, options)?;
         Ok(Self {
             checkpoint,

@@ -12,6 +12,7 @@ use crate::feed_forward::FeedForward;
 use crate::model::Model;
 use crate::weights::Weights;
 use bise_tensor::checkpoint::Checkpoint;
+use bise_tensor::llama;
 
 /// Why a model could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,7 @@ pub fn logits_after(
     progress: &dyn Fn(usize, usize),
 ) -> Result<Vec<Vec<f32>>, StreamedError> {
     let config = Config::from_checkpoint(&checkpoint)?;
+    llama::check_tensors(&checkpoint).map_err(LoadError::from)?;
     let bytes = largest_piece(&checkpoint);
     if bytes > most {
         return Err(StreamedError::Memory { bytes, most });
@@ -117,7 +119,7 @@ fn largest_piece(checkpoint: &Checkpoint) -> u64 {
             let parts: Vec<&str> = name.split('.').collect();
             let (piece, len) = match parts[..] {
                 ["blk", layer, _, expert, "weight"] => ((layer, expert), len),
-                ["blk", layer, ..] if name.ends_with("_exps.weight") => {
+                ["blk", layer, ..] if name.ends_with("_exps.weight") && tensor.shape().len() > 2 => {
                     ((layer, "any expert"), len / tensor.shape()[0] as u64)
                 }
                 ["blk", layer, ..] => ((layer, ""), len),

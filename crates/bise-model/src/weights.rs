@@ -38,9 +38,8 @@ impl Weights {
             config,
             options,
         };
-        let tok_embeddings = loader.find(EMBEDDINGS)?;
-        let vocabulary = tok_embeddings.shape()[0];
-        loader.check(EMBEDDINGS, &tok_embeddings, &[vocabulary, config.dim])?;
+        let vocabulary = loader.find(EMBEDDINGS)?.rows();
+        let tok_embeddings = loader.shaped(EMBEDDINGS, &[vocabulary, config.dim])?;
         let tok_embeddings = loader.fetch(EMBEDDINGS, &tok_embeddings)?;
         let output = match loader.has("output.weight") {
             true => loader.linear("output.weight", vocabulary, config.dim)?,
@@ -126,22 +125,18 @@ impl<'a> Loader<'a> {
         self.checkpoint.tensors.get(name).cloned().ok_or_else(missing)
     }
 
-    fn check(&self, name: &str, tensor: &Tensor, expected: &[usize]) -> Result<(), LoadError> {
-        if tensor.shape() == expected {
-            return Ok(());
-        }
-        let (found, expected) = (tensor.shape().to_vec(), expected.to_vec());
-        Err(LoadError::Shape {
-            tensor: name.to_owned(),
-            found,
-            expected,
-        })
-    }
-
+    /// The tensor called `name`, whose shape is to be `expected`; GGUF's trailing extents of 1, the outermost here, are none.
     fn shaped(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
         let tensor = self.find(name)?;
-        self.check(name, &tensor, expected)?;
-        Ok(tensor)
+        let found = tensor.shape().to_vec();
+        tensor
+            .with_outer_ones(expected.len())
+            .filter(|tensor| tensor.shape() == expected)
+            .ok_or_else(|| LoadError::Shape {
+                tensor: name.to_owned(),
+                found,
+                expected: expected.to_vec(),
+            })
     }
 
     fn linear(&self, name: &str, outputs: usize, inputs: usize) -> Result<Linear, LoadError> {

@@ -63,6 +63,22 @@ fn random_models_of_every_shape() {
     assert!(count >= 13, "only {count} random models");
 }
 
+/// What transformers 5 writes otherwise than 4: fused experts, one expert, a head of its own beside tied embeddings, layer
+/// types, and numbers left out.
+#[test]
+fn checkpoints_of_transformers_5() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(fixture("checkpoints")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        check(
+            &format!("checkpoints/{name}"),
+            &format!("checkpoints/{name}.safetensors"),
+        );
+        count += 1;
+    }
+    assert!(count >= 6, "only {count} checkpoints");
+}
+
 #[test]
 fn tiny_mistral_past_twice_its_window() {
     check("tiny-mistral", "tiny-mistral.safetensors");

@@ -2,7 +2,7 @@
 //!
 //! Names and metadata are GGUF's. A model that is loaded from a [`Checkpoint`] need not know where it came from.
 
-use crate::gguf::{Gguf, GgufError, Metadata, PartName, Split, Value};
+use crate::gguf::{Gguf, GgufError, Metadata, PartName, Split};
 use crate::mmap::FileBytes;
 use crate::tensor::Tensor;
 use indexmap::IndexMap;
@@ -243,15 +243,6 @@ fn refuse_twice(parts: &[Part]) -> Result<(), CheckpointError> {
     Ok(())
 }
 
-/// A value in a message.
-fn brief(value: &Value) -> String {
-    match value {
-        Value::Array(array) => format!("an array of {} values", array.len()),
-        Value::String(text) => format!("{:?}", text.chars().take(40).collect::<String>()),
-        other => format!("{other:?}"),
-    }
-}
-
 /// A GGUF file, alone or one of several.
 struct Part {
     path: PathBuf,
@@ -330,8 +321,8 @@ impl Part {
             if let Some(expected) = first.gguf.metadata.get(key).filter(|first| *first != value) {
                 return Err(disagree(
                     format!("metadata `{key}`"),
-                    brief(value),
-                    brief(expected),
+                    value.to_string(),
+                    expected.to_string(),
                 ));
             }
         }

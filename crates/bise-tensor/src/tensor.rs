@@ -108,6 +108,19 @@ impl Tensor {
         fits.then_some(self)
     }
 
+    /// This tensor with `count` extents, of which outer ones of 1 are added or left out; `None` when those to be left out are
+    /// larger.
+    pub fn with_outer_ones(mut self, count: usize) -> Option<Self> {
+        while self.shape.len() > count.max(1) {
+            if self.shape.remove(0) != 1 {
+                return None;
+            }
+        }
+        let added = count.saturating_sub(self.shape.len());
+        self.shape.splice(0..0, std::iter::repeat_n(1, added));
+        Some(self)
+    }
+
     /// The type of the values.
     pub fn dtype(&self) -> DType {
         self.dtype
@@ -334,6 +347,22 @@ mod tests {
         assert_eq!(stacked.slab(1).to_vec(), expected[6..]);
         assert!(counted().stacked(3).is_none());
         assert!(counted().stacked(0).is_none());
+    }
+
+    #[test]
+    fn outer_extents_of_1() {
+        let shape = |count| {
+            counted()
+                .with_outer_ones(count)
+                .map(|tensor| tensor.shape().to_vec())
+        };
+        assert_eq!(shape(2), Some(vec![4, 3]));
+        assert_eq!(shape(4), Some(vec![1, 1, 4, 3]));
+        assert_eq!(shape(1), None);
+        let again = counted()
+            .with_outer_ones(4)
+            .and_then(|tensor| tensor.with_outer_ones(2));
+        assert_eq!(again.unwrap().shape(), [4, 3]);
     }
 
     #[test]

@@ -209,7 +209,11 @@ fn errors_name_place_found_and_expected() {
         builder.bytes
     };
     let cases: Vec<(Vec<u8>, &str)> = vec![
-        (vec![], "not a GGUF file: it starts with bytes [] instead of"),
+        (vec![], "the file is empty"),
+        (
+            b"GGM".to_vec(),
+            "not a GGUF file: it starts with bytes [47, 47, 4d] instead of",
+        ),
         (b"GGML\x03\0\0\0".to_vec(), "starts with bytes [47, 47, 4d, 4c]"),
         (
             b"GGUF".to_vec(),
@@ -253,6 +257,14 @@ fn errors_name_place_found_and_expected() {
             "tensor `w`: the file ends too soon: 32 bytes needed at byte 96, 0 left",
         ),
         (tensor(&[9], 0, 0), "36 bytes needed at byte 64, 32 left"),
+        (
+            [tensor(&[8], 0, 32), vec![0; 32]].concat(),
+            "32 bytes at byte 64, before tensor `w`, belong to nothing",
+        ),
+        (
+            [tensor(&[8], 0, 0), vec![0; 1]].concat(),
+            "1 bytes follow the last tensor, at byte 96",
+        ),
         (
             tensor(&[8], 0, u64::MAX - 31),
             "tensor `w`: the file ends too soon",

@@ -207,12 +207,15 @@ fn many_small_items() {
     }
 }
 
-/// Whether `file` can be read; the error of one that cannot is that it takes too much memory or ends too soon.
+/// Whether the header of `file` can be read, though bytes may follow that belong to nothing; the error of one that cannot is
+/// that it takes too much memory or ends too soon.
 fn read(file: &[u8]) -> bool {
     let parsed = parse(file).is_some();
     let error = Gguf::parse(file).err().map(|error| error.to_string());
-    assert!(error.is_none_or(|e| e.contains("more memory than 4 times") || e.contains("ends too soon")));
-    parsed
+    let is = |words: &str| error.as_ref().is_some_and(|error| error.contains(words));
+    let spare = is("follow the last tensor");
+    assert!(parsed || spare || is("more memory than 4 times") || is("ends too soon"));
+    parsed || spare
 }
 
 fn many_tensors(kind: Kind, count: u64, data: usize) -> Vec<u8> {

@@ -4,8 +4,9 @@ use crate::types;
 use bise_tensor::atomic::ClaimError;
 use bise_tensor::block::DType;
 use bise_tensor::checkpoint::CheckpointError;
+use bise_tensor::foreign::Foreign;
 use bise_tensor::gguf::GgufError;
-use std::fmt;
+use bise_tensor::llama::{LlamaError, TensorFaults};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,9 @@ use std::path::{Path, PathBuf};
 pub enum QuantizeError {
     #[error("{}: {reason}", .path.display())]
     Io { path: PathBuf, reason: io::Error },
+
+    #[error("{}: {reason}", .path.display())]
+    Llama { path: PathBuf, reason: LlamaError },
 
     #[error("{}: {reason}", .path.display())]
     Gguf { path: PathBuf, reason: GgufError },
@@ -31,10 +35,25 @@ pub enum QuantizeError {
     #[error("{}: {what}", .path.display())]
     Unsupported { path: PathBuf, what: String },
 
+    /// Not what a model is in, and what to do about it.
+    #[error("{}: {problem}\n{cure}", .path.display())]
+    Misplaced {
+        path: PathBuf,
+        problem: String,
+        cure: String,
+    },
+
+    /// Another kind of file.
+    #[error("{}: {what}", .path.display())]
+    Foreign { path: PathBuf, what: Foreign },
+
     #[error("{}: damaged safetensors header: {what}", .path.display())]
     Safetensors { path: PathBuf, what: String },
 
-    #[error("{}: truncated: {expected} bytes announced, {found} found", .path.display())]
+    #[error(
+        "{}: truncated: {expected} bytes announced, {found} found\nthe download or copy is not complete: get the file again",
+        .path.display()
+    )]
     Truncated {
         path: PathBuf,
         expected: u64,
@@ -147,6 +166,13 @@ impl QuantizeError {
         }
     }
 
+    pub(crate) fn llama(path: &Path, reason: LlamaError) -> Self {
+        Self::Llama {
+            path: path.to_owned(),
+            reason,
+        }
+    }
+
     pub(crate) fn json(path: &Path, reason: serde_json::Error) -> Self {
         Self::Json {
             path: path.to_owned(),
@@ -158,6 +184,14 @@ impl QuantizeError {
         Self::Unsupported {
             path: path.to_owned(),
             what: what.into(),
+        }
+    }
+
+    pub(crate) fn misplaced(path: &Path, problem: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self::Misplaced {
+            path: path.to_owned(),
+            problem: problem.into(),
+            cure: cure.into(),
         }
     }
 
@@ -173,43 +207,5 @@ impl QuantizeError {
             },
             other => other,
         }
-    }
-}
-
-/// How the tensors of a directory differ from those that its configuration asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TensorFaults {
-    /// Names that are not there.
-    pub missing: Vec<String>,
-    /// Names that should not be there.
-    pub extra: Vec<String>,
-    /// Names with what is wrong about the tensor.
-    pub wrong: Vec<String>,
-}
-
-impl TensorFaults {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.missing.is_empty() && self.extra.is_empty() && self.wrong.is_empty()
-    }
-}
-
-impl fmt::Display for TensorFaults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 10;
-        let kinds = [
-            ("missing", &self.missing),
-            ("unexpected", &self.extra),
-            ("wrong", &self.wrong),
-        ];
-        let mut separator = "";
-        for (kind, names) in kinds.into_iter().filter(|(_, names)| !names.is_empty()) {
-            let shown = names[..names.len().min(SHOWN)].join(", ");
-            write!(f, "{separator}{} {kind} tensors: {shown}", names.len())?;
-            if names.len() > SHOWN {
-                f.write_str(", ...")?;
-            }
-            separator = "; ";
-        }
-        Ok(())
     }
 }

@@ -17,6 +17,7 @@ mod error;
 mod hf;
 mod imatrix;
 mod journal;
+mod locate;
 mod names;
 mod native;
 mod pipeline;
@@ -37,10 +38,12 @@ mod verify;
 mod weigh;
 mod writing;
 
+pub use bise_tensor::llama::TensorFaults;
 pub use budget::Budget;
 pub use choice::TensorType;
-pub use error::{QuantizeError, TensorFaults};
+pub use error::QuantizeError;
 pub use imatrix::{ImportanceMatrix, InputSums};
+pub use locate::locate;
 pub use probe::Prober;
 pub use progress::{Bar, Progress, Silent};
 pub use recipe::Target;
@@ -54,6 +57,7 @@ use bise_tensor::atomic::claim;
 use bise_tensor::block::DType;
 use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::{Metadata, TensorSpec};
+use bise_tensor::llama;
 use probe::Probes;
 use role::Facts;
 use seal::Seal;
@@ -325,8 +329,11 @@ fn own_probes(metadata: &Metadata, tensors: &[Tensor]) -> Option<Probes> {
 /// # Errors
 /// When the source is damaged, incomplete or of an unknown kind.
 pub fn open(src: &Path) -> Result<(Checkpoint, Vec<String>), QuantizeError> {
+    locate(src)?;
     if src.is_file() {
-        return Ok((Checkpoint::open(src)?, Vec::new()));
+        let checkpoint = Checkpoint::open(src)?;
+        let notes = llama::check(&checkpoint).map_err(|e| QuantizeError::llama(src, e))?;
+        return Ok((checkpoint, notes));
     }
     let mut model = source::open(src)?;
     let notes = std::mem::take(&mut model.notes);

@@ -1,6 +1,6 @@
 //! The tensors of a model: their names in GGUF and at Hugging Face, and their shapes.
 
-use crate::hf::Config;
+use crate::hf::{Config, Shards};
 use bise_tensor::tensor::RowOrder;
 
 /// A tensor that a configuration asks for.
@@ -28,6 +28,13 @@ pub(crate) enum Stacking {
     Rows,
     /// In one source, its rows the columns of one expert after the other.
     Columns,
+    /// In one source `[experts, of * rows, columns]`, where each expert's rows are those of the matrix number `part` of `of`.
+    Fused {
+        /// Which.
+        part: u64,
+        /// Of how many.
+        of: u64,
+    },
 }
 
 impl Expected {
@@ -49,27 +56,30 @@ impl Expected {
             Stacking::Parts => dims.push(experts),
             Stacking::Rows => dims = vec![dims[0], dims[1] / experts, experts],
             Stacking::Columns => dims = vec![dims[1] / experts, dims[0], experts],
+            Stacking::Fused { of, .. } => dims[1] /= of,
         }
         dims
     }
 }
 
 /// Every tensor of the model, in the order of the output.
-pub(crate) fn expected(config: &Config) -> Vec<Expected> {
+pub(crate) fn expected(config: &Config, shards: &Shards) -> Vec<Expected> {
     let (d, vocab) = (config.hidden_size, config.vocab_size);
     let one = |gguf: &str, source: &str, shape: &[u64]| Expected::new(gguf.into(), source.into(), shape);
-    let mut tensors = vec![one("token_embd.weight", "model.embed_tokens.weight", &[vocab, d])];
+    let mut tensors = vec![one("token_embd.weight", EMBEDDINGS, &[vocab, d])];
     for n in 0..config.num_hidden_layers {
         attention(config, n, &mut tensors);
-        feed_forward(config, n, &mut tensors);
+        feed_forward(config, shards, n, &mut tensors);
     }
     tensors.push(one("output_norm.weight", "model.norm.weight", &[d]));
-    if !config.tie_word_embeddings {
+    if !config.tie_word_embeddings || shards.differ(OUTPUT, EMBEDDINGS) {
         tensors.push(one("output.weight", OUTPUT, &[vocab, d]));
     }
     tensors
 }
 
+/// Hugging Face's name of the embeddings.
+const EMBEDDINGS: &str = "model.embed_tokens.weight";
 /// Hugging Face's name of the output matrix.
 const OUTPUT: &str = "lm_head.weight";
 
@@ -106,7 +116,14 @@ fn attention(config: &Config, n: u64, tensors: &mut Vec<Expected>) {
     }
 }
 
-fn feed_forward(config: &Config, n: u64, tensors: &mut Vec<Expected>) {
+/// GGUF's name, that of a Mistral, that of an expert, and whether the outputs are the hidden values.
+const FEED_FORWARD: [(&str, &str, &str, bool); 3] = [
+    ("ffn_gate", "gate_proj", "w1", true),
+    ("ffn_up", "up_proj", "w3", true),
+    ("ffn_down", "down_proj", "w2", false),
+];
+
+fn feed_forward(config: &Config, shards: &Shards, n: u64, tensors: &mut Vec<Expected>) {
     let (d, f) = (config.hidden_size, config.intermediate_size);
     let gguf = |name: &str| format!("blk.{n}.{name}.weight");
     let source = |name: &str| format!("model.layers.{n}.{name}.weight");
@@ -115,29 +132,54 @@ fn feed_forward(config: &Config, n: u64, tensors: &mut Vec<Expected>) {
         source("post_attention_layernorm"),
         &[d],
     ));
-    #[rustfmt::skip]
-    let table = [
-        ("ffn_gate", "gate_proj", "w1", [f, d]),
-        ("ffn_up",   "up_proj",   "w3", [f, d]),
-        ("ffn_down", "down_proj", "w2", [d, f]),
-    ];
     let Some(experts) = config.experts() else {
-        for (name, dense, _, shape) in table {
+        for (name, dense, _, wide) in FEED_FORWARD {
+            let shape = if wide { [f, d] } else { [d, f] };
             tensors.push(Expected::new(gguf(name), source(&format!("mlp.{dense}")), &shape));
         }
         return;
     };
-    tensors.push(Expected::new(
-        gguf("ffn_gate_inp"),
-        source("block_sparse_moe.gate"),
-        &[experts, d],
-    ));
-    for (name, _, expert, shape) in table {
+    if shards.get(&fused(n, "gate_up_proj")).is_some() {
+        return mixture_of_transformers_5(config, (n, experts), tensors);
+    }
+    let gate = source("block_sparse_moe.gate");
+    tensors.push(Expected::new(gguf("ffn_gate_inp"), gate, &[experts, d]));
+    for (name, _, expert, wide) in FEED_FORWARD {
+        let shape = if wide { [f, d] } else { [d, f] };
         let sources = (0..experts).map(|e| source(&format!("block_sparse_moe.experts.{e}.{expert}")));
         tensors.push(Expected {
             sources: sources.collect(),
             stacking: Stacking::Parts,
             ..Expected::new(gguf(&format!("{name}_exps")), String::new(), &shape)
+        });
+    }
+}
+
+fn fused(n: u64, name: &str) -> String {
+    format!("model.layers.{n}.mlp.experts.{name}")
+}
+
+/// A mixture as transformers 5 has it in memory, and stores it when asked to:
+///
+/// ```text
+/// mlp.gate.weight           [experts, dim]
+/// mlp.experts.gate_up_proj  [experts, 2 * hidden, dim]    of each expert the gate's rows first
+/// mlp.experts.down_proj     [experts, dim, hidden]
+/// ```
+fn mixture_of_transformers_5(config: &Config, (n, experts): (u64, u64), tensors: &mut Vec<Expected>) {
+    let (d, f) = (config.hidden_size, config.intermediate_size);
+    let gguf = |name: &str| format!("blk.{n}.{name}.weight");
+    let gate = format!("model.layers.{n}.mlp.gate.weight");
+    tensors.push(Expected::new(gguf("ffn_gate_inp"), gate, &[experts, d]));
+    let table = [
+        ("ffn_gate_exps", "gate_up_proj", [experts, 2 * f, d], (0, 2)),
+        ("ffn_up_exps", "gate_up_proj", [experts, 2 * f, d], (1, 2)),
+        ("ffn_down_exps", "down_proj", [experts, d, f], (0, 1)),
+    ];
+    for (name, source, shape, (part, of)) in table {
+        tensors.push(Expected {
+            stacking: Stacking::Fused { part, of },
+            ..Expected::new(gguf(name), fused(n, source), &shape)
         });
     }
 }

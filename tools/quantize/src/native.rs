@@ -8,7 +8,7 @@
 //! ```
 
 use crate::error::QuantizeError;
-use crate::hf::{Config, Layout, Shards, read_bounded_json};
+use crate::hf::{Config, Files, Layout, Shards, read_bounded_json};
 use crate::names::{Expected, Stacking};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -96,16 +96,16 @@ const UNSUPPORTED: [&str; 13] = [
 /// Whether `directory` has this layout, and not Hugging Face's too.
 pub(crate) fn is_native(directory: &Path) -> bool {
     let has = |name: &str| directory.join(name).exists();
-    has(PARAMS) && !(has("config.json") && (has("model.safetensors") || has("model.safetensors.index.json")))
+    has(PARAMS) && !(has("config.json") && Files::are_there(directory, "model"))
 }
 
 /// The model in `directory`.
-pub(crate) fn layout(directory: &Path) -> Result<Layout, QuantizeError> {
+pub(crate) fn layout(directory: &Path, notes: &mut Vec<String>) -> Result<Layout, QuantizeError> {
     let path = directory.join(PARAMS);
     let unsupported = |what: String| QuantizeError::unsupported(&path, what);
     let json: Value = read_bounded_json(&path)?.ok_or_else(|| unsupported("the file has gone".to_owned()))?;
     let params: Params = serde_json::from_value(json).map_err(|e| QuantizeError::json(&path, e))?;
-    let shards = Shards::open(directory, STEM)?;
+    let shards = Shards::open(directory, STEM, notes)?;
     let config = config(params, &shards).map_err(unsupported)?;
     Ok(Layout {
         name: "Mistral",
@@ -170,7 +170,7 @@ fn expected(config: &Config, shards: &Shards) -> Vec<Expected> {
         }
     }
     tensors.push(one("output_norm.weight", "norm.weight", &[d]));
-    if !config.tie_word_embeddings {
+    if !config.tie_word_embeddings || shards.differ("output.weight", EMBEDDINGS) {
         tensors.push(one("output.weight", "output.weight", &[vocab, d]));
     }
     tensors

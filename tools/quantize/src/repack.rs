@@ -6,6 +6,7 @@
 //! ```
 
 use crate::error::QuantizeError;
+use crate::locate;
 use crate::pipeline;
 use crate::progress::Progress;
 use crate::seal::Seal;
@@ -15,6 +16,7 @@ use crate::{Prober, Report};
 use bise_tensor::atomic::claim;
 use bise_tensor::checkpoint::{Checkpoint, Container};
 use bise_tensor::gguf::TensorSpec;
+use bise_tensor::llama;
 use indexmap::IndexMap;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,13 +36,16 @@ pub fn repack(
     progress: &dyn Progress,
     prober: Option<&dyn Prober>,
 ) -> Result<Report, QuantizeError> {
+    locate(old)?;
     claim(new, &[old])?;
+    let checkpoint = Checkpoint::open(old)?;
+    let mut notes = llama::check(&checkpoint).map_err(|e| QuantizeError::llama(old, e))?;
+    let seen = notes.len();
     let Checkpoint {
         metadata,
         tensors,
         container,
-    } = Checkpoint::open(old)?;
-    let mut notes = Vec::new();
+    } = checkpoint;
     if let Container::Gguf { parts, .. } = container
         && parts > 1
     {
@@ -60,7 +65,7 @@ pub fn repack(
             return Err(QuantizeError::unsupported(old, what));
         }
     }
-    if notes.is_empty() {
+    if notes.len() == seen {
         notes.push("the file was single and stacked already: copied".to_owned());
     }
     let model = Model {

@@ -19,7 +19,7 @@ pub(crate) struct Facts {
 
 impl Facts {
     pub(crate) fn of(metadata: &Metadata, tensors: &[Tensor], weighted: bool) -> Result<Self, GgufError> {
-        let number = |key: &str| metadata.u64(&format!("llama.{key}"));
+        let number = |key: &str| metadata.of_all_layers(&format!("llama.{key}"));
         let heads = number("attention.head_count")?.unwrap_or(0);
         let kv_heads = number("attention.head_count_kv")?.unwrap_or(heads);
         Ok(Self {

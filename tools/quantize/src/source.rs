@@ -2,9 +2,11 @@
 
 use crate::error::QuantizeError;
 use crate::hf;
+use crate::locate;
 use bise_tensor::block::DType;
 use bise_tensor::checkpoint::{Checkpoint, Container};
 use bise_tensor::gguf::Metadata;
+use bise_tensor::llama;
 use bise_tensor::tensor;
 use std::ops::Range;
 use std::path::Path;
@@ -117,8 +119,8 @@ impl Tensor {
 
 /// Reads the model at `src`: a directory of safetensors, a GGUF file, or one part of several.
 pub(crate) fn open(src: &Path) -> Result<Model, QuantizeError> {
-    let found = std::fs::metadata(src).map_err(|e| QuantizeError::io(src, e))?;
-    if found.is_dir() {
+    locate(src)?;
+    if src.is_dir() {
         hf::open(src)
     } else {
         open_gguf(src)
@@ -126,19 +128,13 @@ pub(crate) fn open(src: &Path) -> Result<Model, QuantizeError> {
 }
 
 fn open_gguf(src: &Path) -> Result<Model, QuantizeError> {
+    let checkpoint = Checkpoint::open(src)?;
+    let notes = llama::check(&checkpoint).map_err(|e| QuantizeError::llama(src, e))?;
     let Checkpoint {
         mut metadata,
         tensors,
         container,
-    } = Checkpoint::open(src)?;
-    let architecture = metadata.str("general.architecture");
-    match architecture.map_err(|e| QuantizeError::gguf(src, e))? {
-        Some("llama") => {}
-        other => {
-            let what = format!("architecture {}, expected llama", other.unwrap_or("not named"));
-            return Err(QuantizeError::unsupported(src, what));
-        }
-    }
+    } = checkpoint;
     // What describes the old file's making does not describe the new one's.
     metadata.retain(|key| !key.starts_with("quantize.imatrix."));
     let tensors = tensors.into_iter();
@@ -147,7 +143,7 @@ fn open_gguf(src: &Path) -> Result<Model, QuantizeError> {
             .map(|(name, tensor)| Tensor::whole(name.clone(), name, tensor))
             .collect(),
         metadata,
-        notes: Vec::new(),
+        notes,
         container,
     })
 }
@@ -158,7 +154,8 @@ impl Model {
         let mut tensors = Vec::new();
         for Tensor { name, mut parts, .. } in self.tensors {
             match name.strip_suffix("_exps.weight") {
-                Some(stem) if parts.len() > 1 => {
+                // Parts that are not stacked: one for each expert, be it a single one.
+                Some(stem) if parts[0].tensor.shape().len() == 2 => {
                     let parts = parts.into_iter().enumerate();
                     tensors.extend(parts.map(|(e, part)| (format!("{stem}.{e}.weight"), part.tensor)));
                 }

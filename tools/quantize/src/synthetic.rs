@@ -1,7 +1,7 @@
 //! Models of random weights at the shapes of published ones: for measuring speed, where weights do not matter.
 
 use crate::error::QuantizeError;
-use crate::hf::Config;
+use crate::hf::{Config, Shards};
 use crate::names;
 use crate::recipe::{Target, fit};
 use crate::role::{Facts, Role};
@@ -86,15 +86,17 @@ impl Synthetic {
             tied: false,
             weighted: false,
         };
-        let specs = names::expected(&config).into_iter().map(|expected| {
-            let dims = expected.dims(experts);
-            let dtype = fit(target.dtype(Role::of(&expected.gguf, &dims), &facts), dims[0]);
-            TensorSpec {
-                name: expected.gguf,
-                dims,
-                dtype,
-            }
-        });
+        let specs = names::expected(&config, &Shards::none())
+            .into_iter()
+            .map(|expected| {
+                let dims = expected.dims(experts);
+                let dtype = fit(target.dtype(Role::of(&expected.gguf, &dims), &facts), dims[0]);
+                TensorSpec {
+                    name: expected.gguf,
+                    dims,
+                    dtype,
+                }
+            });
         let layout = Layout::new(&metadata, specs)?;
         Ok(Self { metadata, layout })
     }

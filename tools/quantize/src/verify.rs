@@ -8,6 +8,7 @@ use crate::probe::{Prober, Recorded};
 use crate::seal;
 use bise_tensor::checkpoint::Checkpoint;
 use bise_tensor::gguf::{Gguf, GgufError};
+use bise_tensor::llama;
 use bise_tensor::mmap::FileBytes;
 use std::io;
 use std::path::Path;
@@ -108,7 +109,11 @@ pub fn verify(path: &Path, prober: Option<&dyn Prober>) -> io::Result<Verdict> {
 
 /// Checks a GGUF file that is in memory, as [`verify`] does one at a path.
 pub fn verify_bytes(file: &FileBytes, prober: Option<&dyn Prober>) -> Verdict {
-    let model = || Checkpoint::from_bytes(file.clone()).map_err(|error| error.to_string());
+    let model = || {
+        let checkpoint = Checkpoint::from_bytes(file.clone()).map_err(|error| error.to_string())?;
+        llama::check(&checkpoint).map_err(|error| error.to_string())?;
+        Ok(checkpoint)
+    };
     check(file, &model, prober)
 }
 
@@ -159,6 +164,11 @@ fn check_probes(model: OpenModel<'_>, gguf: &Gguf, prober: Option<&dyn Prober>, 
         Ok(recorded) => recorded,
         Err(what) => return verdict.fault(FaultKind::Probe, what),
     };
+    // Whatever runs it would refuse it.
+    let model = match model() {
+        Ok(model) => model,
+        Err(why) => return verdict.fault(FaultKind::Probe, format!("the model does not run: {why}")),
+    };
     let Some(prober) = prober else {
         verdict
             .unchecked
@@ -169,7 +179,7 @@ fn check_probes(model: OpenModel<'_>, gguf: &Gguf, prober: Option<&dyn Prober>, 
     let prompts = recorded
         .as_ref()
         .map_or(ours.prompts(), |recorded| &recorded.prompts);
-    let replay = match model().and_then(|model| prober.logits(model, prompts)) {
+    let replay = match prober.logits(model, prompts) {
         Ok(replay) => replay,
         Err(why) => return verdict.fault(FaultKind::Probe, format!("the model does not run: {why}")),
     };

@@ -175,7 +175,12 @@ fn shards_that_are_damaged_or_absent() {
 
     let src = sharded();
     let whole = fs::read(second(&src)).unwrap();
-    for len in [0, 4, 100, whole.len() - 1] {
+    fs::write(second(&src), []).unwrap();
+    check(
+        &error(src.path()),
+        &["model-00002-of-00002.safetensors: the file is empty"],
+    );
+    for len in [4, 100, whole.len() - 1] {
         fs::write(second(&src), &whole[..len]).unwrap();
         check(
             &error(src.path()),
@@ -221,7 +226,7 @@ fn shards_that_are_damaged_or_absent() {
     );
 
     let src = TempDir::new().unwrap();
-    check(&error(src.path()), &["config.json"]);
+    check(&error(src.path()), &["the folder is empty"]);
     fs::write(src.path().join("config.json"), mistral().config.to_string()).unwrap();
     check(
         &error(src.path()),

@@ -234,7 +234,7 @@ fn files_that_are_not_there() {
     fs::write(path.join("consolidated.00.pth"), "pickle").unwrap();
     let message = error(&path);
     assert!(
-        message.contains("consolidated.00.pth is a PyTorch pickle"),
+        message.contains("a PyTorch pickle (consolidated.00.pth)"),
         "{message}"
     );
 }

@@ -188,9 +188,16 @@ fn experts_are_stacked() {
 }
 
 #[test]
-fn a_tied_model_has_no_output_matrix() {
+fn a_tied_model_has_no_output_matrix_but_one_that_differs() {
     let mut model = mistral();
     model.config["tie_word_embeddings"] = json!(true);
+    let head = convert(&model, Dtype::F32, "Q8_0");
+    assert!(
+        head.gguf.tensor("output.weight").is_some(),
+        "a head of its own is used, tied or not"
+    );
+    let embeddings = model.tensors["model.embed_tokens.weight"].clone();
+    model.tensors.insert("lm_head.weight".to_owned(), embeddings);
     let with_copy = convert(&model, Dtype::F32, "Q8_0");
     model.tensors.remove("lm_head.weight");
     model.add("model.layers.0.self_attn.rotary_emb.inv_freq", &[4]);

@@ -5,7 +5,7 @@ use crate::interrupt::Interrupt;
 use crate::progress::Bar;
 use crate::session::Sessions;
 use anyhow::{Result, anyhow, ensure};
-use bise_model::chat::{Message, Template};
+use bise_model::chat::{Content, Conversation, Message, Template, Voice};
 use bise_model::sampler::{Mask, Sampler};
 use bise_model::tokenizer::{Detokenizer, Tokenizer};
 use bise_model::{ForwardError, GenerateError, Limits, Session, Stop};
@@ -29,6 +29,10 @@ pub struct Dialogue<'m> {
     pub system: String,
     /// In turns: the user's, the model's.
     pub messages: Vec<Message>,
+    /// How much the model is asked to think.
+    pub reasoning_effort: Option<String>,
+    /// Whether the last answer was stopped before the constraint let it end.
+    cut_off: bool,
     pub last: Timing,
 }
 
@@ -83,6 +87,8 @@ impl<'m> Dialogue<'m> {
             template,
             system: String::new(),
             messages: Vec::new(),
+            reasoning_effort: None,
+            cut_off: false,
             last: Timing::default(),
         }
     }
@@ -113,7 +119,9 @@ impl<'m> Dialogue<'m> {
     pub fn tokens(&self) -> Result<Vec<u32>> {
         let system = Some(Message::system(&self.system)).filter(|_| !self.system.is_empty());
         let messages: Vec<Message> = system.into_iter().chain(self.messages.iter().cloned()).collect();
-        Ok(self.template.encode(self.tokenizer, &messages, &[])?)
+        let conversation =
+            Conversation::new(messages, []).with_reasoning_effort(self.reasoning_effort.as_deref());
+        Ok(self.template.encode_conversation(self.tokenizer, &conversation)?)
     }
 
     /// Leaves out the oldest messages until an answer has room; gives how many.
@@ -151,7 +159,7 @@ impl<'m> Dialogue<'m> {
         sampler: &mut Sampler,
         most: usize,
         interrupt: &Interrupt,
-        mut show: impl FnMut(&str),
+        mut show: impl FnMut(&str, bool),
     ) -> Result<End> {
         let tokens = self.tokens()?;
         self.check_room(tokens.len())?;
@@ -172,11 +180,11 @@ impl<'m> Dialogue<'m> {
             false => Detokenizer::new(self.tokenizer),
         };
         let (start, mut said) = (Instant::now(), String::new());
-        let mut answer = 0;
+        let (mut ids, mut voice) = (Vec::new(), Voice::new(self.tokenizer));
         let receive = |token| {
-            answer += 1;
+            ids.push(token);
             let piece = text.push(token);
-            show(piece);
+            show(piece, voice.hears(token));
             said.push_str(piece);
             match interrupt.pressed() {
                 true => ControlFlow::Break(()),
@@ -185,19 +193,39 @@ impl<'m> Dialogue<'m> {
         };
         let stop = self.session.generate(&[], limits, sampler, receive)?;
         let rest = text.finish();
-        show(rest);
+        show(rest, false);
         said.push_str(rest);
+        let answer = ids.len();
+        self.cut_off = self.is_cut_off(&ids, stop)?;
         (self.last.answer, self.last.answering) = (answer, start.elapsed());
         if answer == 0 && stop == Stop::Asked {
             return Ok(End::Interrupted);
         }
-        self.messages.push(Message::assistant(said.trim_end()));
+        self.messages.push(Message::assistant(match voice.has_thought() {
+            true => Content::of_answer(self.tokenizer, &ids),
+            false => said.trim_end().into(),
+        }));
         Ok(match stop {
             Stop::EndOfText => End::Whole,
             Stop::Asked => End::Interrupted,
             Stop::Length if answer < most => End::Full,
             Stop::Length => End::Length,
         })
+    }
+
+    /// Whether the answer `ids` was stopped where the constraint does not let it end.
+    fn is_cut_off(&mut self, ids: &[u32], stop: Stop) -> Result<bool> {
+        let Some(asked) = self.constraint.as_ref().filter(|_| stop == Stop::Length) else {
+            return Ok(false);
+        };
+        let mut constraint = asked.constraint(self.table.of(self.tokenizer)?)?;
+        let read = constraint.begin(0).and_then(|()| constraint.look(ids));
+        Ok(read.is_err() || !constraint.is_complete())
+    }
+
+    /// What the last answer should have followed to its end and did not.
+    pub fn cut_off(&self) -> Option<&Asked> {
+        self.constraint.as_ref().filter(|_| self.cut_off)
     }
 
     /// Makes `sampler` follow the constraint from the next token on; false when there is none.

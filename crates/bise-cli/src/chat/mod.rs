@@ -39,11 +39,14 @@ pub struct Args {
     /// What the model should keep to
     #[arg(long, visible_alias = "system-prompt", value_name = "TEXT")]
     system: Option<String>,
-    /// Format of the conversation: v1, v2, v3, v7, v11 or v13 of Mistral's, gguf for the file's Jinja templates, the name of one
+    /// Format of the conversation: v1, v2, v3, v7, v11, v13 or v15 of Mistral's, gguf for the file's Jinja templates, the name of one
     /// of them, or a Jinja file
     /// [default: what the model's file asks for]
     #[arg(long, visible_alias = "chat-template", value_name = "NAME|FILE")]
     template: Option<String>,
+    /// How much to think: none, minimal, low, medium, high, xhigh or max, where the format has words for it
+    #[arg(long, value_name = "EFFORT")]
+    reasoning_effort: Option<String>,
     /// Go on with a conversation that /save wrote
     #[arg(long, value_name = "FILE")]
     load: Option<PathBuf>,
@@ -73,7 +76,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     let inputs = args.inputs().into_iter().chain(args.load.as_deref());
     let keeper = args.sessions.claim(&inputs.collect::<Vec<_>>())?;
     let model = args.runtime.open(args.which.path())?;
-    let tokenizer = runtime::tokenizer(&model, args.which.path())?;
+    let tokenizer = runtime::tokenizer_for(&model, args.which.path(), args.template.as_deref())?;
     let draft = args.drafts.model(&args.runtime)?;
     let mut session = args.drafts.session(&model, draft.as_ref(), &args.runtime)?;
     let resumed = args.sessions.resume(&mut session)?.unwrap_or_default();
@@ -158,6 +161,9 @@ impl<'m> Chat<'m> {
             );
             self.take_up(saved::read(file)?);
         }
+        self.dialogue
+            .reasoning_effort
+            .clone_from(&self.args.reasoning_effort);
         if let Some(text) = &self.args.system {
             self.dialogue.system.clone_from(text);
         }
@@ -322,8 +328,8 @@ impl<'m> Chat<'m> {
         let screen = &mut self.screen;
         let answered = self
             .dialogue
-            .answer(&mut self.sampler, most, &self.interrupt, |piece| {
-                screen.show(piece)
+            .answer(&mut self.sampler, most, &self.interrupt, |piece, thinks| {
+                screen.show(piece, thinks)
             });
         self.screen.end_answer()?;
         let answered = match answered {
@@ -334,6 +340,10 @@ impl<'m> Chat<'m> {
             }
             other => other?,
         };
+        if let Some(asked) = self.dialogue.cut_off() {
+            self.screen
+                .notice(format!("The answer ends before {} let it end.", asked.name));
+        }
         match answered {
             End::Whole => {}
             End::Length => self.screen.notice(format!("Stopped after {most} tokens (-n).")),

@@ -18,9 +18,7 @@ use std::path::{Path, PathBuf};
 pub fn messages(system: &str, messages: &[Message]) -> Value {
     let system = Some(Message::system(system)).filter(|_| !system.is_empty());
     let messages = system.iter().chain(messages);
-    messages
-        .map(|message| json!({ "role": message.role(), "content": message.text() }))
-        .collect()
+    messages.map(Message::to_json).collect()
 }
 
 /// Writes what was said, also over another conversation, but over nothing else. One that was `loaded` is replaced only by one
@@ -72,11 +70,11 @@ pub fn read(file: &Path) -> Result<Conversation> {
     Conversation::from_json(&text).with_context(|| format!("{} is no conversation", file.display()))
 }
 
-/// The system text, and the other messages.
+/// The system text, and the other messages. Thoughts of a system message are left out.
 pub fn split(messages: Vec<Message>) -> (String, Vec<Message>) {
     let (system, others): (Vec<_>, Vec<_>) = messages
         .into_iter()
         .partition(|message| matches!(message, Message::System { .. }));
-    let texts: Vec<&str> = system.iter().map(Message::text).collect();
+    let texts: Vec<_> = system.iter().map(Message::text).collect();
     (texts.join("\n\n"), others)
 }

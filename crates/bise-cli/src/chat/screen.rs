@@ -14,6 +14,8 @@ pub struct Screen {
     at_line_start: bool,
     /// Where lines of the answer that is shown are broken.
     wrap: Option<Wrap>,
+    /// Whether a thought was shown last.
+    thinking: bool,
 }
 
 impl Screen {
@@ -26,6 +28,7 @@ impl Screen {
             error: None,
             at_line_start: true,
             wrap: None,
+            thinking: false,
         }
     }
 
@@ -33,11 +36,24 @@ impl Screen {
         self.colour
     }
 
-    /// Shows a piece of an answer at once.
-    pub fn show(&mut self, piece: &str) {
+    /// Shows a piece of an answer at once, or of what the model thinks before it, which is no answer.
+    pub fn show(&mut self, piece: &str, thinks: bool) {
+        if thinks {
+            self.thinking |= !piece.is_empty();
+            return self.think(piece);
+        }
+        if !piece.is_empty() {
+            self.end_thought();
+        }
         let wrap = self.wrap.get_or_insert_with(|| Wrap::new(columns()));
         let text = wrap.push(piece);
         self.write(&text);
+    }
+
+    fn end_thought(&mut self) {
+        if std::mem::take(&mut self.thinking) {
+            self.think("\n");
+        }
     }
 
     fn write(&mut self, piece: &str) {
@@ -47,6 +63,14 @@ impl Screen {
         let mut out = io::stdout().lock();
         self.error = out.write_all(piece.as_bytes()).and_then(|()| out.flush()).err();
         self.at_line_start = piece.ends_with('\n');
+    }
+
+    fn think(&self, piece: &str) {
+        let mut out = io::stderr().lock();
+        let _ = match self.colour {
+            true => write!(out, "\x1b[2m{piece}\x1b[0m"),
+            false => write!(out, "{piece}"),
+        };
     }
 
     /// Ends an answer.
@@ -60,6 +84,7 @@ impl Screen {
         if !self.at_line_start {
             self.write("\n");
         }
+        self.end_thought();
         match self.error.take() {
             Some(error) => Err(error).context("cannot write to standard output"),
             None => Ok(()),

@@ -21,6 +21,8 @@ use crate::stop_texts::StopTexts;
 use crate::usage::Misuse;
 use anyhow::{Context as _, Result, ensure};
 use bise_model::Stop;
+use bise_model::chat::{Content, Voice};
+use bise_model::tokenizer::{TokenKind, Tokenizer};
 use bise_tensor::gguf::Metadata;
 use output::{End, Form, LogprobsSender, Output};
 use stats::Clock;
@@ -33,7 +35,9 @@ use text::Text;
 /// Continue a text
 ///
 /// The prompt comes after MODEL or from -p, from a file, or from standard input; with --chat it is the first message of a
-/// conversation, and the text is the model's answer. The text goes to standard output as it is made.
+/// conversation, and the text is the model's answer. The text goes to standard output as it is made; what an answering model
+/// thinks before goes to standard error. Exit codes: 0 the text ended or is as long as asked for, 1 an error, 2 a wrong use,
+/// 3 the text was cut off before --json-mode, --json-schema, --regex or --grammar let it end.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -49,12 +53,20 @@ pub struct Args {
         allow_negative_numbers = true,
         value_parser = clap::value_parser!(i64).range(-1..))]
     n: i64,
-    /// End the text where this text begins, which is not shown; can be repeated
+    /// End the text where this text begins, which is not shown; a control token by its name; can be repeated
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
     /// Go on after the model ends the text
     #[arg(long, conflicts_with_all = ["json_mode", "json_schema", "regex", "grammar"])]
     ignore_eos: bool,
+    /// Fill the gap between the prompt and this text, with a model that is made for it
+    #[arg(
+        long,
+        value_name = "TEXT",
+        conflicts_with = "chat",
+        allow_hyphen_values = true
+    )]
+    suffix: Option<String>,
     /// When the context is full, drop the oldest half of what follows the prompt, and go on
     #[arg(long)]
     context_shift: bool,
@@ -86,11 +98,14 @@ struct ChatOptions {
     /// What the model is told before the message
     #[arg(long, visible_alias = "system-prompt", value_name = "TEXT", requires = "chat")]
     system: Option<String>,
-    /// Format of the conversation: v1, v2, v3, v7, v11 or v13 of Mistral's, gguf for the file's Jinja templates, the name of one
+    /// Format of the conversation: v1, v2, v3, v7, v11, v13 or v15 of Mistral's, gguf for the file's Jinja templates, the name of one
     /// of them, or a Jinja file
     /// [default: what the model's file asks for]
     #[arg(long, visible_alias = "chat-template", value_name = "NAME|FILE")]
     template: Option<String>,
+    /// How much to think: none, minimal, low, medium, high, xhigh or max, where the format has words for it
+    #[arg(long, value_name = "EFFORT", requires = "chat")]
+    reasoning_effort: Option<String>,
 }
 
 /// What is printed.
@@ -139,7 +154,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     let keeper = args.sessions.claim(&args.inputs())?;
     let prompt = prompt::read(&args)?;
     let model = args.runtime.open(args.which.path())?;
-    let tokenizer = runtime::tokenizer(&model, args.which.path())?;
+    let tokenizer = runtime::tokenizer_for(&model, args.which.path(), args.chat_options.template.as_deref())?;
     args.hint(model.metadata());
     let draft = args.drafts.model(&args.runtime)?;
     let session = args.drafts.session(&model, draft.as_ref(), &args.runtime)?;
@@ -166,13 +181,22 @@ pub fn run(args: Args) -> Result<Outcome> {
     let bar = Bar::tokens("reading", tokens.len());
     text.session.watch_progress(Some(bar.watch_reading(&interrupt)));
     let mut clock = Clock::start(tokens.len());
-    let mut answer = String::new();
+    let mut answer = Answer::new(args.chat_options.chat.then(|| Voice::new(&tokenizer)));
     let receive = |token| {
         bar.end();
         clock.token();
-        let piece = stops.push(pieces.push(token));
-        answer.push_str(&piece);
-        out.token(token, &piece);
+        answer.ids.push(token);
+        let piece = pieces.push(token);
+        if answer.thinks(token) {
+            out.thought(token, piece);
+        } else {
+            let mut piece = stops.push(piece);
+            if tokenizer.kind(token) == Some(TokenKind::Control) {
+                piece.push_str(&stops.push_control(tokenizer.piece(token)));
+            }
+            answer.text.push_str(&piece);
+            out.token(token, &piece);
+        }
         if stops.found().is_some() || interrupt.pressed() || out.failed() {
             ControlFlow::Break(())
         } else {
@@ -184,8 +208,9 @@ pub fn run(args: Args) -> Result<Outcome> {
     bar.end();
     let mut rest = stops.push(pieces.finish());
     rest.push_str(&stops.finish());
-    answer.push_str(&rest);
-    text.answered(&answer, matches!(stop, Ok(Stop::EndOfText | Stop::Length)));
+    answer.text.push_str(&rest);
+    let whole = matches!(stop, Ok(Stop::EndOfText | Stop::Length));
+    text.answered(answer.content(&tokenizer, stops.found().is_some()), whole);
     let reason = match &stop {
         _ if stops.found().is_some() => "stop",
         Ok(Stop::EndOfText) => "end",
@@ -193,6 +218,8 @@ pub fn run(args: Args) -> Result<Outcome> {
         Ok(Stop::Asked) => "interrupt",
         Err(_) => "error",
     };
+    let end_token = text.session.tokens().last().copied().filter(|_| reason == "end");
+    let cut_off = if reason == "length" { text.cut_off()? } else { None };
     let (stats, seed) = (
         clock.stats(text.session.context(), text.known, text.unknown),
         text.sampler.seed(),
@@ -201,6 +228,8 @@ pub fn run(args: Args) -> Result<Outcome> {
         prompt: echoed,
         reason,
         stop_text: stops.found(),
+        end_token,
+        end_tokens: tokenizer.ends(),
         seed,
         stats: &stats,
     };
@@ -217,8 +246,43 @@ pub fn run(args: Args) -> Result<Outcome> {
     stop?;
     Ok(match reason {
         "interrupt" => Outcome::Interrupted,
-        _ => Outcome::Done,
+        _ => match cut_off {
+            Some(why) => {
+                note(why);
+                Outcome::CutOff
+            }
+            None => Outcome::Done,
+        },
     })
+}
+
+/// What the model says, and thinks in a conversation.
+struct Answer {
+    voice: Option<Voice>,
+    ids: Vec<u32>,
+    text: String,
+}
+
+impl Answer {
+    fn new(voice: Option<Voice>) -> Self {
+        Self {
+            voice,
+            ids: Vec::new(),
+            text: String::new(),
+        }
+    }
+
+    fn thinks(&mut self, token: u32) -> bool {
+        self.voice.as_mut().is_some_and(|voice| voice.hears(token))
+    }
+
+    /// What is kept of it; a text that was stopped ends before the stop text.
+    fn content(&self, tokenizer: &Tokenizer, stopped: bool) -> Content {
+        match self.voice {
+            Some(voice) if voice.has_thought() && !stopped => Content::of_answer(tokenizer, &self.ids),
+            _ => self.text.trim_end().into(),
+        }
+    }
 }
 
 impl Args {

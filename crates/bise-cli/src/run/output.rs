@@ -4,7 +4,7 @@ use super::stats::Stats;
 use bise_model::sampler::{Logprobs, Observer};
 use bise_model::tokenizer::Tokenizer;
 use serde_json::{Map, Value, json};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{Receiver, Sender};
 
 /// How the text is shown.
@@ -27,6 +27,9 @@ pub struct Output<'t> {
     /// The prompt, until something follows it: while it is read there may be a bar.
     prompt: String,
     text: String,
+    reasoning: String,
+    /// Whether a thought was shown last.
+    thinking: bool,
     tokens: Vec<u32>,
     logprobs: Option<Receiver<Logprobs>>,
     collected: Vec<Value>,
@@ -37,6 +40,9 @@ pub struct End<'a> {
     pub prompt: Option<&'a str>,
     pub reason: &'a str,
     pub stop_text: Option<&'a str>,
+    /// The token that ended the text, and those that could have.
+    pub end_token: Option<u32>,
+    pub end_tokens: &'a [u32],
     pub seed: u64,
     pub stats: &'a Stats,
 }
@@ -50,6 +56,8 @@ impl<'t> Output<'t> {
             error: None,
             prompt: String::new(),
             text: String::new(),
+            reasoning: String::new(),
+            thinking: false,
             tokens: Vec::new(),
             logprobs,
             collected: Vec::new(),
@@ -66,23 +74,39 @@ impl<'t> Output<'t> {
     /// A token was made, which makes `text` certain.
     pub fn token(&mut self, token: u32, text: &str) {
         if self.form == Form::Plain {
+            if self.thinking && !text.is_empty() {
+                self.thinking = false;
+                think("\n");
+            }
             return self.write(text);
         }
+        self.text
+            .push_str(if self.form == Form::Json { text } else { "" });
+        self.record(token, "text", text);
+    }
+
+    /// A token of a thought was made: shown apart, where notes are.
+    pub fn thought(&mut self, token: u32, text: &str) {
+        if self.form == Form::Plain {
+            self.thinking |= !text.is_empty();
+            return think(text);
+        }
+        self.reasoning.push_str(text);
+        self.record(token, "reasoning", text);
+    }
+
+    fn record(&mut self, token: u32, key: &str, text: &str) {
         let logprobs = self
             .logprobs
             .as_ref()
             .and_then(|l| l.try_recv().ok())
             .map(|l| self.logprobs_json(&l));
         if self.form == Form::Json {
-            self.text.push_str(text);
             self.tokens.push(token);
             self.collected.extend(logprobs);
             return;
         }
-        let mut line = Map::from_iter([
-            ("token".to_owned(), token.into()),
-            ("text".to_owned(), text.into()),
-        ]);
+        let mut line = Map::from_iter([("token".to_owned(), token.into()), (key.to_owned(), text.into())]);
         line.extend(logprobs.map(|l| ("logprobs".to_owned(), l)));
         self.line(&Value::Object(line));
     }
@@ -108,10 +132,18 @@ impl<'t> Output<'t> {
         } else {
             put("text", rest.into());
         }
+        if !self.reasoning.is_empty() {
+            put("reasoning", std::mem::take(&mut self.reasoning).into());
+        }
         put("stop_reason", end.reason.into());
         if let Some(text) = end.stop_text {
             put("stop_text", text.into());
         }
+        let named = |id: u32| json!({ "id": id, "piece": self.tokenizer.piece(id) });
+        if let Some(id) = end.end_token {
+            put("end_token", named(id));
+        }
+        put("end_tokens", end.end_tokens.iter().map(|&id| named(id)).collect());
         put("seed", end.seed.into());
         put("timings", end.stats.json());
         self.line(&Value::Object(result));
@@ -156,6 +188,19 @@ impl<'t> Output<'t> {
             self.error = written.err();
         }
     }
+}
+
+/// Shows a piece of a thought on standard error, dimmed on a terminal.
+fn think(text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    let mut out = io::stderr().lock();
+    // When nobody listens, there is nobody to tell.
+    let _ = match out.is_terminal() {
+        true => write!(out, "\x1b[2m{text}\x1b[0m"),
+        false => write!(out, "{text}"),
+    };
 }
 
 /// Sends the probabilities of each token that is drawn.

@@ -4,7 +4,7 @@ use super::Args;
 use super::text::{Conversing, Text};
 use crate::{runtime, usage};
 use anyhow::{Context as _, Result, ensure};
-use bise_model::chat::Message;
+use bise_model::chat::{Conversation, Message};
 use bise_model::tokenizer::{TokenKind, Tokenizer};
 use bise_model::{Model, Session};
 use std::io::{self, IsTerminal, Read};
@@ -53,6 +53,12 @@ pub fn encode(
         let tokens = say(args, prompt, model, tokenizer, talk)?;
         known(session, &tokens);
         tokens[session.len()..].to_vec()
+    } else if let Some(suffix) = &args.suffix {
+        ensure!(
+            !goes_on,
+            "--suffix: the session has a text already; name another session"
+        );
+        tokenizer.encode_infill(prompt, suffix.as_bytes())?
     } else if let Some(&last) = session.tokens().last() {
         match tokenizer.kind(last) {
             // The text before has ended.
@@ -88,7 +94,9 @@ fn say(
     let template = runtime::template(talk.template.as_deref(), path, model.metadata(), tokenizer)?;
     let system = Some(Message::system(&talk.system)).filter(|_| !talk.system.is_empty());
     let messages: Vec<_> = system.into_iter().chain(talk.messages.iter().cloned()).collect();
-    Ok(template.encode(tokenizer, &messages, &[])?)
+    let conversation =
+        Conversation::new(messages, []).with_reasoning_effort(options.reasoning_effort.as_deref());
+    Ok(template.encode_conversation(tokenizer, &conversation)?)
 }
 
 /// Leaves of the session's text what `tokens` begin with.

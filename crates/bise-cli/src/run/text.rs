@@ -6,9 +6,9 @@ use crate::constraint::{Asked, Table};
 use crate::messages::note;
 use crate::sampling::Sampling;
 use crate::session::{Keeper, Notes, Talk};
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use bise_model::chat::{Conversation, Message};
-use bise_model::sampler::Sampler;
+use anyhow::{Context as _, Result, anyhow, ensure};
+use bise_model::chat::{Content, Conversation, Message};
+use bise_model::sampler::{Mask as _, Sampler};
 use bise_model::tokenizer::{Detokenizer, Tokenizer};
 use bise_model::{ForwardError, GenerateError, Limits, Session, Stop};
 use std::ops::ControlFlow;
@@ -184,6 +184,12 @@ impl<'m, 'a> Text<'m, 'a> {
             });
             match result {
                 Ok(Stop::Asked) if due => self.keep_on(),
+                Err(GenerateError::Forward(ForwardError::ContextFull { .. }))
+                    if self.constraint.is_some() =>
+                {
+                    // It cannot lose its beginning.
+                    return Ok(Stop::Length);
+                }
                 Err(error @ GenerateError::Forward(ForwardError::ContextFull { .. })) => {
                     self.make_room(keep, error)?;
                 }
@@ -203,13 +209,6 @@ impl<'m, 'a> Text<'m, 'a> {
             let hint = "a larger context (-c) or --context-shift would let it go on";
             return Err(anyhow!(error)).context(hint);
         }
-        if let Some(asked) = &self.constraint {
-            let hint = "a larger context (-c) would let it go on";
-            bail!(
-                "{error}; a text that follows {} cannot lose its beginning: {hint}",
-                asked.name
-            );
-        }
         let capacity = self.session.context().capacity().unwrap_or(usize::MAX);
         // A prompt that leaves no room for a text to follow is not kept whole.
         let keep = keep.min(capacity / 2);
@@ -224,13 +223,38 @@ impl<'m, 'a> Text<'m, 'a> {
         Ok(())
     }
 
+    /// What a text lacks that was stopped before its grammar let it end, and what stopped it; `None` for a text that could end.
+    pub fn cut_off(&mut self) -> Result<Option<String>> {
+        let (Some(asked), Some(from)) = (&self.constraint, self.from) else {
+            return Ok(None);
+        };
+        let mut constraint = asked.constraint(Table::default().of(self.tokenizer)?)?;
+        let read = constraint
+            .begin(from)
+            .and_then(|()| constraint.look(self.session.tokens()));
+        if read.is_ok() && constraint.is_complete() {
+            return Ok(None);
+        }
+        let why = match self.session.room() {
+            Some(0) => {
+                let capacity = self.session.context().capacity().unwrap_or_default();
+                format!("the context of {capacity} tokens is full; a larger one (-c) would let it go on")
+            }
+            _ => format!("more than {} tokens (-n) would let it go on", self.args.n),
+        };
+        Ok(Some(format!(
+            "the text was cut off before {} let it end: {why}",
+            asked.name
+        )))
+    }
+
     /// Makes `answer` the conversation's next message, if there is one; a message to which nothing could be said is forgotten.
-    pub fn answered(&mut self, answer: &str, good: bool) {
+    pub fn answered(&mut self, answer: Content, good: bool) {
         let Some(talk) = &mut self.talk else {
             return;
         };
         if good || !answer.is_empty() {
-            talk.messages.push(Message::assistant(answer.trim_end()));
+            talk.messages.push(Message::assistant(answer));
         } else {
             talk.messages.pop();
         }

@@ -13,7 +13,7 @@ use bise_tensor::gguf::Metadata;
 
 use super::json::Json;
 use super::{
-    ChatError, Conversation, Jinja, Message, Template, Tool, ToolCall, VERSION_KEY, Version, version,
+    ChatError, Content, Conversation, Jinja, Message, Template, Tool, ToolCall, VERSION_KEY, Version, version,
 };
 use crate::tokenizer::{Algorithm, TokenKind, Tokenizer};
 
@@ -43,6 +43,7 @@ fn by_vocabulary(tokenizer: &Tokenizer) -> Option<Version> {
             (sentencepiece && tokenizer.vocabulary().len() == 32000).then_some(Version::V1)
         }
         // Tokens for thoughts tell the later one.
+        _ if has("[ARGS]") && has("[MODEL_SETTINGS]") => Some(Version::V15),
         _ if has("[ARGS]") && has("[THINK]") => Some(Version::V13),
         _ if has("[ARGS]") => Some(Version::V11),
         // Nemo's vocabulary has tokens for system prompts, but its format does not use them.
@@ -65,11 +66,13 @@ fn version_of(jinja: &Jinja, tokenizer: &Tokenizer, noted: Option<Version>) -> O
         texts.any(|text| text.contains(TOOL))
     });
     let writes = |version: Version, probe: &Conversation, parts: &Parts| {
-        let ids = version.encode(tokenizer, probe.messages(), probe.tools());
+        let ids = version.encode(tokenizer, probe.messages(), probe.tools(), None);
         ids.is_ok_and(|ids| normal(tokenizer, decoded(tokenizer, &ids)) == *parts)
     };
     let mut found: Vec<Version> = Version::ALL
         .into_iter()
+        // Without settings v15 writes what v13 does.
+        .filter(|&version| version < Version::V15 || tokenizer.vocabulary().reasoning.is_some())
         .filter(|&version| {
             plain
                 .iter()
@@ -154,11 +157,12 @@ fn tool_probe() -> Conversation {
         ]),
     };
     let called = Message::Assistant {
-        text: String::new(),
+        content: Content::default(),
         tool_calls: vec![call],
+        prefix: false,
     };
     let result = Message::Tool {
-        text: "noon".to_owned(),
+        content: "noon".into(),
         call_id: id(),
         name: Some(TOOL.to_owned()),
     };

@@ -85,6 +85,14 @@ pub enum ChatError {
         /// Why.
         what: String,
     },
+    /// The conversation asks for an effort that the format or the model does not know.
+    #[error("reasoning effort {asked:?}: {what}")]
+    Effort {
+        /// What is asked for.
+        asked: String,
+        /// Why not.
+        what: String,
+    },
     /// The model's call of a tool is malformed.
     #[error("the model's tool call cannot be read: {what}: {text:?}")]
     Answer {

@@ -2,12 +2,13 @@
 //!
 //! 1. In messages and tools, each character that a control token begins or ends with is replaced by one of its
 //!    own that occurs nowhere. A text that could stand in the middle of a control token, and is no number, gets
-//!    such a character around it.
+//!    such a character behind it.
 //! 2. The template is rendered; its output is cut at the words of control tokens, which are now its own.
 //! 3. What lies between becomes text again.
 //!
 //! Words that the template looks for in a text (`'</think>' in text`, `text.split('</think>')`) are replaced in the
-//! same way, so that it finds what it finds in transformers, and what it takes from a text remains text.
+//! same way, so that it finds what it finds in transformers, and what it takes from a text remains text. What differs: a
+//! text of step 1 with a character behind it, cut from its end or compared with `==`.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -21,8 +22,9 @@ use crate::tokenizer::{TokenKind, Tokenizer};
 pub(super) struct Inert {
     /// The words of control tokens.
     pub control: Literals,
+    /// The same in small letters, as a template may change case.
     pieces: Vec<String>,
-    /// Stands around text that could be the middle of a control token.
+    /// Stands behind text that could be the middle of a control token.
     barrier: char,
     /// First and last characters of control tokens, and what stands for them.
     stand_ins: HashMap<char, char>,
@@ -37,7 +39,7 @@ impl Inert {
         for (id, piece) in vocabulary.pieces.iter().enumerate() {
             if vocabulary.kinds[id] == TokenKind::Control && !piece.is_empty() {
                 control.insert(piece, id as u32);
-                pieces.push(piece.clone());
+                pieces.push(piece.to_lowercase());
             }
         }
         let mut used: BTreeSet<char> = template.chars().filter(|&c| c >= FIRST_STAND_IN).collect();
@@ -45,9 +47,10 @@ impl Inert {
         let values = values.chain(request.variables.values());
         values.for_each(|value| collect(value, &mut used));
         let mut free = (FIRST_STAND_IN..=char::MAX).filter(|c| !used.contains(c));
-        let edges: BTreeSet<char> = pieces
-            .iter()
-            .flat_map(|piece| piece.chars().next().into_iter().chain(piece.chars().next_back()))
+        let control_pieces = vocabulary.pieces.iter().zip(&vocabulary.kinds);
+        let edges: BTreeSet<char> = control_pieces
+            .filter(|(_, kind)| **kind == TokenKind::Control)
+            .flat_map(|(piece, _)| piece.chars().next().into_iter().chain(piece.chars().next_back()))
             .collect();
         let barrier = free.next().unwrap_or(char::MAX);
         let stand_ins: HashMap<char, char> = edges.into_iter().zip(free).collect();
@@ -73,7 +76,7 @@ impl Inert {
     /// What each private character stands for; nothing of weight in the case of the barrier.
     pub fn originals(&self) -> HashMap<char, char> {
         let mut originals = self.originals.clone();
-        originals.insert(self.barrier, '\u{7f}');
+        originals.insert(self.barrier, 'x');
         originals
     }
 
@@ -84,26 +87,31 @@ impl Inert {
 
     fn disarm(&self, text: &str) -> String {
         let inert = self.mapped(text);
-        let core = inert.trim();
+        let core = inert.trim_end();
+        let middle = core.trim_start().to_lowercase();
         // A template may read a number, and would have to write the rest of `[control_7]` itself.
-        let number = core.bytes().all(|b| b.is_ascii_digit());
-        if number || !self.pieces.iter().any(|piece| piece.contains(core)) {
+        let number = middle.bytes().all(|b| b.is_ascii_digit());
+        if number || !self.pieces.iter().any(|piece| piece.contains(&middle)) {
             return inert;
         }
-        let blank = inert.len() - inert.trim_start().len();
-        let end = blank + core.len();
-        format!(
-            "{}{b}{core}{b}{}",
-            &inert[..blank],
-            &inert[end..],
-            b = self.barrier
-        )
+        format!("{core}{}{}", self.barrier, &inert[core.len()..])
     }
 
-    pub fn restore(&self, text: &str) -> String {
-        let kept = text.chars().filter(|&c| c != self.barrier);
-        kept.map(|c| self.originals.get(&c).copied().unwrap_or(c))
+    /// A text with its own characters again, but for barriers.
+    pub fn unmapped(&self, text: &str) -> String {
+        text.chars()
+            .map(|c| self.originals.get(&c).copied().unwrap_or(c))
             .collect()
+    }
+
+    /// A text without barriers, to look at.
+    pub fn bare(&self, text: &str) -> String {
+        text.replace(self.barrier, "")
+    }
+
+    /// A text as it was.
+    pub fn restore(&self, text: &str) -> String {
+        self.unmapped(&self.bare(text))
     }
 
     /// All texts of a request, but for roles, which are the program's own.
@@ -167,7 +175,7 @@ const KEYS: [&str; 16] = [
 ];
 
 /// Stand-ins are of the last plane for private use.
-const FIRST_STAND_IN: char = '\u{100000}';
+pub(super) const FIRST_STAND_IN: char = '\u{100000}';
 
 /// The characters in `value` that could be taken for stand-ins.
 fn collect(value: &Json, used: &mut BTreeSet<char>) {

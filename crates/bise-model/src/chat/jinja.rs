@@ -108,7 +108,7 @@ impl Jinja {
     }
 
     /// Name and source of the template for a conversation, chosen as transformers do.
-    fn chosen(&self, tools: bool) -> Result<&(String, String), ChatError> {
+    pub(super) fn chosen(&self, tools: bool) -> Result<&(String, String), ChatError> {
         let named = |wanted| self.templates.iter().find(|(name, _)| name == wanted);
         let asked = self.templates.first().filter(|_| self.asked);
         let chosen = asked.or(named(TOOL_USE).filter(|_| tools)).or(named(DEFAULT));

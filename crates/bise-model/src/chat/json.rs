@@ -32,7 +32,7 @@ pub(super) struct Style {
     pub separators: (String, String),
     /// What a line begins with for each level that it lies deep; all on one line without.
     pub indent: Option<String>,
-    /// Characters beyond ASCII as `\u00e9`.
+    /// Characters that are not printable ASCII as `\u00e9`.
     pub ascii: bool,
     /// Entries in the order of their keys.
     pub sort: bool,
@@ -226,7 +226,7 @@ fn quote(text: &str, style: &Style, out: &mut impl fmt::Write) -> fmt::Result {
             '\u{8}' => out.write_str("\\b")?,
             '\u{c}' => out.write_str("\\f")?,
             original if original < ' ' => write!(out, "\\u{:04x}", original as u32)?,
-            original if style.ascii && !original.is_ascii() => {
+            original if style.ascii && !(' '..='~').contains(&original) => {
                 for unit in original.encode_utf16(&mut [0; 2]) {
                     write!(out, "\\u{unit:04x}")?;
                 }

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::content::Content;
 use super::json::Json;
 use super::request::Request;
 
@@ -13,25 +14,27 @@ use super::request::Request;
 pub enum Message {
     /// What the model should keep to.
     System {
-        /// The text.
-        text: String,
+        /// What it says; thoughts show how to think.
+        content: Content,
     },
     /// What the user says.
     User {
-        /// The text.
-        text: String,
+        /// What it says.
+        content: Content,
     },
     /// What the model answered: a text, calls of tools, or both where the version allows it.
     Assistant {
-        /// The text, possibly empty.
-        text: String,
+        /// Texts and thoughts, possibly none.
+        content: Content,
         /// The calls, in order.
         tool_calls: Vec<ToolCall>,
+        /// Whether the answer is to go on from here; only of the last message.
+        prefix: bool,
     },
     /// What a tool gave back.
     Tool {
         /// The result: JSON or any text.
-        text: String,
+        content: Content,
         /// The call that it answers; versions from v3 on require it.
         call_id: Option<String>,
         /// The tool's name, which only v2 tells the model.
@@ -41,20 +44,25 @@ pub enum Message {
 
 impl Message {
     /// A system message.
-    pub fn system(text: impl Into<String>) -> Self {
-        Self::System { text: text.into() }
+    pub fn system(content: impl Into<Content>) -> Self {
+        Self::System {
+            content: content.into(),
+        }
     }
 
     /// A user's message.
-    pub fn user(text: impl Into<String>) -> Self {
-        Self::User { text: text.into() }
+    pub fn user(content: impl Into<Content>) -> Self {
+        Self::User {
+            content: content.into(),
+        }
     }
 
     /// An answer without calls.
-    pub fn assistant(text: impl Into<String>) -> Self {
+    pub fn assistant(content: impl Into<Content>) -> Self {
         Self::Assistant {
-            text: text.into(),
+            content: content.into(),
             tool_calls: Vec::new(),
+            prefix: false,
         }
     }
 
@@ -68,12 +76,48 @@ impl Message {
         }
     }
 
-    /// The text.
-    pub fn text(&self) -> &str {
+    /// What it says.
+    pub fn content(&self) -> &Content {
         match self {
-            Self::System { text } | Self::User { text } => text,
-            Self::Assistant { text, .. } | Self::Tool { text, .. } => text,
+            Self::System { content } | Self::User { content } => content,
+            Self::Assistant { content, .. } | Self::Tool { content, .. } => content,
         }
+    }
+
+    /// What it says, without thoughts.
+    pub fn text(&self) -> Cow<'_, str> {
+        self.content().text()
+    }
+
+    /// Whether the answer is to go on from here.
+    pub fn is_prefix(&self) -> bool {
+        matches!(self, Self::Assistant { prefix: true, .. })
+    }
+
+    /// As [`Conversation::from_json`] reads it.
+    pub fn to_json(&self) -> Value {
+        let mut value = json!({ "role": self.role(), "content": self.content().to_json() });
+        match self {
+            Self::Assistant {
+                tool_calls, prefix, ..
+            } => {
+                if !tool_calls.is_empty() {
+                    value["tool_calls"] = tool_calls.iter().map(ToolCall::to_json).collect();
+                }
+                if *prefix {
+                    value["prefix"] = true.into();
+                }
+            }
+            Self::Tool { call_id, name, .. } => {
+                for (key, text) in [("tool_call_id", call_id), ("name", name)] {
+                    if let Some(text) = text {
+                        value[key] = text.as_str().into();
+                    }
+                }
+            }
+            Self::System { .. } | Self::User { .. } => {}
+        }
+        value
     }
 }
 
@@ -86,6 +130,13 @@ pub struct ToolCall {
     pub name: String,
     /// JSON, normally an object.
     pub arguments: String,
+}
+
+impl ToolCall {
+    fn to_json(&self) -> Value {
+        let function = json!({ "name": self.name, "arguments": self.arguments });
+        json!({ "id": self.id, "type": "function", "function": function })
+    }
 }
 
 /// A tool that the model may call.
@@ -118,6 +169,7 @@ pub struct Conversation {
     tools: Vec<Tool>,
     /// What was read, of which a Jinja template sees all.
     request: Option<Request>,
+    reasoning_effort: Option<String>,
 }
 
 impl Conversation {
@@ -127,6 +179,7 @@ impl Conversation {
             messages: messages.into(),
             tools: tools.into(),
             request: None,
+            reasoning_effort: None,
         }
     }
 
@@ -153,12 +206,33 @@ impl Conversation {
         }
     }
 
+    /// How much the model is asked to think, `none` to `max`.
+    pub fn reasoning_effort(&self) -> Option<&str> {
+        self.reasoning_effort.as_deref()
+    }
+
+    /// The same, asking for this effort, where it is one.
+    #[must_use]
+    pub fn with_reasoning_effort(mut self, effort: Option<&str>) -> Self {
+        if let Some(effort) = effort {
+            self.reasoning_effort = Some(effort.to_owned());
+            let mut request = self.request().into_owned();
+            request
+                .variables
+                .insert("reasoning_effort".to_owned(), effort.into());
+            self.request = Some(request);
+        }
+        self
+    }
+
     /// Reads the JSON of a chat request, as OpenAI's and Mistral's interfaces take it:
-    /// `{"messages": [{"role": "user", "content": "..."}], "tools": [...]}`, or the list of messages alone.
+    /// `{"messages": [{"role": "user", "content": "..."}], "tools": [...], "reasoning_effort": "high"}`, or the list of
+    /// messages alone.
     ///
     /// Content is a text, or a list of parts `{"type": "text", "text": "..."}`, which an empty line joins where the
-    /// format has no parts. A Jinja template sees all that messages and tools say, and as variables what else the
-    /// request says, and what its `chat_template_kwargs` say.
+    /// format has no parts, and `{"type": "thinking", "thinking": "...", "closed": true}`. The last answer goes on from
+    /// where it is with `"prefix": true`. A Jinja template sees all that messages and tools say, and as variables what
+    /// else the request says, and what its `chat_template_kwargs` say.
     ///
     /// # Errors
     /// What is wrong, and where.
@@ -167,6 +241,7 @@ impl Conversation {
             list @ Value::Array(_) => WireRequest {
                 messages: serde_json::from_value(list)?,
                 tools: None,
+                reasoning_effort: None,
             },
             request => serde_json::from_value(request)?,
         };
@@ -177,6 +252,7 @@ impl Conversation {
             .into_iter()
             .map(WireTool::into_tool);
         let mut conversation = Self::new(messages.collect::<Vec<_>>(), tools.collect::<Vec<_>>());
+        conversation.reasoning_effort = wire.reasoning_effort;
         if let Some(request) = Json::parse(json).and_then(Request::read) {
             conversation.take_numbers(&request);
             conversation.request = Some(request);
@@ -215,6 +291,7 @@ impl Conversation {
 struct WireRequest {
     messages: Vec<WireMessage>,
     tools: Option<Vec<WireTool>>,
+    reasoning_effort: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -229,6 +306,8 @@ enum WireMessage {
     Assistant {
         content: Option<Content>,
         tool_calls: Option<Vec<WireCall>>,
+        #[serde(default)]
+        prefix: bool,
     },
     Tool {
         content: Content,
@@ -240,53 +319,30 @@ enum WireMessage {
 impl WireMessage {
     fn into_message(self) -> Message {
         match self {
-            Self::System { content } => Message::System { text: content.text() },
-            Self::User { content } => Message::User { text: content.text() },
-            Self::Assistant { content, tool_calls } => Message::Assistant {
-                text: content.map(Content::text).unwrap_or_default(),
+            Self::System { content } => Message::System { content },
+            Self::User { content } => Message::User { content },
+            Self::Assistant {
+                content,
+                tool_calls,
+                prefix,
+            } => Message::Assistant {
+                content: content.unwrap_or_default(),
                 tool_calls: tool_calls
                     .unwrap_or_default()
                     .into_iter()
                     .map(WireCall::into_call)
                     .collect(),
+                prefix,
             },
             Self::Tool {
                 content,
                 tool_call_id,
                 name,
             } => Message::Tool {
-                text: content.text(),
+                content,
                 call_id: tool_call_id,
                 name,
             },
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Content {
-    Text(String),
-    Parts(Vec<Part>),
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-enum Part {
-    Text { text: String },
-}
-
-impl Content {
-    fn text(self) -> String {
-        match self {
-            Self::Text(text) => text,
-            Self::Parts(parts) => {
-                let texts = parts.into_iter().map(|Part::Text { text }| text);
-                texts
-                    .filter(|text| !text.is_empty())
-                    .collect::<Vec<_>>()
-                    .join("\n\n")
-            }
         }
     }
 }

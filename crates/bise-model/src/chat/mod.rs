@@ -30,6 +30,7 @@
 //! ```
 
 mod answer;
+mod content;
 mod detect;
 mod error;
 mod inert;
@@ -39,6 +40,7 @@ mod message;
 mod python;
 mod request;
 mod rules;
+mod settings;
 mod source;
 mod strings;
 mod version;
@@ -49,6 +51,8 @@ use bise_tensor::gguf::Metadata;
 
 use crate::tokenizer::Tokenizer;
 
+pub use answer::Voice;
+pub use content::{Content, Part};
 pub use error::ChatError;
 pub use jinja::Jinja;
 pub use json::Json;
@@ -145,14 +149,18 @@ impl Template {
     ) -> Result<Vec<u32>, ChatError> {
         match self {
             Self::Mistral(version) => {
-                version.encode(tokenizer, conversation.messages(), conversation.tools())
+                let effort = conversation.reasoning_effort();
+                version.encode(tokenizer, conversation.messages(), conversation.tools(), effort)
             }
-            Self::Jinja(jinja) => jinja.encode(tokenizer, conversation),
+            Self::Jinja(jinja) => {
+                settings::check_template(jinja, conversation)?;
+                jinja.encode(tokenizer, conversation)
+            }
         }
     }
 
-    /// The message that the tokens of an answer make, up to the end of the sequence: its text and, after each
-    /// `[TOOL_CALLS]` token, calls of tools. Calls without an id get one.
+    /// The message that the tokens of an answer make, up to the end of the sequence: its text and thoughts and, after
+    /// each `[TOOL_CALLS]` token, calls of tools. Calls without an id get one.
     ///
     /// # Errors
     /// When a call is malformed.

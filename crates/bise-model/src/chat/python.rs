@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use minijinja::value::{Kwargs, Object, ObjectRepr, Rest, ValueKind, from_args};
+use minijinja::value::{Kwargs, Object, ObjectRepr, Rest, ValueKind, ValueOrKwargs, from_args};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
-use super::inert::Inert;
+use super::inert::{FIRST_STAND_IN, Inert};
 use super::json::{Json, Style};
 use super::strings::{Sides, method, strip};
 
@@ -87,9 +87,9 @@ pub(super) fn equip(environment: &mut Environment<'_>, inert: &Arc<Inert>) {
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
     let stand_ins = inert.originals();
-    environment.add_filter("tojson", move |value: &Value, options: Rest<Value>| {
+    environment.add_filter("tojson", move |value: &Value, options: Rest<ValueOrKwargs>| {
         let json = json_of(value)?;
-        Ok::<_, Error>(json.styled(&style(&options, &stand_ins)?))
+        Ok::<_, Error>(json.styled(&style(&options.into_values(), &stand_ins)?))
     });
     environment.add_filter("string", |value: &Value| text_of(value));
     environment.add_filter("int", to_int);
@@ -116,6 +116,12 @@ pub(super) fn equip(environment: &mut Environment<'_>, inert: &Arc<Inert>) {
             method(&words, state, &Value::from(text_of(value)), "replace", &arguments)
         },
     );
+    let words = inert.clone();
+    environment.add_filter("title", move |value: &Value| {
+        // Brackets begin words.
+        let text = words.unmapped(&text_of(value));
+        words.mapped(&minijinja::filters::title(text.into()))
+    });
     environment.add_test("sequence", |value: &Value| {
         let kind = matches!(value.kind(), ValueKind::Seq | ValueKind::String | ValueKind::Map);
         kind || value.is_undefined()
@@ -211,14 +217,24 @@ fn quoted(text: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             c if c == quote => out.extend(['\\', c]),
-            c if c.is_control() => {
-                let _ = write!(out, "\\x{:02x}", c as u32);
+            c if c >= FIRST_STAND_IN || is_printable(c) => out.push(c),
+            c => {
+                let code = c as u32;
+                let _ = match code {
+                    ..0x100 => write!(out, "\\x{code:02x}"),
+                    ..0x10000 => write!(out, "\\u{code:04x}"),
+                    _ => write!(out, "\\U{code:08x}"),
+                };
             }
-            c => out.push(c),
         }
     }
     out.push(quote);
     out
+}
+
+/// Whether a character is shown, by what Rust escapes behind a letter.
+fn is_printable(c: char) -> bool {
+    !format!("a{c}").escape_debug().to_string().ends_with('}') || c == '}'
 }
 
 /// `int` as in Python's Jinja: what is no number is the default.

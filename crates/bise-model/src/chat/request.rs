@@ -76,7 +76,10 @@ fn open_arguments(message: &mut Json) {
 fn message_json(message: &Message) -> Json {
     let mut object = IndexMap::from([
         ("role".to_owned(), Json::from(message.role())),
-        ("content".to_owned(), Json::from(message.text())),
+        (
+            "content".to_owned(),
+            Json::from_value(&message.content().to_json()),
+        ),
     ]);
     match message {
         Message::Assistant { tool_calls, .. } if !tool_calls.is_empty() => {

@@ -4,18 +4,19 @@
 
 use std::collections::HashMap;
 
+use super::content::{Content, JOINT};
 use super::json::Json;
 use super::{ChatError, Message, Tool, ToolCall, Version};
-
-/// What joins texts that become one.
-pub(super) const JOINT: &str = "\n\n";
 
 /// Refuses what `version` cannot say.
 pub(super) fn validate(version: Version, messages: &[Message], tools: &[Tool]) -> Result<(), ChatError> {
     let last = messages.last().ok_or(ChatError::Empty)?;
     let alone = messages.len() == 1;
     match last {
-        Message::Assistant { .. } => {
+        Message::Assistant { prefix: true, .. } if alone => {
+            fault(0, last, "a conversation cannot begin with an answer")?;
+        }
+        Message::Assistant { prefix: false, .. } => {
             fault(
                 messages.len() - 1,
                 last,
@@ -27,11 +28,15 @@ pub(super) fn validate(version: Version, messages: &[Message], tools: &[Tool]) -
     }
     order(messages)?;
     match version {
-        Version::V11 | Version::V13 => pair_by_id(messages)?,
+        Version::V11 | Version::V13 | Version::V15 => pair_by_id(messages)?,
         _ => pair_by_count(messages)?,
     }
     for (i, message) in messages.iter().enumerate() {
+        thoughts(version, i, message)?;
         content(version, i, message)?;
+        if message.is_prefix() && i + 1 < messages.len() {
+            fault(i, message, "only the last message can be a prefix")?;
+        }
     }
     some_content(version, messages)?;
     if version < Version::V7 {
@@ -130,12 +135,31 @@ fn pair_by_id(messages: &[Message]) -> Result<(), ChatError> {
     Ok(())
 }
 
+/// Who may think: the model from v13 on, and system prompts of v13 show how.
+fn thoughts(version: Version, i: usize, message: &Message) -> Result<(), ChatError> {
+    let allowed = match message {
+        Message::Assistant { .. } => version >= Version::V13,
+        Message::System { .. } => version == Version::V13,
+        Message::User { .. } | Message::Tool { .. } => false,
+    };
+    match message.content().has_thoughts() && !allowed {
+        true => fault(
+            i,
+            message,
+            format!("format {version} knows no thoughts in such a message"),
+        ),
+        false => Ok(()),
+    }
+}
+
 /// What one message may say.
 fn content(version: Version, i: usize, message: &Message) -> Result<(), ChatError> {
     match message {
         Message::System { .. } | Message::User { .. } => Ok(()),
-        Message::Assistant { text, tool_calls } => {
-            if version < Version::V7 && !text.is_empty() && !tool_calls.is_empty() {
+        Message::Assistant {
+            content, tool_calls, ..
+        } => {
+            if version < Version::V7 && !content.is_empty() && !tool_calls.is_empty() {
                 fault(
                     i,
                     message,
@@ -168,7 +192,9 @@ fn content(version: Version, i: usize, message: &Message) -> Result<(), ChatErro
 /// An answer says something; from v7 on it is enough if one of those that follow each other does.
 fn some_content(version: Version, messages: &[Message]) -> Result<(), ChatError> {
     let is_empty = |message: &Message| match message {
-        Message::Assistant { text, tool_calls } => text.is_empty() && tool_calls.is_empty(),
+        Message::Assistant {
+            content, tool_calls, ..
+        } => content.is_empty() && tool_calls.is_empty(),
         _ => false,
     };
     let joined = |a: &Message, b: &Message| version >= Version::V7 && a.role() == b.role();
@@ -187,8 +213,8 @@ fn id(version: Version, i: usize, message: &Message, id: Option<&str>) -> Result
     let short = |id: &str| id.len() == 9 && id.bytes().all(|b| b.is_ascii_alphanumeric());
     match version {
         Version::V1 | Version::V2 => Ok(()),
-        Version::V13 if id.is_some_and(|id| !id.is_empty() && id != "null") => Ok(()),
-        Version::V13 => fault(i, message, "a tool call needs an id"),
+        Version::V13 | Version::V15 if id.is_some_and(|id| !id.is_empty() && id != "null") => Ok(()),
+        Version::V13 | Version::V15 => fault(i, message, "a tool call needs an id"),
         _ if id.is_some_and(short) => Ok(()),
         _ => fault(
             i,
@@ -277,18 +303,24 @@ pub(super) fn normalize(version: Version, messages: &[Message]) -> (Vec<Message>
     let mut calls: Vec<Option<String>> = Vec::new();
     for group in messages.chunk_by(|a, b| a.role() == b.role()) {
         match &group[0] {
-            Message::User { .. } => out.push(Message::user(joined(group))),
+            Message::User { .. } => out.push(Message::user(joined(version, group))),
             Message::System { .. } if inline => {}
-            Message::System { .. } => out.extend_from_slice(group),
+            Message::System { .. } => {
+                let each = group.iter().map(std::slice::from_ref);
+                out.extend(each.map(|message| Message::system(joined(version, message))));
+            }
             Message::Assistant { .. } => {
                 let tool_calls: Vec<ToolCall> = group.iter().flat_map(calls_of).collect();
                 calls.extend(tool_calls.iter().map(|call| call.id.clone()));
-                let text = joined(group);
-                out.push(Message::Assistant { text, tool_calls });
+                out.push(Message::Assistant {
+                    content: joined(version, group),
+                    tool_calls,
+                    prefix: group.iter().any(Message::is_prefix),
+                });
             }
             Message::Tool { .. } => {
                 let first = out.len();
-                out.extend_from_slice(group);
+                out.extend(group.iter().map(|message| result(version, message)));
                 if version >= Version::V11 {
                     out[first..].sort_by_key(|m| place(&calls, m));
                 }
@@ -302,22 +334,27 @@ pub(super) fn normalize(version: Version, messages: &[Message]) -> (Vec<Message>
     if !matches!(out.first(), Some(Message::User { .. })) {
         out.insert(0, Message::user(""));
     }
-    let system: Vec<&str> = messages
-        .iter()
-        .filter(|m| m.role() == "system")
-        .map(Message::text)
-        .collect();
-    let system = join(&system);
+    let system = messages.iter().filter(|m| m.role() == "system");
+    let system: Vec<_> = system.map(|m| joined(version, std::slice::from_ref(m))).collect();
+    let system = Content::join(&system.iter().collect::<Vec<_>>(), JOINT)
+        .text()
+        .into_owned();
     (out, Some(system).filter(|system| !system.is_empty()))
 }
 
-fn joined(group: &[Message]) -> String {
-    join(&group.iter().map(Message::text).collect::<Vec<_>>())
+/// What a group of messages says; v15 joins the texts of one message without anything between.
+fn joined(version: Version, group: &[Message]) -> Content {
+    let joint = if version >= Version::V15 { "" } else { JOINT };
+    Content::join(&group.iter().map(Message::content).collect::<Vec<_>>(), joint)
 }
 
-fn join(texts: &[&str]) -> String {
-    let texts: Vec<&str> = texts.iter().copied().filter(|text| !text.is_empty()).collect();
-    texts.join(JOINT)
+/// A tool's result, whose texts are one.
+fn result(version: Version, message: &Message) -> Message {
+    let mut result = message.clone();
+    if let Message::Tool { content, .. } = &mut result {
+        *content = joined(version, std::slice::from_ref(message));
+    }
+    result
 }
 
 fn calls_of(message: &Message) -> Vec<ToolCall> {

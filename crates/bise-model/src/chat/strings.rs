@@ -38,6 +38,9 @@ pub(super) fn method(
         return Ok(Value::from(strip(inert, text, set, sides)));
     }
     let arguments = looked_for(inert, text, name, arguments);
+    let looks = ["startswith", "endswith", "find", "rfind", "count"].contains(&name);
+    let bare = Value::from(inert.bare(text));
+    let value = if looks { &bare } else { value };
     match name {
         "split" | "rsplit" => split(text, name == "rsplit", &arguments),
         "splitlines" => {

@@ -14,16 +14,22 @@
 //! v7   as v3                                                [TOOL_RESULTS]~abcdefghi[TOOL_CONTENT]~1[/TOOL_RESULTS]
 //! v11  [TOOL_CALLS]~f[CALL_ID]~abcdefghi[ARGS]~{}</s>       as v7
 //! v13  [TOOL_CALLS]~f[ARGS]~{}</s>                          [TOOL_RESULTS]~1[/TOOL_RESULTS]
+//!
+//! v13  [INST] user[/INST][THINK]thought[/THINK]answer</s>   thoughts, also of system prompts
+//! v15  [MODEL_SETTINGS]{"reasoning_effort": "high"}[/MODEL_SETTINGS][INST]user[/INST]
 //! ```
 //!
 //! The system prompt goes into the first user message in v1 and into the last in v2 and v3; tools are listed
-//! before the last user message, in v13 before the first. From v2 on an answer loses the spaces at its end.
+//! before the last user message, from v13 on before the first, and v15's settings after them. A thought that is not
+//! closed has no `[/THINK]`, and an answer that is to go on no `</s>`. From v2 on an answer loses the spaces at its end.
 //! tekken vocabularies put no space before a text.
 
 use std::fmt;
 
+use super::content::{Content, JOINT, Part};
 use super::json::Json;
-use super::rules::{JOINT, json_content, normalize, validate};
+use super::rules::{json_content, normalize, validate};
+use super::settings::effort;
 use super::{ChatError, Message, Tool, ToolCall};
 use crate::tokenizer::{TokenKind, Tokenizer};
 
@@ -42,25 +48,37 @@ pub enum Version {
     V11,
     /// Ids of calls are left out; tools are listed first. Magistral, and models after it.
     V13,
+    /// Settings say how much to think.
+    V15,
 }
 
 /// Builds the tokens of one conversation.
 struct Encoder<'a> {
     version: Version,
     tokenizer: &'a Tokenizer,
+    /// v15's settings, which the first user message follows.
+    settings: Option<String>,
     ids: Vec<u32>,
 }
 
 impl Version {
     /// All versions, oldest first.
-    pub const ALL: [Self; 6] = [Self::V1, Self::V2, Self::V3, Self::V7, Self::V11, Self::V13];
+    pub const ALL: [Self; 7] = [
+        Self::V1,
+        Self::V2,
+        Self::V3,
+        Self::V7,
+        Self::V11,
+        Self::V13,
+        Self::V15,
+    ];
 
     /// The names of all versions, with commas.
     pub(super) fn names() -> String {
         Self::ALL.map(Self::name).join(", ")
     }
 
-    /// `v1` to `v13`.
+    /// `v1` to `v15`.
     pub fn name(self) -> &'static str {
         match self {
             Self::V1 => "v1",
@@ -69,6 +87,7 @@ impl Version {
             Self::V7 => "v7",
             Self::V11 => "v11",
             Self::V13 => "v13",
+            Self::V15 => "v15",
         }
     }
 
@@ -85,8 +104,10 @@ impl Version {
         tokenizer: &Tokenizer,
         messages: &[Message],
         tools: &[Tool],
+        reasoning_effort: Option<&str>,
     ) -> Result<Vec<u32>, ChatError> {
         validate(self, messages, tools)?;
+        let effort = effort(self, tokenizer.vocabulary().reasoning.as_ref(), reasoning_effort)?;
         let (messages, system) = normalize(self, messages);
         let is_user = |message: &Message| matches!(message, Message::User { .. });
         let first_user = messages.iter().position(is_user);
@@ -94,26 +115,36 @@ impl Version {
         let mut encoder = Encoder {
             version: self,
             tokenizer,
+            settings: effort.map(|effort| Json::object([("reasoning_effort", effort.into())]).to_string()),
             ids: Vec::new(),
         };
         encoder.bos()?;
         for (i, message) in messages.iter().enumerate() {
             let with_system = Some(i) == if self == Self::V1 { first_user } else { last_user };
-            let with_tools = Some(i) == if self == Self::V13 { first_user } else { last_user };
+            let with_tools = Some(i) == if self >= Self::V13 { first_user } else { last_user };
             let history = last_user.is_some_and(|last| i < last);
             match message {
-                Message::System { text } => encoder.system(text)?,
-                Message::User { text } => {
+                Message::System { content } => encoder.system(content)?,
+                Message::User { content } => {
                     let system = system.as_deref().filter(|_| with_system);
-                    encoder.user(system, text, if with_tools { tools } else { &[] })?;
+                    let tools = if with_tools { tools } else { &[] };
+                    encoder.user(system, &content.text(), tools, Some(i) == first_user)?;
                 }
                 // v2 forgets calls and results once the user has spoken again.
                 Message::Assistant { tool_calls, .. }
                     if self == Self::V2 && history && !tool_calls.is_empty() => {}
                 Message::Tool { .. } if self == Self::V2 && history => {}
-                Message::Assistant { text, tool_calls } => encoder.assistant(text, tool_calls)?,
-                Message::Tool { text, call_id, name } => {
-                    encoder.result(text, call_id.as_deref(), name.as_deref())?;
+                Message::Assistant {
+                    content,
+                    tool_calls,
+                    prefix,
+                } => encoder.assistant(content, tool_calls, *prefix)?,
+                Message::Tool {
+                    content,
+                    call_id,
+                    name,
+                } => {
+                    encoder.result(&content.text(), call_id.as_deref(), name.as_deref())?;
                 }
             }
         }
@@ -158,14 +189,42 @@ impl Encoder<'_> {
         self.control(close)
     }
 
-    fn system(&mut self, text: &str) -> Result<(), ChatError> {
-        self.between("[SYSTEM_PROMPT]", text, "[/SYSTEM_PROMPT]")
+    fn system(&mut self, content: &Content) -> Result<(), ChatError> {
+        self.control("[SYSTEM_PROMPT]")?;
+        self.parts(content)?;
+        self.control("[/SYSTEM_PROMPT]")
     }
 
-    fn user(&mut self, system: Option<&str>, text: &str, tools: &[Tool]) -> Result<(), ChatError> {
+    /// Texts and thoughts, each tokenized alone.
+    fn parts(&mut self, content: &Content) -> Result<(), ChatError> {
+        for part in content.parts() {
+            match part {
+                Part::Text { text } => self.text(text),
+                Part::Thinking { thinking, closed } => {
+                    self.control("[THINK]")?;
+                    self.text(thinking);
+                    if *closed {
+                        self.control("[/THINK]")?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn user(
+        &mut self,
+        system: Option<&str>,
+        text: &str,
+        tools: &[Tool],
+        first: bool,
+    ) -> Result<(), ChatError> {
         if !tools.is_empty() {
             let tools = Json::Array(tools.iter().map(Tool::to_json).collect()).to_string();
             self.between("[AVAILABLE_TOOLS]", &tools, "[/AVAILABLE_TOOLS]")?;
+        }
+        if let Some(settings) = self.settings.take_if(|_| first) {
+            self.between("[MODEL_SETTINGS]", &settings, "[/MODEL_SETTINGS]")?;
         }
         let text = match system {
             Some(system) => format!("{system}{JOINT}{text}"),
@@ -178,13 +237,20 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    fn assistant(&mut self, text: &str, tool_calls: &[ToolCall]) -> Result<(), ChatError> {
-        self.text(match self.version {
-            Version::V1 => text,
-            _ => text.trim_end_matches(' '),
-        });
+    fn assistant(
+        &mut self,
+        content: &Content,
+        tool_calls: &[ToolCall],
+        prefix: bool,
+    ) -> Result<(), ChatError> {
+        match content.parts() {
+            [Part::Text { text }] if self.version > Version::V1 => self.text(text.trim_end_matches(' ')),
+            _ => self.parts(content)?,
+        }
         match self.version {
-            Version::V11 | Version::V13 => tool_calls.iter().try_for_each(|call| self.call(call))?,
+            Version::V11 | Version::V13 | Version::V15 => {
+                tool_calls.iter().try_for_each(|call| self.call(call))?;
+            }
             _ if tool_calls.is_empty() => {}
             version => {
                 self.control("[TOOL_CALLS]")?;
@@ -192,8 +258,10 @@ impl Encoder<'_> {
                 self.text(&Json::Array(calls).to_string());
             }
         }
-        let eos = self.tokenizer.vocabulary().eos;
-        self.ids.push(eos.ok_or(self.missing("</s>"))?);
+        if !prefix {
+            let eos = self.tokenizer.vocabulary().eos;
+            self.ids.push(eos.ok_or(self.missing("</s>"))?);
+        }
         Ok(())
     }
 
@@ -227,7 +295,7 @@ impl Encoder<'_> {
                 self.control("[TOOL_CONTENT]")?;
                 self.text(text);
             }
-            Version::V13 => self.text(text),
+            Version::V13 | Version::V15 => self.text(text),
         }
         self.control("[/TOOL_RESULTS]")
     }

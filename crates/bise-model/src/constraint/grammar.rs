@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 /// What a text must follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Grammar {
-    /// One JSON object of any kind.
+    /// One JSON object of any kind. White space in JSON is a space or a line with its indentation, and a key comes once.
     JsonObject,
     /// JSON that this schema describes (JSON Schema 2020-12 and older drafts); keywords that cannot be followed are
-    /// refused. Properties that the schema does not name may come twice, and each counts for `minProperties`.
+    /// refused.
     JsonSchema(String),
     /// A regular expression in the syntax of the `regex` crate, for the whole text.
     Regex(String),
@@ -19,6 +19,11 @@ pub enum Grammar {
 }
 
 impl Grammar {
+    /// Whether texts are JSON.
+    pub(super) fn is_json(&self) -> bool {
+        matches!(self, Self::JsonObject | Self::JsonSchema(_))
+    }
+
     /// A grammar of which nobody says whether it is Lark or GBNF: only the latter defines rules with `::=`.
     pub fn from_text(text: &str) -> Self {
         // A rule's definition stands outside of quotes and comments in the first line that has anything to say.

@@ -36,6 +36,8 @@
 mod error;
 mod gbnf;
 mod grammar;
+mod keys;
+mod once;
 mod table;
 
 pub use error::ConstraintError;
@@ -43,8 +45,9 @@ pub use grammar::Grammar;
 pub use table::TokenTable;
 
 use crate::sampler::Mask;
+use keys::Keys;
 use llguidance::Matcher;
-use llguidance::toktrie::SimpleVob;
+use llguidance::toktrie::{SimpleVob, TokTrie};
 use std::fmt;
 
 /// What the text so far leaves possible under a [`Grammar`].
@@ -73,6 +76,9 @@ use std::fmt;
 /// ```
 pub struct Constraint {
     matcher: Matcher,
+    table: TokenTable,
+    /// Of a JSON text, its keys at the beginning and after each token read.
+    keys: Option<Vec<Keys>>,
     /// Where the constrained text begins in the history.
     start: Option<usize>,
     /// The constrained tokens so far.
@@ -89,6 +95,8 @@ impl Constraint {
     pub fn new(table: &TokenTable, grammar: &Grammar) -> Result<Self, ConstraintError> {
         Ok(Self {
             matcher: table.matcher(grammar)?,
+            table: table.clone(),
+            keys: grammar.is_json().then(|| vec![Keys::default()]),
             start: None,
             read: Vec::new(),
             mask: None,
@@ -115,6 +123,7 @@ impl Constraint {
             self.mask = None;
             self.matcher.rollback(tokens).map_err(reason)?;
             self.read.truncate(len);
+            self.keys.iter_mut().for_each(|keys| keys.truncate(len + 1));
         }
         Ok(())
     }
@@ -126,12 +135,32 @@ impl Constraint {
         self.mask = None;
         // Checked first: a token that the parser refuses would leave it useless.
         let valid = self.matcher.validate_tokens(tokens).map_err(reason)?;
+        let valid = self.read_keys(&tokens[..valid]);
         self.matcher.consume_tokens(&tokens[..valid]).map_err(reason)?;
         self.read.extend_from_slice(&tokens[..valid]);
         match tokens.get(valid) {
             Some(token) => Err(format!("token {token} does not follow the grammar")),
             None => Ok(()),
         }
+    }
+}
+
+impl Constraint {
+    /// Follows the keys of a JSON text; gives how many tokens came before a key that comes twice.
+    fn read_keys(&mut self, tokens: &[u32]) -> usize {
+        let Some(states) = &mut self.keys else {
+            return tokens.len();
+        };
+        for (i, &token) in tokens.iter().enumerate() {
+            let mut keys = states.last().cloned().unwrap_or_default();
+            let bytes = self.table.trie().token(token);
+            let is_text = bytes.first() != Some(&TokTrie::SPECIAL_TOKEN_MARKER);
+            if is_text && !keys.push(bytes) {
+                return i;
+            }
+            states.push(keys);
+        }
+        tokens.len()
     }
 }
 
@@ -148,7 +177,11 @@ impl Mask for Constraint {
         self.take_back_to(same)?;
         self.read(&text[same..])?;
         if self.mask.is_none() {
-            self.mask = Some(self.matcher.compute_mask_or_eos().map_err(reason)?);
+            let mut mask = self.matcher.compute_mask_or_eos().map_err(reason)?;
+            if let Some(keys) = self.keys.as_ref().and_then(|keys| keys.last()) {
+                once::forbid(&self.table, &self.matcher, keys, &mut mask);
+            }
+            self.mask = Some(mask);
         }
         Ok(())
     }

@@ -34,6 +34,14 @@ pub enum TokenizerError {
         /// Its type.
         found: i32,
     },
+    /// Texts with a gap need tokens that the vocabulary does not have.
+    #[error(
+        "the vocabulary has no control token {piece:?}, which filling a gap needs: the model is not made for it"
+    )]
+    Infill {
+        /// The token's text.
+        piece: &'static str,
+    },
     /// There are no tokens at all.
     #[error("the vocabulary has no tokens")]
     Empty,

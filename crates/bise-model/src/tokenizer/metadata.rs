@@ -2,7 +2,7 @@
 
 use bise_tensor::gguf::{GgufError, Metadata};
 
-use super::{Algorithm, TokenKind, TokenizerError, Vocabulary};
+use super::{Algorithm, Reasoning, TokenKind, TokenizerError, Vocabulary};
 
 const MODEL: &str = "tokenizer.ggml.model";
 const PRE: &str = "tokenizer.ggml.pre";
@@ -13,6 +13,9 @@ const MERGES: &str = "tokenizer.ggml.merges";
 const BOS: &str = "tokenizer.ggml.bos_token_id";
 const EOS: &str = "tokenizer.ggml.eos_token_id";
 const UNK: &str = "tokenizer.ggml.unknown_token_id";
+/// Kept by `bise quantize`: how much a model of Mistral's format v15 can be asked to think, and what is usual.
+const EFFORTS: &str = "tokenizer.mistral.reasoning_efforts";
+const EFFORT: &str = "tokenizer.mistral.reasoning_effort";
 const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
 const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
 const ADD_SPACE_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
@@ -54,6 +57,7 @@ impl Vocabulary {
             add_bos: metadata.bool(ADD_BOS)?.unwrap_or(true),
             add_eos: metadata.bool(ADD_EOS)?.unwrap_or(false),
             add_space_prefix: metadata.bool(ADD_SPACE_PREFIX)?.unwrap_or(sentencepiece) && sentencepiece,
+            reasoning: reasoning(metadata)?,
         };
         vocabulary.read_ends(metadata)?;
         if !sentencepiece {
@@ -78,6 +82,12 @@ fn kinds(metadata: &Metadata) -> Result<Vec<TokenKind>, TokenizerError> {
         })
     });
     kinds.collect()
+}
+
+fn reasoning(metadata: &Metadata) -> Result<Option<Reasoning>, TokenizerError> {
+    let efforts = metadata.strings(EFFORTS)?.map(<[String]>::to_vec);
+    let usual = metadata.str(EFFORT)?.map(str::to_owned);
+    Ok(efforts.map(|efforts| Reasoning { efforts, usual }))
 }
 
 /// Whether text is cut into words as tekken does it.

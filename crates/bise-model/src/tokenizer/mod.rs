@@ -24,6 +24,7 @@
 //!     add_bos: true,
 //!     add_eos: false,
 //!     add_space_prefix: true,
+//!     reasoning: None,
 //! })?;
 //! let ids = tokenizer.encode_prompt(b"ab a");
 //! assert_eq!(ids, [1, 3, 6, 3, 4]);
@@ -36,6 +37,7 @@ mod bytes;
 mod detokenizer;
 mod ends;
 mod error;
+mod infill;
 pub(crate) mod literals;
 mod merge;
 mod metadata;
@@ -48,7 +50,7 @@ use std::collections::HashMap;
 pub use detokenizer::Detokenizer;
 pub use ends::ENDS_KEY;
 pub use error::TokenizerError;
-pub use vocabulary::{Algorithm, TokenKind, Vocabulary};
+pub use vocabulary::{Algorithm, Reasoning, TokenKind, Vocabulary};
 
 use byte_level::ByteLevel;
 use sentencepiece::SentencePiece;

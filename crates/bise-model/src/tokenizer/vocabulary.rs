@@ -46,6 +46,15 @@ pub enum Algorithm {
     },
 }
 
+/// What a model's tokenizer says of how much the model can be asked to think.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reasoning {
+    /// The efforts that it was trained with.
+    pub efforts: Vec<String>,
+    /// What is written where nothing is asked for.
+    pub usual: Option<String>,
+}
+
 /// A vocabulary: token `id` is `pieces[id]`, `scores[id]`, `kinds[id]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vocabulary {
@@ -72,6 +81,8 @@ pub struct Vocabulary {
     pub add_eos: bool,
     /// Whether text gets a space in front, so that its first word is spelled like every other.
     pub add_space_prefix: bool,
+    /// How much the model can be asked to think, where its file says so.
+    pub reasoning: Option<Reasoning>,
 }
 
 impl Vocabulary {

@@ -1,6 +1,6 @@
 //! Answers of models, read by their tokens.
 
-use bise_model::chat::{Conversation, Message, Template};
+use bise_model::chat::{Content, Conversation, Message, Part, Template, Voice};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,7 +15,10 @@ struct Answer {
 
 /// Arguments in one form.
 fn parsed(message: &Message) -> (String, Vec<(Option<String>, String, Value)>) {
-    let Message::Assistant { text, tool_calls } = message else {
+    let Message::Assistant {
+        content, tool_calls, ..
+    } = message
+    else {
         panic!("{message:?}");
     };
     let call = |call: &bise_model::chat::ToolCall| {
@@ -25,7 +28,7 @@ fn parsed(message: &Message) -> (String, Vec<(Option<String>, String, Value)>) {
             serde_json::from_str(&call.arguments).unwrap(),
         )
     };
-    (text.clone(), tool_calls.iter().map(call).collect())
+    (content.text().into_owned(), tool_calls.iter().map(call).collect())
 }
 
 #[test]
@@ -41,7 +44,7 @@ fn answers_are_read_as_they_were_written() {
             .parse_answer(tokenizer, &answer.ids)
             .unwrap();
         let (mut found, expected) = (parsed(&found), parsed(&expected));
-        if answer.format == "v13-tekken" {
+        if ["v13-tekken", "v15-tekken"].contains(&answer.format.as_str()) {
             // Its answers have no ids: they get some.
             for (found, expected) in found.1.iter_mut().zip(&expected.1) {
                 assert_eq!(found.0.as_ref().map(|id| id.len()), Some(9));
@@ -92,7 +95,15 @@ fn malformed_calls_are_errors() {
 /// A call read from one answer can be sent back in the next turn, in every version that knows tools.
 #[test]
 fn calls_go_back_into_the_conversation() {
-    for format in ["v2", "v3", "v7", "v7-tekken", "v11-tekken", "v13-tekken"] {
+    for format in [
+        "v2",
+        "v3",
+        "v7",
+        "v7-tekken",
+        "v11-tekken",
+        "v13-tekken",
+        "v15-tekken",
+    ] {
         let (version, tokenizer) = &FORMS[format];
         let template = Template::Mistral(*version);
         let mut ids = vec![template.tool_calls_token(tokenizer).unwrap()];
@@ -109,7 +120,7 @@ fn calls_go_back_into_the_conversation() {
             panic!("{answer:?}");
         };
         let result = Message::Tool {
-            text: "noon".into(),
+            content: "noon".into(),
             call_id: tool_calls[0].id.clone(),
             name: Some("clock".into()),
         };
@@ -117,4 +128,61 @@ fn calls_go_back_into_the_conversation() {
         let encoded = template.encode(tokenizer, &messages, &[]);
         assert!(encoded.is_ok(), "{format}: {encoded:?}");
     }
+}
+
+/// Thoughts, text and calls are told apart, whichever are there, and go back into the conversation as they came.
+#[test]
+fn thoughts_are_told_apart() {
+    let (version, tokenizer) = &FORMS["v13-tekken"];
+    let template = Template::Mistral(*version);
+    let token = |piece: &str| tokenizer.token(piece).unwrap();
+    let (begin, end, eos) = (token("[THINK]"), token("[/THINK]"), token("</s>"));
+    let hm = tokenizer.encode(b"Hm, [/THINK] so");
+    let text = tokenizer.encode(b"Bise.");
+    let thinking = |closed| Part::Thinking {
+        thinking: "Hm, [/THINK] so".into(),
+        closed,
+    };
+    let said = || Part::Text { text: "Bise.".into() };
+    let whole = [&[begin], &hm[..], &[end], &text, &[eos], &hm].concat();
+    let cases: [(&[u32], Vec<Part>); 7] = [
+        (&whole, vec![thinking(true), said()]),
+        (&whole[..1 + hm.len()], vec![thinking(false)]),
+        (&whole[..2 + hm.len()], vec![thinking(true)]),
+        // The prompt began the thought.
+        (&whole[1..], vec![thinking(true), said()]),
+        (&text, vec![said()]),
+        (
+            &[begin, end],
+            vec![Part::Thinking {
+                thinking: String::new(),
+                closed: true,
+            }],
+        ),
+        (&[], vec![]),
+    ];
+    for (ids, parts) in cases {
+        let answer = template.parse_answer(tokenizer, ids).unwrap();
+        assert_eq!(answer, Message::assistant(Content::from(parts)), "{ids:?}");
+    }
+    let answer = template.parse_answer(tokenizer, &whole).unwrap();
+    assert_eq!(answer.text(), "Bise.");
+    assert_eq!(answer.content().thoughts().as_deref(), Some("Hm, [/THINK] so"));
+    let question = Message::user("What is it called?");
+    let start = template
+        .encode(tokenizer, std::slice::from_ref(&question), &[])
+        .unwrap();
+    let again = [question.clone(), answer.clone(), question.clone()];
+    let ids = template.encode(tokenizer, &again, &[]).unwrap();
+    assert!(ids[start.len()..].starts_with(&whole[..whole.len() - hm.len()]));
+    let json = json!([question.to_json(), answer.to_json(), question.to_json()]);
+    assert_eq!(
+        Conversation::from_json(&json.to_string()).unwrap().messages(),
+        again
+    );
+
+    let mut voice = Voice::new(tokenizer);
+    let heard: Vec<bool> = whole.iter().map(|&id| voice.hears(id)).collect();
+    let expected = [vec![true; 2 + hm.len()], vec![false; text.len() + 1 + hm.len()]].concat();
+    assert_eq!(heard, expected);
 }

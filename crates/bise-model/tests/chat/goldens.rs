@@ -1,23 +1,40 @@
 //! Ids as mistral-common gives them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use bise_model::chat::{ChatError, Conversation, Message, Template};
+use bise_model::chat::{ChatError, Message, Template};
 use bise_model::tokenizer::{TokenKind, Tokenizer};
 
-use super::{FORMATS, FORMS, metadata, pieces, rows, vocabularies};
+use super::{FORMATS, FORMS, Row, metadata, pieces, read, rows, vocabularies};
 
 #[test]
 fn conversations_equal_mistral_common() {
-    let rows = rows();
-    assert!(rows.len() >= 300);
+    let (encoded, refused) = compare(&rows("chat/goldens.json.gz"), 510);
+    assert!(
+        encoded > 3000 && refused > 500,
+        "{encoded} encoded, {refused} refused"
+    );
+}
+
+/// Thoughts, closed or not, answers that are to go on, contents in parts, and how much to think.
+#[test]
+fn requests_equal_mistral_common() {
+    let (encoded, refused) = compare(&rows("chat/requests.json.gz"), 250);
+    assert!(
+        encoded > 600 && refused > 1000,
+        "{encoded} encoded, {refused} refused"
+    );
+}
+
+/// Compares at least so many conversations; gives how many of them, in all formats, both encode and refuse.
+fn compare(rows: &[Row], at_least: usize) -> (usize, usize) {
+    assert!(rows.len() >= at_least);
     let (mut encoded, mut refused, mut faults) = (0, 0, Vec::new());
-    for row in &rows {
-        let (messages, tools) = (row.conversation.messages(), row.conversation.tools());
+    for row in rows {
         let shown = &row.json[..row.json.find(",\"ids\"").unwrap()];
         for (format, expected) in &row.ids {
             let (version, tokenizer) = &FORMS[format.as_str()];
-            let found = Template::Mistral(*version).encode(tokenizer, messages, tools);
+            let found = Template::Mistral(*version).encode_conversation(tokenizer, &row.conversation);
             match (found, expected) {
                 (Ok(found), Some(expected)) if found == *expected => encoded += 1,
                 (Ok(found), Some(expected)) => faults.push(format!(
@@ -31,23 +48,39 @@ fn conversations_equal_mistral_common() {
             }
         }
     }
-    let some = faults.len().min(5);
+    let some = faults.len().min(8);
     assert!(
         faults.is_empty(),
         "{} differ, such as\n{}",
         faults.len(),
         faults[..some].join("\n")
     );
-    assert!(
-        encoded > 2000 && refused > 500,
-        "{encoded} encoded, {refused} refused"
-    );
+    (encoded, refused)
+}
+
+/// Texts with a gap, as mistral-common's `encode_fim` has them; a vocabulary without the tokens is refused.
+#[test]
+fn gaps_equal_mistral_common() {
+    type Gaps = HashMap<String, Vec<(String, String, Vec<u32>)>>;
+    let gaps: Gaps = serde_json::from_slice(&read("chat/infill.json")).unwrap();
+    assert_eq!(gaps.len(), FORMATS.len() - 1);
+    for (format, gaps) in gaps {
+        let tokenizer = &FORMS[format.as_str()].1;
+        for (prefix, suffix, expected) in gaps {
+            let found = tokenizer
+                .encode_infill(prefix.as_bytes(), suffix.as_bytes())
+                .unwrap();
+            assert_eq!(found, expected, "{format}: {prefix:?} {suffix:?}");
+        }
+    }
+    let error = FORMS["v1"].1.encode_infill(b"a", b"b").unwrap_err().to_string();
+    assert!(error.contains("[SUFFIX]"), "{error}");
 }
 
 /// The control tokens that a conversation is made of, and no other, whatever its texts say.
 #[test]
 fn texts_make_no_control_token() {
-    for row in rows() {
+    for row in rows("chat/goldens.json.gz") {
         for format in FORMATS {
             let (version, tokenizer) = &FORMS[format];
             let conversation = &row.conversation;
@@ -60,7 +93,13 @@ fn texts_make_no_control_token() {
                     .filter(|&id| tokenizer.kind(id) == Some(TokenKind::Control));
                 ids.iter().filter(|&&id| Some(id) == token).count()
             };
-            let role = |role: &str| conversation.messages.iter().filter(|m| m.role() == role).count();
+            let role = |role: &str| {
+                conversation
+                    .messages()
+                    .iter()
+                    .filter(|m| m.role() == role)
+                    .count()
+            };
             assert_eq!(count("<s>"), 1, "{format}: {}", row.json);
             assert!(count("</s>") <= role("assistant"), "{format}: {}", row.json);
             // Before v7, a conversation begins with a user's message, if need be an empty one.
@@ -72,7 +111,7 @@ fn texts_make_no_control_token() {
                 row.json
             );
             assert!(count("[TOOL_RESULTS]") <= role("tool"), "{format}: {}", row.json);
-            assert!(count("[AVAILABLE_TOOLS]") <= usize::from(!conversation.tools.is_empty()));
+            assert!(count("[AVAILABLE_TOOLS]") <= usize::from(!conversation.tools().is_empty()));
             let structure: HashSet<_> = [
                 "<s>",
                 "</s>",
@@ -88,6 +127,8 @@ fn texts_make_no_control_token() {
                 "[/AVAILABLE_TOOLS]",
                 "[ARGS]",
                 "[CALL_ID]",
+                "[MODEL_SETTINGS]",
+                "[/MODEL_SETTINGS]",
             ]
             .into();
             let controls = ids
@@ -144,7 +185,7 @@ fn errors_name_the_message_or_the_token() {
             .to_string()
     };
     let tool = Message::Tool {
-        text: "22".into(),
+        content: "22".into(),
         call_id: Some("abcdefghi".into()),
         name: None,
     };

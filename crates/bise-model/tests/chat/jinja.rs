@@ -123,7 +123,7 @@ fn what_known_templates_use() {
         ("{{ messages[0].content.strip(' H') }}", "i [INST] \"you\""),
         (
             "{{ messages[0].content | length }} {{ nothing | length }}",
-            "21 0",
+            "19 0",
         ),
         (
             "{{ messages[0].content | replace('[INST]', '') | trim }}",
@@ -173,7 +173,7 @@ fn refusals_and_faults_are_errors() {
         ),
         (
             "{% if true %}\n{{ messages | nosuch }}{% endif %}",
-            "chat template default, line 2: messages | nosuch: unknown filter: filter nosuch is unknown; \
+            "chat template default, line 2: nosuch: unknown filter: filter nosuch is unknown; \
              --template takes another one",
         ),
         ("{{ messages[0].content }", "syntax error"),

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Vocabularies and versions, as the goldens name them.
-const FORMATS: [&str; 8] = [
+const FORMATS: [&str; 9] = [
     "v1",
     "v2",
     "v3",
@@ -30,6 +30,7 @@ const FORMATS: [&str; 8] = [
     "v7-tekken",
     "v11-tekken",
     "v13-tekken",
+    "v15-tekken",
 ];
 
 /// All of [`FORMATS`], made once.
@@ -127,6 +128,11 @@ fn tekken_with(version: &str, names: &[String]) -> Metadata {
         let special = |(rank, name): (usize, &String)| serde_json::json!({ "rank": rank, "token_str": name, "is_control": true });
         file["special_tokens"] = names.iter().enumerate().map(special).collect();
     }
+    if version == "v15" {
+        file["model_settings_builder"] = serde_json::json!({
+            "reasoning_effort": { "type": "enum", "values": ["none", "high"], "accepts_none": true, "default": "none" },
+        });
+    }
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tekken.json");
     std::fs::write(&path, file.to_string()).unwrap();
@@ -140,8 +146,8 @@ struct Row {
     ids: HashMap<String, Option<Vec<u32>>>,
 }
 
-fn rows() -> Vec<Row> {
-    let rows: Vec<Value> = serde_json::from_slice(&read("chat/goldens.json.gz")).unwrap();
+fn rows(file: &str) -> Vec<Row> {
+    let rows: Vec<Value> = serde_json::from_slice(&read(file)).unwrap();
     let row = |row: Value| {
         let json = row.to_string();
         Row {

@@ -154,11 +154,13 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Whether the file in the folder of a model is what was made of it, and no part of it: in GGUF, or a session.
+/// Whether the file in the folder of a model is what was made of it, and no part of it: in GGUF, a session, or logits, which
+/// are safetensors under another name than weights have.
 fn is_result(path: &Path) -> bool {
     let mut start = [0; 12];
     let read = File::open(path).and_then(|mut file| file.read(&mut start));
-    read.is_ok() && (start.starts_with(b"GGUF") || start == *b"bise session")
+    let logits = &start[8..10] == b"{\"" && path.extension().is_none_or(|end| end != "safetensors");
+    read.is_ok() && (start.starts_with(b"GGUF") || start == *b"bise session" || logits)
 }
 
 #[cfg(test)]
@@ -212,6 +214,11 @@ mod tests {
             assert!(claim(&at(name), &[folder.path()]).is_err());
         }
         claim(&parts[1], &[folder.path()]).unwrap();
+        let safetensors = b"\x40\0\0\0\0\0\0\0{\"logits\": {}}";
+        for (name, is_input) in [("logits.bin", false), ("model.safetensors", true)] {
+            fs::write(at(name), safetensors).unwrap();
+            assert_eq!(claim(&at(name), &[folder.path()]).is_err(), is_input, "{name}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What can be wrong with a GGUF file, said so that a person can act on it.
 
 use crate::block::DType;
+use crate::foreign::Foreign;
 use std::fmt;
 
 /// Why a GGUF file cannot be read or written.
@@ -12,10 +13,16 @@ pub enum GgufError {
     #[error("not a GGUF file: it starts with bytes {found:02x?} instead of \"GGUF\"")]
     Magic { found: Vec<u8> },
 
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
+
     #[error("GGUF version {found} is not known; versions 1, 2 and 3 are")]
     Version { found: u32 },
 
-    #[error("{place}: the file ends too soon: {needed} bytes needed at byte {offset}, {left} left")]
+    #[error(
+        "{place}: the file ends too soon: {needed} bytes needed at byte {offset}, {left} left\n\
+         the download or copy is not complete: get the file again"
+    )]
     Truncated {
         place: Place,
         offset: u64,
@@ -74,6 +81,17 @@ pub enum GgufError {
         expected: &'static str,
         found: String,
     },
+
+    #[error("metadata `{key}` differs between layers, {found}, which is not supported")]
+    Layers { key: String, found: String },
+
+    #[error(
+        "{bytes} bytes at byte {offset}, before tensor `{tensor}`, belong to nothing: more than alignment explains"
+    )]
+    Gap { tensor: String, offset: u64, bytes: u64 },
+
+    #[error("{bytes} bytes follow the last tensor, at byte {offset}: more than alignment explains")]
+    Trailing { offset: u64, bytes: u64 },
 
     #[error("metadata `{key}` is missing")]
     MissingKey { key: String },

@@ -2,6 +2,7 @@
 
 use super::{Array, DType, Endian, Gguf, GgufError, Metadata, Place, TensorInfo, Value, ValueType};
 use super::{MAGIC, MAX_DEPTH, MAX_DIMS, MAX_KEY, MAX_TENSOR_NAME, MEMORY, SPARE};
+use crate::foreign::Foreign;
 use indexmap::IndexMap;
 
 pub(super) fn parse(file: &[u8]) -> Result<Gguf, GgufError> {
@@ -23,7 +24,7 @@ pub(super) fn parse(file: &[u8]) -> Result<Gguf, GgufError> {
     })
 }
 
-/// Proves that every tensor is aligned, inside the file, and apart from the others.
+/// Proves that every tensor is aligned, inside the file, and apart from the others, and that nothing else is there.
 fn place_tensors(
     tensors: &mut IndexMap<String, TensorInfo>,
     file_len: u64,
@@ -56,15 +57,33 @@ fn place_tensors(
     }
     let mut order: Vec<u32> = (0..tensors.len() as u32).collect();
     order.sort_unstable_by_key(|&i| tensors[i as usize].offset);
-    for pair in order.windows(2) {
-        let (first, second) = (&tensors[pair[0] as usize], &tensors[pair[1] as usize]);
-        if first.offset + first.len > second.offset {
+    let aligned = |end: u64| end.next_multiple_of(alignment);
+    let mut before: Option<&TensorInfo> = None;
+    for i in order {
+        let info = &tensors[i as usize];
+        let end = before.map_or(0, |before| before.offset + before.len);
+        if let Some(before) = before.filter(|_| end > info.offset) {
             return Err(GgufError::Overlap {
-                first: first.name.clone(),
-                second: second.name.clone(),
-                offset: data_offset + second.offset,
+                first: before.name.clone(),
+                second: info.name.clone(),
+                offset: data_offset + info.offset,
             });
         }
+        if aligned(end) != info.offset {
+            return Err(GgufError::Gap {
+                tensor: info.name.clone(),
+                offset: data_offset + aligned(end),
+                bytes: info.offset - aligned(end),
+            });
+        }
+        before = Some(info);
+    }
+    let end = aligned(before.map_or(0, |last| last.offset + last.len));
+    if available > end {
+        return Err(GgufError::Trailing {
+            offset: data_offset + end,
+            bytes: available - end,
+        });
     }
     Ok(())
 }
@@ -122,6 +141,9 @@ impl<'a> Cursor<'a> {
     fn new(file: &'a [u8]) -> Result<Self, GgufError> {
         let start = &file[..file.len().min(MAGIC.len())];
         if start != MAGIC {
+            if let Some(foreign) = Foreign::of(file) {
+                return Err(foreign.into());
+            }
             return Err(GgufError::Magic {
                 found: start.to_vec(),
             });

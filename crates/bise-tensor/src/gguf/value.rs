@@ -120,7 +120,7 @@ impl Value {
     }
 
     /// An integer of any type.
-    fn integer(&self) -> Option<i128> {
+    pub(crate) fn integer(&self) -> Option<i128> {
         Some(match *self {
             Value::U8(v) => v.into(),
             Value::I8(v) => v.into(),
@@ -132,6 +132,29 @@ impl Value {
             Value::I64(v) => v.into(),
             _ => return None,
         })
+    }
+}
+
+/// As it would be written in a message: long texts and arrays are cut.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Array(array) => write!(f, "{array}"),
+            Value::String(text) => write!(f, "{:?}", text.chars().take(40).collect::<String>()),
+            Value::Bool(v) => write!(f, "{v}"),
+            Value::F32(v) => write!(f, "{v}"),
+            Value::F64(v) => write!(f, "{v}"),
+            other => write!(f, "{}", other.integer().unwrap_or_default()),
+        }
+    }
+}
+
+impl fmt::Display for Array {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 6;
+        let some: Vec<String> = self.values().iter().take(SHOWN).map(Value::to_string).collect();
+        let more = if self.len() > SHOWN { ", .." } else { "" };
+        write!(f, "[{}{more}]", some.join(", "))
     }
 }
 
@@ -214,6 +237,24 @@ impl Metadata {
     /// When the value is no integer or does not fit.
     pub fn u64(&self, key: &str) -> Result<Option<u64>, GgufError> {
         self.integer(key, "u64")
+    }
+
+    /// The integer of `key`, or the one that an array of it holds for each layer.
+    ///
+    /// # Errors
+    /// When the value is no integer or does not fit, or differs between layers.
+    pub fn of_all_layers(&self, key: &str) -> Result<Option<u64>, GgufError> {
+        let Some(Value::Array(array)) = self.get(key) else {
+            return self.u64(key);
+        };
+        let values = self.integers::<u64>(key, "array of u64")?.unwrap_or_default();
+        match values.first() {
+            Some(first) if values.iter().all(|value| value == first) => Ok(Some(*first)),
+            _ => Err(GgufError::Layers {
+                key: key.to_owned(),
+                found: array.to_string(),
+            }),
+        }
     }
 
     /// The floating-point number of `key`, rounded to f32.

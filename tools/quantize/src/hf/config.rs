@@ -30,6 +30,10 @@ pub(crate) struct Config {
     num_local_experts: Option<u64>,
     num_experts_per_tok: Option<u64>,
     quantization_config: Option<serde_json::Value>,
+    attention_bias: Option<bool>,
+    mlp_bias: Option<bool>,
+    layer_types: Option<Vec<String>>,
+    max_window_layers: Option<u64>,
     bos_token_id: Option<TokenIds>,
     eos_token_id: Option<TokenIds>,
     /// Whether it was made from Mistral's own params.json, whose names errors then use.
@@ -56,6 +60,16 @@ struct Rope {
     rope_theta: Option<f32>,
     #[serde(alias = "type")]
     rope_type: Option<String>,
+    factor: Option<f32>,
+}
+
+impl Rope {
+    /// What scales positions, if something does; by 1 nothing does.
+    fn scaling(&self) -> Option<&str> {
+        let kind = self.rope_type.as_deref()?;
+        let by_1 = ["linear", "dynamic", "yarn"].contains(&kind) && self.factor == Some(1.0);
+        (kind != "default" && !by_1).then_some(kind)
+    }
 }
 
 /// One token or several.
@@ -87,6 +101,8 @@ pub(crate) struct SpecialTokens {
 
 /// The window of a Mistral whose configuration does not mention one; null means that there is none.
 const TRANSFORMERS_WINDOW: u64 = 4096;
+/// Key and value heads of a configuration that does not mention them; null means as many as there are query heads.
+const TRANSFORMERS_KV_HEADS: u64 = 8;
 
 const MISTRAL: &str = "MistralForCausalLM";
 const MIXTRAL: &str = "MixtralForCausalLM";
@@ -103,10 +119,17 @@ impl Config {
             return Err(QuantizeError::unsupported(&path, what));
         }
         let absent = json.get("sliding_window").is_none();
+        let kv_heads_absent = json.get("num_key_value_heads").is_none();
         let mut config: Self = serde_json::from_value(json).map_err(|e| QuantizeError::json(&path, e))?;
         if absent && config.architectures[0] == MISTRAL {
             config.sliding_window = Some(TRANSFORMERS_WINDOW);
         }
+        if kv_heads_absent {
+            config.num_key_value_heads = Some(TRANSFORMERS_KV_HEADS);
+        }
+        config
+            .apply_layer_types()
+            .map_err(|what| QuantizeError::unsupported(&path, what))?;
         config
             .check()
             .map_err(|what| QuantizeError::unsupported(&path, what))?;
@@ -175,6 +198,43 @@ impl Config {
         self.check_kind()
     }
 
+    /// Applies what `layer_types` says of the window, when it is the same for all layers: such a Mistral is what transformers
+    /// calls a Ministral. Its Mixtral does not look at them, so that they have to say what is so anyway.
+    fn apply_layer_types(&mut self) -> Result<(), String> {
+        let (window, layers) = (self.sliding_window.is_some(), self.num_hidden_layers);
+        if let Some(from) = self
+            .max_window_layers
+            .filter(|&from| window && from > 0 && from < layers)
+        {
+            return Err(format!(
+                "max_window_layers is {from} of {layers}: a window in some layers only is not supported"
+            ));
+        }
+        let Some(types) = &self.layer_types else {
+            return Ok(());
+        };
+        let (full, sliding) = ("full_attention", "sliding_attention");
+        let count = |kind: &str| types.iter().filter(|other| *other == kind).count();
+        match (count(full), count(sliding)) {
+            _ if types.len() as u64 != layers => Err(format!("layer_types has {} values for {layers} layers", types.len())),
+            (some, others) if some + others < types.len() => {
+                let other = types.iter().find(|kind| ![full, sliding].contains(&kind.as_str()));
+                Err(format!("layer_types has {}, which is not supported", other.map_or("", String::as_str)))
+            }
+            (some @ 1.., others @ 1..) => Err(format!(
+                "layer_types differ: {some} layers with full attention and {others} with a window, which is not supported"
+            )),
+            (0, _) if !window => Err("layer_types have a window, but sliding_window is null".to_owned()),
+            (_, 0) if window && self.architectures[0] == MIXTRAL => {
+                Err("layer_types have no window, but sliding_window does, which transformers applies to a Mixtral".to_owned())
+            }
+            (_, others) => {
+                self.sliding_window = self.sliding_window.filter(|_| others > 0);
+                Ok(())
+            }
+        }
+    }
+
     fn check_experts(&self) -> Result<(), String> {
         let is_mixtral = self.architectures[0] == MIXTRAL;
         let used = self.num_experts_per_tok.unwrap_or(0);
@@ -192,10 +252,20 @@ impl Config {
         if let Some(act) = self.hidden_act.as_deref().filter(|act| *act != "silu") {
             return Err(format!("hidden_act is {act}, expected silu"));
         }
-        let rope_type = |rope: &Option<Rope>| rope.as_ref().and_then(|rope| rope.rope_type.clone());
-        let scaling = rope_type(&self.rope_parameters).or(rope_type(&self.rope_scaling));
-        if let Some(scaling) = scaling.filter(|scaling| scaling != "default") {
-            return Err(format!("RoPE scaling of type {scaling} is not supported"));
+        for rope in [&self.rope_parameters, &self.rope_scaling].into_iter().flatten() {
+            if let Some(scaling) = rope.scaling() {
+                return Err(format!("RoPE scaling of type {scaling} is not supported"));
+            }
+        }
+        for (name, value) in [
+            ("attention_bias", self.attention_bias),
+            ("mlp_bias", self.mlp_bias),
+        ] {
+            if value == Some(true) {
+                return Err(format!(
+                    "{name} is true, which is not supported: such a model is no Mistral"
+                ));
+            }
         }
         if !(self.rope_theta() > 0.0 && self.rope_theta().is_finite()) {
             return Err(format!(
@@ -212,7 +282,7 @@ impl Config {
         }
         match &self.quantization_config {
             None | Some(serde_json::Value::Null) => Ok(()),
-            Some(_) => Err("weights are quantized already (quantization_config)".to_owned()),
+            Some(how) => Err(quantized(how)),
         }
     }
 
@@ -307,4 +377,32 @@ impl Config {
         }
         metadata
     }
+}
+
+/// Why weights that are quantized already cannot be read, by what `quantization_config` says of them.
+fn quantized(how: &serde_json::Value) -> String {
+    let method = how["quant_method"].as_str().unwrap_or_default();
+    let (method, cure) = match method {
+        "fp8" | "fbgemm_fp8" | "modelopt" => ("FP8", "get the BF16 version of the model"),
+        "gptq" => (
+            "GPTQ",
+            "get the model that it was made from, in BF16 or F16, and quantize that",
+        ),
+        "awq" => (
+            "AWQ",
+            "get the model that it was made from, in BF16 or F16, and quantize that",
+        ),
+        "bitsandbytes" => (
+            "bitsandbytes",
+            "get the model that it was made from, or save it after dequantize()",
+        ),
+        "" => (
+            "a way without a name",
+            "get the model that it was made from, in BF16 or F16",
+        ),
+        other => (other, "get the model that it was made from, in BF16 or F16"),
+    };
+    format!(
+        "weights are quantized already, as {method} (quantization_config), which bise does not read\n{cure}"
+    )
 }

@@ -2,19 +2,24 @@
 
 mod config;
 mod ends;
+mod files;
 mod shards;
 
 pub(crate) use config::{Config, SpecialTokens};
+pub(crate) use files::Files;
 pub(crate) use shards::{Shards, bounded};
 
-use crate::error::{QuantizeError, TensorFaults};
+use crate::error::QuantizeError;
+use crate::locate::start_of;
 use crate::names::{self, Expected, Stacking};
 use crate::native;
 use crate::source::{Model, Part, Tensor};
 use crate::tokenizer;
 use bise_tensor::block::DType;
 use bise_tensor::checkpoint::Container;
+use bise_tensor::foreign::Foreign;
 use bise_tensor::gguf::{Metadata, Value};
+use bise_tensor::llama::TensorFaults;
 use bise_tensor::tensor::{self, RowOrder};
 use safetensors::Dtype;
 use shards::Stored;
@@ -31,15 +36,15 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    fn read(directory: &Path) -> Result<Self, QuantizeError> {
+    fn read(directory: &Path, notes: &mut Vec<String>) -> Result<Self, QuantizeError> {
         if native::is_native(directory) {
-            return native::layout(directory);
+            return native::layout(directory, notes);
         }
         let config = Config::read(directory)?;
         Ok(Self {
             name: "Hugging Face",
-            shards: Shards::open(directory, "model")?,
-            expected: |config, _| names::expected(config),
+            shards: Shards::open(directory, "model", notes)?,
+            expected: names::expected,
             config,
         })
     }
@@ -47,12 +52,14 @@ impl Layout {
 
 /// Reads the model in `directory`, of Hugging Face's layout or Mistral's own.
 pub(crate) fn open(directory: &Path) -> Result<Model, QuantizeError> {
+    refuse_foreign(directory)?;
+    let mut notes = Vec::new();
     let Layout {
         name,
         config,
         shards,
         expected,
-    } = Layout::read(directory)?;
+    } = Layout::read(directory, &mut notes)?;
     // Before names are made of a number that says nothing.
     let (wanted, there) = (config.tensors(), shards.names().count() as u64);
     if wanted > 2 * there + 4096 {
@@ -67,7 +74,12 @@ pub(crate) fn open(directory: &Path) -> Result<Model, QuantizeError> {
             faults,
         });
     }
-    let mut notes = Vec::new();
+    if config.tie_word_embeddings && expected.iter().any(|expected| expected.gguf == "output.weight") {
+        notes.push(
+            "the output matrix is not the embeddings, which the configuration ties it to: it is used, as by transformers 5"
+                .to_owned(),
+        );
+    }
     let mut metadata = config.metadata(&name_of(directory));
     match tokenizer::read(directory, config.vocab_size)? {
         Some(tokenizer) => tokenizer.describe(&config.special_tokens(), &mut metadata, &mut notes),
@@ -107,7 +119,10 @@ fn compare(expected: &[Expected], shards: &Shards, config: &Config) -> TensorFau
     let mut wanted = HashSet::new();
     for expected in expected {
         for name in &expected.sources {
-            wanted.insert(name.as_str());
+            // Of fused experts, two are in one.
+            if !wanted.insert(name.as_str()) {
+                continue;
+            }
             match shards.get(name) {
                 None => faults.missing.push(name.clone()),
                 Some(stored) => faults.wrong.extend(fault(name, stored, &expected.shape)),
@@ -131,10 +146,18 @@ fn fault(name: &str, stored: &Stored, shape: &[u64]) -> Option<String> {
     }
     match dtype(stored.dtype) {
         Some(_) => None,
-        None => Some(format!(
-            "{name} is of type {:?} instead of F32, F16 or BF16",
-            stored.dtype
-        )),
+        None => {
+            let eight = matches!(stored.dtype, Dtype::F8_E4M3 | Dtype::F8_E5M2);
+            let cure = if eight {
+                ": get the BF16 version of the model"
+            } else {
+                ""
+            };
+            let dtype = stored.dtype;
+            Some(format!(
+                "{name} is of type {dtype:?} instead of F32, F16 or BF16{cure}"
+            ))
+        }
     }
 }
 
@@ -155,33 +178,77 @@ fn tensor(
     experts: u64,
 ) -> Result<Tensor, QuantizeError> {
     let dims = expected.dims(experts);
-    let part = |name: String| {
-        let stored = shards.get(&name).expect("compared with what is expected");
-        let dtype = dtype(stored.dtype).expect("compared with what is expected");
-        let shape: Vec<usize> = stored.shape.iter().map(|&d| d as usize).collect();
-        let tensor = tensor::Tensor::in_file(dtype, &shape, &stored.file, stored.range.clone());
-        let ordered = match expected.order {
-            RowOrder::Same => tensor,
-            order => tensor.and_then(|tensor| tensor.reordered(order)),
+    let mut parts = Vec::new();
+    for name in &expected.sources {
+        let stored = shards.get(name).expect("compared with what is expected");
+        let tensors = read(stored, &expected, experts as usize).ok_or_else(|| {
+            let (shape, dtype) = (&stored.shape, stored.dtype);
+            let what = format!("tensor {name} cannot be read as {shape:?} values of {dtype:?}");
+            QuantizeError::unsupported(directory, what)
+        })?;
+        let part = |tensor| Part {
+            name: name.clone(),
+            tensor,
         };
-        let stacked = ordered.and_then(|tensor| match expected.stacking {
-            Stacking::None | Stacking::Parts => Some(tensor),
-            Stacking::Rows => tensor.stacked(experts as usize),
-            Stacking::Columns => tensor.stacked(experts as usize)?.transposed(),
-        });
-        match stacked {
-            Some(tensor) => Ok(Part { name, tensor }),
-            None => Err(QuantizeError::unsupported(
-                directory,
-                format!("tensor {name} cannot be read as {shape:?} values of {dtype}"),
-            )),
-        }
-    };
+        parts.extend(tensors.into_iter().map(part));
+    }
     Ok(Tensor {
         name: expected.gguf,
         dims,
-        parts: expected.sources.into_iter().map(part).collect::<Result<_, _>>()?,
+        parts,
     })
+}
+
+/// What a source holds of the tensor that is expected: a matrix, or one for each expert, or all of them stacked.
+fn read(stored: &Stored, expected: &Expected, experts: usize) -> Option<Vec<tensor::Tensor>> {
+    let dtype = dtype(stored.dtype)?;
+    let shape: Vec<usize> = stored.shape.iter().map(|&d| d as usize).collect();
+    let whole = tensor::Tensor::in_file(dtype, &shape, &stored.file, stored.range.clone())?;
+    let whole = match expected.order {
+        RowOrder::Same => whole,
+        order => whole.reordered(order)?,
+    };
+    Some(match expected.stacking {
+        Stacking::None | Stacking::Parts => vec![whole],
+        Stacking::Rows => vec![whole.stacked(experts)?],
+        Stacking::Columns => vec![whole.stacked(experts)?.transposed()?],
+        Stacking::Fused { part, of } => {
+            let [_, rows, columns] = shape[..] else {
+                return None;
+            };
+            let (shape, len) = (
+                [rows / of as usize, columns],
+                stored.range.len() / (experts * of as usize),
+            );
+            let start = |e: usize| stored.range.start + (e * of as usize + part as usize) * len;
+            let expert = |e| tensor::Tensor::in_file(dtype, &shape, &stored.file, start(e)..start(e) + len);
+            (0..experts).map(expert).collect::<Option<_>>()?
+        }
+    })
+}
+
+/// Refuses a directory whose small files are not what their names say: see [`Foreign`].
+fn refuse_foreign(directory: &Path) -> Result<(), QuantizeError> {
+    let entries = std::fs::read_dir(directory).map_err(|e| QuantizeError::io(directory, e))?;
+    let is_read = |name: &str| {
+        let json = name.ends_with(".json") || name.ends_with(".jinja");
+        json || name.starts_with("tokenizer.model")
+    };
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !is_read(&name) || !path.is_file() {
+            continue;
+        }
+        let start = start_of(&path)?;
+        // An empty template is one, and what does not matter is not looked into.
+        match Foreign::of(&start).filter(|what| *what != Foreign::Empty || !name.ends_with(".jinja")) {
+            Some(what) => return Err(QuantizeError::Foreign { path, what }),
+            None => continue,
+        }
+    }
+    Ok(())
 }
 
 /// A JSON file with few values, if it is there: one that would take much more memory than its bytes is refused.

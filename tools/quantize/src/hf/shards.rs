@@ -1,18 +1,19 @@
-//! Safetensors shards: one file, or many by an index.
+//! Safetensors: the tensors of one file, or of several.
 //!
 //! ```text
 //! | n: u64 | header: n bytes of JSON, name -> dtype, shape, data_offsets | data, without gaps |
 //! ```
 
-use super::read_bounded_json;
-use crate::error::{QuantizeError, TensorFaults};
+use super::files::{Files, Index};
+use crate::error::QuantizeError;
+use bise_tensor::foreign::Foreign;
+use bise_tensor::llama::TensorFaults;
 use bise_tensor::mmap::FileBytes;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
-use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Component, Path};
+use std::path::Path;
 
 const MAX_HEADER: u64 = 100_000_000;
 
@@ -31,55 +32,31 @@ pub(crate) struct Stored {
     pub shape: Vec<u64>,
 }
 
-#[derive(Deserialize)]
-struct Index {
-    /// From tensors to shards.
-    weight_map: BTreeMap<String, String>,
-}
-
 impl Shards {
-    /// Opens `STEM.safetensors.index.json` and the files that it names, or `STEM.safetensors`, or all of
-    /// `STEM.00.safetensors`, `STEM.01.safetensors` and so on.
-    pub(crate) fn open(directory: &Path, stem: &str) -> Result<Self, QuantizeError> {
-        let mut shards = Self {
+    /// No tensors, of a model that is only described.
+    pub(crate) fn none() -> Self {
+        Self {
             tensors: BTreeMap::new(),
             files: 0,
-        };
-        let (single, index) = (
-            format!("{stem}.safetensors"),
-            format!("{stem}.safetensors.index.json"),
-        );
-        if let Some(found) = read_bounded_json::<Index>(&directory.join(&index))? {
-            shards.add_indexed(directory, &index, &found)?;
-            return Ok(shards);
         }
-        let files = match directory.join(&single).exists() {
-            true => vec![single.clone()],
-            false => numbered(directory, stem)?,
-        };
-        if files.is_empty() {
-            let pickles = numbered_with(directory, stem, &["pt", "pth"])?;
-            let hint = pickles.first().map_or(String::new(), |file| {
-                format!("; {file} is a PyTorch pickle, which has to be converted to safetensors")
-            });
-            let what = format!("neither {single} nor {index} is there{hint}");
-            return Err(QuantizeError::unsupported(directory, what));
+    }
+
+    /// Opens the files with the weights that `directory` holds under `stem`; see [`files`](super::files).
+    pub(crate) fn open(directory: &Path, stem: &str, notes: &mut Vec<String>) -> Result<Self, QuantizeError> {
+        let mut shards = Self::none();
+        let Files { names, index, note } = Files::find(directory, stem)?;
+        notes.extend(note);
+        for file in &names {
+            shards.add(directory, file)?;
         }
-        for file in files {
-            shards.add(directory, &file)?;
+        if let Some((name, index)) = index {
+            shards.check_index(&directory.join(name), &index)?;
         }
         Ok(shards)
     }
 
-    fn add_indexed(&mut self, directory: &Path, name: &str, index: &Index) -> Result<(), QuantizeError> {
-        let files: BTreeSet<&String> = index.weight_map.values().collect();
-        for file in files {
-            if !is_plain(file) {
-                let what = format!("`{file}` is not the name of a file in this directory");
-                return Err(QuantizeError::unsupported(&directory.join(name), what));
-            }
-            self.add(directory, file)?;
-        }
+    /// Whether each tensor that the index at `path` names is there.
+    fn check_index(&self, path: &Path, index: &Index) -> Result<(), QuantizeError> {
         let absent = index
             .weight_map
             .iter()
@@ -93,9 +70,18 @@ impl Shards {
             ..TensorFaults::default()
         };
         Err(QuantizeError::Tensors {
-            path: directory.join(name),
+            path: path.to_owned(),
             faults,
         })
+    }
+
+    /// Whether two tensors are both there and are not the same.
+    pub(crate) fn differ(&self, one: &str, other: &str) -> bool {
+        let (Some(one), Some(other)) = (self.get(one), self.get(other)) else {
+            return false;
+        };
+        let same_kind = (one.dtype, &one.shape) == (other.dtype, &other.shape);
+        !same_kind || one.file[one.range.clone()] != other.file[other.range.clone()]
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Stored> {
@@ -114,6 +100,7 @@ impl Shards {
     fn add(&mut self, directory: &Path, name: &str) -> Result<(), QuantizeError> {
         let path = directory.join(name);
         let file = FileBytes::map(&path).map_err(|e| QuantizeError::io(&path, e))?;
+        refuse_foreign(&path, &file)?;
         let (header, data_offset) = header(&path, &file)?;
         self.files += 1;
         for (name, info) in header.tensors() {
@@ -133,51 +120,6 @@ impl Shards {
     }
 }
 
-/// The files `STEM.00.safetensors` and so on, in order; there must be no gap.
-fn numbered(directory: &Path, stem: &str) -> Result<Vec<String>, QuantizeError> {
-    let files = numbered_with(directory, stem, &["safetensors"])?;
-    for (i, file) in files.iter().enumerate() {
-        let expected = format!("{stem}.{i:02}.safetensors");
-        if *file != expected {
-            return Err(QuantizeError::io(
-                &directory.join(expected),
-                std::io::ErrorKind::NotFound.into(),
-            ));
-        }
-    }
-    Ok(files)
-}
-
-/// The names `STEM.DIGITS.EXTENSION` in a directory, in order of their numbers.
-fn numbered_with(directory: &Path, stem: &str, extensions: &[&str]) -> Result<Vec<String>, QuantizeError> {
-    let entries = std::fs::read_dir(directory).map_err(|e| QuantizeError::io(directory, e))?;
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|e| QuantizeError::io(directory, e))?;
-        let Ok(name) = entry.file_name().into_string() else {
-            continue;
-        };
-        let rest = name.strip_prefix(stem).and_then(|rest| rest.strip_prefix('.'));
-        let Some((number, extension)) = rest.and_then(|rest| rest.split_once('.')) else {
-            continue;
-        };
-        let digits = number.bytes().all(|b| b.is_ascii_digit());
-        if let (true, Ok(number)) = (digits && extensions.contains(&extension), number.parse::<u32>()) {
-            found.push((number, name));
-        }
-    }
-    found.sort();
-    Ok(found.into_iter().map(|(_, name)| name).collect())
-}
-
-fn is_plain(file: &str) -> bool {
-    let mut components = Path::new(file).components();
-    matches!(
-        (components.next(), components.next()),
-        (Some(Component::Normal(_)), None)
-    )
-}
-
 /// Refuses JSON that takes much more memory than `file_len` bytes: what describes real weights has long names and few values
 /// beside them.
 pub(crate) fn bounded(json: &[u8], file_len: usize) -> Result<(), String> {
@@ -195,6 +137,17 @@ pub(crate) fn bounded(json: &[u8], file_len: usize) -> Result<(), String> {
         return Err(format!("it has too many entries for {file_len} bytes"));
     }
     Ok(())
+}
+
+/// Refuses files that are not safetensors at all.
+fn refuse_foreign(path: &Path, file: &[u8]) -> Result<(), QuantizeError> {
+    match Foreign::of(file) {
+        None | Some(Foreign::Safetensors) => Ok(()),
+        Some(what) => Err(QuantizeError::Foreign {
+            path: path.to_owned(),
+            what,
+        }),
+    }
 }
 
 /// The header, whose ranges are within the file, and where the data starts.

@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bise_tensor::gguf::Metadata;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -64,6 +65,11 @@ const SPARE: usize = 256 << 10;
 
 /// Metadata in which chats find the version.
 const VERSION_KEY: &str = "tokenizer.mistral.version";
+/// Metadata in which they find what the model can be asked for.
+const EFFORTS_KEY: &str = "tokenizer.mistral.reasoning_efforts";
+const EFFORT_KEY: &str = "tokenizer.mistral.reasoning_effort";
+/// Bytes of what a model can be asked for; there are seven efforts.
+const MAX_SETTINGS: usize = 4096;
 
 #[derive(Deserialize)]
 struct File<'a> {
@@ -72,6 +78,22 @@ struct File<'a> {
     vocab: Vec<Entry<'a>>,
     #[serde(borrow)]
     special_tokens: Option<Vec<Special<'a>>>,
+    /// Read only when it is as short as it should be.
+    #[serde(borrow)]
+    model_settings_builder: Option<&'a RawValue>,
+}
+
+/// What a v15 model can be asked for.
+#[derive(Deserialize)]
+struct Settings {
+    reasoning_effort: Option<Efforts>,
+}
+
+/// How much it can be asked to think, and what is written where nothing is asked for.
+#[derive(Clone, Debug, Deserialize)]
+struct Efforts {
+    values: Vec<String>,
+    default: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +127,7 @@ pub(crate) struct Tekken {
     specials: usize,
     merges: Vec<String>,
     version: String,
+    efforts: Option<Efforts>,
 }
 
 /// Reads a vocabulary, of at most `vocab_size` tokens where the model says how many it has.
@@ -130,6 +153,7 @@ struct Parts {
     specials: Vec<String>,
     words: Vec<Vec<u8>>,
     version: String,
+    efforts: Option<Efforts>,
 }
 
 impl Parts {
@@ -160,6 +184,7 @@ impl Parts {
             specials: specials(file, count as usize)?,
             words: words(&file.vocab[..(size - count) as usize])?,
             version: version.to_owned(),
+            efforts: efforts(file.model_settings_builder)?,
         })
     }
 
@@ -174,6 +199,7 @@ impl Parts {
             specials,
             merges,
             version: self.version,
+            efforts: self.efforts,
         })
     }
 }
@@ -217,7 +243,28 @@ impl Tekken {
         set("add_bos_token", Some(true.into()));
         set("add_eos_token", Some(false.into()));
         metadata.insert(VERSION_KEY, self.version.as_str());
+        if let Some(Efforts { values, default }) = self.efforts {
+            metadata.insert(EFFORTS_KEY, values);
+            if let Some(default) = default {
+                metadata.insert(EFFORT_KEY, default);
+            }
+        }
     }
+}
+
+fn efforts(settings: Option<&RawValue>) -> Result<Option<Efforts>, String> {
+    let Some(json) = settings.map(RawValue::get) else {
+        return Ok(None);
+    };
+    if json.len() > MAX_SETTINGS {
+        return Err(format!(
+            "model_settings_builder has {} bytes, expected at most {MAX_SETTINGS}",
+            json.len()
+        ));
+    }
+    let settings: Option<Settings> =
+        serde_json::from_str(json).map_err(|error| format!("model_settings_builder: {error}"))?;
+    Ok(settings.and_then(|settings| settings.reasoning_effort))
 }
 
 /// The special tokens, filled up to `count`.

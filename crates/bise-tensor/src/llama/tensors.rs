@@ -1,0 +1,202 @@
+//! The tensors of a model: those that its configuration asks for, and no others.
+
+use super::LlamaError;
+use crate::checkpoint::Checkpoint;
+use std::fmt;
+
+/// How the tensors that are there differ from those that a configuration asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TensorFaults {
+    /// Names that are not there.
+    pub missing: Vec<String>,
+    /// Names that should not be there.
+    pub extra: Vec<String>,
+    /// Names with what is wrong about the tensor.
+    pub wrong: Vec<String>,
+}
+
+impl TensorFaults {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.extra.is_empty() && self.wrong.is_empty()
+    }
+}
+
+impl fmt::Display for TensorFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 10;
+        let kinds = [
+            ("missing", &self.missing),
+            ("unexpected", &self.extra),
+            ("wrong", &self.wrong),
+        ];
+        let mut separator = "";
+        for (kind, names) in kinds.into_iter().filter(|(_, names)| !names.is_empty()) {
+            let shown = names[..names.len().min(SHOWN)].join(", ");
+            write!(f, "{separator}{} {kind} tensors: {shown}", names.len())?;
+            if names.len() > SHOWN {
+                f.write_str(", ...")?;
+            }
+            separator = "; ";
+        }
+        if self.extra.iter().any(|name| name.ends_with(".bias")) {
+            f.write_str("\nbiases change the result and are not supported: such a model is no Mistral")?;
+        }
+        Ok(())
+    }
+}
+
+/// What every layer has, but for the feed-forward network.
+const ATTENTION: [&str; 6] = [
+    "attn_norm",
+    "attn_q",
+    "attn_k",
+    "attn_v",
+    "attn_output",
+    "ffn_norm",
+];
+const FEED_FORWARD: [&str; 3] = ["ffn_gate", "ffn_up", "ffn_down"];
+/// What stands outside of layers; the last may be absent.
+const OUTSIDE: [&str; 3] = ["token_embd.weight", "output_norm.weight", "output.weight"];
+const ROPE_FREQS: &str = "rope_freqs.weight";
+
+/// Checks that all tensors are there that the configuration asks for, and no others: what nothing uses is either damage or
+/// part of another kind of model.
+///
+/// # Errors
+/// Names what is missing and what is not used.
+pub fn check_tensors(checkpoint: &Checkpoint) -> Result<(), LlamaError> {
+    let number = |key: &str| checkpoint.metadata.u64(&format!("llama.{key}"));
+    let model = Model {
+        checkpoint,
+        layers: number("block_count")?.unwrap_or(0),
+        experts: number("expert_count")?.unwrap_or(0),
+    };
+    model.check_counts()?;
+    check_rope_freqs(checkpoint)?;
+    let faults = TensorFaults {
+        missing: model.missing(),
+        extra: model.unused(),
+        wrong: Vec::new(),
+    };
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(LlamaError::Tensors(faults))
+    }
+}
+
+/// Factors of 1 change nothing.
+fn check_rope_freqs(checkpoint: &Checkpoint) -> Result<(), LlamaError> {
+    const MOST: usize = 1 << 16;
+    let Some(tensor) = checkpoint.tensors.get(ROPE_FREQS) else {
+        return Ok(());
+    };
+    if tensor.elements() <= MOST && tensor.to_vec().iter().all(|factor| *factor == 1.0) {
+        return Ok(());
+    }
+    Err(LlamaError::RopeFreqs)
+}
+
+struct Model<'a> {
+    checkpoint: &'a Checkpoint,
+    layers: u64,
+    /// 0 without a mixture.
+    experts: u64,
+}
+
+impl Model<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.checkpoint.tensors.contains_key(name)
+    }
+
+    /// Before names are made of a number that says nothing.
+    fn check_counts(&self) -> Result<(), LlamaError> {
+        let there = self.checkpoint.tensors.len() as u64;
+        for (key, count) in [("block_count", self.layers), ("expert_count", self.experts)] {
+            // Stacked experts are three tensors, however many they are.
+            let stacked =
+                key == "expert_count" && !self.checkpoint.tensors.keys().any(|name| is_expert(name));
+            if count > there && !stacked {
+                return Err(LlamaError::Key {
+                    key: format!("llama.{key}"),
+                    found: count.to_string(),
+                    expected: format!("at most the {there} tensors of the file"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the experts of a layer are tensors of their own, as in older files.
+    fn is_separate(&self, layer: u64) -> bool {
+        self.has(&format!("blk.{layer}.ffn_gate.0.weight"))
+    }
+
+    fn missing(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        let mut need = |name: String| {
+            if !self.has(&name) {
+                missing.push(name);
+            }
+        };
+        OUTSIDE[..2].iter().for_each(|name| need((*name).to_owned()));
+        for n in 0..self.layers {
+            ATTENTION
+                .iter()
+                .for_each(|part| need(format!("blk.{n}.{part}.weight")));
+            if self.experts > 0 {
+                need(format!("blk.{n}.ffn_gate_inp.weight"));
+            }
+            for part in FEED_FORWARD {
+                match self.experts {
+                    0 => need(format!("blk.{n}.{part}.weight")),
+                    experts if self.is_separate(n) => {
+                        (0..experts).for_each(|e| need(format!("blk.{n}.{part}.{e}.weight")));
+                    }
+                    _ => need(format!("blk.{n}.{part}_exps.weight")),
+                }
+            }
+        }
+        missing
+    }
+
+    fn unused(&self) -> Vec<String> {
+        let names = self.checkpoint.tensors.keys();
+        names.filter(|name| !self.uses(name)).cloned().collect()
+    }
+
+    fn uses(&self, name: &str) -> bool {
+        if OUTSIDE.contains(&name) || name == ROPE_FREQS {
+            return true;
+        }
+        let parts: Vec<&str> = name.split('.').take(6).collect();
+        match parts[..] {
+            ["blk", layer, part, "weight"] => below(layer, self.layers).is_some_and(|n| {
+                ATTENTION.contains(&part)
+                    || match part.strip_suffix("_exps") {
+                        None if part == "ffn_gate_inp" => self.experts > 0,
+                        None => self.experts == 0 && FEED_FORWARD.contains(&part),
+                        Some(part) => {
+                            self.experts > 0 && FEED_FORWARD.contains(&part) && !self.is_separate(n)
+                        }
+                    }
+            }),
+            ["blk", layer, part, expert, "weight"] => below(layer, self.layers).is_some_and(|n| {
+                FEED_FORWARD.contains(&part) && below(expert, self.experts).is_some() && self.is_separate(n)
+            }),
+            _ => false,
+        }
+    }
+}
+
+/// Whether a name is one of an expert's own tensors.
+fn is_expert(name: &str) -> bool {
+    matches!(name.split('.').collect::<Vec<_>>()[..], ["blk", _, part, _, "weight"] if FEED_FORWARD.contains(&part))
+}
+
+/// The number that `digits` are, written as usual, if it is below `end`.
+fn below(digits: &str, end: u64) -> Option<u64> {
+    let number = digits.parse().ok().filter(|n| *n < end)?;
+    (u64::to_string(&number) == digits).then_some(number)
+}
