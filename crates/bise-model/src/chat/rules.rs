@@ -159,7 +159,7 @@ fn content(version: Version, i: usize, message: &Message) -> Result<(), ChatErro
         Message::Assistant {
             content, tool_calls, ..
         } => {
-            if version < Version::V7 && !content.is_empty() && !tool_calls.is_empty() {
+            if version < Version::V7 && !content.parts().is_empty() && !tool_calls.is_empty() {
                 fault(
                     i,
                     message,
@@ -189,7 +189,8 @@ fn content(version: Version, i: usize, message: &Message) -> Result<(), ChatErro
     }
 }
 
-/// An answer says something; from v7 on it is enough if one of those that follow each other does.
+/// An answer says something; from v7 on it is enough if one of those that follow each other does. Before, one that says
+/// it in parts may be empty beside others.
 fn some_content(version: Version, messages: &[Message]) -> Result<(), ChatError> {
     let is_empty = |message: &Message| match message {
         Message::Assistant {
@@ -197,11 +198,13 @@ fn some_content(version: Version, messages: &[Message]) -> Result<(), ChatError>
         } => content.is_empty() && tool_calls.is_empty(),
         _ => false,
     };
-    let joined = |a: &Message, b: &Message| version >= Version::V7 && a.role() == b.role();
     let mut end = 0;
-    for group in messages.chunk_by(joined) {
+    for group in messages.chunk_by(|a, b| a.role() == b.role()) {
         end += group.len();
-        if group.iter().all(is_empty) {
+        let missing = |message: &Message| {
+            version < Version::V7 && is_empty(message) && message.content().parts().is_empty()
+        };
+        if group.iter().all(is_empty) || group.iter().any(missing) {
             fault(end - 1, &group[0], "an answer needs a text or tool calls")?;
         }
     }
