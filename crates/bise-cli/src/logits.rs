@@ -45,7 +45,10 @@ struct Input {
 impl Input {
     fn tokens(&self, model: &Model, path: Option<&Path>) -> Result<Vec<u32>> {
         if let Some(prompt) = &self.prompt {
-            return Ok(runtime::tokenizer(model, path)?.encode_prompt(prompt.as_bytes()));
+            return Ok(runtime::prompt(
+                &runtime::tokenizer(model, path)?,
+                prompt.as_bytes(),
+            ));
         }
         if let Some(path) = &self.tokens_file {
             let text = String::from_utf8(runtime::read(path)?)

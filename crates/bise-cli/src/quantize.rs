@@ -46,6 +46,7 @@ pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
         }
         None => None,
     };
+    refuse_unknown_rules(&src)?;
     let Some(done) = stoppable(|progress| cli::run(quantize, progress, Some(&prober)))? else {
         return Ok(Outcome::Interrupted);
     };
@@ -69,6 +70,16 @@ pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
         writeln!(io::stdout(), "{object}")?;
     }
     Ok(Outcome::Done)
+}
+
+/// Refuses a directory whose tokenizer does to text what is not known here: the file would give other tokens than the directory.
+fn refuse_unknown_rules(src: &Path) -> Result<()> {
+    if let Ok((checkpoint, _)) = bise_quantize::open(src)
+        && checkpoint.metadata.get("tokenizer.rules.version").is_some()
+    {
+        runtime::tokenizer_of(&checkpoint, Some(src))?;
+    }
+    Ok(())
 }
 
 /// What is said when the work does not end by itself.

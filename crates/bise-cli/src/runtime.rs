@@ -191,7 +191,8 @@ pub fn tokenizer_of(checkpoint: &Checkpoint, path: Option<&Path>) -> Result<Toke
     read_tokenizer(checkpoint).with_context(|| loading::name(path))
 }
 
-fn read_tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer> {
+/// As [`tokenizer_of`], without the name in errors.
+pub fn read_tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer> {
     Ok(Tokenizer::new(vocabulary(checkpoint)?)?)
 }
 
@@ -206,6 +207,18 @@ fn vocabulary(checkpoint: &Checkpoint) -> Result<Vocabulary> {
         );
     }
     Ok(vocabulary)
+}
+
+/// The tokens of a prompt that a text follows, with a note if the tokenizer would end it.
+pub fn prompt(tokenizer: &Tokenizer, text: &[u8]) -> Vec<u32> {
+    let vocabulary = tokenizer.vocabulary();
+    if let Some(eos) = vocabulary.eos.filter(|_| vocabulary.add_eos) {
+        note(format_args!(
+            "the tokenizer ends texts with {} (add_eos_token), as for training; the prompt goes without, since text follows it",
+            tokenizer.piece(eos)
+        ));
+    }
+    tokenizer.encode_prompt(text)
 }
 
 /// The chat format `named`, or what the file of the model from `path` tells. The built-in model is made for no chat, but bears one.

@@ -51,7 +51,7 @@ pub fn run(args: Args) -> Result<Outcome> {
             encode(chat, args.reasoning_effort.as_deref(), &template, &tokenizer)?
         }
         None if args.no_bos => tokenizer.encode(&text),
-        None => tokenizer.encode_prompt(&text),
+        None => tokenizer.encode_complete(&text),
     };
     let pieces: Vec<&str> = ids.iter().map(|&id| tokenizer.piece(id)).collect();
     let mut out = io::stdout().lock();

@@ -4,10 +4,10 @@ use crate::probe::LayerByLayer;
 use crate::progress::Bar;
 use crate::{Outcome, loading, runtime};
 use anyhow::{Context as _, Result, ensure};
-use bise_quantize::{Prober, Verdict, locate, verify, verify_bytes};
+use bise_quantize::{Fault, FaultKind, Prober, Verdict, locate, verify, verify_bytes};
 use serde_json::json;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Check a GGUF file: structure, hashes, and whether it says what it should
 ///
@@ -45,7 +45,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     let prober = LayerByLayer(runtime::threads(args.threads.map(usize::from))?);
     let threads = runtime::threads(args.threads.map(usize::from))?;
     let bar = Bar::waiting("checking");
-    let verdict = threads.run(|| {
+    let mut verdict = threads.run(|| {
         let prober = (!args.no_probe).then_some(&prober as &dyn Prober);
         match args.file.as_deref().or(loading::default()) {
             Some(path) => verify(path, prober).with_context(|| path.display().to_string()),
@@ -53,6 +53,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         }
     })?;
     bar.end();
+    check_tokenizer(args.file.as_deref().or(loading::default()), &mut verdict);
     if args.json {
         print_json(&verdict)?
     } else {
@@ -63,6 +64,22 @@ pub fn run(args: Args) -> Result<Outcome> {
     } else {
         Outcome::Bad
     })
+}
+
+/// Nothing is good that a command would refuse: the tokenizer is made as they make it.
+fn check_tokenizer(path: Option<&Path>, verdict: &mut Verdict) {
+    let Some(path) = path else { return };
+    // A file that does not open has its fault already, and one without tokens is for ids only.
+    let Ok((checkpoint, _)) = bise_quantize::open(path) else {
+        return;
+    };
+    if checkpoint.metadata.get("tokenizer.ggml.tokens").is_none() {
+        return;
+    }
+    if let Err(error) = runtime::read_tokenizer(&checkpoint) {
+        let (kind, what) = (FaultKind::Tokenizer, error.to_string());
+        verdict.faults.push(Fault { kind, what });
+    }
 }
 
 fn print_text(verdict: &Verdict) -> Result<()> {

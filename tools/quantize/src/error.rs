@@ -187,6 +187,19 @@ impl QuantizeError {
         }
     }
 
+    /// Of a `tokenizer.json` beside `other`, which would do without it.
+    pub(crate) fn beside(self, other: &Path) -> Self {
+        match self {
+            Self::Unsupported { path, what } => {
+                let name = other.file_name().unwrap_or_default().to_string_lossy();
+                let what =
+                    format!("{what}; if {name} beside it is the right tokenizer, move tokenizer.json away");
+                Self::Unsupported { path, what }
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn misplaced(path: &Path, problem: impl Into<String>, cure: impl Into<String>) -> Self {
         Self::Misplaced {
             path: path.to_owned(),

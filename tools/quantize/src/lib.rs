@@ -49,7 +49,7 @@ pub use progress::{Bar, Progress, Silent};
 pub use recipe::Target;
 pub use repack::repack;
 pub use synthetic::Synthetic;
-pub use tokenizer::tekken_metadata;
+pub use tokenizer::{tekken_metadata, tokenizer_metadata};
 pub use verify::{Fault, FaultKind, Verdict, verify, verify_bytes};
 pub use weigh::ErrorReport;
 

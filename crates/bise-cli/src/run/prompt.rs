@@ -62,11 +62,11 @@ pub fn encode(
     } else if let Some(&last) = session.tokens().last() {
         match tokenizer.kind(last) {
             // The text before has ended.
-            Some(TokenKind::Control) => tokenizer.encode(prompt),
+            Some(TokenKind::Control) => tokenizer.encode_behind(prompt),
             _ => tokenizer.encode_continuing(prompt),
         }
     } else {
-        tokenizer.encode_prompt(prompt)
+        runtime::prompt(tokenizer, prompt)
     };
     ensure!(
         goes_on || !tokens.is_empty(),

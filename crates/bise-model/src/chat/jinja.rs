@@ -133,11 +133,16 @@ impl Jinja {
         let rendered = rendered.map_err(|error| fault(name, &error, &inert))?;
 
         let vocabulary = tokenizer.vocabulary();
-        let mut ids = Vec::new();
+        let (mut text, mut controls) = (String::with_capacity(rendered.len()), Vec::new());
         inert.control.split(&rendered, |part| match part {
-            Ok(id) => ids.push(id),
-            Err(text) => ids.extend(encode_between(tokenizer, &inert.restore(text))),
+            Ok(id) => {
+                let start = text.len();
+                text.push_str(tokenizer.piece(id));
+                controls.push((start..text.len(), id));
+            }
+            Err(between) => text.push_str(&inert.restore(between)),
         });
+        let mut ids = tokenizer.encode_placed(&text, &controls);
         if let Some(bos) = vocabulary
             .bos
             .filter(|bos| vocabulary.add_bos && ids.first() != Some(bos))
@@ -255,13 +260,4 @@ fn fault(name: &str, error: &Error, inert: &Inert) -> ChatError {
             }),
         },
     }
-}
-
-/// The tokens of text between control tokens. Where the template writes the space that a SentencePiece vocabulary
-/// puts in front of text, there is no other.
-fn encode_between(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
-    let written = text
-        .strip_prefix(' ')
-        .filter(|_| tokenizer.vocabulary().add_space_prefix);
-    tokenizer.encode(written.unwrap_or(text).as_bytes())
 }

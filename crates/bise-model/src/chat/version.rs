@@ -180,7 +180,7 @@ impl Encoder<'_> {
 
     /// Text, in which nothing is a control token.
     fn text(&mut self, text: &str) {
-        self.ids.extend(self.tokenizer.encode(text.as_bytes()));
+        self.ids.extend(self.tokenizer.encode_alone(text.as_bytes()));
     }
 
     fn between(&mut self, open: &'static str, text: &str, close: &'static str) -> Result<(), ChatError> {

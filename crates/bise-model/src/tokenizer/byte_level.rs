@@ -1,4 +1,4 @@
-//! From text to tokens as byte-level BPE does it, for tekken vocabularies.
+//! From text to tokens as byte-level BPE does it, for tekken vocabularies and a `tokenizer.json` of that kind.
 //!
 //! 1. Bytes that are not UTF-8 become U+FFFD, one each. User-defined pieces are cut out, longest first.
 //! 2. What lies between them is cut into words by tekken's pattern ([`words`]).
@@ -7,13 +7,13 @@
 //!    the token of lowest rank is replaced by it; of equal ranks, the leftmost pair.
 //!
 //! Vocabularies list merges in the order of the tokens that they make, all merges of a token together: the rank
-//! of a token is the place of its first merge. Pieces are written in GPT-2's alphabet of one character for each
-//! byte.
+//! of a token is the place of its first merge. Under rules of a `tokenizer.json`, which do steps 1 and 2, each merge has its own
+//! rank, and step 3 is one of them. Pieces are written in GPT-2's alphabet of one character for each byte.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 
 use super::literals::Literals;
+use super::pairs::{Merger, Merges};
 use super::words::words;
 use super::{Algorithm, TokenKind, TokenizerError, Vocabulary};
 
@@ -23,18 +23,12 @@ pub(super) struct ByteLevel {
     whole: HashMap<Box<[u8]>, u32>,
     /// The token of each byte.
     bytes: Box<[u32; 256]>,
-    merges: HashMap<(u32, u32), Merge>,
+    merges: Merges,
     user_defined: Literals,
     /// The bytes of all tokens, end to end; those of token `id` are `ends[id]..ends[id + 1]`.
     text: Vec<u8>,
     ends: Vec<usize>,
-}
-
-/// What two neighbours become.
-#[derive(Debug, Clone, Copy)]
-struct Merge {
-    rank: u32,
-    id: u32,
+    ignore_merges: bool,
 }
 
 impl ByteLevel {
@@ -42,6 +36,7 @@ impl ByteLevel {
         let (mut text, mut ends) = (Vec::new(), vec![0]);
         let mut whole = HashMap::with_capacity(vocabulary.len());
         let mut user_defined = Literals::default();
+        let is_piece = vocabulary.pieces_of_model();
         for (id, piece) in vocabulary.pieces.iter().enumerate() {
             let start = text.len();
             match vocabulary.kinds[id] {
@@ -55,6 +50,10 @@ impl ByteLevel {
                 TokenKind::UserDefined => {
                     text.extend(piece.bytes());
                     user_defined.insert(piece, id as u32);
+                    let mut spelled = Vec::new();
+                    if is_piece[id] && decode_piece(piece, &mut spelled).is_some() {
+                        whole.entry(spelled.into()).or_insert(id as u32);
+                    }
                 }
                 TokenKind::Unused => text.extend(piece.bytes()),
                 TokenKind::Unknown | TokenKind::Control => {}
@@ -65,10 +64,11 @@ impl ByteLevel {
         let mut model = Self {
             whole,
             bytes,
-            merges: HashMap::with_capacity(merges.len()),
+            merges: Merges::with_capacity(merges.len()),
             user_defined,
             text,
             ends,
+            ignore_merges: vocabulary.rules.as_ref().is_none_or(|rules| rules.ignore_merges),
         };
         model.add_merges(vocabulary, merges)?;
         Ok(model)
@@ -76,6 +76,7 @@ impl ByteLevel {
 
     fn add_merges(&mut self, vocabulary: &Vocabulary, merges: &[(u32, u32)]) -> Result<(), TokenizerError> {
         let mut ranks: HashMap<u32, u32> = HashMap::new();
+        let by_pair = vocabulary.rules.is_some();
         for (rank, &(left, right)) in merges.iter().enumerate() {
             let fault = || TokenizerError::Merge {
                 index: rank,
@@ -86,9 +87,16 @@ impl ByteLevel {
                 return Err(fault());
             }
             let joined = [self.bytes_of(left), self.bytes_of(right)].concat();
-            let &id = self.whole.get(joined.as_slice()).ok_or_else(fault)?;
-            let rank = *ranks.entry(id).or_insert(rank as u32);
-            self.merges.entry((left, right)).or_insert(Merge { rank, id });
+            let rank = rank as u32;
+            match self.whole.get(joined.as_slice()) {
+                Some(&id) if by_pair => self.merges.insert((left, right), rank, id),
+                Some(&id) => self
+                    .merges
+                    .insert((left, right), *ranks.entry(id).or_insert(rank), id),
+                // What makes a control token is never made.
+                None if by_pair => {}
+                None => return Err(fault()),
+            }
         }
         Ok(())
     }
@@ -99,27 +107,25 @@ impl ByteLevel {
     }
 
     /// Appends the tokens of `text` to `out`.
-    pub fn encode(&self, text: &[u8], out: &mut Vec<u32>) {
-        let text = valid(text);
+    pub fn encode(&self, text: &str, out: &mut Vec<u32>) {
         let mut merger = Merger::default();
-        self.user_defined.split(&text, |part| match part {
+        self.user_defined.split(text, |part| match part {
             Ok(id) => out.push(id),
-            Err(text) => words(text).for_each(|word| match self.whole.get(word.as_bytes()) {
-                Some(&id) => out.push(id),
-                None => merger.merge(self, word.as_bytes(), out),
-            }),
+            Err(text) => words(text).for_each(|word| self.word(word, &mut merger, out)),
         });
     }
-}
 
-/// `text` with U+FFFD for each byte that is not UTF-8.
-fn valid(text: &[u8]) -> String {
-    let mut valid = String::with_capacity(text.len());
-    for chunk in text.utf8_chunks() {
-        valid.push_str(chunk.valid());
-        valid.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    /// Appends the tokens of one word to `out`.
+    pub fn word(&self, word: &str, merger: &mut Merger, out: &mut Vec<u32>) {
+        match self.whole.get(word.as_bytes()).filter(|_| self.ignore_merges) {
+            Some(&id) => out.push(id),
+            None => merger.merge(
+                &self.merges,
+                word.bytes().map(|byte| self.bytes[usize::from(byte)]),
+                out,
+            ),
+        }
     }
-    valid
 }
 
 fn byte_tokens(whole: &HashMap<Box<[u8]>, u32>) -> Result<Box<[u32; 256]>, TokenizerError> {
@@ -134,93 +140,6 @@ fn byte_tokens(whole: &HashMap<Box<[u8]>, u32>) -> Result<Box<[u32; 256]>, Token
     match found {
         256 => Ok(bytes),
         _ => Err(TokenizerError::Bytes { found }),
-    }
-}
-
-/// Merges one word after another, keeping its buffers.
-#[derive(Debug, Default)]
-struct Merger {
-    symbols: Vec<Symbol>,
-    /// Best first.
-    pairs: BinaryHeap<Reverse<Pair>>,
-}
-
-/// Two neighbours that have a merge: lowest rank first, then the leftmost.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Pair {
-    rank: u32,
-    left: u32,
-    right: u32,
-    /// The two tokens as they were.
-    ids: (u32, u32),
-}
-
-/// A token in a doubly linked list; `id` is `NONE` once merged into its left neighbour.
-#[derive(Debug)]
-struct Symbol {
-    id: u32,
-    previous: u32,
-    next: u32,
-}
-
-const NONE: u32 = u32::MAX;
-
-impl Merger {
-    fn merge(&mut self, model: &ByteLevel, word: &[u8], out: &mut Vec<u32>) {
-        self.symbols.clear();
-        self.symbols
-            .extend(word.iter().enumerate().map(|(i, &byte)| Symbol {
-                id: model.bytes[byte as usize],
-                previous: (i as u32).wrapping_sub(1),
-                next: i as u32 + 1,
-            }));
-        for right in 1..self.symbols.len() as u32 {
-            self.consider(model, right - 1, right);
-        }
-        while let Some(Reverse(pair)) = self.pairs.pop() {
-            // A token that has grown since has another id.
-            let (l, r) = (
-                &self.symbols[pair.left as usize],
-                &self.symbols[pair.right as usize],
-            );
-            if (l.id, r.id) == pair.ids && l.next == pair.right {
-                self.join(model, pair.left, pair.right);
-            }
-        }
-        let mut at = 0;
-        while let Some(symbol) = self.symbols.get(at as usize) {
-            out.push(symbol.id);
-            at = symbol.next;
-        }
-    }
-
-    /// Makes the neighbours `left` and `right` a candidate if they have a merge.
-    fn consider(&mut self, model: &ByteLevel, left: u32, right: u32) {
-        let (Some(l), Some(r)) = (self.symbols.get(left as usize), self.symbols.get(right as usize)) else {
-            return;
-        };
-        let ids = (l.id, r.id);
-        if let Some(&Merge { rank, .. }) = model.merges.get(&ids) {
-            self.pairs.push(Reverse(Pair {
-                rank,
-                left,
-                right,
-                ids,
-            }));
-        }
-    }
-
-    fn join(&mut self, model: &ByteLevel, left: u32, right: u32) {
-        let (l, r) = (&self.symbols[left as usize], &self.symbols[right as usize]);
-        let (id, next, previous) = (model.merges[&(l.id, r.id)].id, r.next, l.previous);
-        self.symbols[right as usize].id = NONE;
-        let l = &mut self.symbols[left as usize];
-        (l.id, l.next) = (id, next);
-        if let Some(following) = self.symbols.get_mut(next as usize) {
-            following.previous = left;
-        }
-        self.consider(model, previous, left);
-        self.consider(model, left, next);
     }
 }
 
@@ -250,8 +169,9 @@ impl Vocabulary {
     /// The merges of a byte-level vocabulary, each `"left right"` in the alphabet of the pieces.
     pub(super) fn parse_merges(&self, merges: &[String]) -> Result<Algorithm, TokenizerError> {
         let mut ids: HashMap<&str, u32> = HashMap::with_capacity(self.len());
+        let is_piece = self.pieces_of_model();
         for (id, piece) in self.pieces.iter().enumerate() {
-            if self.kinds[id] == TokenKind::Normal {
+            if is_piece[id] && self.kinds[id] != TokenKind::Byte {
                 ids.entry(piece).or_insert(id as u32);
             }
         }
@@ -263,7 +183,12 @@ impl Vocabulary {
                 merge: format!("{merge:?}"),
             })
         };
-        let merges = merges.iter().enumerate().map(pair).collect::<Result<_, _>>()?;
+        let merges = merges.iter().enumerate().map(pair);
+        let merges = match self.rules {
+            // Merges of control tokens, which are never made from text.
+            Some(_) => merges.flatten().collect(),
+            None => merges.collect::<Result<_, _>>()?,
+        };
         Ok(Algorithm::Tekken { merges })
     }
 }

@@ -109,4 +109,26 @@ pub enum TokenizerError {
         /// The merge.
         merge: String,
     },
+    /// A part of a `tokenizer.json` that is not applied here.
+    #[error("the tokenizer's {what} is not one that can be applied: {found}")]
+    Rule {
+        /// `normalizer` or `pre_tokenizer`.
+        what: &'static str,
+        /// What it is, or what is wrong with it.
+        found: String,
+    },
+    /// Rules of a later program.
+    #[error(
+        "the tokenizer's rules are of version {found} (tokenizer.rules.version), expected 1: a newer bise has written the file"
+    )]
+    RulesVersion {
+        /// The version.
+        found: u32,
+    },
+    /// A list of rules that is not what it should be.
+    #[error("metadata `{key}` is not a list of pairs as the vocabulary allows them")]
+    Pairs {
+        /// The metadata key.
+        key: &'static str,
+    },
 }

@@ -24,11 +24,11 @@ impl Tokenizer {
         let mut ids = vec![bos, control("[SUFFIX]")?];
         if !suffix.is_empty() {
             // As mistral-common does it: the two tokens of a character in front keep SentencePiece's space away.
-            let marked = self.encode(&["\u{263a}".as_bytes(), suffix].concat());
+            let marked = self.encode_alone(&["\u{263a}".as_bytes(), suffix].concat());
             ids.extend_from_slice(&marked[marked.len().min(2)..]);
         }
         ids.push(control("[PREFIX]")?);
-        ids.extend(self.encode(prefix));
+        ids.extend(self.encode_alone(prefix));
         Ok(ids)
     }
 }

@@ -42,11 +42,12 @@ impl SentencePiece {
         let mut pieces = Pieces::default();
         let mut user_defined = Literals::default();
         let mut adjacent = HashSet::new();
+        let is_piece = vocabulary.pieces_of_model();
         for (id, text) in vocabulary.pieces.iter().enumerate() {
             let (kind, score) = (vocabulary.kinds[id], vocabulary.scores[id]);
             let id = id as u32;
             match kind {
-                TokenKind::Normal | TokenKind::Unused => {
+                _ if is_piece[id as usize] && kind != TokenKind::Byte => {
                     pieces.insert(
                         text,
                         Piece {
@@ -57,10 +58,11 @@ impl SentencePiece {
                     );
                     adjacent.extend(text.chars().zip(text.chars().skip(1)));
                 }
-                TokenKind::UserDefined => {
+                // Under rules added tokens have been found before.
+                TokenKind::UserDefined if vocabulary.rules.is_none() => {
                     user_defined.insert(&text.chars().map(escape).collect::<String>(), id);
                 }
-                TokenKind::Unknown | TokenKind::Control | TokenKind::Byte => {}
+                _ => {}
             }
         }
         let fallback = Fallback::new(vocabulary)?;
@@ -75,11 +77,16 @@ impl SentencePiece {
     }
 
     /// Appends the tokens of `text` to `out`; with `prefix` a space may be put in front.
-    pub fn encode(&self, text: &[u8], prefix: bool, out: &mut Vec<u32>) {
-        if text.is_empty() {
-            return;
+    pub fn encode(&self, text: &str, prefix: bool, out: &mut Vec<u32>) {
+        if !text.is_empty() {
+            let prefix = (prefix && self.add_space_prefix).then_some(SPACE);
+            let text: String = prefix.into_iter().chain(text.chars().map(escape)).collect();
+            self.merge(&text, out);
         }
-        let text = self.normalize(text, prefix && self.add_space_prefix);
+    }
+
+    /// Appends the tokens of `text`, whose spaces are U+2581 already, to `out`.
+    pub fn merge(&self, text: &str, out: &mut Vec<u32>) {
         let first = out.len();
         let mut merger = Merger::new(&self.pieces);
         let mut flush = |part: &str, out: &mut Vec<u32>| {
@@ -105,18 +112,6 @@ impl SentencePiece {
             at += c.len_utf8();
         }
         flush(&text[start..], out);
-    }
-
-    fn normalize(&self, text: &[u8], prefix: bool) -> String {
-        let mut normal = String::with_capacity(text.len() + text.len() / 2 + SPACE.len_utf8());
-        if prefix {
-            normal.push(SPACE);
-        }
-        for chunk in text.utf8_chunks() {
-            normal.extend(chunk.valid().chars().map(escape));
-            normal.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
-        }
-        normal
     }
 }
 

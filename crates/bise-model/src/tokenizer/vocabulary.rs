@@ -1,6 +1,6 @@
 //! The vocabulary as plain data.
 
-use super::TokenizerError;
+use super::{Rules, TokenizerError};
 
 /// What a token stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,9 +37,9 @@ impl TokenKind {
 /// How text becomes tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Algorithm {
-    /// Characters merge, the pair whose piece has the highest score first.
+    /// Characters merge, the pair whose piece has the highest score first, or by the pairs that the rules list.
     SentencePiece,
-    /// Bytes merge within the words of tekken's pattern. Pieces are in GPT-2's alphabet: U+0120 for a space.
+    /// Bytes merge within words, which tekken's pattern or the rules cut. Pieces are in GPT-2's alphabet: U+0120 for a space.
     Tekken {
         /// Pairs of tokens, in the order of the tokens that they make.
         merges: Vec<(u32, u32)>,
@@ -81,6 +81,9 @@ pub struct Vocabulary {
     pub add_eos: bool,
     /// Whether text gets a space in front, so that its first word is spelled like every other.
     pub add_space_prefix: bool,
+    /// What a `tokenizer.json` says beyond all this; where there is none, text is encoded as the `sentencepiece` library or
+    /// mistral-common's tekken do.
+    pub rules: Option<Rules>,
     /// How much the model can be asked to think, where its file says so.
     pub reasoning: Option<Reasoning>,
 }
@@ -94,6 +97,33 @@ impl Vocabulary {
     /// Whether there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
+    }
+
+    /// Whether a token is one that the text of its name never makes.
+    pub(super) fn is_special(&self, id: u32) -> bool {
+        let kind = self.kinds.get(id as usize);
+        matches!(kind, Some(TokenKind::Control | TokenKind::Unknown))
+    }
+
+    /// For each token, whether merging can make it: added tokens may also be pieces.
+    pub(super) fn pieces_of_model(&self) -> Vec<bool> {
+        let of_text = |kind: &TokenKind| match kind {
+            TokenKind::Normal | TokenKind::Byte => true,
+            TokenKind::Unused => self.rules.is_none(),
+            TokenKind::Unknown | TokenKind::Control | TokenKind::UserDefined => false,
+        };
+        let mut pieces: Vec<bool> = self.kinds.iter().map(of_text).collect();
+        for added in self
+            .rules
+            .iter()
+            .flat_map(|rules| &rules.added)
+            .filter(|added| added.piece)
+        {
+            if self.kinds.get(added.id as usize) == Some(&TokenKind::UserDefined) {
+                pieces[added.id as usize] = true;
+            }
+        }
+        pieces
     }
 
     /// Everything that encoding and decoding rely on.

@@ -142,6 +142,7 @@ fn small_vocabularies_equal_sentencepiece() {
             add_bos: true,
             add_eos: false,
             add_space_prefix: true,
+            rules: None,
             reasoning: None,
         });
         let tokenizer = tokenizer.unwrap();

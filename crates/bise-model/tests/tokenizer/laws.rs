@@ -107,6 +107,7 @@ fn small_vocabularies() -> impl Strategy<Value = Vocabulary> {
             add_bos: true,
             add_eos: false,
             add_space_prefix: false,
+            rules: None,
             reasoning: None,
         }
     })

@@ -1,5 +1,6 @@
 //! The tokenizer against `sentencepiece`, and its laws.
 
+mod configs;
 mod goldens;
 mod laws;
 mod metadata;

@@ -64,11 +64,12 @@ fn present_keys_count() {
     m.insert("tokenizer.ggml.add_eos_token", true);
     m.insert("tokenizer.ggml.add_space_prefix", false);
     let tokenizer = Tokenizer::new(Vocabulary::from_metadata(&m).unwrap()).unwrap();
-    assert_eq!(tokenizer.encode_prompt(b" a"), [2, 259, 260, 1]);
+    assert_eq!(tokenizer.encode_complete(b" a"), [2, 259, 260, 1]);
+    assert_eq!(tokenizer.encode_prompt(b" a"), [2, 259, 260]);
     assert_eq!(tokenizer.decode(&[259, 260]), " a");
     m.insert("tokenizer.ggml.add_bos_token", false);
     let tokenizer = Tokenizer::new(Vocabulary::from_metadata(&m).unwrap()).unwrap();
-    assert_eq!(tokenizer.encode_prompt(b""), [1]);
+    assert_eq!(tokenizer.encode_complete(b""), [1]);
 }
 
 /// Files exist whose special tokens are marked as text, even as text that is always one token.
@@ -87,9 +88,34 @@ fn bos_is_a_control_token_whatever_its_type() {
     }
 }
 
+/// As llama.cpp reads such files: scores are zero, pieces are text, and bytes are known by their names.
+#[test]
+fn scores_and_types_may_be_absent() {
+    let mut whole = metadata();
+    whole.insert("tokenizer.ggml.token_type", {
+        let mut types = vec![1; 261];
+        types[3..259].fill(6);
+        types
+    });
+    for absent in ["scores", "token_type"] {
+        let absent = format!("tokenizer.ggml.{absent}");
+        let part = whole.iter().filter(|(key, _)| **key != absent);
+        let part: Metadata = part.map(|(key, value)| (key.to_owned(), value.clone())).collect();
+        let [whole, part] =
+            [&whole, &part].map(|m| Tokenizer::new(Vocabulary::from_metadata(m).unwrap()).unwrap());
+        for text in ["a a", "é\n", "<s>"] {
+            assert_eq!(
+                part.encode_complete(text.as_bytes()),
+                whole.encode_complete(text.as_bytes()),
+                "{absent} {text:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn missing_keys_are_named() {
-    for key in ["model", "tokens", "scores", "token_type"] {
+    for key in ["model", "tokens"] {
         let mut m = metadata();
         let key = format!("tokenizer.ggml.{key}");
         m.remove(&key);

@@ -278,11 +278,7 @@ fn bad_metadata_is_refused() {
     ] {
         assert_eq!(found, expected);
     }
-    for key in [
-        "tokenizer.ggml.pre",
-        "tokenizer.ggml.merges",
-        "tokenizer.ggml.token_type",
-    ] {
+    for key in ["tokenizer.ggml.pre", "tokenizer.ggml.merges"] {
         let mut metadata = small();
         metadata.remove(key);
         assert!(tokenizer(&metadata).unwrap_err().to_string().contains(key));

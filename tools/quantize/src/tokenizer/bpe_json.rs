@@ -1,10 +1,11 @@
-//! `tokenizer.json`: what transformers makes of a SentencePiece BPE model, turned back into pieces and scores.
+//! `tokenizer.json`: the BPE of transformers, of characters with byte fallback (what it makes of a SentencePiece model) or of bytes.
 //!
 //! Merges are listed best first, each piece's together. SentencePiece merges the neighbours whose piece has the
-//! highest score: the score of a piece is minus the place of its first merge.
+//! highest score: for readers that know scores only, that of a piece is minus the place of its first merge.
+//! The normalizer and the pre-tokenizer are kept as they stand there.
 
 use super::settings::{Added, bounded_list};
-use super::{Token, TokenType, Vocabulary, is_byte};
+use super::{Rules, Token, TokenType, Vocabulary, is_byte, words};
 use crate::error::QuantizeError;
 use crate::hf::bounded;
 use serde::Deserialize;
@@ -34,6 +35,13 @@ struct Model<'a> {
     kind: Option<String>,
     #[serde(default)]
     byte_fallback: bool,
+    #[serde(default)]
+    fuse_unk: bool,
+    #[serde(default)]
+    ignore_merges: bool,
+    dropout: Option<f32>,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
     unk_token: Option<String>,
     #[serde(borrow)]
     vocab: &'a RawValue,
@@ -49,26 +57,51 @@ pub(super) fn read(path: &Path, vocab_size: u64) -> Result<Vocabulary, QuantizeE
 
 fn vocabulary(file: &File, vocab_size: u64) -> Result<Vocabulary, String> {
     let model = &file.model;
-    if model.kind.as_deref() != Some("BPE") || !model.byte_fallback {
-        let kind = model.kind.as_deref().unwrap_or("none");
-        return Err(format!(
-            "a tokenizer of type {kind}, expected BPE with byte fallback, as from SentencePiece"
-        ));
-    }
-    let added = match file.added_tokens {
-        Some(list) => bounded_list(list, "added_tokens", vocab_size)?,
-        None => Vec::new(),
-    };
     let (normalizer, pre_tokenizer) = (
         small("normalizer", file.normalizer)?,
         small("pre_tokenizer", file.pre_tokenizer)?,
     );
+    let bytes = words::is_byte_level(&pre_tokenizer);
+    if model.kind.as_deref() != Some("BPE") || model.byte_fallback == bytes {
+        let kind = model.kind.as_deref().unwrap_or("none");
+        return Err(format!(
+            "a tokenizer of type {kind}, expected BPE with byte fallback, as from SentencePiece, or of bytes (ByteLevel)"
+        ));
+    }
+    for (what, set) in [
+        ("dropout", model.dropout.is_some_and(|dropout| dropout > 0.0)),
+        (
+            "continuing_subword_prefix",
+            model
+                .continuing_subword_prefix
+                .as_ref()
+                .is_some_and(|p| !p.is_empty()),
+        ),
+        (
+            "end_of_word_suffix",
+            model.end_of_word_suffix.as_ref().is_some_and(|p| !p.is_empty()),
+        ),
+    ] {
+        if set {
+            return Err(format!("the model has {what}, which is not supported"));
+        }
+    }
+    let pre = if bytes {
+        Some(words::name(&pre_tokenizer)?)
+    } else {
+        None
+    };
+    let added: Vec<Added> = match file.added_tokens {
+        Some(list) => bounded_list(list, "added_tokens", vocab_size)?,
+        None => Vec::new(),
+    };
     let post_processor = small("post_processor", file.post_processor)?;
     let mut tokens = tokens(model, &added, vocab_size)?;
     let mut notes = Vec::new();
-    if let Some(merges) = model.merges {
-        score(merges, &mut tokens, &mut notes)?;
-    }
+    let merges = match model.merges {
+        Some(merges) => score(merges, &mut tokens, &mut notes, vocab_size, bytes)?,
+        None => Vec::new(),
+    };
     let id = |text: &str| {
         let is_it = |token: &Option<Token>| token.as_ref().is_some_and(|token| token.text == text);
         tokens.iter().position(is_it).map(|id| id as u32)
@@ -83,6 +116,14 @@ fn vocabulary(file: &File, vocab_size: u64) -> Result<Vocabulary, String> {
         added,
         tokens,
         notes,
+        rules: Some(Rules {
+            normalizer: normalizer.to_string(),
+            pre_tokenizer: pre_tokenizer.to_string(),
+            merges: Some(merges),
+            fuse_unk: model.fuse_unk,
+            ignore_merges: model.ignore_merges,
+            pre,
+        }),
     })
 }
 
@@ -97,7 +138,7 @@ fn small(what: &str, part: Option<&RawValue>) -> Result<Json, String> {
 
 /// The pieces by their ids, and what they are; none has a score yet.
 fn tokens(model: &Model, added: &[Added], vocab_size: u64) -> Result<Vec<Option<Token>>, String> {
-    let specials: HashMap<u32, bool> = added.iter().map(|a| (a.id, a.special)).collect();
+    let specials: HashMap<u32, bool> = added.iter().map(|a| (a.id, a.token.special)).collect();
     let mut tokens = Vec::new();
     let mut pieces = Pieces {
         vocab_size,
@@ -115,7 +156,7 @@ fn tokens(model: &Model, added: &[Added], vocab_size: u64) -> Result<Vec<Option<
             _ if model.unk_token.as_ref() == Some(&token.text) => TokenType::Unknown,
             Some(true) => TokenType::Control,
             Some(false) => TokenType::UserDefined,
-            None if is_byte(&token.text) => TokenType::Byte,
+            None if model.byte_fallback && is_byte(&token.text) => TokenType::Byte,
             None => TokenType::Normal,
         };
     }
@@ -179,59 +220,88 @@ impl<'de> Visitor<'de> for &mut Pieces<'_> {
     }
 }
 
-/// Gives every piece that a merge makes its score, and all others a lower one.
-fn score(merges: &RawValue, tokens: &mut [Option<Token>], notes: &mut Vec<String>) -> Result<(), String> {
-    let there = tokens
-        .iter()
-        .flatten()
-        .filter(|token| token.kind == TokenType::Normal);
-    let places = there.map(|token| (token.text.as_str(), None)).collect();
+/// Gives every piece that a merge makes its score, and all others a lower one; returns the pairs, as ids.
+fn score(
+    merges: &RawValue,
+    tokens: &mut [Option<Token>],
+    notes: &mut Vec<String>,
+    vocab_size: u64,
+    bytes: bool,
+) -> Result<Vec<u32>, String> {
+    let there = tokens.iter().enumerate();
+    let ids = there.filter_map(|(id, token)| Some((token.as_ref()?.text.as_str(), id as u32)));
     let mut merged = Merges {
-        places,
-        ..Merges::default()
+        ids: ids.collect(),
+        places: vec![None; tokens.len()],
+        pairs: Vec::new(),
+        last: None,
+        scattered: 0,
+        most: MERGES * (vocab_size as usize + SPARE),
+        fault: None,
     };
     let read = serde_json::Deserializer::from_str(merges.get()).deserialize_seq(&mut merged);
-    read.map_err(|e| match merged.no_pair {
-        true => format!("merge {} is no pair", merged.count),
-        false => format!("merges: {e}"),
-    })?;
     let Merges {
         places,
-        count,
+        pairs,
         scattered,
+        fault,
         ..
     } = merged;
-    let scores: Vec<Option<f32>> = tokens
-        .iter()
-        .map(|token| {
-            let place = places.get(token.as_ref()?.text.as_str())?;
-            Some(-(place.unwrap_or(count) as f32))
-        })
-        .collect();
-    for (token, score) in tokens.iter_mut().zip(scores) {
-        if let (Some(token), Some(score)) = (token, score) {
-            token.score = score;
+    read.map_err(|e| fault.unwrap_or_else(|| format!("merges: {e}")))?;
+    let count = pairs.len() / 2;
+    for (token, place) in tokens.iter_mut().zip(places) {
+        if let Some(token) = token.as_mut().filter(|token| token.kind == TokenType::Normal) {
+            token.score = -(place.unwrap_or(count as u32) as f32);
         }
     }
-    if scattered > 0 {
+    if scattered > 0 && !bytes {
         notes.push(format!(
-            "{scattered} merges are out of order; some texts may be split into other tokens"
+            "{scattered} merges are out of order, which scores cannot say: llama.cpp may split some texts into other tokens"
         ));
     }
-    Ok(())
+    Ok(pairs)
 }
 
+/// Merges for each token, and tokens that any model may have more; real vocabularies have about two.
+const MERGES: usize = 16;
+const SPARE: usize = 1024;
+
 /// Reads `["a b", ...]`, as it was until 2024, or `[["a", "b"], ...]`, as it has been since.
-#[derive(Default)]
 struct Merges<'a> {
+    ids: HashMap<&'a str, u32>,
     /// Where each piece is made first.
-    places: HashMap<&'a str, Option<usize>>,
+    places: Vec<Option<u32>>,
+    pairs: Vec<u32>,
     /// What the last merge made.
-    last: String,
-    count: usize,
+    last: Option<u32>,
     scattered: usize,
-    no_pair: bool,
+    most: usize,
+    fault: Option<String>,
 }
+
+impl Merges<'_> {
+    /// Adds a merge of the text `both`, whose left part has `left` bytes.
+    fn add(&mut self, both: &str, left: Option<usize>) -> Result<(), String> {
+        let count = self.pairs.len() / 2;
+        let left = left.ok_or_else(|| format!("merge {count} is no pair"))?;
+        if count >= self.most {
+            return Err(format!("there are more than {} merges", self.most));
+        }
+        let id = |text: &str| {
+            let id = self.ids.get(text).copied();
+            id.ok_or_else(|| format!("merge {count} is of or makes `{text}`, which is not in the vocabulary"))
+        };
+        let (pair, made) = ([id(&both[..left])?, id(&both[left..])?], id(both)?);
+        if self.last.replace(made) != Some(made) {
+            let place = &mut self.places[made as usize];
+            self.scattered += usize::from(place.is_some());
+            place.get_or_insert(count as u32);
+        }
+        self.pairs.extend(pair);
+        Ok(())
+    }
+}
+
 impl<'de> Visitor<'de> for &mut Merges<'_> {
     type Value = ();
 
@@ -240,61 +310,55 @@ impl<'de> Visitor<'de> for &mut Merges<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let mut piece = String::new();
-        while let Some(is_pair) = list.next_element_seed(Merge(&mut piece))? {
-            if !is_pair {
-                self.no_pair = true;
-                return Err(A::Error::custom("no pair"));
+        let mut both = String::new();
+        while let Some(left) = list.next_element_seed(Merge(&mut both))? {
+            if let Err(fault) = self.add(&both, left) {
+                self.fault = Some(fault);
+                return Err(A::Error::custom("a merge is wrong"));
             }
-            if piece != self.last {
-                if let Some(place) = self.places.get_mut(piece.as_str()) {
-                    self.scattered += usize::from(place.is_some());
-                    place.get_or_insert(self.count);
-                }
-                std::mem::swap(&mut piece, &mut self.last);
-            }
-            self.count += 1;
         }
         Ok(())
     }
 }
 
-/// Reads `"a b"` or `["a", "b"]` as `ab`, and tells whether it is a pair.
+/// Reads `"a b"` or `["a", "b"]` as `ab`, and tells how long the left part is; `None` for what is no pair.
 struct Merge<'a>(&'a mut String);
 
 impl<'de> DeserializeSeed<'de> for Merge<'_> {
-    type Value = bool;
+    type Value = Option<usize>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
         self.0.clear();
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Merge<'_> {
-    type Value = bool;
+    type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("a pair of pieces")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<bool, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<Option<usize>, E> {
         let Some((left, right)) = text.split_once(' ') else {
-            return Ok(false);
+            return Ok(None);
         };
         self.0.push_str(left);
         self.0.push_str(right);
-        Ok(true)
+        Ok(Some(left.len()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut pair: A) -> Result<bool, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut pair: A) -> Result<Option<usize>, A::Error> {
+        let mut left = 0;
         for _ in 0..2 {
+            left = self.0.len();
             match pair.next_element::<Cow<str>>()? {
                 Some(part) => self.0.push_str(&part),
-                None => return Ok(false),
+                None => return Ok(None),
             }
         }
-        Ok(pair.next_element::<IgnoredAny>()?.is_none())
+        Ok(pair.next_element::<IgnoredAny>()?.is_none().then_some(left))
     }
 }
 

@@ -71,6 +71,7 @@ pub(crate) fn parse(bytes: &[u8], vocab_size: u64) -> Result<Vocabulary, String>
         remove_extra_whitespaces: normalizer.remove_spaces,
         added: Vec::new(),
         notes,
+        rules: None,
     })
 }
 

@@ -9,7 +9,7 @@
 //! Ids are the special tokens first, filled up with `<SPECIAL_n>`, then the vocabulary by rank. The file lists no
 //! merges: a token has one for each way to cut it into two tokens.
 
-use super::TokenType;
+use super::{TokenType, Vocabulary};
 use crate::error::QuantizeError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +21,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// How text is cut into words: the only pattern that readers of `tokenizer.ggml.pre` = `tekken` know.
-const PATTERN: &str = concat!(
+pub(super) const PATTERN: &str = concat!(
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|",
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|",
     r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -205,6 +205,17 @@ impl Parts {
 }
 
 impl Tekken {
+    /// Whether each token of a `tokenizer.json` is one of these.
+    pub(super) fn has_tokens_of(&self, json: &Vocabulary) -> bool {
+        let is_here = |id: usize, text: &str| self.tokens.get(id).is_some_and(|token| token == text);
+        let mut pieces = json.tokens.iter().enumerate();
+        pieces.all(|(id, token)| token.as_ref().is_none_or(|token| is_here(id, &token.text)))
+            && json
+                .added
+                .iter()
+                .all(|added| is_here(added.id as usize, &added.token.content))
+    }
+
     /// Adds the vocabulary to `metadata` with the keys that llama.cpp's converter writes, filled up to
     /// `vocab_size` tokens.
     pub(super) fn describe(mut self, vocab_size: u64, metadata: &mut Metadata) {

@@ -134,14 +134,109 @@ fn sentencepiece() -> (&'static str, Vec<u8>) {
     ("tokenizer.model", model().encode_to_vec())
 }
 
-/// Beside the `tokenizer.json` that transformers make of it, which has no scores and no byte pieces.
+/// The `tokenizer.json` that transformers make of the tekken file.
+fn tekken_json() -> Json {
+    let tekken = super::tekken::tests::file().to_string().into_bytes();
+    let (metadata, _) = read(&[("tekken.json", tekken)], 282).unwrap();
+    let ids = tokens(&metadata).iter().enumerate();
+    let vocab: serde_json::Map<String, Json> = ids.map(|(id, text)| (text.clone(), id.into())).collect();
+    json!({
+        "added_tokens": [{"id": 1, "content": "<s>", "special": true}],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
+        "model": {"type": "BPE", "ignore_merges": true, "vocab": vocab, "merges": ["a b", "ab c"]},
+    })
+}
+
+/// A tekken file counts as long as tokenizer.json has the same tokens.
+#[test]
+fn tokenizer_json_beside_a_tekken_file() {
+    let files = |json: &Json| {
+        let tekken = super::tekken::tests::file().to_string().into_bytes();
+        [
+            ("tekken.json", tekken),
+            ("tokenizer.json", json.to_string().into_bytes()),
+        ]
+    };
+    let mut json = tekken_json();
+    let (metadata, notes) = read(&files(&json), 282).unwrap();
+    assert!(metadata.get("tokenizer.mistral.version").is_some() && notes.is_empty());
+    json["added_tokens"][0] = json!({"id": 20, "content": "<|im_end|>", "special": true});
+    let (metadata, notes) = read(&files(&json), 282).unwrap();
+    assert_eq!(tokens(&metadata)[20], "<|im_end|>");
+    assert_eq!(metadata.str("tokenizer.ggml.model").unwrap(), Some("gpt2"));
+    assert_eq!(metadata.str("tokenizer.ggml.pre").unwrap(), Some("gpt-2"));
+    assert_eq!(
+        metadata.strings("tokenizer.ggml.merges").unwrap().unwrap(),
+        ["a b", "ab c"]
+    );
+    assert!(metadata.get("tokenizer.mistral.version").is_none());
+    assert!(notes[0].contains("other tokens than tekken.json"), "{notes:?}");
+    json["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": "[ab]+"}, "behavior": "Isolated", "invert": false},
+        {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false},
+    ]});
+    let error = read(&files(&json), 282).unwrap_err();
+    assert!(
+        error.contains("[ab]+") && error.contains("tekken.json beside it"),
+        "{error}"
+    );
+}
+
+/// What is in tokenizer.json alone is not lost, and scores are those of the model it was made of.
+#[test]
+fn tokenizer_json_beside_a_sentencepiece_model() {
+    let files = |json: &Json| [sentencepiece(), ("tokenizer.json", json.to_string().into_bytes())];
+    let (metadata, notes) = read(&files(&json_file()), 10).unwrap();
+    assert_eq!(scores(&metadata)[4..9], [-1.0, -2.0, -3.0, -4.0, -5.0]);
+    assert!(notes.is_empty(), "{notes:?}");
+    let mut json = json_file();
+    let more =
+        json!({"id": 9, "content": "<|im_end|>", "special": true, "normalized": false, "rstrip": true});
+    json["added_tokens"].as_array_mut().unwrap().push(more);
+    let (metadata, notes) = read(&files(&json), 10).unwrap();
+    assert_eq!(tokens(&metadata)[9], "<|im_end|>");
+    assert_eq!(types(&metadata)[9], 3);
+    assert!(
+        notes[0].contains("not `<|im_end|>`: tokenizer.json counts"),
+        "{notes:?}"
+    );
+    let added = metadata.u32s("tokenizer.rules.added").unwrap().unwrap();
+    assert_eq!(added[..], [0, 16, 1, 16, 2, 16, 9, 4]);
+    assert_eq!(
+        metadata.u32s("tokenizer.rules.merges").unwrap().unwrap()[..],
+        [6, 7, 7, 8]
+    );
+}
+
+/// Where there is no tokenizer.json, `legacy` decides which texts get a space in front.
+#[test]
+fn a_sentencepiece_model_as_transformers_have_it() {
+    let rules = |config: Json| {
+        let config = ("tokenizer_config.json", config.to_string().into_bytes());
+        let (metadata, _) = read(&[sentencepiece(), config], 9).unwrap();
+        let rule = |key: &str| {
+            metadata
+                .str(&format!("tokenizer.rules.{key}"))
+                .unwrap()
+                .unwrap()
+                .to_owned()
+        };
+        (rule("normalizer"), rule("pre_tokenizer"))
+    };
+    let (normalizer, pre_tokenizer) = rules(json!({}));
+    assert!(normalizer.contains("Prepend") && pre_tokenizer == "null");
+    let (normalizer, pre_tokenizer) = rules(json!({ "legacy": false }));
+    assert!(normalizer == "null" && pre_tokenizer.contains(r#""prepend_scheme":"first""#));
+    let (_, pre_tokenizer) = rules(json!({ "legacy": false, "add_prefix_space": false }));
+    assert!(pre_tokenizer.contains("never"));
+}
+
 #[test]
 fn a_tekken_file() {
     let tekken = super::tekken::tests::file().to_string().into_bytes();
     let config = json!({ "chat_template": "[INST]", "bos_token": "<s>" });
     let files = [
         ("tekken.json", tekken),
-        ("tokenizer.json", b"{}".to_vec()),
         ("tokenizer_config.json", config.to_string().into_bytes()),
     ];
     let (metadata, notes) = read(&files, 282).unwrap();
