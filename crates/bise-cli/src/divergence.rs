@@ -8,7 +8,7 @@
 
 use crate::progress::Bar;
 use crate::runtime::Chunks;
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use bise_model::tokenizer::Tokenizer;
 use bise_model::{Context, ContextOptions, Model};
 use serde_json::{Value, json};
@@ -16,6 +16,9 @@ use std::fmt;
 
 /// Tokens of a chunk, the one that begins it included.
 const CHUNK: usize = 256;
+
+/// Whose fault an error is.
+const SOURCE: &str = "the model that is quantized";
 
 /// What all positions of a text gave.
 #[derive(Default)]
@@ -50,25 +53,39 @@ impl Divergence {
             expected.clear();
             first.clear();
             second.clear();
-            first.forward_all(&chunk, |logits| expected.extend_from_slice(logits))?;
+            let of_source = |logits: &[f32]| expected.extend_from_slice(logits);
+            first.forward_all(&chunk, of_source).context(SOURCE)?;
             bar.after(read);
             read += chunk.len();
             let mut expected = expected.chunks_exact(rows);
-            second.forward_all(&chunk, |logits| {
+            let of_result = |logits: &[f32]| {
                 if let Some(expected) = expected.next() {
                     found.add(expected, logits);
                 }
-            })?;
+            };
+            second.forward_all(&chunk, of_result).context("the new file")?;
         }
         ensure!(!found.kl.is_empty(), "the text has no tokens to compare on");
         found.kl.sort_by(f64::total_cmp);
         Ok(found)
     }
 
+    /// Runs the source over the beginning of `text`: whether it says anything can be known before it is quantized.
+    pub fn try_source(source: &Model, tokenizer: &Tokenizer, text: &[u8]) -> Result<()> {
+        let options = ContextOptions::new(source.config().context_length.min(CHUNK));
+        let mut context = Context::new(source, options)?;
+        let chunks = Chunks::new(tokenizer, &context, Some(options.context as u32))?;
+        if let Some(chunk) = chunks.of(&tokenizer.encode(text)).next() {
+            context.forward_all(&chunk, |_| {}).context(SOURCE)?;
+        }
+        Ok(())
+    }
+
     fn add(&mut self, expected: &[f32], found: &[f32]) {
         let (p, q) = (log_softmax(expected), log_softmax(found));
         let kl: f64 = p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum();
-        self.kl.push(kl.max(0.0));
+        // Rounding can make it negative. NaN stays NaN.
+        self.kl.push(if kl < 0.0 { 0.0 } else { kl });
         self.agreed += usize::from(likeliest(expected) == likeliest(found));
     }
 

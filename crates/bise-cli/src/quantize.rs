@@ -41,6 +41,7 @@ pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
             claim(&dst, &[text])?;
             let (text, model) = (runtime::read(text)?, open(&src)?);
             let tokenizer = runtime::tokenizer(&model, Some(&src))?;
+            threads.run(|| Divergence::try_source(&model, &tokenizer, &text))?;
             Some((text, model, tokenizer))
         }
         None => None,

@@ -24,7 +24,8 @@ pub struct Sessions {
     #[arg(long, value_name = "DIR")]
     prompt_cache: Option<PathBuf>,
     /// Keep at most so much; what was not used for longest is deleted
-    #[arg(long, value_name = "MIB", default_value_t = 4096, requires = "prompt_cache")]
+    #[arg(long, value_name = "MIB", default_value_t = 4096, requires = "prompt_cache",
+        value_parser = clap::value_parser!(u64).range(0..=1 << 40))]
     prompt_cache_size: u64,
 }
 

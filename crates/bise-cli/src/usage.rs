@@ -27,6 +27,12 @@ fn as_typed(mut error: Error, mut command: Command, words: &[OsString]) -> Error
         return error;
     };
     let shown = shown.clone();
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some((option, value)) = negative(&shown, named, &texts)
+    {
+        let problem = format!("invalid value '{value}' for '{option}': it is out of range");
+        return command.error(ErrorKind::ValueValidation, problem);
+    }
     let option = named
         .into_iter()
         .flat_map(Command::get_arguments)
@@ -34,11 +40,31 @@ fn as_typed(mut error: Error, mut command: Command, words: &[OsString]) -> Error
     if let Some(option) = option
         && let Some(typed) = typed(option, &texts)
     {
-        let name = shown.split([' ', '=']).next().unwrap_or_default();
-        let renamed = format!("{typed}{}", &shown[name.len()..]);
+        let renamed = as_shown(&shown, &typed);
         error.insert(ContextKind::InvalidArg, ContextValue::String(renamed));
     }
     error
+}
+
+/// The option as it was typed, and its value, where `unknown` is no option but the beginning of a negative number or of -inf.
+fn negative<'w>(unknown: &str, command: Option<&Command>, words: &[&'w str]) -> Option<(String, &'w str)> {
+    let named = |word: &str| {
+        let mut options = command.into_iter().flat_map(Command::get_arguments);
+        let option = options.find(|option| {
+            option.get_action().takes_values() && typed(option, &[word]).is_some_and(|name| name == word)
+        })?;
+        Some(as_shown(&option.to_string(), word))
+    };
+    let is_number = |word: &str| word.parse::<f64>().is_ok();
+    let pairs = words.windows(2).rev();
+    let mut pairs = pairs.filter(|pair| pair[1].starts_with(unknown) && is_number(pair[1]));
+    pairs.find_map(|pair| Some((named(pair[0])?, pair[1])))
+}
+
+/// What clap shows of an option, with the name that was `typed`.
+fn as_shown(shown: &str, typed: &str) -> String {
+    let name = shown.split([' ', '=']).next().unwrap_or_default();
+    format!("{typed}{}", &shown[name.len()..])
 }
 
 /// How `option` was called, where that was last.

@@ -256,9 +256,10 @@ fn several_lines_and_pastes() {
     let mut terminal = Terminal::new(24, 80, &["-n", "8"]);
     terminal.type_keys("\"\"\"first\r");
     terminal.say("second\"\"\"");
-    let saved = tempfile::NamedTempFile::new().unwrap();
-    terminal.say(format!("/save {}", saved.path().display()));
-    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(saved.path()).unwrap()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("saved.json");
+    terminal.say(format!("/save {}", saved.display()));
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(saved).unwrap()).unwrap();
     assert_eq!(json["messages"][0]["content"], "first\nsecond");
     // Bytes that are no UTF-8, as from a paste out of another program.
     terminal.type_keys(b"caf\xe9 \xff\xfe time\r");

@@ -192,6 +192,8 @@ fn numbers_out_of_range_are_named_as_typed() {
         ("--threads", "9999"),
         ("--batch-size", "0"),
         ("--draft-max", "65"),
+        ("--draft-max", "-1"),
+        ("--top-p", "-inf"),
     ] {
         for arguments in [vec![option, value], vec![&format!("{option}={value}")]] {
             if option.len() == 2 && arguments.len() == 1 {

@@ -493,3 +493,118 @@ fn the_command() {
         "{text}"
     );
 }
+
+/// The place of a tensor's bytes in the file.
+fn place(file: &[u8], tensor: &str) -> std::ops::Range<usize> {
+    let gguf = Gguf::parse(file).unwrap();
+    let info = gguf.tensor(tensor).unwrap();
+    let start = (gguf.data_offset + info.offset) as usize;
+    start..start + info.len as usize
+}
+
+/// Pages that were not written, or to the wrong place, in files without hashes; good files of all types have none.
+#[test]
+fn holes_and_pages_twice_show_without_hashes() {
+    const PAGE: usize = 4096;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("model.gguf");
+    let faults = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let verdict = verify(&path, None).unwrap();
+        let holes = verdict
+            .faults
+            .iter()
+            .filter(|fault| fault.kind == FaultKind::Hole);
+        holes.map(|fault| fault.what.clone()).collect::<Vec<_>>()
+    };
+    for target in ["F32", "F16", "Q8_0", "Q4_0", "Q2_K", "Q6_K", "IQ4_XS"] {
+        make(&fixture("tiny-mixtral"), &path, target);
+        let good = strip(&std::fs::read(&path).unwrap(), "bise.");
+        assert_eq!(faults(&good), [""; 0], "{target}");
+        let tensor = "blk.1.ffn_gate_exps.weight";
+        let place = place(&good, tensor);
+        let page = place.start.next_multiple_of(PAGE) + PAGE;
+        for byte in [0, 0xcc] {
+            let mut bad = good.clone();
+            bad[page..page + PAGE].fill(byte);
+            let found = faults(&bad);
+            assert!(
+                found.iter().any(|what| what.contains(tensor)),
+                "{target}, {byte}: {found:?}"
+            );
+        }
+        // Where whole rows fill a page it may be a copy of rows.
+        let mut bad = good.clone();
+        bad.copy_within(page..page + PAGE, page + 3 * PAGE);
+        let row = place.len()
+            / Gguf::parse(&good).unwrap().tensor(tensor).unwrap().dims[1..]
+                .iter()
+                .product::<u64>() as usize;
+        let found = faults(&bad);
+        let aligned = (3 * PAGE).is_multiple_of(row)
+            && PAGE.is_multiple_of(row)
+            && (page - place.start).is_multiple_of(row);
+        assert!(
+            aligned || found.iter().any(|what| what.contains(tensor)),
+            "{target}: {found:?}"
+        );
+    }
+}
+
+/// Rows of zeros, as of tokens that nobody trained, rows that are all alike, and experts that are copies.
+#[test]
+fn rows_of_zeros_and_copies_are_good() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("model.gguf");
+    for target in ["F32", "F16", "Q8_0", "Q4_0"] {
+        make(&fixture("tiny-mixtral"), &path, target);
+        let mut bytes = strip(&std::fs::read(&path).unwrap(), "bise.");
+        let embeddings = place(&bytes, "token_embd.weight");
+        let rows = Gguf::parse(&bytes)
+            .unwrap()
+            .tensor("token_embd.weight")
+            .unwrap()
+            .dims[1] as usize;
+        let row = embeddings.len() / rows;
+        let (zeros, alike) = (embeddings.start + 10 * row, embeddings.start + 300 * row);
+        bytes[zeros..zeros + 200 * row].fill(0);
+        for i in 1..200 {
+            bytes.copy_within(alike..alike + row, alike + i * row);
+        }
+        for part in ["gate", "up", "down"] {
+            let experts = place(&bytes, &format!("blk.0.ffn_{part}_exps.weight"));
+            let count = Gguf::parse(&bytes)
+                .unwrap()
+                .tensor(&format!("blk.0.ffn_{part}_exps.weight"))
+                .unwrap()
+                .dims[2];
+            let len = experts.len() / count as usize;
+            bytes.copy_within(experts.start..experts.start + len, experts.start + len);
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let verdict = verify(&path, None).unwrap();
+        assert!(verdict.faults.is_empty(), "{target}: {:?}", verdict.faults);
+    }
+}
+
+/// No file of the fixtures that runs is suspected.
+#[test]
+fn good_files_of_all_types_are_good() {
+    let mut checked = 0;
+    for folder in ["types", "gguf"] {
+        for entry in std::fs::read_dir(fixture(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e == "gguf") {
+                let verdict = verify(&path, None).unwrap();
+                let holes: Vec<_> = verdict
+                    .faults
+                    .iter()
+                    .filter(|f| f.kind == FaultKind::Hole)
+                    .collect();
+                assert!(holes.is_empty(), "{}: {holes:?}", path.display());
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 10, "{checked}");
+}

@@ -1,6 +1,7 @@
 //! One run of a model over a text.
 
 use crate::block::{Block, normalize};
+use crate::diagnosis::finite;
 use crate::error::{ForwardError, LoadError};
 use crate::feed_forward::Hidden;
 use crate::inputs::{InputSums, Inputs, Place};
@@ -243,16 +244,19 @@ impl<'m> Context<'m> {
     /// Processes `tokens`, and gives the logits of what follows the last one; empty for no tokens.
     ///
     /// # Errors
-    /// When they do not fit or are not in the vocabulary; nothing is processed then. [`ForwardError::Stopped`] when the
-    /// [`Watch`] says so.
+    /// When they do not fit or are not in the vocabulary; nothing is processed then. When what the model computes is no number,
+    /// which says where that begins; then the batch in which it does is taken back, or where a sliding window makes that
+    /// impossible, everything. [`ForwardError::Stopped`] when the [`Watch`] says so.
     pub fn forward(&mut self, tokens: &[u32]) -> Result<&[f32], ForwardError> {
         self.check(tokens)?;
+        let mut last = tokens;
         for (i, batch) in tokens.chunks(self.batch()).enumerate() {
             self.blocks(batch, i * self.batch(), tokens.len())?;
+            last = batch;
         }
         let rows = usize::from(!tokens.is_empty());
         let n = self.scratch.x.len() / self.model.config().dim;
-        Ok(self.logits(n - rows, rows))
+        self.finite_logits(last, n - rows, rows)
     }
 
     /// Processes `tokens`, and hands `sink` the logits of what follows each one, in order.
@@ -266,7 +270,7 @@ impl<'m> Context<'m> {
             self.blocks(batch, i * self.batch(), tokens.len())?;
             for first in (0..batch.len()).step_by(LOGIT_ROWS) {
                 let rows = LOGIT_ROWS.min(batch.len() - first);
-                self.logits(first, rows)
+                self.finite_logits(batch, first, rows)?
                     .chunks_exact(vocabulary)
                     .for_each(&mut sink);
             }
@@ -335,11 +339,22 @@ impl<'m> Context<'m> {
             block.forward(config, &mut self.cache, layer, self.len, s);
         }
         self.len += tokens.len();
-        Ok(())
+        if finite(&self.scratch.x) {
+            return Ok(());
+        }
+        Err(self.diagnose(tokens, self.len - tokens.len()).into())
+    }
+
+    /// As [`logits`](Self::logits) after the batch `tokens`.
+    fn finite_logits(&mut self, tokens: &[u32], first: usize, rows: usize) -> Result<&[f32], ForwardError> {
+        if !finite(self.logits(first, rows)) {
+            return Err(self.diagnose(tokens, self.len - tokens.len()).into());
+        }
+        Ok(&self.scratch.logits[..rows * self.model.vocabulary_size()])
     }
 
     /// Embeds up to a batch of tokens.
-    fn begin(&mut self, tokens: &[u32]) {
+    pub(crate) fn begin(&mut self, tokens: &[u32]) {
         let (config, weights, s) = (self.model.config(), &self.model.weights, &mut self.scratch);
         let embeddings = weights.tok_embeddings.matrix();
         s.x.resize(tokens.len() * config.dim, 0.0);
@@ -360,6 +375,11 @@ impl<'m> Context<'m> {
     pub(crate) fn attend(&mut self, block: &Block, layer: usize) {
         let (config, s) = (self.model.config(), &mut self.scratch);
         block.attend(config, &mut self.cache, layer, self.len, s);
+    }
+
+    /// The cache, and what the layers work in.
+    pub(crate) fn parts(&mut self) -> (&mut KvCache, &mut Scratch) {
+        (&mut self.cache, &mut self.scratch)
     }
 
     /// What the layers work in.

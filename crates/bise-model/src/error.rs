@@ -1,5 +1,6 @@
 //! What can go wrong.
 
+use crate::diagnosis::BadWeight;
 use bise_tensor::checkpoint::CheckpointError;
 use bise_tensor::gguf::GgufError;
 use bise_tensor::llama::LlamaError;
@@ -67,6 +68,9 @@ pub enum LoadError {
         /// What the system says.
         error: io::Error,
     },
+    /// A weight is infinite or NaN.
+    #[error("{0}")]
+    BadWeight(BadWeight),
     /// Keys and values do not fit in memory.
     #[error("no memory for the keys and values of {tokens} tokens; ask for a smaller context")]
     Context {
@@ -75,7 +79,7 @@ pub enum LoadError {
     },
 }
 
-/// Why tokens could not be processed. Nothing of the call has been processed, unless it was stopped.
+/// Why tokens could not be processed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ForwardError {
     /// The model has no sliding window and the context is full.
@@ -100,6 +104,19 @@ pub enum ForwardError {
         /// Tokens in the vocabulary.
         vocabulary: usize,
     },
+    /// What the model computes is infinite or NaN.
+    #[error(transparent)]
+    NotANumber(#[from] NotANumber),
+}
+
+/// What a model computes is infinite or NaN, and so says nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("what the model computes is no number (NaN or infinite) from {place} on: {cause}")]
+pub struct NotANumber {
+    /// The first step with such a result, as "layer 3, ffn_down".
+    pub place: String,
+    /// Why, as far as that shows.
+    pub cause: String,
 }
 
 /// Why text could not be generated; what was handed out before stands.

@@ -71,7 +71,7 @@ impl SparseMoe {
             ..
         } = &mut s.routing;
         tokens.clear();
-        tokens.extend((0..n as u32).filter(|&t| weights[t as usize * experts + e] > 0.0));
+        tokens.extend((0..n as u32).filter(|&t| weights[t as usize * experts + e] != 0.0));
         if tokens.is_empty() {
             return;
         }
@@ -92,8 +92,12 @@ impl SparseMoe {
     }
 }
 
-/// Softmax over the `top_k` largest logits, 0 elsewhere; of equal logits the lower expert comes first.
+/// Softmax over the `top_k` largest logits, 0 elsewhere; of equal logits the lower expert comes first. When a logit is infinite
+/// or NaN, nobody can choose: all weights are NaN.
 fn route(logits: &[f32], top_k: usize, weights: &mut [f32]) {
+    if !logits.iter().all(|l| l.is_finite()) {
+        return weights.fill(f32::NAN);
+    }
     weights.fill(0.0);
     let ahead = |e: usize| {
         let beats = |(i, l): (usize, &f32)| *l > logits[e] || (*l == logits[e] && i < e);
@@ -137,5 +141,14 @@ mod tests {
         let mut weights = [0.0; 4];
         route(&[1.0, 2.0, 2.0, 2.0], 2, &mut weights);
         assert_eq!(weights, [0.0, 0.5, 0.5, 0.0]);
+    }
+
+    #[test]
+    fn what_is_no_number_chooses_nobody() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut weights = [0.0; 3];
+            route(&[1.0, bad, 2.0], 1, &mut weights);
+            assert!(weights.iter().all(|w| w.is_nan()), "{bad}");
+        }
     }
 }

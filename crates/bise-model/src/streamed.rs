@@ -6,6 +6,7 @@
 use crate::block::add_residual;
 use crate::config::Config;
 use crate::context::{Context, ContextOptions};
+use crate::diagnosis::{explain_layer, finite};
 use crate::error::{ForwardError, LoadError};
 use crate::feed_forward::FeedForward;
 use crate::model::Model;
@@ -19,7 +20,7 @@ pub enum StreamedError {
     /// The file is no model.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The prompts do not fit the model.
+    /// The prompts do not fit the model, or it computes what is no number.
     #[error(transparent)]
     Forward(#[from] ForwardError),
     /// A layer or an expert takes more memory than allowed.
@@ -59,10 +60,22 @@ pub fn logits_after(
     }
     for layer in 0..model.config().n_layers {
         pass(&model, layer, &mut contexts)?;
+        if !contexts.iter_mut().all(|context| finite(&context.scratch().x)) {
+            return Err(number(&model, Some(layer)));
+        }
         progress(layer + 1, model.config().n_layers);
     }
     let last = |context: &mut Context| context.last_logits().to_vec();
-    Ok(contexts.iter_mut().map(last).collect())
+    let logits: Vec<Vec<f32>> = contexts.iter_mut().map(last).collect();
+    match logits.iter().all(|logits| finite(logits)) {
+        true => Ok(logits),
+        false => Err(number(&model, None)),
+    }
+}
+
+/// What comes out of a layer, or of the output, is no number.
+fn number(model: &Model, layer: Option<usize>) -> StreamedError {
+    ForwardError::from(explain_layer(model.checkpoint(), layer)).into()
 }
 
 /// Runs all contexts through one block.

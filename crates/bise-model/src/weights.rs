@@ -3,6 +3,7 @@
 use crate::attention::Attention;
 use crate::block::Block;
 use crate::config::{Config, EMBEDDINGS, Experts};
+use crate::diagnosis::BadWeight;
 use crate::error::LoadError;
 use crate::feed_forward::{FeedForward, SwiGlu};
 use crate::inputs::Place;
@@ -158,6 +159,11 @@ impl<'a> Loader<'a> {
     fn lay_out(&self, name: &str, tensor: &Tensor) -> Result<Linear, LoadError> {
         let weights =
             matmul::Weights::new(&self.fetch(name, tensor)?).map_err(|e| no_room(name, tensor, e))?;
+        if !weights.is_finite()
+            && let Some(weight) = BadWeight::find(name, tensor, 0..tensor.rows())
+        {
+            return Err(LoadError::BadWeight(weight));
+        }
         if self.options.lock {
             weights.lock().map_err(|e| not_locked(name, e))?;
         }
@@ -166,7 +172,11 @@ impl<'a> Loader<'a> {
     }
 
     fn vector(&self, name: &str) -> Result<Vec<f32>, LoadError> {
-        Ok(self.shaped(name, &[self.config.dim])?.to_vec())
+        let tensor = self.shaped(name, &[self.config.dim])?;
+        match BadWeight::find(name, &tensor, 0..tensor.rows()) {
+            Some(weight) => Err(LoadError::BadWeight(weight)),
+            None => Ok(tensor.to_vec()),
+        }
     }
 
     fn block(&self, layer: usize, with_experts: bool) -> Result<Block, LoadError> {

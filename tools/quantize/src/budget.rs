@@ -123,7 +123,7 @@ impl Plan {
         facts: &Facts,
         notes: &mut Vec<String>,
     ) -> Result<Self, QuantizeError> {
-        choice::check_patterns(tensors, &options.tensor_types)?;
+        choice::check_patterns(tensors, options, facts, notes)?;
         let candidates: Vec<Vec<DType>> = tensors
             .iter()
             .map(|tensor| {

@@ -51,12 +51,22 @@ impl fmt::Display for TensorType {
 
 /// The type that the user set for this tensor: the embedding's and the output's first, then the first pattern's.
 pub(crate) fn set_by_user(name: &str, role: Role, options: &Options, facts: &Facts) -> Option<DType> {
+    let rule = || rule_of(name, role, options, facts).map(|rule| options.tensor_types[rule].dtype);
+    set_by_option(role, options, facts).or_else(rule)
+}
+
+/// The type that `--embedding-type` or `--output-type` sets.
+fn set_by_option(role: Role, options: &Options, facts: &Facts) -> Option<DType> {
     let output_too = role.kind == Kind::Output || role.kind == Kind::Embedding && facts.tied;
     let embedding = options.embedding_type.filter(|_| role.kind == Kind::Embedding);
-    let output = options.output_type.filter(|_| output_too);
-    let matching = |rule: &&TensorType| rule.pattern.is_match(name);
-    let pattern = || options.tensor_types.iter().find(matching).map(|rule| rule.dtype);
-    embedding.or(output).or_else(pattern).filter(|_| role.is_matrix())
+    embedding.or(options.output_type.filter(|_| output_too))
+}
+
+/// The pattern that sets the type of this tensor, if one does.
+fn rule_of(name: &str, role: Role, options: &Options, facts: &Facts) -> Option<usize> {
+    let free = role.is_matrix() && set_by_option(role, options, facts).is_none();
+    let matching = |rule: &TensorType| rule.pattern.is_match(name);
+    options.tensor_types.iter().position(matching).filter(|_| free)
 }
 
 /// The types of `tensors` in order.
@@ -69,7 +79,7 @@ pub(crate) fn choose(
     facts: &Facts,
     notes: &mut Vec<String>,
 ) -> Result<Vec<DType>, QuantizeError> {
-    check_patterns(tensors, &options.tensor_types)?;
+    check_patterns(tensors, options, facts, notes)?;
     let dtype = |tensor: &Tensor| {
         let role = Role::of(&tensor.name, &tensor.dims);
         let wanted = set_by_user(&tensor.name, role, options, facts).unwrap_or_else(|| {
@@ -123,26 +133,40 @@ pub(crate) fn fitting(tensor: &Tensor, wanted: DType, notes: &mut Vec<String>) -
 /// Names shown when a pattern has none.
 const CLOSEST: usize = 5;
 
-/// Every pattern must name a matrix, or it is a slip of the pen.
-pub(crate) fn check_patterns(tensors: &[Tensor], rules: &[TensorType]) -> Result<(), QuantizeError> {
-    let matrices: Vec<&str> = tensors
-        .iter()
-        .filter(|tensor| Role::of(&tensor.name, &tensor.dims).is_matrix())
-        .map(|tensor| tensor.name.as_str())
-        .collect();
-    let unused = |rule: &&TensorType| !matrices.iter().any(|name| rule.pattern.is_match(name));
-    let Some(rule) = rules.iter().find(unused) else {
-        return Ok(());
-    };
-    let pattern = rule.pattern.as_str().to_owned();
-    let closest = closest(&pattern, &matrices);
-    Err(QuantizeError::Pattern { pattern, closest })
+/// Every pattern must name a matrix, or it is a slip of the pen; one that sets no type, because others come first, is told.
+pub(crate) fn check_patterns(
+    tensors: &[Tensor],
+    options: &Options,
+    facts: &Facts,
+    notes: &mut Vec<String>,
+) -> Result<(), QuantizeError> {
+    let role = |tensor: &Tensor| Role::of(&tensor.name, &tensor.dims);
+    let (matrices, others): (Vec<&Tensor>, Vec<_>) = tensors.iter().partition(|t| role(t).is_matrix());
+    let names = |tensors: &[&Tensor]| tensors.iter().map(|t| t.name.clone()).collect::<Vec<_>>();
+    for (i, rule) in options.tensor_types.iter().enumerate() {
+        let matched = |tensors: &[&Tensor]| tensors.iter().any(|t| rule.pattern.is_match(&t.name));
+        if !matched(&matrices) {
+            let pattern = rule.pattern.as_str().to_owned();
+            let closest = closest(&pattern, &names(&matrices));
+            return Err(match matched(&others) {
+                true => QuantizeError::NotQuantized { pattern, closest },
+                false => QuantizeError::Pattern { pattern, closest },
+            });
+        }
+        let sets = |t: &&Tensor| rule_of(&t.name, role(t), options, facts) == Some(i);
+        if !matrices.iter().any(sets) {
+            notes.push(format!(
+                "--tensor-type {rule} sets no type: patterns before it, --output-type or --embedding-type come first"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The names most like `pattern`, one for each part of a layer.
-fn closest(pattern: &str, names: &[&str]) -> Vec<String> {
+fn closest(pattern: &str, names: &[String]) -> Vec<String> {
     let mut parts: BTreeMap<String, &str> = BTreeMap::new();
-    for &name in names {
+    for name in names {
         let part = name.split('.').filter(|word| word.parse::<u64>().is_err());
         parts.entry(part.collect::<Vec<_>>().join(".")).or_insert(name);
     }

@@ -30,7 +30,8 @@ pub struct Args {
     /// Give all matrices this very type, the base of a recipe
     #[arg(long, conflicts_with_all = ["size", "bpw"])]
     pure: bool,
-    /// The type of tensors whose names PATTERN, a regular expression, is found in; the first that is counts
+    /// The type of matrices whose names PATTERN, a regular expression in any case, is found in; the first that is counts, before
+    /// --pure and the recipe, after --output-type and --embedding-type
     #[arg(long = "tensor-type", value_name = "PATTERN=TYPE")]
     tensor_types: Vec<TensorType>,
     /// The type of the output matrix

@@ -86,6 +86,12 @@ pub enum QuantizeError {
     #[error("no matrix is named like `{pattern}`; the closest names are {}", .closest.join(", "))]
     Pattern { pattern: String, closest: Vec<String> },
 
+    #[error(
+        "`{pattern}` names only norms, biases or routers, which are small and always F32; the closest matrices are {}",
+        .closest.join(", ")
+    )]
+    NotQuantized { pattern: String, closest: Vec<String> },
+
     #[error("{}: `{tensor}`: {what}", .path.display())]
     Imatrix {
         path: PathBuf,

@@ -1,6 +1,7 @@
 //! Checking a file against what it says of itself (see `seal` and `probe`), or for what no good file has.
 
 mod header;
+mod pages;
 mod tensors;
 
 use crate::probe::{Prober, Recorded};
@@ -33,6 +34,8 @@ pub enum FaultKind {
     SwappedExperts,
     /// Values that weights do not have.
     Values,
+    /// A part of a tensor was not written, or what belongs elsewhere was.
+    Hole,
     /// The model cannot be run, or does not say what it should.
     Probe,
 }
@@ -50,6 +53,7 @@ impl FaultKind {
             Self::SwappedTensors => "swapped-tensors",
             Self::SwappedExperts => "swapped-experts",
             Self::Values => "values",
+            Self::Hole => "hole",
             Self::Probe => "probe",
         }
     }
@@ -148,6 +152,7 @@ fn check(file: &FileBytes, model: OpenModel<'_>, prober: Option<&dyn Prober>) ->
         let what = "no hashes: bits that changed, swapped tensors and a changed configuration do not show";
         verdict.unchecked.push(what.to_owned());
         tensors::check_values(file, &gguf, &mut verdict);
+        pages::check(file, &gguf, &mut verdict);
     }
     header::check_tokenizer(&gguf, &mut verdict);
     check_probes(model, &gguf, prober, &mut verdict);

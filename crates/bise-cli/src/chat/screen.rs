@@ -2,6 +2,7 @@
 
 use super::wrap::Wrap;
 use anyhow::{Context as _, Result};
+use bise_model::{ForwardError, GenerateError};
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
@@ -102,10 +103,14 @@ impl Screen {
     /// Says what went wrong; the chat goes on, unless nobody reads the answers any more.
     ///
     /// # Errors
-    /// The error itself, when it is of standard output.
+    /// The error itself, when it is of standard output, or the model computes what is no number.
     pub fn problem(&self, error: &anyhow::Error) -> Result<()> {
         if let Some(broken) = error.downcast_ref::<io::Error>() {
             return Err(io::Error::from(broken.kind()).into());
+        }
+        // No message will be answered better.
+        if let Some(damaged @ GenerateError::Forward(ForwardError::NotANumber(_))) = error.downcast_ref() {
+            return Err(damaged.clone().into());
         }
         self.notice(format_args!("error: {error:#}"));
         Ok(())

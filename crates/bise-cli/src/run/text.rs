@@ -6,7 +6,7 @@ use crate::constraint::{Asked, Table};
 use crate::messages::note;
 use crate::sampling::Sampling;
 use crate::session::{Keeper, Notes, Talk};
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use bise_model::chat::{Content, Conversation, Message};
 use bise_model::sampler::{Mask as _, Sampler};
 use bise_model::tokenizer::{Detokenizer, Tokenizer};
@@ -206,8 +206,7 @@ impl<'m, 'a> Text<'m, 'a> {
     /// says.
     fn make_room(&mut self, keep: usize, error: GenerateError) -> Result<()> {
         if !self.args.context_shift {
-            let hint = "a larger context (-c) or --context-shift would let it go on";
-            return Err(anyhow!(error)).context(hint);
+            bail!("{error}; a larger context (-c) or --context-shift would let it go on");
         }
         let capacity = self.session.context().capacity().unwrap_or(usize::MAX);
         // A prompt that leaves no room for a text to follow is not kept whole.

@@ -305,8 +305,8 @@ impl<'m> Session<'m> {
         self.ahead.drafts.extend(self.tokens.drain(text..));
         if let Err(error) = done {
             self.ahead = Ahead::default();
-            // All but the batch that was stopped, if it was.
-            self.read = self.context.len().min(len);
+            // All but the batch that was stopped, or taken back because its results are no numbers.
+            self.read = self.context.len().min(len).max(self.dropped);
             self.stop_ahead();
             return Err(error.into());
         }

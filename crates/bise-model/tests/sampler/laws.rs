@@ -60,6 +60,28 @@ proptest! {
         prop_assert_eq!(drawn, ranked(&logits)[0]);
     }
 
+    /// Wherever the temperature stands among the samplers.
+    #[test]
+    fn tiny_temperatures_are_greedy(
+        logits in logits(), seed: u64, order in 0usize..5,
+        tiny in prop::sample::select(vec![1e-10, 1e-20, f32::MIN_POSITIVE, f32::from_bits(1)]),
+    ) {
+        let order = [
+            "temperature", "temperature;penalties;dry;top-k;typical;top-p;min-p;xtc", "top-p;temperature;min-p",
+            "penalties;top-k;temperature", "temperature;mirostat",
+        ][order];
+        let options = SamplerOptions {
+            samplers: SamplerKind::parse_list(order).unwrap(),
+            repeat_penalty: 1.5, frequency_penalty: 0.5, top_k: 9, typical: 0.9, xtc_probability: 0.5, seed: Some(seed),
+            ..SamplerOptions::default()
+        };
+        let drawn = |temperature| {
+            let options = SamplerOptions { temperature, ..options.clone() };
+            Sampler::new(options).unwrap().sample(&logits, &[0, 0, 0]).unwrap()
+        };
+        prop_assert_eq!(drawn(tiny), drawn(0.0), "{}", order);
+    }
+
     #[test]
     fn temperature_divides(logits in logits(), temperature in 0.01..10f32) {
         for c in kept(SamplerOptions { temperature, ..off() }, &logits, &[]) {

@@ -5,7 +5,7 @@
 //! ```
 
 use super::{
-    Format, IntFormat, Parts, dequantize_int, extreme, pack_halves, read_f16, reciprocal, truncate,
+    Format, IntFormat, Parts, dequantize_int, extreme, pack_halves, read_f16, reciprocal, search, truncate,
     unpack_halves, write_f16,
 };
 
@@ -34,9 +34,14 @@ impl Format for Q4_0 {
         dequantize_int::<Self>(block, out);
     }
 
-    /// The value of largest magnitude becomes exactly -8.
+    /// The value of largest magnitude becomes exactly -8; with importance, the least weighted squared error that `search` finds.
     #[inline(always)]
-    fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
+    fn quantize(x: &[f32], importance: Option<&[f32]>, block: &mut [u8]) {
+        if let Some(importance) = importance {
+            let (d, levels) = search::symmetric_block(x, importance, 8);
+            block[..2].copy_from_slice(&d.to_le_bytes());
+            return pack_halves(&levels.map(|q| (q + 8) as u8), &mut block[2..18]);
+        }
         let d = extreme(x) / -8.0;
         let inverse = reciprocal(d);
         write_f16(block, 0, d);

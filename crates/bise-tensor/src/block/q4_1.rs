@@ -5,7 +5,7 @@
 //! ```
 
 use super::{
-    Format, IntFormat, Parts, dequantize_int, pack_halves, range, read_f16, reciprocal, truncate,
+    Format, IntFormat, Parts, dequantize_int, pack_halves, range, read_f16, reciprocal, search, truncate,
     unpack_halves, write_f16,
 };
 
@@ -34,9 +34,15 @@ impl Format for Q4_1 {
         dequantize_int::<Self>(block, out);
     }
 
-    /// The least value becomes 0, the greatest 15.
+    /// The least value becomes 0, the greatest 15; with importance, the least weighted squared error that `search` finds.
     #[inline(always)]
-    fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
+    fn quantize(x: &[f32], importance: Option<&[f32]>, block: &mut [u8]) {
+        if let Some(importance) = importance {
+            let (d, min, levels) = search::affine_block(x, importance, 15);
+            block[..2].copy_from_slice(&d.to_le_bytes());
+            block[2..4].copy_from_slice(&(-min).to_le_bytes());
+            return pack_halves(&levels.map(|q| q as u8), &mut block[4..20]);
+        }
         let (least, greatest) = range(x);
         let d = (greatest - least) / 15.0;
         let inverse = reciprocal(d);

@@ -6,7 +6,8 @@
 //! ```
 
 use super::{
-    Format, IntFormat, Parts, dequantize_int, extreme, pack_halves, read_f16, reciprocal, truncate, write_f16,
+    Format, IntFormat, Parts, dequantize_int, extreme, pack_halves, read_f16, reciprocal, search, truncate,
+    write_f16,
 };
 
 /// 5-bit integers around zero, one f16 scale for 32.
@@ -34,9 +35,14 @@ impl Format for Q5_0 {
         dequantize_int::<Self>(block, out);
     }
 
-    /// The value of largest magnitude becomes exactly -16.
+    /// The value of largest magnitude becomes exactly -16; with importance, the least weighted squared error that `search` finds.
     #[inline(always)]
-    fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
+    fn quantize(x: &[f32], importance: Option<&[f32]>, block: &mut [u8]) {
+        if let Some(importance) = importance {
+            let (d, levels) = search::symmetric_block(x, importance, 16);
+            block[..2].copy_from_slice(&d.to_le_bytes());
+            return pack_levels(&levels.map(|q| (q + 16) as u8), &mut block[2..22]);
+        }
         let d = extreme(x) / -16.0;
         let inverse = reciprocal(d);
         write_f16(block, 0, d);

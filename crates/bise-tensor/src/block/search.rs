@@ -1,4 +1,4 @@
-//! Scales and levels for super-blocks of 256 values: what the K formats share.
+//! Scales and levels for super-blocks of 256 values, what the K formats share, and for single blocks of 32.
 //!
 //! A super-block stores `x = d * scale[g] * q[i] - dmin * min[g]`, small integers but for `d` and `dmin`. The
 //! search looks for the least weighted squared error in three steps:
@@ -15,6 +15,7 @@
 
 mod affine;
 pub(super) mod nonlinear;
+mod single;
 mod symmetric;
 
 use crate::isa::LANES;
@@ -77,6 +78,26 @@ pub(super) fn one_scale(x: &[f32], importance: Option<&[f32]>) -> (f16, [i8; 32]
     match Values::new(x, importance) {
         Some(values) => values.one_scale(Nonlinear { steps: 1.0 }),
         None => (f16::ZERO, [0; 32]),
+    }
+}
+
+/// The scale and the levels `-levels..levels` of 32 values: `x = d * q`.
+#[inline(always)]
+pub(super) fn symmetric_block(x: &[f32], importance: &[f32], levels: u8) -> (f16, [i8; 32]) {
+    let levels = f32::from(levels);
+    match Values::new(x, Some(importance)) {
+        Some(values) => values.one_scale(Symmetric { levels, steps: 1.0 }),
+        None => (f16::ZERO, [0; 32]),
+    }
+}
+
+/// The scale, the minimum, of either sign, and the levels `0..=levels` of 32 values: `x = d * q - m`.
+#[inline(always)]
+pub(super) fn affine_block(x: &[f32], importance: &[f32], levels: u8) -> (f16, f16, [i8; 32]) {
+    let levels = f32::from(levels);
+    match Values::new(x, Some(importance)) {
+        Some(values) => values.scale_and_min(Affine { levels, steps: 1.0 }),
+        None => (f16::ZERO, f16::ZERO, [0; 32]),
     }
 }
 
@@ -186,35 +207,6 @@ impl Values {
         }
         self.pick(scheme, &mut best);
         best
-    }
-
-    /// The first 32 values with a scale of their own: candidates around the best fit, then least squares, while the error
-    /// falls.
-    #[inline(always)]
-    fn one_scale<P: Scheme<32>>(&self, scheme: P) -> (f16, [i8; 32]) {
-        let (x, w) = (&self.x.as_chunks().0[0], &self.w.as_chunks().0[0]);
-        let mut near = scheme.fit(x, w).scale;
-        let mut found = ZERO;
-        let mut best = f32::INFINITY;
-        for _ in 0..2 * P::ROUNDS {
-            let stored: [_; LANES] =
-                std::array::from_fn(|l| self.round(near * (1.0 + (l as f32 - 7.0) / 256.0)));
-            let scales = stored.map(|(_, scale)| scale);
-            let (l, error) = least(&errors(scheme, x, w, [&scales, &[0.0; LANES]]));
-            if error >= best {
-                break;
-            }
-            (best, found.d, found.scale[0]) = (error, stored[l].0, 1);
-            let (mut qq, mut qx) = (0f32, 0f32);
-            for i in 0..32 {
-                let q = scheme.level(x[i] * inverse(scales[l]));
-                qq += w[i] * q * q;
-                qx += w[i] * q * x[i];
-            }
-            near = qx / at_least(f32::MIN_POSITIVE, qq);
-        }
-        self.pick(scheme, &mut found);
-        (found.d, *found.q.first_chunk().expect("256 levels"))
     }
 
     /// Picks each group's stored scale and minimum near `fits`; gives the error.

@@ -81,9 +81,10 @@ pub trait Isa: Copy + Send + Sync + 'static {
             acc[c] = self.fma(w, x[c], acc[c]);
         }
     }
-    /// Lane by lane `|x|` where it is above `most`, and else `most`.
+    /// Lane by lane the larger of `|x|` and `most`, which has no sign: of both the one whose bits are the larger integer. So
+    /// infinity is above all numbers, and NaN above infinity.
     fn larger(self, most: Self::F, x: Self::F) -> Self::F;
-    /// The largest lane, when none is NaN.
+    /// The largest lane in that order, when none has a sign.
     fn largest(self, x: Self::F) -> f32;
     /// The sum of all lanes by halving: lanes `l` and `l + 8`, then `l + 4`, `l + 2`, `l + 1`.
     fn sum(self, x: Self::F) -> f32;

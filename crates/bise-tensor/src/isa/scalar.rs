@@ -85,12 +85,12 @@ impl Isa for Scalar {
 
     #[inline(always)]
     fn larger(self, most: Self::F, x: Self::F) -> Self::F {
-        from_fn(|l| if x[l].abs() > most[l] { x[l].abs() } else { most[l] })
+        from_fn(|l| f32::from_bits(x[l].abs().to_bits().max(most[l].to_bits())))
     }
 
     #[inline(always)]
     fn largest(self, x: Self::F) -> f32 {
-        x.into_iter().fold(x[0], f32::max)
+        f32::from_bits(x.into_iter().fold(0, |most, x| most.max(x.to_bits())))
     }
 
     #[inline(always)]

@@ -12,8 +12,10 @@ pub const GROUP: usize = 32;
 /// Rows of `width` inputs, each kept as f32 and, in groups of 32, as `x ~ d * q`:
 ///
 /// ```text
-/// amax = max |x|    d = amax / 127    q = round_ties_even(x * (127 / amax)), 0 when amax is 0
+/// amax = max |x|    d = amax / 127    q = round_ties_even(x * (127 / amax)), 0 when 127 / amax is infinite
 /// ```
+///
+/// A group in which something is no number, or infinite, has NaN for `d`, and so has every product with it.
 ///
 /// Beside them stand `d * sum(q)` of each 32 and of each 16, which formats with minima multiply. The last
 /// group is filled up with zeros.
@@ -238,7 +240,13 @@ fn quantize_group<S: Isa>(isa: S, x: &[f32; GROUP], q: &mut [i8; GROUP]) -> (f32
         isa.load(&halves[1]),
     );
     let amax = isa.largest(most);
-    let inverse = isa.splat(if amax == 0.0 { 0.0 } else { 127.0 / amax });
+    // NaN is not below anything.
+    if !(amax < f32::INFINITY) {
+        q.fill(0);
+        return (f32::NAN, [0.0; 2]);
+    }
+    let inverse = 127.0 / amax;
+    let inverse = isa.splat(if inverse < f32::INFINITY { inverse } else { 0.0 });
     let mut sums = [0.0; 2];
     for (half, q) in q.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
         let shifted = isa.mul(isa.load(&halves[half]), inverse);

@@ -45,7 +45,7 @@ impl<F: IntFormat> Layout<F> {
     const SECTION_BYTES: usize = SECTION / F::LEN * Self::BYTES;
 }
 
-/// Interleaves up to 16 rows of blocks.
+/// Interleaves up to 16 rows of blocks; gives whether all scales are finite numbers.
 pub(super) struct Interleave<'a, F> {
     /// The rows, each `row_bytes` long.
     pub rows: &'a [u8],
@@ -56,10 +56,11 @@ pub(super) struct Interleave<'a, F> {
 }
 
 impl<F: IntFormat> Kernel for Interleave<'_, F> {
-    type Output = ();
+    type Output = bool;
 
     #[inline(always)]
-    fn call<S: Isa>(self, _: S) {
+    fn call<S: Isa>(self, _: S) -> bool {
+        let mut finite = true;
         let mut parts = Parts::ZERO;
         let (mut factors, mut min_factors) = ([0; MAX_GROUPS * LANES], [0; MAX_GROUPS * LANES]);
         let mut cells = [[0; VECTORS * VECTOR]; 8];
@@ -85,6 +86,10 @@ impl<F: IntFormat> Kernel for Interleave<'_, F> {
                     fours[i * LANES + l] = *four;
                 }
             }
+            // Infinity and NaN have all bits of the exponent.
+            for half in block[..Layout::<F>::FACTORS].as_chunks::<2>().0 {
+                finite &= half[1] & 0x7c != 0x7c;
+            }
             if F::FACTOR_BITS > 0 {
                 let (factors, min_factors) = (&factors[..groups * LANES], &min_factors[..groups * LANES]);
                 let at = Layout::<F>::FACTORS..Layout::<F>::MIN_FACTORS;
@@ -99,6 +104,7 @@ impl<F: IntFormat> Kernel for Interleave<'_, F> {
                 planes::pack(F::BITS, cell, packed);
             }
         }
+        finite
     }
 }
 

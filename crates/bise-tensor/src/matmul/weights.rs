@@ -17,6 +17,7 @@ pub struct Weights {
     dtype: DType,
     rows: usize,
     cols: usize,
+    finite: bool,
     pub(super) layout: Layout,
 }
 
@@ -35,11 +36,12 @@ impl Weights {
     pub fn new(tensor: &Tensor) -> io::Result<Self> {
         let matrix = tensor.matrix();
         let (rows, cols) = (matrix.rows(), matrix.cols());
-        let layout = tensor.dtype().visit(LayOut { tensor, matrix })?;
+        let (layout, finite) = tensor.dtype().visit(LayOut { tensor, matrix })?;
         Ok(Self {
             dtype: tensor.dtype(),
             rows,
             cols,
+            finite,
             layout,
         })
     }
@@ -53,6 +55,12 @@ impl Weights {
             Layout::Rows(tensor) => tensor.lock(),
             Layout::Strips(strips) => strips.lock(),
         }
+    }
+
+    /// Whether all scales that were copied are finite numbers. Of weights that stay in the tensor's rows nothing is known, and
+    /// this is true.
+    pub fn is_finite(&self) -> bool {
+        self.finite
     }
 
     /// The type of the weights.
@@ -77,14 +85,14 @@ struct LayOut<'a> {
 }
 
 impl FormatVisitor for LayOut<'_> {
-    type Output = io::Result<Layout>;
+    type Output = io::Result<(Layout, bool)>;
 
     fn plain<F: PlainFormat>(self) -> Self::Output {
-        Ok(Layout::Rows(self.tensor.clone()))
+        Ok((Layout::Rows(self.tensor.clone()), true))
     }
 
     fn coded<F: CodedFormat>(self) -> Self::Output {
-        Ok(Layout::Rows(self.tensor.clone()))
+        Ok((Layout::Rows(self.tensor.clone()), true))
     }
 
     fn int<F: IntFormat>(self) -> Self::Output {
@@ -92,18 +100,19 @@ impl FormatVisitor for LayOut<'_> {
         let mut strips = Buffer::zeroed(self.matrix.rows().next_multiple_of(LANES) * row_bytes)?;
         let level = Level::detect();
         let rows = bytes.par_chunks(LANES * row_bytes);
-        strips
+        let finite = strips
             .par_chunks_mut(LANES * row_bytes)
             .zip(rows)
-            .for_each(|(strip, rows)| {
+            .map(|(strip, rows)| {
                 level.run(Interleave {
                     rows,
                     row_bytes,
                     strip,
                     format: PhantomData::<F>,
-                });
-            });
+                })
+            })
+            .reduce(|| true, |a, b| a & b);
         self.tensor.release();
-        Ok(Layout::Strips(strips))
+        Ok((Layout::Strips(strips), finite))
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::isa::{Isa, Kernel, LANES, Level};
 
-/// `out[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i]`, for one row.
+/// `out[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i]`, for one row; NaN when the sum of squares is infinite.
 ///
 /// # Panics
 /// When the lengths differ.
@@ -25,6 +25,8 @@ impl Kernel for RmsNorm<'_> {
     fn call<S: Isa>(self, isa: S) {
         let mean = sum_of_squares(isa, self.x) / self.x.len() as f32;
         let scale = 1.0 / (mean + self.eps).sqrt();
+        // All but the infinite values would become 0.
+        let scale = if mean == f32::INFINITY { f32::NAN } else { scale };
         for ((out, x), weight) in self.out.iter_mut().zip(self.x).zip(self.weight) {
             *out = x * scale * weight;
         }

@@ -75,8 +75,13 @@ impl ImportanceMatrix {
     /// Writes a GGUF file, as llama.cpp reads it.
     ///
     /// # Errors
-    /// When writing fails.
+    /// When a sum or a count is none, so that [`read`](Self::read) would refuse it, or writing fails. A file that was there
+    /// stays.
     pub fn write(&self, path: &Path) -> Result<(), QuantizeError> {
+        for (name, entry) in &self.entries {
+            let bad = |what| QuantizeError::unsupported(path, format!("not written: `{name}`: {what}"));
+            entry.check().map_err(bad)?;
+        }
         bise_tensor::atomic::write_atomic(path, |out| gguf::write(self, out)).map_err(|e| e.at(path))
     }
 

@@ -67,7 +67,13 @@ impl Affine {
     /// With `y = x + min` and `y = s * q - e`, the normal equations give `s` and `e`; `min + e` must not
     /// be negative, and where it would be, `x = s * q` is fitted.
     #[inline(always)]
-    fn refine<const G: usize>(self, x: &[f32; G], w: &[f32; G], scale: &mut Lanes, min: &mut Lanes) {
+    pub(super) fn refine<const G: usize>(
+        self,
+        x: &[f32; G],
+        w: &[f32; G],
+        scale: &mut Lanes,
+        min: &mut Lanes,
+    ) {
         let inverse = scale.map(inverse);
         let [mut sq, mut sqq, mut sy, mut sqy] = [[0f32; LANES]; 4];
         let mut sw = 0f32;

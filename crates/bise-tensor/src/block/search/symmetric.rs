@@ -11,7 +11,7 @@ pub(super) struct Symmetric {
     pub steps: f32,
 }
 
-impl Scheme<16> for Symmetric {
+impl<const G: usize> Scheme<G> for Symmetric {
     const ROUNDS: usize = 2;
 
     #[inline(always)]
@@ -21,13 +21,13 @@ impl Scheme<16> for Symmetric {
 
     /// Candidates put the extreme value on levels from one beyond the least to almost three within.
     #[inline(always)]
-    fn fit(self, x: &[f32; 16], w: &[f32; 16]) -> Pair {
+    fn fit(self, x: &[f32; G], w: &[f32; G]) -> Pair {
         let per_extreme = inverse(extreme(x));
         let inverse: Lanes = std::array::from_fn(|l| (0.25 * l as f32 - self.levels - 1.0) * per_extreme);
         let (mut sqq, mut sqx) = ([0f32; LANES], [0f32; LANES]);
-        for i in 0..16 {
+        for i in 0..G {
             for l in 0..LANES {
-                let q = self.level(x[i] * inverse[l]);
+                let q = nearest(x[i] * inverse[l], -self.levels, self.levels - 1.0);
                 sqq[l] += w[i] * q * q;
                 sqx[l] += w[i] * q * x[i];
             }

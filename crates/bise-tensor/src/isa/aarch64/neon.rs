@@ -220,8 +220,8 @@ impl<M: Multiply> Isa for Neon<M> {
         // SAFETY: NEON was detected.
         unsafe {
             for i in 0..4 {
-                let x = vabsq_f32(x[i]);
-                most[i] = vbslq_f32(vcgtq_f32(x, most[i]), x, most[i]);
+                let x = vreinterpretq_u32_f32(vabsq_f32(x[i]));
+                most[i] = vreinterpretq_f32_u32(vmaxq_u32(x, vreinterpretq_u32_f32(most[i])));
             }
         }
         most
@@ -230,7 +230,11 @@ impl<M: Multiply> Isa for Neon<M> {
     #[inline(always)]
     fn largest(self, x: Self::F) -> f32 {
         // SAFETY: NEON was detected.
-        unsafe { vmaxvq_f32(vmaxq_f32(vmaxq_f32(x[0], x[2]), vmaxq_f32(x[1], x[3]))) }
+        unsafe {
+            let low = vmaxq_u32(vreinterpretq_u32_f32(x[0]), vreinterpretq_u32_f32(x[2]));
+            let high = vmaxq_u32(vreinterpretq_u32_f32(x[1]), vreinterpretq_u32_f32(x[3]));
+            f32::from_bits(vmaxvq_u32(vmaxq_u32(low, high)))
+        }
     }
 
     #[inline(always)]

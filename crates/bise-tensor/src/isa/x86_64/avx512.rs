@@ -124,18 +124,26 @@ impl Isa for Avx512 {
 
     #[inline(always)]
     fn larger(self, most: Self::F, x: Self::F) -> Self::F {
-        // SAFETY: the features were detected. Of a NaN and `most` the second counts.
-        unsafe { _mm512_max_ps(_mm512_abs_ps(x), most) }
+        // SAFETY: the features were detected.
+        unsafe {
+            let (x, most) = (_mm512_castps_si512(_mm512_abs_ps(x)), _mm512_castps_si512(most));
+            _mm512_castsi512_ps(_mm512_max_epi32(x, most))
+        }
     }
 
     #[inline(always)]
     fn largest(self, x: Self::F) -> f32 {
         // SAFETY: the features were detected.
         unsafe {
-            let eight = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x));
-            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
-            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+            let x = _mm512_castps_si512(x);
+            let eight = _mm256_max_epi32(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64::<1>(x));
+            let four = _mm_max_epi32(
+                _mm256_castsi256_si128(eight),
+                _mm256_extracti128_si256::<1>(eight),
+            );
+            let two = _mm_max_epi32(four, _mm_unpackhi_epi64(four, four));
+            let one = _mm_max_epi32(two, _mm_shuffle_epi32::<1>(two));
+            f32::from_bits(_mm_cvtsi128_si32(one) as u32)
         }
     }
 

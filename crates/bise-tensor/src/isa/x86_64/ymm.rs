@@ -192,12 +192,14 @@ impl<M: Multiply> Isa for Ymm<M> {
 
     #[inline(always)]
     fn larger(self, most: Self::F, x: Self::F) -> Self::F {
-        // SAFETY: the features were detected. Of a NaN and `most` the second counts.
+        // SAFETY: the features were detected.
         unsafe {
-            let sign = _mm256_set1_ps(-0.0);
+            let magnitude = _mm256_set1_epi32(i32::MAX);
+            let low = _mm256_and_si256(magnitude, _mm256_castps_si256(x[0]));
+            let high = _mm256_and_si256(magnitude, _mm256_castps_si256(x[1]));
             [
-                _mm256_max_ps(_mm256_andnot_ps(sign, x[0]), most[0]),
-                _mm256_max_ps(_mm256_andnot_ps(sign, x[1]), most[1]),
+                _mm256_castsi256_ps(_mm256_max_epi32(low, _mm256_castps_si256(most[0]))),
+                _mm256_castsi256_ps(_mm256_max_epi32(high, _mm256_castps_si256(most[1]))),
             ]
         }
     }
@@ -206,10 +208,14 @@ impl<M: Multiply> Isa for Ymm<M> {
     fn largest(self, x: Self::F) -> f32 {
         // SAFETY: the features were detected.
         unsafe {
-            let eight = _mm256_max_ps(x[0], x[1]);
-            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
-            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+            let eight = _mm256_max_epi32(_mm256_castps_si256(x[0]), _mm256_castps_si256(x[1]));
+            let four = _mm_max_epi32(
+                _mm256_castsi256_si128(eight),
+                _mm256_extracti128_si256::<1>(eight),
+            );
+            let two = _mm_max_epi32(four, _mm_unpackhi_epi64(four, four));
+            let one = _mm_max_epi32(two, _mm_shuffle_epi32::<1>(two));
+            f32::from_bits(_mm_cvtsi128_si32(one) as u32)
         }
     }
 

@@ -250,7 +250,8 @@ impl<K: KvFormat> Block<'_, '_, K> {
         });
         let found = self.attention.find::<S, K, N>(isa, place, span);
         for r in 0..N {
-            if found[r].total > 0.0 || found[r].most > f32::NEG_INFINITY {
+            // NaN is something.
+            if found[r].total != 0.0 || found[r].most > f32::NEG_INFINITY {
                 whole[first + r].join(found[r].most, found[r].total, &found[r].sums, self.row(first + r));
             }
         }

@@ -28,6 +28,9 @@ impl<F: PlainFormat + Load> KvFormat for F {
         let row = &mut row[..key.len() * F::BYTES];
         let (keys, values) = chunk.split_at_mut(CHUNK * row.len());
         F::from_f32s(key, row);
+        if !key.iter().all(|k| k.abs() < F16_MOST) {
+            infinite_to_nan::<F>(row);
+        }
         let panel = &mut keys[j / LANES * row.len() * LANES..][..row.len() * LANES];
         for (key, to) in row
             .chunks_exact(F::BYTES)
@@ -99,6 +102,20 @@ impl<F: PlainFormat + Load> KvFormat for F {
             let sums = product::<S, F, N, 1, CHUNK>(isa, &weights.p, seen.clone(), v, CHUNK);
             join(isa, &sums, weights, i * LANES, rows);
             i += 1;
+        }
+    }
+}
+
+/// The largest number in F16.
+const F16_MOST: f32 = 65504.0;
+
+/// Makes NaN of what is infinite: the score of a key with a value that cannot be held may else be minus infinity, and the key
+/// would be passed over.
+#[cold]
+fn infinite_to_nan<F: PlainFormat>(row: &mut [u8]) {
+    for value in row.chunks_exact_mut(F::BYTES) {
+        if F::to_f32(value).is_infinite() {
+            F::from_f32s(&[f32::NAN], value);
         }
     }
 }

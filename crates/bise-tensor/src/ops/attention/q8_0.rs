@@ -48,13 +48,16 @@ fn parts(head_dim: usize) -> [usize; 4] {
     ]
 }
 
-/// Up to 32 values as a block.
+/// Up to 32 values as a block; its scale is NaN when F16 cannot hold it, or a value is infinite or NaN.
 #[inline(always)]
 fn quantize(x: &[f32]) -> [u8; Q8_0::BYTES] {
     let mut filled = [0f32; GROUP];
     filled[..x.len()].copy_from_slice(x);
     let mut block = [0; Q8_0::BYTES];
     Q8_0::quantize(&filled, None, &mut block);
+    if !F16::to_f32(&block[..2]).is_finite() {
+        F16::from_f32s(&[f32::NAN], &mut block[..2]);
+    }
     block
 }
 
