@@ -224,7 +224,7 @@ fn errors_say_what_is_wrong_and_where() {
         (vec!["inspect", &junk], "junk.gguf"),
         (
             vec!["run", folder.path().to_str().unwrap(), "-p", "x"],
-            "config.json",
+            "give the file: bise run",
         ),
         (
             vec!["run", &fixture("tiny-mixtral"), "-p", "x", "--ctx", "4000000000"],
