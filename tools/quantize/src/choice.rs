@@ -220,7 +220,8 @@ mod tests {
             "blk.0.ffn_down.weight",
             "blk.1.ffn_down.weight",
             "blk.0.attn_v.weight",
-        ];
+        ]
+        .map(str::to_owned);
         let found = closest("ffn_dwon", &names);
         assert_eq!(found[0], "blk.0.ffn_down.weight");
         assert_eq!(found.len(), 4);
