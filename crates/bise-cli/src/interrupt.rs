@@ -141,6 +141,11 @@ impl Interrupt {
         work
     }
 
+    /// From here on the work takes the time that it needs.
+    pub fn take_time(&self) {
+        state().grace = None;
+    }
+
     /// Nothing is to be lost for a while: signals end the program at once.
     pub fn rest(&self) {
         let mut state = state();

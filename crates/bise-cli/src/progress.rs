@@ -105,12 +105,14 @@ impl Bar {
         }
     }
 
-    /// Takes it away for good.
-    pub fn end(&self) {
-        if !self.ended.swap(true, Ordering::Relaxed) {
+    /// Takes it away for good; false when it was gone already.
+    pub fn end(&self) -> bool {
+        let first = !self.ended.swap(true, Ordering::Relaxed);
+        if first {
             SHOWN.lock().unwrap_or_else(PoisonError::into_inner).take();
             self.bar.finish_and_clear();
         }
+        first
     }
 
     /// A bar of tokens that contexts process, which [`watch`](Self::watch) moves on.
@@ -137,7 +139,7 @@ impl Bar {
         let (bar, stop) = (self.clone(), interrupt.flag());
         Arc::new(move |done, all| {
             if all > 1 && !bar.ended.load(Ordering::Relaxed) {
-                bar.set_of(done, all);
+                bar.set(bar.from.load(Ordering::Relaxed) + done as u64);
             }
             match stop.load(Ordering::Relaxed) {
                 true => ControlFlow::Break(()),

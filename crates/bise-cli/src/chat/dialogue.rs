@@ -12,6 +12,8 @@ use bise_model::{ForwardError, GenerateError, Limits, Session, Stop};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+/// Tokens read at a time: whoever stops the reading does not want to wait for more.
+const STEP: usize = 128;
 /// Tokens of the context that an answer must find free.
 pub const ROOM: usize = 16;
 
@@ -257,8 +259,15 @@ impl<'m> Dialogue<'m> {
         }
         let bar = Bar::tokens("reading", tokens.len() - known);
         self.session.watch_progress(Some(bar.watch_reading(interrupt)));
-        self.session.append(&tokens[known..]);
-        let done = self.session.read();
+        let mut done = Ok(());
+        for part in tokens[known..].chunks(STEP) {
+            self.session.append(part);
+            bar.after(self.session.len() - known - part.len());
+            done = self.session.read();
+            if done.is_err() {
+                break;
+            }
+        }
         bar.end();
         match done {
             Err(GenerateError::Forward(ForwardError::Stopped)) => {

@@ -30,6 +30,7 @@ use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
+use std::time::Duration;
 use text::Text;
 
 /// Continue a text
@@ -177,13 +178,16 @@ pub fn run(args: Args) -> Result<Outcome> {
     }
     let mut pieces = text.detokenizer();
     let mut stops = StopTexts::new(&args.stop);
-    let interrupt = Interrupt::listen();
+    // Before the first token there is no text to lose.
+    let interrupt = Interrupt::listen_for(Duration::from_millis(300), "stopped while the prompt was read");
     let bar = Bar::tokens("reading", tokens.len());
     text.session.watch_progress(Some(bar.watch_reading(&interrupt)));
     let mut clock = Clock::start(tokens.len());
     let mut answer = Answer::new(args.chat_options.chat.then(|| Voice::new(&tokenizer)));
     let receive = |token| {
-        bar.end();
+        if bar.end() {
+            interrupt.take_time();
+        }
         clock.token();
         answer.ids.push(token);
         let piece = pieces.push(token);
@@ -206,6 +210,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     let stop = args.runtime.threads()?.run(|| text.generate(&tokens, receive));
 
     bar.end();
+    interrupt.take_time();
     let mut rest = stops.push(pieces.finish());
     rest.push_str(&stops.finish());
     answer.text.push_str(&rest);
