@@ -26,6 +26,15 @@ fn fails(arguments: &[&str], code: i32) -> String {
     errors
 }
 
+/// Standard output of a run whose text a limit cut off before its constraint let it end.
+fn cut_off(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{arguments:?}: {errors}");
+    assert!(errors.contains("cut off"), "{errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 fn json(arguments: &[&str]) -> Value {
     serde_json::from_str(&succeeds(arguments)).unwrap()
 }
@@ -420,7 +429,7 @@ fn constrained_text_follows_its_grammar() {
             "{answer}"
         );
     }
-    let object = succeeds(&[
+    let object = cut_off(&[
         "-p",
         "Once",
         "--no-echo",
@@ -514,8 +523,9 @@ fn quiet_prints_no_warnings() {
 fn go_on(session: &str, more: &[&str]) -> (String, String) {
     let output = run(&[&["--session", session, "--json"][..], more].concat());
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{more:?}: {told}");
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let code = if told.contains("cut off") { 3 } else { 0 };
+    assert_eq!(output.status.code(), Some(code), "{more:?}: {told}");
     (result["text"].as_str().unwrap().to_owned(), told)
 }
 
@@ -605,7 +615,9 @@ fn a_constraint_goes_on_in_a_session() {
         let session = folder.path().join(constraint[0]);
         let session = session.to_str().unwrap();
         let sampling = ["--temp", "1.5", "--seed", "11", "--speculate", "always"];
-        let whole = json(&[&["-p", "Once", "-n", "24", "--json"][..], &sampling, constraint].concat());
+        let whole = cut_off(&[&["-p", "Once", "-n", "24", "--json"][..], &sampling, constraint].concat());
+        let whole: Value = serde_json::from_str(&whole).unwrap();
+        assert_eq!(whole["stop_reason"], "length");
         let (first, _) = go_on(
             session,
             &[&["-p", "Once", "-n", "9"][..], &sampling, constraint].concat(),
@@ -637,7 +649,7 @@ fn conversations_are_for_chat() {
     );
     assert!(chat(&talk).status.success());
     assert!(fails(&["-p", "x", "--session", &talk], 1).contains("bise chat"));
-    assert!(fails(&["-p", "x", "--session", "/no/such/folder/x"], 1).contains("no such folder"));
+    assert!(fails(&["-p", "x", "--session", "/no/such/folder/x"], 1).contains("there is no folder"));
 }
 
 /// Many prompts in one process: each result depends on its line alone, bad lines have an error, and what is there is not made

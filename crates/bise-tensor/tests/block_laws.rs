@@ -428,8 +428,11 @@ fn weighed_blocks_of_any_kind_are_near() {
             for importance in [[1.0f32; 32], [0.0; 32]] {
                 let error = |importance| squares(&x, &dequantize(dtype, &quantize(dtype, &x, importance)));
                 let (with, without) = (error(Some(&importance[..])), error(None));
+                // A minimum in f16 is off by 2^-11 of itself at most, in each of 32 values.
+                let most = x.iter().fold(0f32, |most, x| most.max(x.abs()));
+                let rounding = 32.0 * f64::from(most / 2048.0).powi(2);
                 assert!(
-                    with <= 1.001 * without + 1e-12,
+                    with <= without + rounding,
                     "{dtype}: {with:e}, {without:e}, {x:?}"
                 );
             }

@@ -129,6 +129,7 @@ impl Options {
         let same_bytes = Self {
             threads: None,
             measure: false,
+            allow_requantize: true,
             ..self.clone()
         };
         writing::identity(src, self.imatrix.as_deref(), &format!("{same_bytes:?}"), seal)

@@ -219,11 +219,10 @@ fn quoted(text: &str) -> String {
             c if c == quote => out.extend(['\\', c]),
             c if c >= FIRST_STAND_IN || is_printable(c) => out.push(c),
             c => {
-                let code = c as u32;
-                let _ = match code {
-                    ..0x100 => write!(out, "\\x{code:02x}"),
-                    ..0x10000 => write!(out, "\\u{code:04x}"),
-                    _ => write!(out, "\\U{code:08x}"),
+                let _ = match c as u32 {
+                    code @ 0..=0xff => write!(out, "\\x{code:02x}"),
+                    code @ 0x100..=0xffff => write!(out, "\\u{code:04x}"),
+                    code => write!(out, "\\U{code:08x}"),
                 };
             }
         }

@@ -240,8 +240,7 @@ fn quantize_group<S: Isa>(isa: S, x: &[f32; GROUP], q: &mut [i8; GROUP]) -> (f32
         isa.load(&halves[1]),
     );
     let amax = isa.largest(most);
-    // NaN is not below anything.
-    if !(amax < f32::INFINITY) {
+    if !amax.is_finite() {
         q.fill(0);
         return (f32::NAN, [0.0; 2]);
     }

@@ -42,11 +42,11 @@ fn read(bytes: &[u8]) -> Result<ImportanceMatrix, String> {
     ImportanceMatrix::read(file.path()).map_err(|e| e.to_string())
 }
 
+/// The bytes of a file, also of sums that are none, which other programs write.
 fn written(matrix: &ImportanceMatrix) -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("imatrix.gguf");
-    matrix.write(&path).unwrap();
-    std::fs::read(path).unwrap()
+    let mut file = Vec::new();
+    super::gguf::write(matrix, &mut file).unwrap();
+    file
 }
 
 fn weights(matrix: &ImportanceMatrix, name: &str, columns: usize, experts: usize) -> Vec<f32> {

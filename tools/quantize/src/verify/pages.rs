@@ -54,7 +54,7 @@ pub(super) fn check(file: &FileBytes, gguf: &Gguf, verdict: &mut Verdict) {
     let found: Vec<_> = matrices.par_iter().enumerate().map(pages).collect();
     let mut all = Vec::new();
     for (matrix, (runs, pages)) in matrices.iter().zip(found) {
-        if runs[..] == [0..matrix.bytes.len()] {
+        if matches!(&runs[..], [run] if *run == (0..matrix.bytes.len())) {
             let what = format!(
                 "tensor {}: all of its bytes are {}",
                 matrix.info.name, matrix.bytes[0]
