@@ -1,15 +1,15 @@
 //! `bise imatrix`: how large the inputs of each matrix are, for the quantizer.
 
-use crate::Outcome;
 use crate::interrupt::Interrupt;
 use crate::loading::Which;
 use crate::messages::{note, say};
 use crate::progress::Bar;
 use crate::runtime::{self, Runtime};
+use crate::{Outcome, destination};
 use anyhow::Result;
 use bise_model::InputSums;
 use bise_quantize::ImportanceMatrix;
-use bise_tensor::atomic::claim;
+use std::io;
 use std::path::PathBuf;
 
 /// Measure which inputs of each matrix are large, for `bise quantize --imatrix`
@@ -23,7 +23,7 @@ pub struct Args {
     /// Text like that which the model will work on; - is standard input
     #[arg(short, long)]
     file: PathBuf,
-    /// File to write
+    /// File to write; - for standard output
     #[arg(short, long, value_name = "OUT.gguf")]
     output: PathBuf,
     /// Tokens of a chunk, the one that begins it included [default: 512, or the context where that is less]
@@ -44,7 +44,7 @@ const FEW: u64 = 32;
 
 pub fn run(args: Args) -> Result<Outcome> {
     let read = [Some(&*args.file), args.which.path()];
-    claim(&args.output, &read.into_iter().flatten().collect::<Vec<_>>())?;
+    destination::try_out(&args.output, &read.into_iter().flatten().collect::<Vec<_>>())?;
     let model = args.runtime.open(args.which.path())?;
     let mut context = args.runtime.context(&model)?;
     let tokenizer = runtime::tokenizer(&model, args.which.path())?;
@@ -79,7 +79,10 @@ pub fn run(args: Args) -> Result<Outcome> {
         }
     }
     let _whole = Interrupt::listen();
-    matrix.write(&args.output)?;
+    match destination::is_stdout(&args.output) {
+        true => matrix.write_to(io::stdout().lock())?,
+        false => matrix.write(&args.output)?,
+    }
     let (output, tensors, tokens) = (args.output.display(), matrix.len(), tokens.len());
     say(format!(
         "{output}: {tensors} tensors, {done} chunks of a text of {tokens} tokens"

@@ -1,15 +1,13 @@
 //! `bise logits`: write what the model says at every position, for comparison with other software.
 
-use crate::Outcome;
 use crate::interrupt::Interrupt;
 use crate::loading::Which;
 use crate::progress::Bar;
 use crate::runtime::{self, Runtime};
-use anyhow::{Context as _, Result, anyhow, ensure};
+use crate::{Outcome, destination};
+use anyhow::{Result, anyhow, ensure};
 use bise_model::Model;
-use bise_tensor::atomic::{claim, write_atomic};
 use safetensors::tensor::{Dtype, TensorView, serialize};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Write the logits of every position to a safetensors file
@@ -21,7 +19,7 @@ pub struct Args {
     which: Which,
     #[command(flatten)]
     input: Input,
-    /// File to write
+    /// File to write; - for standard output
     #[arg(short, long, value_name = "OUT.safetensors")]
     output: PathBuf,
     #[command(flatten)]
@@ -65,7 +63,7 @@ impl Input {
 
 pub fn run(args: Args) -> Result<Outcome> {
     let read = [args.which.path(), args.input.tokens_file.as_deref()];
-    claim(&args.output, &read.into_iter().flatten().collect::<Vec<_>>())?;
+    destination::try_out(&args.output, &read.into_iter().flatten().collect::<Vec<_>>())?;
     let model = args.runtime.open(args.which.path())?;
     let tokens = args.input.tokens(&model, args.which.path())?;
     ensure!(!tokens.is_empty(), "no tokens");
@@ -86,7 +84,6 @@ pub fn run(args: Args) -> Result<Outcome> {
     ];
     let file = serialize(tensors, None)?;
     let _whole = Interrupt::listen();
-    write_atomic(&args.output, |out| out.write_all(&file))
-        .with_context(|| format!("cannot write {}", args.output.display()))?;
+    destination::write(&args.output, &file)?;
     Ok(Outcome::Done)
 }

@@ -5,6 +5,7 @@ mod bench;
 mod chat;
 mod completions;
 mod constraint;
+mod destination;
 mod divergence;
 mod drafts;
 mod imatrix;

@@ -184,6 +184,27 @@ fn signals_end_the_program() {
     }
 }
 
+/// Files for other programs go to standard output by the name `-`, byte for byte what they are as files.
+#[test]
+fn files_go_to_standard_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let heldout = fixture("heldout.txt");
+    for command in [
+        &["logits", "-p", "Once upon a time"][..],
+        &["imatrix", "-f", &heldout, "--chunk", "16", "--chunks", "2"],
+    ] {
+        let written = run(&[command, &["-o", file.to_str().unwrap()]].concat());
+        let sent = run(&[command, &["-o", "-"]].concat());
+        assert!(
+            written.status.success() && sent.status.success(),
+            "{}",
+            text(&sent.stderr)
+        );
+        assert!(written.stdout.is_empty() && sent.stdout == std::fs::read(&file).unwrap());
+    }
+}
+
 #[test]
 fn numbers_out_of_range_are_named_as_typed() {
     for (option, value) in [

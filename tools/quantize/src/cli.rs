@@ -35,10 +35,10 @@ pub struct Args {
     #[arg(long = "tensor-type", value_name = "PATTERN=TYPE")]
     tensor_types: Vec<TensorType>,
     /// The type of the output matrix
-    #[arg(long, alias = "output-tensor-type", value_name = "TYPE", value_parser = types::dtype)]
+    #[arg(long, alias = "output-tensor-type", value_name = "TYPE", value_parser = Types)]
     output_type: Option<DType>,
     /// The type of the embedding
-    #[arg(long, alias = "token-embedding-type", value_name = "TYPE", value_parser = types::dtype)]
+    #[arg(long, alias = "token-embedding-type", value_name = "TYPE", value_parser = Types)]
     embedding_type: Option<DType>,
     /// Importance matrix, of bise imatrix or of llama.cpp: which inputs are large, and errors therefore weigh much
     #[arg(long, value_name = "FILE")]
@@ -95,6 +95,26 @@ impl TypedValueParser for Targets {
             PossibleValue::new(target.name()).help(format!("{bits:.2} bits for each weight of Mistral 7B"))
         };
         Some(Box::new(types::targets().iter().map(value)))
+    }
+}
+
+/// Reads types that can be written, and lists them.
+#[derive(Clone)]
+struct Types;
+
+impl TypedValueParser for Types {
+    type Value = DType;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<DType, clap::Error> {
+        let parser = StringValueParser::new().try_map(|name| types::dtype(&name));
+        parser.parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let value = |(dtype, bits): (DType, f64)| {
+            PossibleValue::new(dtype.name()).help(format!("{bits} bits for each weight"))
+        };
+        Some(Box::new(types::dtypes().into_iter().map(value)))
     }
 }
 

@@ -16,6 +16,7 @@ mod legacy;
 use crate::error::QuantizeError;
 use bise_tensor::mmap::FileBytes;
 use indexmap::IndexMap;
+use std::io::Write;
 use std::path::Path;
 
 /// Tokens that the mean over all experts counts as.
@@ -78,11 +79,27 @@ impl ImportanceMatrix {
     /// When a sum or a count is none, so that [`read`](Self::read) would refuse it, or writing fails. A file that was there
     /// stays.
     pub fn write(&self, path: &Path) -> Result<(), QuantizeError> {
+        self.check(path)?;
+        bise_tensor::atomic::write_atomic(path, |out| gguf::write(self, out)).map_err(|e| e.at(path))
+    }
+
+    /// [`write`](Self::write) to a stream.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); the stream is called standard output.
+    pub fn write_to(&self, out: impl Write) -> Result<(), QuantizeError> {
+        let path = Path::new("standard output");
+        self.check(path)?;
+        gguf::write(self, out).map_err(|e| e.at(path))
+    }
+
+    /// Whether all sums and counts are what [`read`](Self::read) takes.
+    fn check(&self, path: &Path) -> Result<(), QuantizeError> {
         for (name, entry) in &self.entries {
             let bad = |what| QuantizeError::unsupported(path, format!("not written: `{name}`: {what}"));
             entry.check().map_err(bad)?;
         }
-        bise_tensor::atomic::write_atomic(path, |out| gguf::write(self, out)).map_err(|e| e.at(path))
+        Ok(())
     }
 
     /// Sets the sums of the tensor called `name`.
