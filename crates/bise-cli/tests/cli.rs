@@ -847,13 +847,15 @@ fn types_are_listed_with_their_sizes() {
     let listed: Vec<&str> = help
         .lines()
         .map(str::trim)
-        .filter(|line| line.starts_with("- ") && line.contains(" bits for each"))
+        .filter(|line| line.starts_with("- ") && line.ends_with(" bits for each weight of Mistral 7B"))
         .collect();
     let bits = |line: &&str| -> f64 { line.split_whitespace().nth(2).unwrap().parse().unwrap() };
     assert!(
         listed.len() > 15 && listed.is_sorted_by(|a, b| bits(a) >= bits(b)),
         "{help}"
     );
+    // Those of --output-type and --embedding-type are lists of their own.
+    assert_eq!(help.matches("- Q8_0:").count(), 3);
     assert!(listed[0].starts_with("- F32:") && listed.iter().any(|line| line.starts_with("- Q4_K_M:")));
     assert!(succeeds(&["completions", "bash"]).contains("Q4_K_M"));
     let version = succeeds(&["--version"]);
