@@ -184,6 +184,15 @@ fn signals_end_the_program() {
     }
 }
 
+#[test]
+fn a_text_in_the_place_of_the_model_is_told_its_own() {
+    let error = fails(&["run", "Once upon a time."], 1);
+    assert!(
+        error.contains("names the model") && error.contains("after -p"),
+        "{error}"
+    );
+}
+
 /// Files for other programs go to standard output by the name `-`, byte for byte what they are as files.
 #[test]
 fn files_go_to_standard_output() {

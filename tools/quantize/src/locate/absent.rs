@@ -50,6 +50,10 @@ pub(super) fn error(src: &Path) -> QuantizeError {
                 say("no such file or folder; bise reads models from disk", cure)
             }
         },
+        None if is_prose(&text) => say(
+            "no such file or folder; the first argument names the model",
+            "a text stands behind the model, or alone after -p".to_owned(),
+        ),
         None if is_bare(&text) => say(
             "no such file or folder; bise reads models from disk, and knows none by name",
             "download one first, as with: hf download ORG/NAME --local-dir NAME, and give the folder or GGUF file".to_owned(),
@@ -114,4 +118,9 @@ fn cached(name: &str) -> Option<PathBuf> {
     let home = || Some(std::env::home_dir()?.join(".cache/huggingface"));
     let hub = from("HF_HUB_CACHE").or_else(|| Some(from("HF_HOME").or_else(home)?.join("hub")))?;
     snapshot(&hub.join(format!("models--{}", name.replace('/', "--"))))
+}
+
+/// Whether it looks like a text that was meant for a model.
+fn is_prose(text: &str) -> bool {
+    text.contains(char::is_whitespace) && !text.contains(['/', '\\'])
 }
