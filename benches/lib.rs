@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use bise_tensor::isa::Level;
-use bise_tensor::measure;
+use bise_kernels::isa::Level;
+use bise_kernels::measure;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, Throughput};
 use std::time::{Duration, Instant};

@@ -3,10 +3,10 @@
 //! The figure is the time for a whole text; `tokens` in the name says of how many. A token of a 7B model takes some 130 ms on
 //! two cores.
 
+use bise_format::gguf::Gguf;
 use bise_model::constraint::{Constraint, Grammar, TokenTable};
 use bise_model::sampler::Mask;
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
-use bise_tensor::gguf::Gguf;
 use criterion::{Criterion, criterion_group, criterion_main};
 use flate2::read::GzDecoder;
 use std::fs::File;

@@ -1,11 +1,11 @@
 //! Matrix products of every format, at the shape of Mistral 7B's query projection, for one token and for several.
 
 use bise_benches::{OfLimits, criterion, values};
-use bise_tensor::block::DType;
-use bise_tensor::isa::Level;
-use bise_tensor::matmul::{Activations, Weights, matmul};
-use bise_tensor::mmap::FileBytes;
-use bise_tensor::tensor::Tensor;
+use bise_kernels::block::DType;
+use bise_kernels::isa::Level;
+use bise_kernels::matmul::{Activations, Weights, matmul};
+use bise_kernels::mmap::FileBytes;
+use bise_kernels::tensor::Tensor;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const ROWS: usize = 4096;

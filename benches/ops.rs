@@ -1,10 +1,10 @@
 //! What is not a matrix product, at the shapes of Mistral 7B: none of it should show in a profile.
 
 use bise_benches::{OfLimits, criterion, values};
+use bise_kernels::isa::Level;
+use bise_kernels::ops::{Attention, CHUNK, KvType, RopeTable, attend, partials_len, rms_norm, store, swiglu};
+use bise_kernels::threads::for_each_piece;
 use bise_model::sampler::{Sampler, SamplerOptions};
-use bise_tensor::isa::Level;
-use bise_tensor::ops::{Attention, CHUNK, KvType, RopeTable, attend, partials_len, rms_norm, store, swiglu};
-use bise_tensor::threads::for_each_piece;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const DIM: usize = 4096;

@@ -77,7 +77,7 @@ arm() {
     # Programs that load libraries hang at their first thread under this QEMU.
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static"
     local options=(--quiet --target "$target" --target-dir target/aarch64)
-    local tests=(-p bise-tensor -p bise-model --test isa --test matmul --test ops --test one_result --test session)
+    local tests=(-p bise-kernels -p bise-model --test isa --test matmul --test ops --test one_result --test session)
     /usr/bin/cargo build "${options[@]}" -p bise-cli < /dev/null
     # A CPU of ARMv8.0, one with products of bytes, one with products of matrices of bytes.
     while read -r cpu expected; do

@@ -2,9 +2,9 @@
 
 use super::counting::peak;
 use super::native::{Experts, convert};
+use bise_format::checkpoint::Checkpoint;
+use bise_format::gguf::{Gguf, Layout, TensorSpec};
 use bise_quantize::{ImportanceMatrix, QuantizeError, tekken_metadata};
-use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::gguf::{Gguf, Layout, TensorSpec};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 

@@ -1,7 +1,7 @@
 //! Where a command writes its file: at a path, or to standard output for `-`.
 
 use anyhow::{Context as _, Result, ensure};
-use bise_tensor::atomic::{claim, write_atomic};
+use bise_format::atomic::{claim, write_atomic};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 

@@ -31,7 +31,7 @@ mod tokenize;
 mod usage;
 mod verify;
 
-use bise_tensor::isa::Level;
+use bise_kernels::isa::Level;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io;
 use std::process::ExitCode;

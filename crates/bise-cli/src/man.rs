@@ -2,7 +2,7 @@
 
 use crate::Outcome;
 use anyhow::{Context as _, Result};
-use bise_tensor::atomic::write_atomic;
+use bise_format::atomic::write_atomic;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,11 +1,11 @@
 //! Running models for the quantizer, which has none: see [`bise_quantize::Prober`].
 
 use crate::progress::{self, Bar};
+use bise_format::checkpoint::Checkpoint;
+use bise_kernels::threads::Threads;
 use bise_model::CONTRACT;
 use bise_model::streamed::logits_after;
 use bise_quantize::Prober;
-use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::threads::Threads;
 
 /// Bytes of weights that may be laid out at a time.
 const MOST: u64 = 1 << 30;

@@ -1,6 +1,6 @@
 //! A model that computes what is no number: every command says so, names the place, and fails.
 
-use bise_tensor::gguf::Gguf;
+use bise_format::gguf::Gguf;
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -3,13 +3,13 @@
 //! A part of this runs as a test; all of it with
 //! `BISE_FAULTS=500 cargo test --release -p bise-cli --test verify -- --nocapture`.
 
+use bise_format::checkpoint::Checkpoint;
+use bise_format::gguf::{Gguf, GgufWriter, Metadata, TensorSpec, Value};
 use bise_model::CONTRACT;
 use bise_model::streamed::logits_after;
 use bise_quantize::{
     FaultKind, Options, Prober, Silent, Target, Verdict, quantize_and_probe, repack, verify,
 };
-use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::gguf::{Gguf, GgufWriter, Metadata, TensorSpec, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -5,8 +5,8 @@ use crate::context::Scratch;
 use crate::inputs::Place;
 use crate::kv_cache::KvCache;
 use crate::linear::Linear;
-use bise_tensor::isa::Level;
-use bise_tensor::ops::{self, attend};
+use bise_kernels::isa::Level;
+use bise_kernels::ops::{self, attend};
 
 /// The attention of one block.
 pub(crate) struct Attention {

@@ -5,8 +5,8 @@ use crate::config::Config;
 use crate::context::Scratch;
 use crate::feed_forward::FeedForward;
 use crate::kv_cache::KvCache;
-use bise_tensor::ops::{add_scaled, rms_norm};
-use bise_tensor::threads::for_each_piece;
+use bise_kernels::ops::{add_scaled, rms_norm};
+use bise_kernels::threads::for_each_piece;
 use std::ops::Range;
 
 /// A block of Mistral or Mixtral, which differ in `feed_forward` only.

@@ -1,10 +1,10 @@
 //! A model's dimensions, read from GGUF metadata and checked.
 
 use crate::error::LoadError;
-use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::gguf::{Array, Metadata, Value};
-use bise_tensor::llama;
-use bise_tensor::ops::MAX_HEAD_DIM;
+use bise_format::checkpoint::Checkpoint;
+use bise_format::gguf::{Array, Metadata, Value};
+use bise_format::llama;
+use bise_kernels::ops::MAX_HEAD_DIM;
 
 /// The dimensions of a Mistral or Mixtral model.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,9 +8,9 @@ use crate::inputs::{InputSums, Inputs, Place};
 use crate::kv_cache::{KvCache, KvShape, REWIND};
 use crate::model::Model;
 use crate::moe::Routing;
-use bise_tensor::isa::Level;
-use bise_tensor::matmul::Activations;
-use bise_tensor::ops::{KvType, RopeTable, partials_len};
+use bise_kernels::isa::Level;
+use bise_kernels::matmul::Activations;
+use bise_kernels::ops::{KvType, RopeTable, partials_len};
 use std::io::{self, Read};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub type Watch = Arc<dyn Fn(usize, usize) -> ControlFlow<()> + Send + Sync>;
 
 /// The tokens processed so far, as keys and values of each layer.
 ///
-/// Work runs on the threads of the pool from which a method is called (see [`bise_tensor::threads::Threads::run`]).
+/// Work runs on the threads of the pool from which a method is called (see [`bise_kernels::threads::Threads::run`]).
 ///
 /// ```
 /// use bise_model::{Context, ContextOptions, Model};

@@ -10,9 +10,9 @@ use crate::error::NotANumber;
 use crate::feed_forward::{FeedForward, Hidden};
 use crate::model::Model;
 use crate::moe::SparseMoe;
-use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::ops::KvType;
-use bise_tensor::tensor::Tensor;
+use bise_format::checkpoint::Checkpoint;
+use bise_kernels::ops::KvType;
+use bise_kernels::tensor::Tensor;
 use std::fmt;
 
 /// The largest number in F16.

@@ -1,9 +1,9 @@
 //! What can go wrong.
 
 use crate::diagnosis::BadWeight;
-use bise_tensor::checkpoint::CheckpointError;
-use bise_tensor::gguf::GgufError;
-use bise_tensor::llama::LlamaError;
+use bise_format::checkpoint::CheckpointError;
+use bise_format::gguf::GgufError;
+use bise_format::llama::LlamaError;
 use std::io;
 
 /// Why a model could not be loaded.

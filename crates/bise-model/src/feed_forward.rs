@@ -4,9 +4,9 @@ use crate::context::Scratch;
 use crate::inputs::Place;
 use crate::linear::Linear;
 use crate::moe::SparseMoe;
-use bise_tensor::isa::Level;
-use bise_tensor::matmul::Activations;
-use bise_tensor::ops::swiglu;
+use bise_kernels::isa::Level;
+use bise_kernels::matmul::Activations;
+use bise_kernels::ops::swiglu;
 
 /// `w2(silu(w1 x) * w3 x)`
 pub(crate) struct SwiGlu {

@@ -1,7 +1,7 @@
 //! A number that tells models apart.
 
-use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::gguf::{GgufError, Layout, Metadata, TensorSpec};
+use bise_format::checkpoint::Checkpoint;
+use bise_format::gguf::{GgufError, Layout, Metadata, TensorSpec};
 use sha2::{Digest, Sha256};
 use std::fmt;
 

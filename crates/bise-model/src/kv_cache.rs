@@ -6,9 +6,9 @@
 //! last [`REWIND`] positions be taken back at any time, as drafts are. Only this file knows the modulo.
 
 use crate::config::Config;
-use bise_tensor::isa::Level;
-use bise_tensor::ops::{self, CHUNK, KvType};
-use bise_tensor::threads::for_each_piece;
+use bise_kernels::isa::Level;
+use bise_kernels::ops::{self, CHUNK, KvType};
+use bise_kernels::threads::for_each_piece;
 use std::io::{self, Read, Write};
 use std::ops::Range;
 

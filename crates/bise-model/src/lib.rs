@@ -1,6 +1,6 @@
 //! Mistral 7B (arXiv 2310.06825) and Mixtral 8x7B (arXiv 2401.04088) as their papers describe them.
 //!
-//! A [`Model`] is what a GGUF file, or another [checkpoint](bise_tensor::checkpoint::Checkpoint), holds. A [`Context`]
+//! A [`Model`] is what a GGUF file, or another [checkpoint](bise_format::checkpoint::Checkpoint), holds. A [`Context`]
 //! is one run of it over a text: the keys and values so far. A [`tokenizer::Tokenizer`] makes tokens of text, a
 //! [`chat::Template`] of conversations, a [`sampler::Sampler`] chooses the next one, and a [`Session`]
 //! brings them together: a text in progress. The layers bear the papers' names:
@@ -73,4 +73,4 @@ pub use session::{
 };
 pub use speculation::{Counts, DraftError, Speculation, SpeculationOptions};
 
-pub use bise_tensor::ops::KvType;
+pub use bise_kernels::ops::KvType;

@@ -1,7 +1,7 @@
 //! A linear map without bias.
 
-use bise_tensor::isa::Level;
-use bise_tensor::matmul::{Activations, Weights, matmul};
+use bise_kernels::isa::Level;
+use bise_kernels::matmul::{Activations, Weights, matmul};
 
 /// `y = x w^T`, with `w` `[outputs, inputs]`.
 pub(crate) struct Linear(pub Weights);

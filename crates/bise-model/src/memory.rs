@@ -3,13 +3,13 @@
 use crate::config::{Config, EMBEDDINGS};
 use crate::context::{ContextOptions, LOGIT_ROWS};
 use crate::kv_cache::KvShape;
-use bise_tensor::block::DType;
-use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::gguf::TensorInfo;
-use bise_tensor::isa::LANES;
-use bise_tensor::matmul::Activations;
-use bise_tensor::ops::{KvType, partials_len};
-use bise_tensor::tensor::Tensor;
+use bise_format::checkpoint::Checkpoint;
+use bise_format::gguf::TensorInfo;
+use bise_kernels::block::DType;
+use bise_kernels::isa::LANES;
+use bise_kernels::matmul::Activations;
+use bise_kernels::ops::{KvType, partials_len};
+use bise_kernels::tensor::Tensor;
 
 /// Bytes that a model and a context of it take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,10 @@ use crate::config::Config;
 use crate::error::LoadError;
 use crate::fingerprint::{Fingerprint, Hashed, fingerprint};
 use crate::weights::Weights;
-use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::gguf::Metadata;
-use bise_tensor::llama;
-use bise_tensor::mmap::FileBytes;
+use bise_format::checkpoint::Checkpoint;
+use bise_format::gguf::Metadata;
+use bise_format::llama;
+use bise_kernels::mmap::FileBytes;
 use std::path::Path;
 use std::sync::OnceLock;
 

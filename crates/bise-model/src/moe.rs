@@ -8,9 +8,9 @@ use crate::context::Scratch;
 use crate::feed_forward::SwiGlu;
 use crate::inputs::Place;
 use crate::linear::Linear;
-use bise_tensor::matmul::Activations;
-use bise_tensor::ops::{add_scaled, exp};
-use bise_tensor::threads::for_each_piece;
+use bise_kernels::matmul::Activations;
+use bise_kernels::ops::{add_scaled, exp};
+use bise_kernels::threads::for_each_piece;
 
 /// The experts of one block.
 pub(crate) struct SparseMoe {

@@ -11,8 +11,8 @@ use crate::error::{ForwardError, LoadError};
 use crate::feed_forward::FeedForward;
 use crate::model::Model;
 use crate::weights::Weights;
-use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::llama;
+use bise_format::checkpoint::Checkpoint;
+use bise_format::llama;
 
 /// Why a model could not be run.
 #[derive(Debug, thiserror::Error)]

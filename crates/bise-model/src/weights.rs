@@ -10,9 +10,9 @@ use crate::inputs::Place;
 use crate::linear::Linear;
 use crate::model::LoadOptions;
 use crate::moe::SparseMoe;
-use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::matmul;
-use bise_tensor::tensor::Tensor;
+use bise_format::checkpoint::Checkpoint;
+use bise_kernels::matmul;
+use bise_kernels::tensor::Tensor;
 use std::io;
 
 /// The weights outside the blocks, and the blocks.

@@ -3,9 +3,9 @@
 mod common;
 mod counting;
 
+use bise_kernels::threads::Threads;
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_model::{Context, ContextOptions};
-use bise_tensor::threads::Threads;
 use counting::{Counting, allocations};
 
 #[global_allocator]

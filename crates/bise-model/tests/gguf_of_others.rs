@@ -2,9 +2,9 @@
 
 mod common;
 
+use bise_format::gguf::{Gguf, GgufWriter, Metadata, TensorSpec, Value};
+use bise_kernels::mmap::FileBytes;
 use bise_model::{ContextOptions, Model};
-use bise_tensor::gguf::{Gguf, GgufWriter, Metadata, TensorSpec, Value};
-use bise_tensor::mmap::FileBytes;
 use common::{bits, file, logits};
 
 fn load(file: Vec<u8>) -> Result<Model, String> {
@@ -30,7 +30,7 @@ fn rewritten(
     if backwards {
         infos.reverse();
     }
-    let spec = |info: &&bise_tensor::gguf::TensorInfo| {
+    let spec = |info: &&bise_format::gguf::TensorInfo| {
         let mut spec = TensorSpec {
             name: info.name.clone(),
             dims: info.dims.clone(),

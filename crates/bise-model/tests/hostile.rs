@@ -2,12 +2,12 @@
 
 mod common;
 
+use bise_format::gguf::Gguf;
+use bise_format::gguf::Metadata;
+use bise_kernels::mmap::FileBytes;
 use bise_model::chat::{Message, Template};
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
 use bise_model::{Context, ContextOptions, Model};
-use bise_tensor::gguf::Gguf;
-use bise_tensor::gguf::Metadata;
-use bise_tensor::mmap::FileBytes;
 use common::fixture;
 use proptest::prelude::*;
 use std::collections::BTreeMap;

@@ -2,9 +2,9 @@
 
 mod common;
 
+use bise_kernels::isa::Level;
+use bise_kernels::threads::Threads;
 use bise_model::{Context, ContextOptions, InputSums, Model};
-use bise_tensor::isa::Level;
-use bise_tensor::threads::Threads;
 use common::model;
 
 fn watch(model: &Model, tokens: &[u32], options: ContextOptions) -> Vec<InputSums> {

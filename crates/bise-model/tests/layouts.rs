@@ -2,8 +2,8 @@
 
 mod common;
 
+use bise_kernels::mmap::FileBytes;
 use bise_model::{ContextOptions, Model};
-use bise_tensor::mmap::FileBytes;
 use common::{bits, logits, per_expert};
 
 #[test]

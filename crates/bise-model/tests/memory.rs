@@ -3,8 +3,8 @@
 #[path = "../../../fuzz/src/counting.rs"]
 mod counting;
 
+use bise_kernels::threads::Threads;
 use bise_model::{Context, ContextOptions, KvType, MemoryNeeds, Model};
-use bise_tensor::threads::Threads;
 use std::path::Path;
 
 #[test]

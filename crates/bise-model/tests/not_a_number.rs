@@ -2,9 +2,9 @@
 
 mod common;
 
+use bise_format::gguf::Gguf;
+use bise_kernels::mmap::FileBytes;
 use bise_model::{Context, ContextOptions, ForwardError, KvType, LoadError, Model};
-use bise_tensor::gguf::Gguf;
-use bise_tensor::mmap::FileBytes;
 use common::{file, fixture, type_file};
 
 /// Tokens of the fixtures' vocabularies; the third is the one whose embedding is damaged.
@@ -114,8 +114,8 @@ fn norms_routers_and_experts_are_named() {
 #[test]
 fn coded_types_are_looked_at_when_something_is_wrong() {
     for dtype in [
-        bise_tensor::block::DType::IQ2_XS,
-        bise_tensor::block::DType::IQ3_S,
+        bise_kernels::block::DType::IQ2_XS,
+        bise_kernels::block::DType::IQ3_S,
     ] {
         let good = type_file(dtype);
         let gguf = Gguf::parse(&good).unwrap();

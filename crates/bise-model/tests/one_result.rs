@@ -2,10 +2,10 @@
 
 mod common;
 
+use bise_kernels::block::DType;
+use bise_kernels::isa::Level;
+use bise_kernels::threads::Threads;
 use bise_model::{Context, ContextOptions, ForwardError, KvType, Model};
-use bise_tensor::block::DType;
-use bise_tensor::isa::Level;
-use bise_tensor::threads::Threads;
 use common::{Golden, bits, logits, model, type_file};
 use proptest::prelude::*;
 use std::sync::LazyLock;

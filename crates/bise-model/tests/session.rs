@@ -2,12 +2,12 @@
 
 mod common;
 
+use bise_kernels::mmap::FileBytes;
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_model::{
     CONTRACT, Choose, Context, ContextOptions, Extent, ForwardError, GenerateError, Kept, KvType, MEMORY,
     Model, PromptCache, Session, SessionError, Speculation, SpeculationOptions, is_session,
 };
-use bise_tensor::mmap::FileBytes;
 use common::{Golden, bits, edited, file, fixture, with_window};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -366,7 +366,7 @@ fn fingerprints_differ() {
     };
     let first = of(&demo);
     assert_eq!(first, of(&demo));
-    let gguf = bise_tensor::gguf::Gguf::parse(&demo).unwrap();
+    let gguf = bise_format::gguf::Gguf::parse(&demo).unwrap();
     for info in gguf.tensors.values() {
         let mut changed = demo.clone();
         let start = (gguf.data_offset + info.offset) as usize;

@@ -1,17 +1,18 @@
 //! One model, stored in several ways: the same logits, bit for bit.
 
 mod common;
-#[path = "../../bise-tensor/tests/gguf_builder/mod.rs"]
+#[path = "../../bise-format/tests/gguf_builder/mod.rs"]
 mod gguf_builder;
 #[path = "../../../tools/quantize/tests/directory/native.rs"]
 mod native;
 
+use bise_format::checkpoint::{Checkpoint, Container};
+use bise_format::gguf::{Gguf, Metadata, Value};
+use bise_kernels::block::DType;
+use bise_kernels::mmap::FileBytes;
+use bise_kernels::tensor::Endian;
+use bise_kernels::tensor::Tensor;
 use bise_model::{Config, ContextOptions, Hashed, Model, fingerprint};
-use bise_tensor::block::DType;
-use bise_tensor::checkpoint::{Checkpoint, Container};
-use bise_tensor::gguf::{Endian, Gguf, Metadata, Value};
-use bise_tensor::mmap::FileBytes;
-use bise_tensor::tensor::Tensor;
 use common::{bits, file, fixture, logits, split};
 use native::{Experts, convert};
 

@@ -2,13 +2,13 @@
 
 mod common;
 
+use bise_kernels::isa::Level;
+use bise_kernels::threads::Threads;
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_model::{
     Choose, Context, ContextOptions, Counts, DraftError, GenerateError, KvType, Limits, Model, Session,
     Speculation, SpeculationOptions, Stop,
 };
-use bise_tensor::isa::Level;
-use bise_tensor::threads::Threads;
 use common::{Golden, file, model, with_window};
 use proptest::prelude::*;
 use std::ops::ControlFlow;

@@ -2,10 +2,10 @@
 
 mod common;
 
+use bise_format::checkpoint::Checkpoint;
+use bise_kernels::mmap::FileBytes;
 use bise_model::streamed::{StreamedError, logits_after};
 use bise_model::{Context, ContextOptions, Model};
-use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::mmap::FileBytes;
 use common::{bits, file};
 
 #[test]

@@ -4,12 +4,11 @@
 
 mod common;
 
+use bise_format::gguf::{Gguf, GgufWriter, TensorSpec};
+use bise_kernels::block::DType;
+use bise_kernels::isa::Level;
+use bise_kernels::mmap::FileBytes;
 use bise_model::{Config, ContextOptions, KvType, Model};
-use bise_tensor::block::DType;
-use bise_tensor::gguf::{Gguf, GgufWriter, TensorSpec};
-use bise_tensor::isa::Level;
-use bise_tensor::mmap::FileBytes;
-use bise_tensor::tensor::Tensor;
 use common::{bits, logits, type_file};
 
 const TOKENS: [u32; 24] = [
@@ -49,7 +48,7 @@ fn dequantized(file: &FileBytes) -> Model {
         .collect();
     let mut writer = GgufWriter::new(Vec::new(), &gguf.metadata, specs).unwrap();
     for info in gguf.tensors.values() {
-        let values = Tensor::from_gguf(&gguf, file, info).to_vec();
+        let values = gguf.view(file, info).to_vec();
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         writer.write_part(&info.name, &bytes).unwrap();
     }

@@ -16,8 +16,8 @@ use crate::error::QuantizeError;
 use crate::recipe::{Target, fit};
 use crate::role::{Facts, Role};
 use crate::source::Tensor;
-use bise_tensor::block::DType;
-use bise_tensor::gguf::Metadata;
+use bise_format::gguf::Metadata;
+use bise_kernels::block::DType;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -135,7 +135,7 @@ impl Plan {
                 }
             })
             .collect();
-        let alignment = metadata.u64(bise_tensor::gguf::ALIGNMENT_KEY)?.unwrap_or(32);
+        let alignment = metadata.u64(bise_format::gguf::ALIGNMENT_KEY)?.unwrap_or(32);
         Ok(Self {
             candidates,
             layers: facts.layers,

@@ -6,7 +6,7 @@ use crate::recipe;
 use crate::role::{Facts, Kind, Role};
 use crate::source::Tensor;
 use crate::types;
-use bise_tensor::block::DType;
+use bise_kernels::block::DType;
 use regex::{Regex, RegexBuilder};
 use std::collections::BTreeMap;
 use std::fmt;

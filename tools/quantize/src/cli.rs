@@ -4,7 +4,7 @@ use crate::types;
 use crate::{
     Budget, Options, Prober, Progress, QuantizeError, Report, Target, TensorType, quantize_and_probe,
 };
-use bise_tensor::block::DType;
+use bise_kernels::block::DType;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Command, Parser};
 use serde_json::{Value, json};

@@ -1,12 +1,12 @@
 //! What can go wrong, said so that a person can act on it.
 
 use crate::types;
-use bise_tensor::atomic::ClaimError;
-use bise_tensor::block::DType;
-use bise_tensor::checkpoint::CheckpointError;
-use bise_tensor::foreign::Foreign;
-use bise_tensor::gguf::GgufError;
-use bise_tensor::llama::{LlamaError, TensorFaults};
+use bise_format::atomic::ClaimError;
+use bise_format::checkpoint::CheckpointError;
+use bise_format::foreign::Foreign;
+use bise_format::gguf::GgufError;
+use bise_format::llama::{LlamaError, TensorFaults};
+use bise_kernels::block::DType;
 use std::io;
 use std::path::{Path, PathBuf};
 

@@ -38,7 +38,7 @@ mod verify;
 mod weigh;
 mod writing;
 
-pub use bise_tensor::llama::TensorFaults;
+pub use bise_format::llama::TensorFaults;
 pub use budget::Budget;
 pub use choice::TensorType;
 pub use error::QuantizeError;
@@ -53,11 +53,11 @@ pub use tokenizer::{tekken_metadata, tokenizer_metadata};
 pub use verify::{Fault, FaultKind, Verdict, verify, verify_bytes};
 pub use weigh::ErrorReport;
 
-use bise_tensor::atomic::claim;
-use bise_tensor::block::DType;
-use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::gguf::{Metadata, TensorSpec};
-use bise_tensor::llama;
+use bise_format::atomic::claim;
+use bise_format::checkpoint::Checkpoint;
+use bise_format::gguf::{Metadata, TensorSpec};
+use bise_format::llama;
+use bise_kernels::block::DType;
 use probe::Probes;
 use role::Facts;
 use seal::Seal;
@@ -202,7 +202,7 @@ impl Report {
 ///
 /// ```
 /// use bise_quantize::{Options, Silent, Target, quantize};
-/// use bise_tensor::checkpoint::Checkpoint;
+/// use bise_format::checkpoint::Checkpoint;
 /// use std::path::Path;
 ///
 /// let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-mistral");
@@ -353,7 +353,7 @@ fn specs(tensors: &[Tensor], types: &[DType]) -> impl Iterator<Item = TensorSpec
 /// GGML's number for the present layout of its quantized blocks.
 const QUANTIZATION_VERSION: u32 = 2;
 
-fn report((tensor, info): (&Tensor, &bise_tensor::gguf::TensorInfo)) -> TensorReport {
+fn report((tensor, info): (&Tensor, &bise_format::gguf::TensorInfo)) -> TensorReport {
     TensorReport {
         name: info.name.clone(),
         elements: info.elements(),

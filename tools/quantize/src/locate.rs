@@ -6,7 +6,7 @@ mod absent;
 mod folder;
 
 use crate::error::QuantizeError;
-use bise_tensor::foreign::Foreign;
+use bise_format::foreign::Foreign;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! The tensors of a model: their names in GGUF and at Hugging Face, and their shapes.
 
 use crate::hf::{Config, Shards};
-use bise_tensor::tensor::RowOrder;
+use bise_kernels::tensor::RowOrder;
 
 /// A tensor that a configuration asks for.
 pub(crate) struct Expected {

@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::queue::Queue;
 use crate::seal::Digest;
 use crate::source::Tensor;
-use bise_tensor::gguf::Layout;
+use bise_format::gguf::Layout;
 use rayon::ThreadPool;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};

@@ -15,8 +15,8 @@
 //! that was measured, and what the rounding of activations may add.
 
 use crate::seal::{hex, sha256};
-use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::gguf::{GgufError, Metadata};
+use bise_format::checkpoint::Checkpoint;
+use bise_format::gguf::{GgufError, Metadata};
 use std::path::Path;
 
 /// Runs models, which this crate cannot.

@@ -4,7 +4,7 @@
 //! they are one) gets Q6_K, K and V of models with 8 experts get Q8_0, and a recipe's rules say the rest.
 
 use crate::role::{Facts, Kind, Role};
-use bise_tensor::block::DType;
+use bise_kernels::block::DType;
 use std::fmt;
 
 /// What a model is quantized to.

@@ -1,7 +1,7 @@
 //! What a tensor is in its model, and what else the choice of its type depends on.
 
 use crate::source::Tensor;
-use bise_tensor::gguf::{GgufError, Metadata};
+use bise_format::gguf::{GgufError, Metadata};
 
 /// What types depend on, besides the tensor.
 #[derive(Clone, Copy, Debug, Default)]

@@ -10,7 +10,7 @@
 //! a tensor is: the header is laid out with zeros and written again in the end.
 
 use crate::probe::Probes;
-use bise_tensor::gguf::{Array, GgufError, Layout, Metadata, TensorInfo, TensorSpec, Value};
+use bise_format::gguf::{Array, GgufError, Layout, Metadata, TensorInfo, TensorSpec, Value};
 use sha2::{Digest as _, Sha256};
 
 /// A SHA-256.

@@ -4,7 +4,7 @@ use crate::error::QuantizeError;
 use crate::pipeline::Slab;
 use crate::source::Tensor;
 use crate::weigh::{Job, SquaredError, weights};
-use bise_tensor::block::DType;
+use bise_kernels::block::DType;
 use std::ops::Range;
 
 /// Values that are turned into floats at a time, if rows are no longer than that: they stay in a core's cache.

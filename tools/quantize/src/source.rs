@@ -3,11 +3,11 @@
 use crate::error::QuantizeError;
 use crate::hf;
 use crate::locate;
-use bise_tensor::block::DType;
-use bise_tensor::checkpoint::{Checkpoint, Container};
-use bise_tensor::gguf::Metadata;
-use bise_tensor::llama;
-use bise_tensor::tensor;
+use bise_format::checkpoint::{Checkpoint, Container};
+use bise_format::gguf::Metadata;
+use bise_format::llama;
+use bise_kernels::block::DType;
+use bise_kernels::tensor;
 use std::ops::Range;
 use std::path::Path;
 

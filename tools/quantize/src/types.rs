@@ -2,7 +2,7 @@
 
 use crate::recipe::Target;
 use crate::synthetic::Synthetic;
-use bise_tensor::block::DType;
+use bise_kernels::block::DType;
 use std::sync::LazyLock;
 
 /// The type called `name`, in any case, which must be one that can be written.

@@ -6,10 +6,10 @@ mod tensors;
 
 use crate::probe::{Prober, Recorded};
 use crate::seal;
-use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::gguf::{Gguf, GgufError};
-use bise_tensor::llama;
-use bise_tensor::mmap::FileBytes;
+use bise_format::checkpoint::Checkpoint;
+use bise_format::gguf::{Gguf, GgufError};
+use bise_format::llama;
+use bise_kernels::mmap::FileBytes;
 use std::io;
 use std::path::Path;
 

@@ -4,8 +4,8 @@ use crate::error::QuantizeError;
 use crate::imatrix::{Importance, ImportanceMatrix};
 use crate::role::{Kind, Role};
 use crate::source::Tensor;
-use bise_tensor::block::DType;
-use bise_tensor::gguf::Metadata;
+use bise_format::gguf::Metadata;
+use bise_kernels::block::DType;
 use std::ops::{AddAssign, Range};
 use std::path::Path;
 

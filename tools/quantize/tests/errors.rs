@@ -2,8 +2,8 @@
 
 mod directory;
 
+use bise_format::atomic::ClaimError;
 use bise_quantize::{Options, QuantizeError, Silent, Target, quantize};
-use bise_tensor::atomic::ClaimError;
 use directory::{Model, mistral, mixtral, shard, shard_name};
 use proptest::prelude::*;
 use safetensors::Dtype;

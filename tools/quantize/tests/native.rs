@@ -4,8 +4,8 @@ mod directory;
 #[path = "directory/native.rs"]
 mod native;
 
+use bise_format::gguf::Gguf;
 use bise_quantize::{Options, Silent, Target, quantize};
-use bise_tensor::gguf::Gguf;
 use directory::{Model, mistral, mixtral};
 use native::{Experts, convert, params};
 use safetensors::Dtype;

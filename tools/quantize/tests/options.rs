@@ -2,11 +2,11 @@
 
 mod directory;
 
+use bise_format::gguf::Gguf;
+use bise_kernels::block::DType;
 use bise_quantize::{
     Budget, ImportanceMatrix, InputSums, Options, QuantizeError, Report, Silent, Target, quantize,
 };
-use bise_tensor::block::DType;
-use bise_tensor::gguf::Gguf;
 use directory::{Model, with_tensors};
 use safetensors::Dtype;
 use serde_json::json;

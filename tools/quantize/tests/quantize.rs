@@ -1,12 +1,13 @@
 //! Directories become files: names, shapes, row order and types; the same bytes however it is done.
 
 mod directory;
-#[path = "../../../crates/bise-tensor/tests/gguf_builder/mod.rs"]
+#[path = "../../../crates/bise-format/tests/gguf_builder/mod.rs"]
 mod gguf_builder;
 
+use bise_format::gguf::{Gguf, Value};
+use bise_kernels::block::DType;
+use bise_kernels::tensor::Endian;
 use bise_quantize::{Options, Report, Silent, Target, quantize};
-use bise_tensor::block::DType;
-use bise_tensor::gguf::{Endian, Gguf, Value};
 use directory::{Model, mistral, mixtral, with_tensors};
 use safetensors::Dtype;
 use serde_json::json;
@@ -271,7 +272,7 @@ fn a_big_endian_gguf_gives_the_same_file() {
     wide().write(src.path(), Dtype::F16);
     for source_type in ["F16", "Q8_0"] {
         let little = run(src.path(), &Options::new(target(source_type)));
-        let tensor = |info: &bise_tensor::gguf::TensorInfo| {
+        let tensor = |info: &bise_format::gguf::TensorInfo| {
             let data = little.gguf.bytes(&little.bytes, info).to_vec();
             (info.name.clone(), info.dims.clone(), info.dtype, data)
         };

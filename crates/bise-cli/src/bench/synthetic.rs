@@ -3,11 +3,11 @@
 use crate::loading::size;
 use crate::machine;
 use anyhow::{Context as _, Result, bail};
+use bise_format::checkpoint::Checkpoint;
+use bise_kernels::memory::Available;
+use bise_kernels::mmap::FileBytes;
 use bise_model::{Config, ContextOptions, MemoryNeeds, TensorNeeds};
 use bise_quantize::Synthetic;
-use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::memory::Available;
-use bise_tensor::mmap::FileBytes;
 
 /// The model that `spec` names, of `layers` or as many as its shape has, if there is memory to make it and run it; `force` makes
 /// it whatever there is.

@@ -7,8 +7,8 @@
 use super::dialogue::Dialogue;
 use crate::session::sole;
 use anyhow::{Context as _, Result, anyhow, bail};
+use bise_format::atomic::claim;
 use bise_model::chat::{Conversation, Message};
-use bise_tensor::atomic::claim;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Write};

@@ -1,7 +1,7 @@
 //! The results of many prompts: a file that grows by whole lines, and is gone on with.
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use bise_tensor::atomic::claim;
+use bise_format::atomic::claim;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};

@@ -1,18 +1,19 @@
 //! GGUF files, made from one of a small model.
 
 use crate::common::{file, per_expert, split};
-use bise_tensor::block::DType;
-use bise_tensor::gguf::{Endian, Gguf, GgufWriter, Metadata, TensorSpec, Value};
+use bise_format::gguf::{Gguf, GgufWriter, Metadata, TensorSpec, Value};
+use bise_kernels::block::DType;
+use bise_kernels::tensor::Endian;
 use std::fs;
 use std::path::Path;
 
-#[path = "../../../bise-tensor/tests/gguf_builder/mod.rs"]
+#[path = "../../../bise-format/tests/gguf_builder/mod.rs"]
 mod gguf_builder;
 use gguf_builder::{Tensor, build};
 
 fn parts(file: &[u8]) -> (Metadata, Vec<Tensor>) {
     let gguf = Gguf::parse(file).unwrap();
-    let tensor = |info: &bise_tensor::gguf::TensorInfo| {
+    let tensor = |info: &bise_format::gguf::TensorInfo| {
         let data = gguf.bytes(file, info).to_vec();
         (info.name.clone(), info.dims.clone(), info.dtype, data)
     };

@@ -9,7 +9,7 @@
 //! A space in front of a text does not count, as SentencePiece puts one there. A conversation with tools counts where
 //! the template has something to say of tools.
 
-use bise_tensor::gguf::Metadata;
+use bise_format::gguf::Metadata;
 
 use super::json::Json;
 use super::{

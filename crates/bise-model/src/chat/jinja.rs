@@ -7,7 +7,7 @@
 use std::error::Error as _;
 use std::sync::Arc;
 
-use bise_tensor::gguf::Metadata;
+use bise_format::gguf::Metadata;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, Value};
 

@@ -47,7 +47,7 @@ mod version;
 
 use std::path::Path;
 
-use bise_tensor::gguf::Metadata;
+use bise_format::gguf::Metadata;
 
 use crate::tokenizer::Tokenizer;
 

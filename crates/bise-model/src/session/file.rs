@@ -31,7 +31,7 @@ use super::hashing::Hashing;
 use super::header::{HEADER, Header, MAGIC};
 use super::{Session, SessionError};
 use crate::sampler::SamplerState;
-use bise_tensor::atomic::write_atomic;
+use bise_format::atomic::write_atomic;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::ops::Range;

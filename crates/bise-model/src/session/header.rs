@@ -4,7 +4,7 @@ use super::file::HASH;
 use super::{Session, SessionError};
 use crate::fingerprint::{CONTRACT, Fingerprint};
 use crate::kv_cache::type_id;
-use bise_tensor::ops::CHUNK;
+use bise_kernels::ops::CHUNK;
 use std::ops::Range;
 
 pub(super) const MAGIC: &[u8; 12] = b"bise session";

@@ -15,7 +15,7 @@ use super::header::{Header, window};
 use super::{Session, SessionError};
 use crate::fingerprint::CONTRACT;
 use crate::kv_cache::type_id;
-use bise_tensor::ops::CHUNK;
+use bise_kernels::ops::CHUNK;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io;

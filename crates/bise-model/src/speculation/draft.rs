@@ -5,7 +5,7 @@ use crate::choose::Choose;
 use crate::context::Context;
 use crate::error::LoadError;
 use crate::model::Model;
-use bise_tensor::gguf::{Array, Value};
+use bise_format::gguf::{Array, Value};
 use std::time::Instant;
 
 /// Why a model cannot draft for another.

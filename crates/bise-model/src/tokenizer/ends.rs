@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 
-use bise_tensor::gguf::Metadata;
+use bise_format::gguf::Metadata;
 
 use super::{TokenKind, TokenizerError, Vocabulary};
 

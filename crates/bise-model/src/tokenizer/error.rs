@@ -1,6 +1,6 @@
 //! What can be wrong with a vocabulary.
 
-use bise_tensor::gguf::GgufError;
+use bise_format::gguf::GgufError;
 
 /// Why a vocabulary is refused. Texts never are: every byte string has an encoding.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! A vocabulary as GGUF files carry it.
 
-use bise_tensor::gguf::{GgufError, Metadata};
+use bise_format::gguf::{GgufError, Metadata};
 
 use super::rules::Added;
 use super::vocabulary::parse_byte;

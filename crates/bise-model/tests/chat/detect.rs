@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use bise_format::gguf::Metadata;
 use bise_model::chat::{ChatError, Conversation, Message, Template, VERSION_KEY, Version};
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
-use bise_tensor::gguf::Metadata;
 
 use super::{FORMATS, FORMS, metadata, read};
 

@@ -1,11 +1,11 @@
 //! What the tests share: models made from the fixtures, and reference values.
 #![allow(dead_code)] // each test uses its part
 
+use bise_format::gguf::{Gguf, GgufWriter, Metadata, TensorSpec};
+use bise_kernels::block::DType;
+use bise_kernels::mmap::FileBytes;
 use bise_model::{Context, ContextOptions, Model};
 use bise_quantize::{Options, Silent, Target, quantize};
-use bise_tensor::block::DType;
-use bise_tensor::gguf::{Gguf, GgufWriter, Metadata, TensorSpec};
-use bise_tensor::mmap::FileBytes;
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
 

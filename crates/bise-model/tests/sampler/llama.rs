@@ -1,9 +1,9 @@
 //! fixtures/sampler/llama.json, written by tools/fixtures/sampler_llama.py.
 
 use super::kept;
+use bise_format::gguf::Gguf;
 use bise_model::sampler::{Breakers, DryOptions, SamplerKind, SamplerOptions};
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
-use bise_tensor::gguf::Gguf;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 

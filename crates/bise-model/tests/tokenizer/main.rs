@@ -9,8 +9,8 @@ mod tekken;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use bise_format::gguf::{Gguf, Metadata};
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
-use bise_tensor::gguf::{Gguf, Metadata};
 use flate2::read::GzDecoder;
 
 /// A file of fixtures/tokenizer, written by tools/fixtures/tokenizer_goldens.py.

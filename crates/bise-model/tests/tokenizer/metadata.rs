@@ -1,7 +1,7 @@
 //! Vocabularies from metadata, good and bad.
 
+use bise_format::gguf::{Metadata, Value};
 use bise_model::tokenizer::{TokenKind, Tokenizer, TokenizerError, Vocabulary};
-use bise_tensor::gguf::{Metadata, Value};
 
 use super::mistral_metadata;
 

@@ -2,7 +2,7 @@
 
 use super::read_bounded_json;
 use crate::error::QuantizeError;
-use bise_tensor::gguf::{Metadata, Value};
+use bise_format::gguf::{Metadata, Value};
 use serde::Deserialize;
 use std::path::Path;
 

@@ -12,7 +12,7 @@
 use super::config::TokenIds;
 use super::read_bounded_json;
 use crate::error::QuantizeError;
-use bise_tensor::gguf::Metadata;
+use bise_format::gguf::Metadata;
 use serde::Deserialize;
 use std::path::Path;
 

@@ -6,9 +6,9 @@
 
 use super::files::{Files, Index};
 use crate::error::QuantizeError;
-use bise_tensor::foreign::Foreign;
-use bise_tensor::llama::TensorFaults;
-use bise_tensor::mmap::FileBytes;
+use bise_format::foreign::Foreign;
+use bise_format::llama::TensorFaults;
+use bise_kernels::mmap::FileBytes;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use std::collections::BTreeMap;

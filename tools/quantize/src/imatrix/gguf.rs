@@ -7,8 +7,9 @@
 
 use super::{ImportanceMatrix, InputSums};
 use crate::error::QuantizeError;
-use bise_tensor::block::DType;
-use bise_tensor::gguf::{Endian, Gguf, GgufWriter, Metadata, TensorInfo, TensorSpec};
+use bise_format::gguf::{Gguf, GgufWriter, Metadata, TensorInfo, TensorSpec};
+use bise_kernels::block::DType;
+use bise_kernels::tensor::Endian;
 use indexmap::IndexMap;
 use std::io::Write;
 
@@ -27,7 +28,7 @@ pub(super) fn parse(file: &[u8]) -> Result<ImportanceMatrix, String> {
             "the header takes {header} of {len} bytes, expected most of them to be sums"
         ));
     }
-    let text = |e: bise_tensor::gguf::GgufError| e.to_string();
+    let text = |e: bise_format::gguf::GgufError| e.to_string();
     match gguf.metadata.str("general.type").map_err(text)? {
         Some("imatrix") => {}
         other => {

@@ -14,7 +14,7 @@ mod gguf;
 mod legacy;
 
 use crate::error::QuantizeError;
-use bise_tensor::mmap::FileBytes;
+use bise_kernels::mmap::FileBytes;
 use indexmap::IndexMap;
 use std::io::Write;
 use std::path::Path;
@@ -80,7 +80,7 @@ impl ImportanceMatrix {
     /// stays.
     pub fn write(&self, path: &Path) -> Result<(), QuantizeError> {
         self.check(path)?;
-        bise_tensor::atomic::write_atomic(path, |out| gguf::write(self, out)).map_err(|e| e.at(path))
+        bise_format::atomic::write_atomic(path, |out| gguf::write(self, out)).map_err(|e| e.at(path))
     }
 
     /// [`write`](Self::write) to a stream.

@@ -141,7 +141,7 @@ fn hostile_files_are_told_apart() {
 
 #[test]
 fn sums_and_counts_must_belong_together() {
-    use bise_tensor::gguf::{GgufWriter, Metadata, TensorSpec};
+    use bise_format::gguf::{GgufWriter, Metadata, TensorSpec};
     let file = |kind: &str, tensors: &[(&str, &[u64], DType)]| {
         let mut metadata = Metadata::new();
         metadata.insert("general.type", kind);
@@ -157,7 +157,7 @@ fn sums_and_counts_must_belong_together() {
         }
         writer.finish().unwrap()
     };
-    use bise_tensor::block::DType::{self, F16, F32};
+    use bise_kernels::block::DType::{self, F16, F32};
     for (kind, tensors, says) in [
         (
             "model",

@@ -8,7 +8,7 @@
 use super::settings::read_optional;
 use crate::error::QuantizeError;
 use crate::hf::set_default;
-use bise_tensor::gguf::Metadata;
+use bise_format::gguf::Metadata;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;

@@ -18,7 +18,7 @@ mod words;
 
 use crate::error::QuantizeError;
 use crate::hf::{SpecialTokens, set_default};
-use bise_tensor::gguf::Metadata;
+use bise_format::gguf::Metadata;
 use serde_json::json;
 use settings::{Added, Content, Settings};
 use std::collections::{BTreeMap, HashSet};

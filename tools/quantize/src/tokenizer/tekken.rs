@@ -13,7 +13,7 @@ use super::{TokenType, Vocabulary};
 use crate::error::QuantizeError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bise_tensor::gguf::Metadata;
+use bise_format::gguf::Metadata;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -401,7 +401,7 @@ fn above(offset: u8) -> char {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use bise_tensor::gguf::Metadata;
+    use bise_format::gguf::Metadata;
     use proptest::prelude::*;
     use serde_json::{Value as Json, json};
 

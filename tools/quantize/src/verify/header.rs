@@ -2,7 +2,7 @@
 
 use super::{FaultKind, Verdict};
 use crate::seal;
-use bise_tensor::gguf::{Array, Gguf, Value};
+use bise_format::gguf::{Array, Gguf, Value};
 use std::collections::{HashMap, HashSet};
 
 /// Compares header, entries and length with what is recorded.

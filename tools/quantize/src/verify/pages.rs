@@ -7,8 +7,8 @@
 //! - the same matrix again, as in layers or experts that were copied.
 
 use super::{FaultKind, Verdict};
-use bise_tensor::gguf::{Gguf, TensorInfo};
-use bise_tensor::mmap::FileBytes;
+use bise_format::gguf::{Gguf, TensorInfo};
+use bise_kernels::mmap::FileBytes;
 use rayon::prelude::*;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;

@@ -2,8 +2,9 @@
 
 use super::{FaultKind, Verdict};
 use crate::seal::{self, hex, sha256};
-use bise_tensor::gguf::{Endian, Gguf, TensorInfo};
-use bise_tensor::mmap::FileBytes;
+use bise_format::gguf::{Gguf, TensorInfo};
+use bise_kernels::mmap::FileBytes;
+use bise_kernels::tensor::Endian;
 use rayon::prelude::*;
 use std::collections::HashMap;
 

@@ -1,8 +1,9 @@
 //! GGUF files byte by byte, of any version and byte order, by other code than the crate's writer.
 #![allow(dead_code)] // each test program uses its part
 
-use bise_tensor::block::DType;
-use bise_tensor::gguf::{Array, Endian, Metadata, Value};
+use bise_format::gguf::{Array, Metadata, Value};
+use bise_kernels::block::DType;
+use bise_kernels::tensor::Endian;
 
 /// A kind of file: version and byte order.
 pub type Kind = (u32, Endian);

@@ -2,14 +2,14 @@
 
 mod random_blocks;
 
-use bise_tensor::block::{
+use bise_kernels::block::{
     CODED_ZERO, CodedFormat, DType, FormatVisitor, IntFormat, Parts, PlainFormat, Unpacked,
 };
-use bise_tensor::isa::Level;
-use bise_tensor::matmul::{Activations, Matrix, Weights, matmul};
-use bise_tensor::mmap::FileBytes;
-use bise_tensor::tensor::Tensor;
-use bise_tensor::threads::Threads;
+use bise_kernels::isa::Level;
+use bise_kernels::matmul::{Activations, Matrix, Weights, matmul};
+use bise_kernels::mmap::FileBytes;
+use bise_kernels::tensor::Tensor;
+use bise_kernels::threads::Threads;
 use proptest::prelude::*;
 use random_blocks::random_blocks;
 

@@ -5,11 +5,19 @@ mod order;
 pub use order::RowOrder;
 
 use crate::block::DType;
-use crate::gguf::{Endian, Gguf, TensorInfo};
 use crate::matmul::Matrix;
 use crate::mmap::FileBytes;
 use std::io;
 use std::ops::Range;
+
+/// The order of bytes within stored numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endian {
+    /// Lowest byte first.
+    Little,
+    /// Highest byte first.
+    Big,
+}
 
 /// Blocks in a file or in memory, as matrices stacked on each other: `[.., rows, cols]`.
 ///
@@ -17,9 +25,9 @@ use std::ops::Range;
 /// in another [`order`](RowOrder), or with each matrix's columns where its rows should be. Cloning shares the bytes.
 ///
 /// ```
-/// use bise_tensor::block::DType;
-/// use bise_tensor::mmap::FileBytes;
-/// use bise_tensor::tensor::Tensor;
+/// use bise_kernels::block::DType;
+/// use bise_kernels::mmap::FileBytes;
+/// use bise_kernels::tensor::Tensor;
 ///
 /// let numbers = [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0].map(f32::to_le_bytes).concat();
 /// let tensor = Tensor::from_bytes(DType::F32, &[2, 3], FileBytes::from_vec(numbers)).unwrap();
@@ -42,20 +50,6 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// The tensor that `info` describes, looked at in place.
-    pub fn from_gguf(gguf: &Gguf, file: &FileBytes, info: &TensorInfo) -> Self {
-        let start = (gguf.data_offset + info.offset) as usize;
-        Self {
-            dtype: info.dtype,
-            shape: info.dims.iter().rev().map(|&d| d as usize).collect(),
-            file: file.clone(),
-            range: start..start + info.len as usize,
-            endian: gguf.endian,
-            order: RowOrder::Same,
-            transposed: false,
-        }
-    }
-
     /// `bytes` as a tensor of `shape`, outermost extent first; `None` when that is not its size.
     pub fn from_bytes(dtype: DType, shape: &[usize], bytes: FileBytes) -> Option<Self> {
         let all = 0..bytes.len();
@@ -82,6 +76,11 @@ impl Tensor {
             order: RowOrder::Same,
             transposed: false,
         })
+    }
+
+    /// This tensor with its numbers stored in the byte order `endian`.
+    pub fn with_endian(self, endian: Endian) -> Self {
+        Self { endian, ..self }
     }
 
     /// The matrix whose row `r` is this one's row `order.source_row(r)`; `None` when the rows are not whole heads, or

@@ -1,6 +1,6 @@
 //! Blocks of any type, for those that cannot be quantized to.
 
-use bise_tensor::block::DType;
+use bise_kernels::block::DType;
 
 /// `count` blocks of random bits whose values are finite, none of them above 4 and not all below 1/1000.
 pub fn random_blocks(dtype: DType, count: usize, seed: u64) -> Vec<u8> {

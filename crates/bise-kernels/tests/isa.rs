@@ -1,6 +1,6 @@
 //! Every operation of every instruction set gives what the scalar level gives, bit for bit.
 
-use bise_tensor::isa::{Isa, Kernel, LANES, Level};
+use bise_kernels::isa::{Isa, Kernel, LANES, Level};
 use proptest::array::{uniform4, uniform16, uniform32};
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -201,8 +201,8 @@ fn put_array(out: &mut Vec<u8>, key: &str, array: &Array, depth: u32) -> Result<
 /// Writes the tensors of a [`Layout`] in order, a whole tensor or a part at a time.
 ///
 /// ```
-/// use bise_tensor::block::DType;
-/// use bise_tensor::gguf::{Gguf, GgufWriter, Metadata, TensorSpec};
+/// use bise_kernels::block::DType;
+/// use bise_format::gguf::{Gguf, GgufWriter, Metadata, TensorSpec};
 ///
 /// let mut metadata = Metadata::default();
 /// metadata.insert("general.name", "two numbers");
@@ -211,7 +211,7 @@ fn put_array(out: &mut Vec<u8>, key: &str, array: &Array, depth: u32) -> Result<
 /// writer.write_tensor("x", &[1.5f32, -2.0].map(f32::to_le_bytes).concat())?;
 /// let file = writer.finish()?;
 /// assert_eq!(Gguf::parse(&file)?.metadata.str("general.name")?, Some("two numbers"));
-/// # Ok::<(), bise_tensor::gguf::GgufError>(())
+/// # Ok::<(), bise_format::gguf::GgufError>(())
 /// ```
 pub struct GgufWriter<W> {
     out: W,

@@ -1,7 +1,8 @@
 //! Files written by PyPI gguf (`tools/fixtures/gguf_vectors.py`) hold what its own reader finds in them.
 
-use bise_tensor::gguf::{Array, Endian, Gguf, GgufWriter, TensorInfo, TensorSpec, Value};
-use bise_tensor::mmap::FileBytes;
+use bise_format::gguf::{Array, Gguf, GgufWriter, TensorInfo, TensorSpec, Value};
+use bise_kernels::mmap::FileBytes;
+use bise_kernels::tensor::Endian;
 use serde_json::{Value as Json, json};
 use std::path::Path;
 

@@ -1,9 +1,9 @@
 //! Models in several files: found by any part, and refused when the parts do not belong together.
 
-use bise_tensor::block::DType;
-use bise_tensor::checkpoint::Checkpoint;
-use bise_tensor::gguf::{GgufWriter, Metadata, TensorSpec, Value};
-use bise_tensor::mmap::FileBytes;
+use bise_format::checkpoint::Checkpoint;
+use bise_format::gguf::{GgufWriter, Metadata, TensorSpec, Value};
+use bise_kernels::block::DType;
+use bise_kernels::mmap::FileBytes;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 

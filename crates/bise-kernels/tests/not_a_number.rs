@@ -2,12 +2,12 @@
 
 mod random_blocks;
 
-use bise_tensor::block::DType;
-use bise_tensor::isa::Level;
-use bise_tensor::matmul::{Activations, Weights, matmul};
-use bise_tensor::mmap::FileBytes;
-use bise_tensor::ops::{Attention, CHUNK, KvType, attend, partials_len, rms_norm, store};
-use bise_tensor::tensor::Tensor;
+use bise_kernels::block::DType;
+use bise_kernels::isa::Level;
+use bise_kernels::matmul::{Activations, Weights, matmul};
+use bise_kernels::mmap::FileBytes;
+use bise_kernels::ops::{Attention, CHUNK, KvType, attend, partials_len, rms_norm, store};
+use bise_kernels::tensor::Tensor;
 use random_blocks::random_blocks;
 
 const BAD: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];

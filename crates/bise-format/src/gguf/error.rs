@@ -1,7 +1,7 @@
 //! What can be wrong with a GGUF file, said so that a person can act on it.
 
-use crate::block::DType;
 use crate::foreign::Foreign;
+use bise_kernels::block::DType;
 use std::fmt;
 
 /// Why a GGUF file cannot be read or written.

@@ -2,7 +2,7 @@
 //!
 //! `tools/fixtures/block_vectors.py` made the vectors and says what each holds.
 
-use bise_tensor::block::DType;
+use bise_kernels::block::DType;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 mod gguf_builder;
 
-use bise_tensor::gguf::{Array, Gguf, Layout, TensorSpec, Value};
+use bise_format::gguf::{Array, Gguf, Layout, TensorSpec, Value};
 use gguf_builder::{Builder, KINDS, Kind, build, sample};
 use proptest::prelude::*;
 use std::alloc::{GlobalAlloc, Layout as Memory, System};
@@ -54,7 +54,7 @@ fn parse(file: &[u8]) -> Option<Gguf> {
     for info in gguf.tensors.values() {
         assert_eq!(gguf.bytes(file, info).len() as u64, info.len);
     }
-    let spec = |t: &bise_tensor::gguf::TensorInfo| TensorSpec {
+    let spec = |t: &bise_format::gguf::TensorInfo| TensorSpec {
         name: t.name.clone(),
         dims: t.dims.clone(),
         dtype: t.dtype,

@@ -3,8 +3,8 @@
 //! Names and metadata are GGUF's. A model that is loaded from a [`Checkpoint`] need not know where it came from.
 
 use crate::gguf::{Gguf, GgufError, Metadata, PartName, Split};
-use crate::mmap::FileBytes;
-use crate::tensor::Tensor;
+use bise_kernels::mmap::FileBytes;
+use bise_kernels::tensor::Tensor;
 use indexmap::IndexMap;
 use std::fmt;
 use std::io;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// A model's metadata and tensors.
 ///
 /// ```
-/// use bise_tensor::checkpoint::Checkpoint;
+/// use bise_format::checkpoint::Checkpoint;
 ///
 /// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/demo.gguf");
 /// let checkpoint = Checkpoint::open(path.as_ref())?;
@@ -204,7 +204,7 @@ impl Checkpoint {
         let (mut metadata, mut tensors) = (Metadata::new(), IndexMap::new());
         for Part { file, gguf, .. } in parts {
             for info in gguf.tensors.values() {
-                tensors.insert(info.name.clone(), Tensor::from_gguf(&gguf, &file, info));
+                tensors.insert(info.name.clone(), gguf.view(&file, info));
             }
             if metadata.is_empty() {
                 metadata = gguf.metadata;

@@ -2,8 +2,9 @@
 
 mod gguf_builder;
 
-use bise_tensor::block::DType;
-use bise_tensor::gguf::{Array, Endian, Gguf, GgufError, GgufWriter, Layout, Metadata, TensorSpec, Value};
+use bise_format::gguf::{Array, Gguf, GgufError, GgufWriter, Layout, Metadata, TensorSpec, Value};
+use bise_kernels::block::DType;
+use bise_kernels::tensor::Endian;
 use gguf_builder::{Builder, KINDS, Tensor, build, sample};
 use proptest::prelude::*;
 

@@ -23,7 +23,9 @@ pub use split::{PartName, Split};
 pub use value::{Array, Metadata, Value, ValueType};
 pub use writer::{GgufWriter, Layout, TensorSpec};
 
-use crate::block::DType;
+use bise_kernels::block::DType;
+use bise_kernels::mmap::FileBytes;
+use bise_kernels::tensor::{Endian, Tensor};
 use indexmap::IndexMap;
 
 const MAGIC: &[u8; 4] = b"GGUF";
@@ -41,19 +43,10 @@ const SPARE: u64 = 48 << 10;
 /// The metadata key that sets the alignment of tensor data.
 pub const ALIGNMENT_KEY: &str = "general.alignment";
 
-/// The order of bytes within a file's numbers, its tensor data included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endian {
-    /// Lowest byte first.
-    Little,
-    /// Highest byte first.
-    Big,
-}
-
 /// What a GGUF file holds, and where.
 ///
 /// ```
-/// use bise_tensor::gguf::Gguf;
+/// use bise_format::gguf::Gguf;
 ///
 /// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/demo.gguf");
 /// let bytes = std::fs::read(path)?;
@@ -126,6 +119,18 @@ impl Gguf {
     pub fn bytes<'a>(&self, file: &'a [u8], info: &TensorInfo) -> &'a [u8] {
         let start = (self.data_offset + info.offset) as usize;
         &file[start..start + info.len as usize]
+    }
+
+    /// A tensor of this file, looked at in place: its shape is that of the file, outermost extent first.
+    ///
+    /// # Panics
+    /// When `file` is not the parsed file or `info` not one of its tensors.
+    pub fn view(&self, file: &FileBytes, info: &TensorInfo) -> Tensor {
+        let start = (self.data_offset + info.offset) as usize;
+        let shape: Vec<usize> = info.dims.iter().rev().map(|&d| d as usize).collect();
+        Tensor::in_file(info.dtype, &shape, file, start..start + info.len as usize)
+            .expect("a tensor that parsing has proven")
+            .with_endian(self.endian)
     }
 }
 

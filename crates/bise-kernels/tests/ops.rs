@@ -1,11 +1,11 @@
 //! The other operations: accurate, and the same bits at every level.
 
-use bise_tensor::block::{Format, Q8_0};
-use bise_tensor::isa::Level;
-use bise_tensor::ops::{
+use bise_kernels::block::{Format, Q8_0};
+use bise_kernels::isa::Level;
+use bise_kernels::ops::{
     Attention, CHUNK, KvType, RopeTable, add_scaled, attend, exp, partials_len, rms_norm, store, swiglu,
 };
-use bise_tensor::threads::Threads;
+use bise_kernels::threads::Threads;
 use proptest::prelude::*;
 
 fn bits(x: &[f32]) -> Vec<u32> {

@@ -1,11 +1,11 @@
 //! Every key and tensor that PyPI gguf knows of the architecture `llama` has a meaning: see `tools/fixtures/llama_keys.py`.
 
-use bise_tensor::block::DType;
-use bise_tensor::checkpoint::{Checkpoint, Container};
-use bise_tensor::gguf::{Metadata, Value};
-use bise_tensor::llama::{Meaning, check, check_metadata, meaning};
-use bise_tensor::mmap::FileBytes;
-use bise_tensor::tensor::Tensor;
+use bise_format::checkpoint::{Checkpoint, Container};
+use bise_format::gguf::{Metadata, Value};
+use bise_format::llama::{Meaning, check, check_metadata, meaning};
+use bise_kernels::block::DType;
+use bise_kernels::mmap::FileBytes;
+use bise_kernels::tensor::Tensor;
 
 fn listed(kind: &str) -> Vec<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/gguf/llama_keys.json");

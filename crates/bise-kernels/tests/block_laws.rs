@@ -1,6 +1,6 @@
 //! What every format promises, whatever the values: each law walks [`DType::ALL`].
 
-use bise_tensor::block::{
+use bise_kernels::block::{
     CODED_ZERO, CodedFormat, DType, FormatVisitor, IntFormat, Parts, PlainFormat, Unpacked,
 };
 use proptest::collection::vec;

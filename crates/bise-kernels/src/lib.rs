@@ -1,19 +1,14 @@
-//! GGUF files, quantized blocks, and CPU kernels that give the same bits on every machine.
+//! Quantized blocks, and CPU kernels that give the same bits on every machine.
 //!
-//! This crate knows bytes, blocks and arithmetic; of models it knows only what their files may say ([`llama`]). The numeric contract that the
+//! This crate knows bytes, blocks and arithmetic; it knows no file format and no model. The numeric contract that the
 //! kernels keep is stated in `ARCHITECTURE.md` and executed by the scalar level in [`isa`].
 #![deny(unsafe_code)]
 // Kernels count indices: an iterator around operations of an instruction set is compiled without its features.
 #![allow(clippy::needless_range_loop)]
 
-pub mod atomic;
 pub mod block;
-pub mod checkpoint;
-pub mod foreign;
-pub mod gguf;
 #[allow(unsafe_code)] // intrinsics, behind tokens that prove the features
 pub mod isa;
-pub mod llama;
 pub mod matmul;
 pub mod measure;
 pub mod memory;
