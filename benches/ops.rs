@@ -2,10 +2,13 @@
 
 use bise_benches::{OfLimits, criterion, values};
 use bise_kernels::isa::Level;
-use bise_kernels::ops::{Attention, CHUNK, KvType, RopeTable, attend, partials_len, rms_norm, store, swiglu};
+use bise_kernels::ops::{
+    Attention, AttentionWorkspace, CHUNK, KeyValues, KvType, RopeTable, attend, rms_norm, store, swiglu,
+};
 use bise_kernels::threads::for_each_piece;
 use bise_model::sampler::{Sampler, SamplerOptions};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use std::ops::Range;
 
 const DIM: usize = 4096;
 const HIDDEN: usize = 14336;
@@ -14,15 +17,17 @@ const KV_HEADS: usize = 8;
 const HEAD_DIM: usize = 128;
 const VOCABULARY: usize = 32768;
 
-/// Keys and values of `positions` positions, of all key heads.
+/// Keys and values of `positions` positions, of all key heads; the last `tokens` are looked from.
 struct Cache {
+    tokens: usize,
+    positions: usize,
     chunks: usize,
     chunk_bytes: usize,
     bytes: Vec<u8>,
 }
 
 impl Cache {
-    fn filled(kind: KvType, positions: usize) -> Self {
+    fn filled(kind: KvType, tokens: usize, positions: usize) -> Self {
         let (chunks, chunk_bytes) = (positions.div_ceil(CHUNK), kind.chunk_bytes(HEAD_DIM));
         let mut bytes = vec![0; KV_HEADS * chunks * chunk_bytes];
         let some = values(2 * HEAD_DIM * CHUNK);
@@ -33,20 +38,28 @@ impl Cache {
             }
         }
         Self {
+            tokens,
+            positions,
             chunks,
             chunk_bytes,
             bytes,
         }
     }
+}
 
-    fn chunk(&self, head: usize, c: usize) -> &[u8] {
+impl KeyValues for Cache {
+    fn visible(&self, row: usize) -> Range<usize> {
+        0..self.positions - self.tokens + row + 1
+    }
+
+    fn chunk(&self, _: usize, head: usize, c: usize) -> &[u8] {
         &self.bytes[(head * self.chunks + c) * self.chunk_bytes..][..self.chunk_bytes]
     }
 }
 
 /// The last `tokens` of `positions` tokens attend to all before them.
 fn attention(c: &mut Criterion<OfLimits>, kind: KvType, tokens: usize, positions: usize) {
-    let cache = Cache::filled(kind, positions);
+    let cache = Cache::filled(kind, tokens, positions);
     let mut group = c.benchmark_group(format!("attention, {tokens} tokens of {positions}"));
     group.throughput(if tokens == 1 {
         Throughput::Bytes(cache.bytes.len() as u64)
@@ -55,19 +68,19 @@ fn attention(c: &mut Criterion<OfLimits>, kind: KvType, tokens: usize, positions
     });
     let queries = values(tokens * HEADS * HEAD_DIM);
     let mut out = vec![0.0; queries.len()];
-    let mut partials = vec![0.0; partials_len(HEADS, HEAD_DIM, cache.chunks)];
+    let mut workspace = AttentionWorkspace::default();
     let attention = Attention {
         queries: &queries,
+        parts: &[0..tokens],
+        kv: &cache,
         scale: 0.1,
         heads: HEADS,
         kv_heads: KV_HEADS,
         head_dim: HEAD_DIM,
-        visible: &|t: usize| 0..positions - tokens + t + 1,
-        chunk: &|head: usize, c: usize| cache.chunk(head, c),
     };
     for level in Level::available().into_iter().skip(1) {
         group.bench_function(BenchmarkId::new(format!("{kind:?}"), level), |b| {
-            b.iter(|| attend(level, kind, &attention, &mut partials, &mut out));
+            b.iter(|| attend(level, kind, &attention, &mut workspace, &mut out));
         });
     }
     group.finish();
@@ -95,7 +108,7 @@ fn elementwise(c: &mut Criterion<OfLimits>) {
             });
         });
         let mut rope = RopeTable::new(HEAD_DIM, 1e6, tokens);
-        rope.set(1000, tokens);
+        rope.set(1000..1000 + tokens);
         group.bench_function("rope", |b| b.iter(|| rope.rotate(level, &mut out, HEAD_DIM)));
         let (gate, up) = (values(tokens * HIDDEN), values(tokens * HIDDEN));
         let mut hidden = vec![0.0; up.len()];

@@ -40,9 +40,9 @@ impl Divergence {
         );
         let options = ContextOptions::new(source.config().context_length.min(CHUNK));
         let (mut first, mut second) = (Context::new(source, options)?, Context::new(model, options)?);
-        let chunks = Chunks::new(tokenizer, &first, Some(options.context as u32))?;
+        let chunks = Chunks::new(tokenizer, &first, Some(options.max_tokens as u32))?;
         let mut found = Self::default();
-        let mut expected = Vec::with_capacity(options.context * rows);
+        let mut expected = Vec::with_capacity(options.max_tokens * rows);
         let bar = Bar::tokens("comparing", 2 * chunks.count(&tokens, usize::MAX));
         first.watch_progress(Some(bar.watch()));
         second.watch_progress(Some(bar.watch()));
@@ -74,7 +74,7 @@ impl Divergence {
     pub fn try_source(source: &Model, tokenizer: &Tokenizer, text: &[u8]) -> Result<()> {
         let options = ContextOptions::new(source.config().context_length.min(CHUNK));
         let mut context = Context::new(source, options)?;
-        let chunks = Chunks::new(tokenizer, &context, Some(options.context as u32))?;
+        let chunks = Chunks::new(tokenizer, &context, Some(options.max_tokens as u32))?;
         if let Some(chunk) = chunks.of(&tokenizer.encode(text)).next() {
             context.forward_all(&chunk, |_| {}).context(SOURCE)?;
         }

@@ -58,7 +58,7 @@ impl Drafts {
         model: &'m Model,
         draft: Option<&'m Model>,
         runtime: &Runtime,
-    ) -> Result<Session<'m>> {
+    ) -> Result<Session> {
         let mut session = Session::new(runtime.context(model)?);
         if self.speculate == Speculate::Off {
             return Ok(session);
@@ -80,7 +80,7 @@ impl Drafts {
 }
 
 /// How drafting went, if there were drafts.
-pub fn report(session: &Session<'_>) -> Option<String> {
+pub fn report(session: &Session) -> Option<String> {
     let counts = session.counts();
     (counts.drafted > 0).then(|| format!("guessed {} tokens, {} right", counts.drafted, counts.accepted))
 }

@@ -51,7 +51,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     let (tokens, chunks) = runtime::chunks(&context, &tokenizer, &args.file, args.chunk)?;
     let threads = args.runtime.threads()?;
     let most = args.chunks.map_or(usize::MAX, |n| n as usize);
-    context.watch_inputs();
+    context.collect_activation_statistics();
     let bar = Bar::tokens("measuring", chunks.count(&tokens, most));
     context.watch_progress(Some(bar.watch()));
     let (mut done, mut read) = (0, 0);
@@ -67,7 +67,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     let mut matrix = ImportanceMatrix::default();
     matrix.datasets.push(name.to_string_lossy().into_owned());
     (matrix.chunk_count, matrix.chunk_size) = (done, chunks.len() as u32);
-    for sums in context.take_inputs() {
+    for sums in context.take_activation_statistics() {
         warn(&sums);
         if args.process_output || sums.name != "output.weight" {
             let InputSums { name, sums, counts } = sums;

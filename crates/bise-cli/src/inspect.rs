@@ -139,16 +139,18 @@ impl Facts {
     /// The published model that this is, or is made from, by its shape.
     fn family(&self) -> String {
         let c = &self.config;
-        let is = |dim, layers, hidden| (c.dim, c.n_layers, c.hidden_dim) == (dim, layers, hidden);
+        let is = |dim, layers, hidden| (c.dim, c.layers.len(), c.hidden_dim) == (dim, layers, hidden);
         let vocabulary = self.vocabulary();
         let name = match c.experts.map(|experts| experts.count) {
             Some(8) if is(4096, 32, 14336) => "Mixtral 8x7B",
             Some(8) if is(6144, 56, 16384) => "Mixtral 8x22B",
             Some(_) => "Mixtral",
             None if c.window_restored => "Mistral v0.1",
-            None if is(4096, 32, 14336) && c.rope_theta == 1e4 => "Mistral 7B v0.1",
-            None if is(4096, 32, 14336) && c.rope_theta == 1e6 && vocabulary < 32768 => "Mistral 7B v0.2",
-            None if is(4096, 32, 14336) && c.rope_theta == 1e6 => "Mistral 7B v0.3",
+            None if is(4096, 32, 14336) && c.layers[0].rope.theta == 1e4 => "Mistral 7B v0.1",
+            None if is(4096, 32, 14336) && c.layers[0].rope.theta == 1e6 && vocabulary < 32768 => {
+                "Mistral 7B v0.2"
+            }
+            None if is(4096, 32, 14336) && c.layers[0].rope.theta == 1e6 => "Mistral 7B v0.3",
             None if is(5120, 40, 14336) && vocabulary == 131072 => "Mistral Nemo 12B",
             None => "Mistral",
         };
@@ -162,7 +164,7 @@ impl Facts {
     }
 
     fn window(&self) -> String {
-        match self.config.sliding_window {
+        match self.config.sliding_window() {
             None => "no sliding window".to_owned(),
             Some(w) if self.config.window_restored => {
                 format!("sliding window {w}, restored: the file does not say so, but Mistral v0.1 has it")
@@ -204,14 +206,14 @@ impl Facts {
         writeln!(
             out,
             "{} layers of {}, {} heads of {}, {} for keys and values; feed-forward {}; vocabulary {}; RoPE base {}; context {}",
-            c.n_layers,
+            c.layers.len(),
             c.dim,
             c.n_heads,
             c.head_dim,
             c.n_kv_heads,
             c.hidden_dim,
             self.vocabulary(),
-            c.rope_theta,
+            c.layers[0].rope.theta,
             c.context_length,
         )?;
         writeln!(
@@ -275,17 +277,17 @@ impl Facts {
             "container": self.checkpoint.container.to_string(),
             "family": self.family(),
             "model": {
-                "dim": c.dim, "layers": c.n_layers, "heads": c.n_heads, "kv_heads": c.n_kv_heads,
+                "dim": c.dim, "layers": c.layers.len(), "heads": c.n_heads, "kv_heads": c.n_kv_heads,
                 "head_dim": c.head_dim, "hidden_dim": c.hidden_dim, "norm_eps": c.norm_eps,
-                "rope_theta": c.rope_theta, "context_length": c.context_length,
-                "sliding_window": c.sliding_window, "sliding_window_restored": c.window_restored,
+                "rope_theta": c.layers[0].rope.theta, "context_length": c.context_length,
+                "sliding_window": c.sliding_window(), "sliding_window_restored": c.window_restored,
                 "vocabulary": self.vocabulary(),
                 "experts": c.experts.map(|e| e.count), "experts_per_token": c.experts.map(|e| e.top_k),
             },
             "weights": total.values, "bytes": total.bytes, "bits_per_weight": bits(total),
             "types": types.collect::<Map<_, _>>(),
             "memory": {
-                "context": self.options.context, "total": needs.total(), "weights_laid_out": needs.laid_out,
+                "context": self.options.max_tokens, "total": needs.total(), "weights_laid_out": needs.laid_out,
                 "weights_in_files": needs.in_files, "kv": needs.kv, "scratch": needs.scratch,
                 "available": machine::memory().map(|a| a.bytes),
             },

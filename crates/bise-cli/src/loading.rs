@@ -135,7 +135,7 @@ impl Loading {
     ) -> Result<Model> {
         let mut config = Config::from_checkpoint(&checkpoint).with_context(|| name.clone())?;
         if let Some(Window(keys)) = self.sliding_window {
-            config.sliding_window = keys;
+            config.set_sliding_window(keys);
         }
         if !self.force
             && let Some(available) = machine::memory()
@@ -209,9 +209,9 @@ fn preflight(
 
 /// The parts of what is needed.
 pub fn describe(needs: &MemoryNeeds, config: &Config, options: &ContextOptions) -> String {
-    let tokens = match config.sliding_window {
+    let tokens = match config.sliding_window() {
         Some(window) => format!("a window of {window}"),
-        None => format!("{} tokens", options.context),
+        None => format!("{} tokens", options.max_tokens),
     };
     format!(
         "weights {}, keys and values of {tokens} {}, scratch {}",

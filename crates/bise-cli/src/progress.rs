@@ -139,7 +139,7 @@ impl Bar {
         let (bar, stop) = (self.clone(), interrupt.flag());
         Arc::new(move |done, all| {
             if all > 1 && !bar.ended.load(Ordering::Relaxed) {
-                bar.set(bar.from.load(Ordering::Relaxed) + done as u64);
+                bar.set_of(done, all);
             }
             match stop.load(Ordering::Relaxed) {
                 true => ControlFlow::Break(()),

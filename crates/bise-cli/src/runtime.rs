@@ -77,19 +77,19 @@ impl Runtime {
     fn options(&self, config: &Config) -> ContextOptions {
         let usual = config.context_length.min(DEFAULT_CONTEXT);
         ContextOptions {
-            context: self.context.map_or(usual, |c| c as usize),
-            batch: self.batch as usize,
+            max_tokens: self.context.map_or(usual, |c| c as usize),
+            prefill_chunk: self.batch as usize,
             kv: self.kv_type.kv_type(),
             level: self.isa.unwrap_or_else(Level::detect),
         }
     }
 
     /// An empty context for `model`.
-    pub fn context<'m>(&self, model: &'m Model) -> Result<Context<'m>> {
+    pub fn context<'m>(&self, model: &'m Model) -> Result<Context> {
         let options = self.options(model.config());
-        let (context, trained) = (options.context, model.config().context_length);
+        let (context, trained) = (options.max_tokens, model.config().context_length);
         if !self.quiet && self.context.is_some() {
-            if let Some(window) = model.config().sliding_window {
+            if let Some(window) = model.config().sliding_window() {
                 note(format_args!(
                     "-c {context} limits nothing: the model sees the last {window} tokens, and takes any number \
                      (--sliding-window off changes that)"
@@ -124,7 +124,7 @@ pub struct Chunks {
 
 impl Chunks {
     /// Chunks of `len` tokens; of 512, or of the context where that is less, when `None`.
-    pub fn new(tokenizer: &Tokenizer, context: &Context<'_>, len: Option<u32>) -> Result<Self> {
+    pub fn new(tokenizer: &Tokenizer, context: &Context, len: Option<u32>) -> Result<Self> {
         let usual = || context.capacity().unwrap_or(usize::MAX).min(512);
         let vocabulary = tokenizer.vocabulary();
         let bos = vocabulary.bos.filter(|_| vocabulary.add_bos);
@@ -157,7 +157,7 @@ impl Chunks {
 
 /// The tokens of the text in `file`, and how it is cut for `context`: see [`Chunks::new`].
 pub fn chunks(
-    context: &Context<'_>,
+    context: &Context,
     tokenizer: &Tokenizer,
     file: &PathBuf,
     len: Option<u32>,

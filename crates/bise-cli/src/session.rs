@@ -117,7 +117,7 @@ impl Sessions {
     }
 
     /// Goes on with the session, if there is one.
-    pub fn resume(&self, session: &mut Session<'_>) -> Result<Option<Resumed>> {
+    pub fn resume(&self, session: &mut Session) -> Result<Option<Resumed>> {
         let Some(path) = self.left() else {
             return Ok(None);
         };
@@ -135,28 +135,17 @@ impl Sessions {
         }))
     }
 
-    /// Makes the text of `session` what the cache knows of `prompt`'s beginning.
-    pub fn recall(&self, session: &mut Session<'_>, prompt: &[u32]) -> Result<()> {
-        let Some(cache) = self.cache()? else {
-            return Ok(());
-        };
-        let restored = cache.restore(session, prompt);
-        for (path, error) in restored.refused {
+    /// Makes the text of `session` `prompt`, and processes what is not known of it: to the session, or
+    /// to the cache, which keeps the prompt. Gives how many of its tokens were known.
+    pub fn begin(&self, session: &mut Session, prompt: &[u32]) -> Result<usize> {
+        let begun = session.begin(prompt, self.cache()?.as_ref())?;
+        for (path, error) in begun.refused {
             note(format_args!("{}: {error}", path.display()));
         }
-        session.truncate(restored.tokens);
-        Ok(())
-    }
-
-    /// Puts what `session` has read into the cache.
-    pub fn remember(&self, session: &mut Session<'_>) -> Result<()> {
-        if let Some(cache) = self.cache()?
-            && let Err(error) = cache.store(session)
-        {
-            // The text is worth more than the cache.
+        if let Some(error) = begun.not_kept {
             note(format_args!("the prompt cache: {error}"));
         }
-        Ok(())
+        Ok(begun.known)
     }
 
     fn cache(&self) -> Result<Option<PromptCache>> {
@@ -200,7 +189,7 @@ pub struct Keeper {
 
 impl Keeper {
     /// Keeps the session, if asked to: so that nothing is lost, at little cost.
-    pub fn keep_on(&mut self, session: &mut Session<'_>, sampler: &Sampler, notes: &Notes) -> Result<()> {
+    pub fn keep_on(&mut self, session: &mut Session, sampler: &Sampler, notes: &Notes) -> Result<()> {
         let paid = |(when, took): (Instant, Duration)| when.elapsed() > took * SHARE;
         let extent = match session.file_len() <= SMALL || self.whole.is_none_or(paid) {
             true => Extent::Whole,
@@ -210,13 +199,13 @@ impl Keeper {
     }
 
     /// Keeps the session whole, if asked to.
-    pub fn finish(&mut self, session: &mut Session<'_>, sampler: &Sampler, notes: &Notes) -> Result<()> {
+    pub fn finish(&mut self, session: &mut Session, sampler: &Sampler, notes: &Notes) -> Result<()> {
         self.keep(session, sampler, notes, Extent::Whole)
     }
 
     fn keep(
         &mut self,
-        session: &mut Session<'_>,
+        session: &mut Session,
         sampler: &Sampler,
         notes: &Notes,
         extent: Extent,

@@ -6,9 +6,10 @@ use bise_kernels::block::DType;
 use bise_kernels::isa::Level;
 use bise_kernels::matmul::{Activations, Weights, matmul};
 use bise_kernels::mmap::FileBytes;
-use bise_kernels::ops::{Attention, CHUNK, KvType, attend, partials_len, rms_norm, store};
+use bise_kernels::ops::{Attention, AttentionWorkspace, CHUNK, KeyValues, KvType, attend, rms_norm, store};
 use bise_kernels::tensor::Tensor;
 use random_blocks::random_blocks;
+use std::ops::Range;
 
 const BAD: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
 
@@ -39,10 +40,10 @@ fn weights(dtype: DType, rows: usize, cols: usize) -> Weights {
 }
 
 fn product(level: Level, w: &Weights, x: &[f32]) -> Vec<f32> {
-    let mut activations = Activations::default();
-    activations.set(level, x, w.cols());
+    let mut activations = Activations::with_capacity(level, x.len() / w.cols(), w.cols());
+    activations.set(x, w.cols());
     let mut out = vec![0.0; activations.len() * w.rows()];
-    matmul(level, w, &mut activations, &mut out);
+    matmul(w, &mut activations, &mut out);
     out
 }
 
@@ -134,6 +135,23 @@ struct Case {
     values: Vec<f32>,
 }
 
+/// The chunks of one key head, for rows of which the first is at position `first`.
+struct Cache<'a> {
+    bytes: &'a [u8],
+    chunk_bytes: usize,
+    first: usize,
+}
+
+impl KeyValues for Cache<'_> {
+    fn visible(&self, row: usize) -> Range<usize> {
+        0..self.first + row + 1
+    }
+
+    fn chunk(&self, _: usize, _: usize, c: usize) -> &[u8] {
+        &self.bytes[c * self.chunk_bytes..][..self.chunk_bytes]
+    }
+}
+
 impl Case {
     fn new(dim: usize, tokens: usize) -> Self {
         let (keys, values) = (values(tokens * dim), values(tokens * dim));
@@ -155,19 +173,23 @@ impl Case {
             store(level, kind, j % CHUNK, [key, value], chunk);
         }
         let queries = values(self.tokens * 2 * dim);
-        let mut partials = vec![0.0; partials_len(2, dim, chunks)];
+        let mut workspace = AttentionWorkspace::default();
         let mut out = vec![0.0; queries.len()];
         for (i, out) in out.chunks_mut(step * 2 * dim).enumerate() {
             let attention = Attention {
                 queries: &queries[i * step * 2 * dim..][..out.len()],
+                parts: &[0..out.len() / (2 * dim)],
+                kv: &Cache {
+                    bytes: &cache,
+                    chunk_bytes: bytes,
+                    first: i * step,
+                },
                 scale: 0.1,
                 heads: 2,
                 kv_heads: 1,
                 head_dim: dim,
-                visible: &|t: usize| 0..i * step + t + 1,
-                chunk: &|_, c: usize| &cache[c * bytes..][..bytes],
             };
-            attend(level, kind, &attention, &mut partials, out);
+            attend(level, kind, &attention, &mut workspace, out);
         }
         out
     }

@@ -3,10 +3,12 @@
 use bise_kernels::block::{Format, Q8_0};
 use bise_kernels::isa::Level;
 use bise_kernels::ops::{
-    Attention, CHUNK, KvType, RopeTable, add_scaled, attend, exp, partials_len, rms_norm, store, swiglu,
+    Attention, AttentionWorkspace, CHUNK, KeyValues, KvType, RopeTable, add_scaled, attend, exp, rms_norm,
+    store, swiglu,
 };
 use bise_kernels::threads::Threads;
 use proptest::prelude::*;
+use std::ops::Range;
 
 fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|v| v.to_bits()).collect()
@@ -60,6 +62,25 @@ struct Case {
     seed: u32,
 }
 
+/// Keys and values, `[head][chunk]`, for rows of which the first is at position `first`.
+struct Cache<'a> {
+    bytes: &'a [u8],
+    chunks: usize,
+    chunk_bytes: usize,
+    first: usize,
+    back: usize,
+}
+
+impl KeyValues for Cache<'_> {
+    fn visible(&self, row: usize) -> Range<usize> {
+        (self.first + row).saturating_sub(self.back)..self.first + row + 1
+    }
+
+    fn chunk(&self, _: usize, head: usize, c: usize) -> &[u8] {
+        &self.bytes[(head * self.chunks + c) * self.chunk_bytes..][..self.chunk_bytes]
+    }
+}
+
 impl Case {
     /// Values between -1 and 1 that f16 holds exactly.
     fn series(&self, len: usize, salt: u32) -> Vec<f32> {
@@ -98,20 +119,26 @@ impl Case {
             let chunk = &mut cache[(head * chunks + position / CHUNK) * bytes..][..bytes];
             store(level, kind, position % CHUNK, [key, value], chunk);
         }
-        let mut partials = vec![f32::NAN; partials_len(kv_heads * group, dim, chunks)];
+        let mut workspace = AttentionWorkspace::default();
         let mut out = vec![f32::NAN; queries.len()];
         let width = kv_heads * group * dim;
         for (i, out) in out.chunks_mut(step * width).enumerate() {
             let attention = Attention {
                 queries: &queries[i * step * width..][..out.len()],
+                parts: &[0..out.len() / width],
+                kv: &Cache {
+                    bytes: &cache,
+                    chunks,
+                    chunk_bytes: bytes,
+                    first: i * step,
+                    back: self.back,
+                },
                 scale: 1.0,
                 heads: kv_heads * group,
                 kv_heads,
                 head_dim: dim,
-                visible: &|t: usize| (i * step + t).saturating_sub(self.back)..i * step + t + 1,
-                chunk: &|head: usize, c: usize| &cache[(head * chunks + c) * bytes..][..bytes],
             };
-            attend(level, kind, &attention, &mut partials, out);
+            attend(level, kind, &attention, &mut workspace, out);
         }
         out
     }
@@ -235,7 +262,7 @@ proptest! {
     ) {
         let rotated = |x: &[f32], position| same_at_every_level(|level| {
             let mut table = RopeTable::new(24, 1e4, 1);
-            table.set(position, 1);
+            table.set([position]);
             let mut x = x.to_vec();
             table.rotate(level, &mut x, 24);
             x

@@ -1,6 +1,7 @@
 //! A model's dimensions, read from GGUF metadata and checked.
 
 use crate::error::LoadError;
+use crate::names::EMBEDDINGS;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::{Array, Metadata, Value};
 use bise_format::llama;
@@ -11,8 +12,6 @@ use bise_kernels::ops::MAX_HEAD_DIM;
 pub struct Config {
     /// Values of a token's representation.
     pub dim: usize,
-    /// Blocks.
-    pub n_layers: usize,
     /// Query heads.
     pub n_heads: usize,
     /// Key and value heads; each serves `n_heads / n_kv_heads` query heads.
@@ -23,18 +22,32 @@ pub struct Config {
     pub hidden_dim: usize,
     /// Added to the mean square in RMSNorm.
     pub norm_eps: f32,
-    /// Base of the rotary frequencies.
-    pub rope_theta: f32,
-    /// Values of a head that are rotated.
-    pub rope_dims: usize,
     /// Positions that the model was trained for.
     pub context_length: usize,
-    /// Keys that a query sees, its own included; `None` sees all before it.
-    pub sliding_window: Option<usize>,
+    /// What differs from block to block; one for each.
+    pub layers: Vec<LayerConfig>,
     /// Whether the window is Mistral v0.1's, which the file does not mention.
     pub window_restored: bool,
     /// Mixture of experts; `None` has one feed-forward network a block.
     pub experts: Option<Experts>,
+}
+
+/// A block's own dimensions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerConfig {
+    /// Keys that a query sees, its own included; `None` sees all before it.
+    pub window: Option<usize>,
+    /// How positions are told apart.
+    pub rope: Rope,
+}
+
+/// Rotary position embedding.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rope {
+    /// Values of a head that are rotated.
+    pub dims: usize,
+    /// Base of the frequencies.
+    pub theta: f32,
 }
 
 /// A sparse mixture of experts.
@@ -46,23 +59,38 @@ pub struct Experts {
     pub top_k: usize,
 }
 
-/// The name of the embeddings, whose rows are the vocabulary.
-pub(crate) const EMBEDDINGS: &str = "token_embd.weight";
-
 impl Config {
     /// Reads the `llama.*` keys, and restores the window of a Mistral v0.1 whose file lacks it.
     ///
     /// # Errors
     /// When a needed key is absent, of another type, or out of range.
     pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Self, LoadError> {
+        let layers = checkpoint.metadata.u64(&Keys::name(LAYERS)).ok().flatten();
+        if layers.is_some_and(|layers| layers > checkpoint.tensors.len() as u64) {
+            llama::check_tensors(checkpoint)?;
+        }
         let mut config = Self::from_metadata(&checkpoint.metadata)?;
         let vocabulary = checkpoint.tensors.get(EMBEDDINGS).map_or(0, |t| t.shape()[0]);
         let unmentioned = checkpoint.metadata.get(&Keys::name(WINDOW)).is_none();
         if unmentioned && config.is_mistral_v0_1(vocabulary) {
-            config.sliding_window = Some(4096);
+            config.set_sliding_window(Some(4096));
             config.window_restored = true;
         }
         Ok(config)
+    }
+
+    /// Keys that a query sees at most, its own included; `None` when it sees all before it, in any
+    /// layer.
+    pub fn sliding_window(&self) -> Option<usize> {
+        let windows: Option<Vec<usize>> = self.layers.iter().map(|layer| layer.window).collect();
+        windows?.into_iter().max()
+    }
+
+    /// Lets a query see `window` keys in all layers; all of them for `None` or 0.
+    pub fn set_sliding_window(&mut self, window: Option<usize>) {
+        let window = window.filter(|&keys| keys > 0);
+        self.layers.iter_mut().for_each(|layer| layer.window = window);
+        self.window_restored = false;
     }
 
     /// Whether this is Mistral 7B v0.1 or made from it: the one dense model with grouped queries, Llama's vocabulary of 32000
@@ -70,7 +98,7 @@ impl Config {
     ///
     /// Later Mistrals have a base of 1000000; Llamas with so many positions scale them, or have no grouped queries.
     fn is_mistral_v0_1(&self, vocabulary: usize) -> bool {
-        self.rope_theta == 1e4
+        self.layers.iter().all(|layer| layer.rope.theta == 1e4)
             && self.context_length == 32768
             && (32000..32768).contains(&vocabulary)
             && self.n_kv_heads < self.n_heads
@@ -108,24 +136,34 @@ impl Config {
             rope_dims <= head_dim && rope_dims.is_multiple_of(2),
             || format!("an even number, at most {head_dim}"),
         )?;
+        let n_layers = keys.size(LAYERS, None)?;
+        keys.check(LAYERS, n_layers, n_layers <= MOST_LAYERS, || {
+            format!("1 to {MOST_LAYERS}")
+        })?;
+        let rope = Rope {
+            dims: rope_dims,
+            theta: keys.positive("rope.freq_base", Some(1e4))?,
+        };
+        let windows = keys.windows(n_layers)?.into_iter();
         Ok(Self {
             dim,
-            n_layers: keys.size("block_count", None)?,
             n_heads,
             n_kv_heads,
             head_dim,
             hidden_dim: keys.size("feed_forward_length", None)?,
             norm_eps: keys.positive("attention.layer_norm_rms_epsilon", None)?,
-            rope_theta: keys.positive("rope.freq_base", Some(1e4))?,
-            rope_dims,
             context_length: keys.size("context_length", None)?,
-            sliding_window: keys.window()?,
+            layers: windows.map(|window| LayerConfig { window, rope }).collect(),
             window_restored: false,
             experts: keys.experts()?,
         })
     }
 }
 
+/// Layers of the deepest model that is read.
+const MOST_LAYERS: usize = 1 << 16;
+
+const LAYERS: &str = "block_count";
 const WINDOW: &str = "attention.sliding_window";
 const PATTERN: &str = "attention.sliding_window_pattern";
 
@@ -200,27 +238,25 @@ impl Keys<'_> {
         Ok(Some(Experts { count, top_k }))
     }
 
-    /// The window of all layers. A pattern tells which have it: truth values by layer, or a number `n`, of which every
-    /// `n`-th layer has none; 0 is a window in all.
-    fn window(&self) -> Result<Option<usize>, LoadError> {
+    /// The window of each layer. A pattern tells which have it: truth values by layer, or a number
+    /// `n`, of which every `n`-th layer has none; 0 is a window in all.
+    fn windows(&self, n_layers: usize) -> Result<Vec<Option<usize>>, LoadError> {
         let window = self.optional_size(WINDOW)?;
         let name = Self::name(PATTERN);
-        let (found, all, none) = match self.0.get(&name) {
-            None => return Ok(window),
-            Some(Value::Array(Array::Bool(layers))) => (
-                format!("{layers:?}"),
-                layers.iter().all(|has| *has),
-                layers.iter().all(|has| !has),
-            ),
-            Some(Value::Bool(has)) => (has.to_string(), *has, !has),
+        let has: Vec<bool> = match self.0.get(&name) {
+            None => vec![true; n_layers],
+            Some(Value::Array(Array::Bool(layers))) => {
+                self.check(PATTERN, layers.len(), layers.len() == n_layers, || {
+                    format!("as many as the {n_layers} layers")
+                })?;
+                layers.clone()
+            }
+            Some(Value::Bool(has)) => vec![*has; n_layers],
             Some(_) => {
-                let n = self.0.of_all_layers(&name)?.unwrap_or(0);
-                (n.to_string(), n == 0, n == 1)
+                let n = self.0.of_all_layers(&name)?.unwrap_or(0) as usize;
+                (0..n_layers).map(|layer| n == 0 || layer % n < n - 1).collect()
             }
         };
-        self.check(PATTERN, found, all || none || window.is_none(), || {
-            "the same for all layers".to_owned()
-        })?;
-        Ok(window.filter(|_| all))
+        Ok(has.into_iter().map(|has| window.filter(|_| has)).collect())
     }
 }

@@ -35,42 +35,45 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod attention;
-mod block;
+mod batch;
+mod cache;
 pub mod chat;
-mod choose;
 mod config;
 pub mod constraint;
 mod context;
+mod decoder;
 mod diagnosis;
+mod engine;
 mod error;
-mod feed_forward;
 mod fingerprint;
-mod inputs;
-mod kv_cache;
-mod linear;
+mod loading;
 mod memory;
 mod model;
-mod moe;
+mod names;
 pub mod sampler;
+mod sequence;
 mod session;
 mod speculation;
+mod statistics;
 pub mod streamed;
+mod token_sampler;
 pub mod tokenizer;
-mod weights;
 
-pub use choose::Choose;
-pub use config::{Config, Experts};
+pub use batch::{LogitRows, Logits, Part};
+pub use config::{Config, Experts, LayerConfig, Rope};
 pub use context::{Context, ContextOptions, Watch};
-pub use diagnosis::BadWeight;
-pub use error::{ForwardError, GenerateError, LoadError, NotANumber};
+pub use engine::{Engine, EngineOptions, Progress};
+pub use error::{BadWeight, ForwardError, GenerateError, LoadError, NotANumber, SharedLoadError};
 pub use fingerprint::{CONTRACT, Fingerprint, Hashed, fingerprint};
-pub use inputs::InputSums;
+pub use loading::LoadOptions;
 pub use memory::{Advice, MemoryNeeds, TensorNeeds, advise};
-pub use model::{LoadOptions, Model};
+pub use model::Model;
+pub use sequence::Sequence;
 pub use session::{
-    Extent, Kept, Limits, MEMORY, PromptCache, Restored, Session, SessionError, Stop, is_session,
+    Begun, Extent, Kept, Limits, MEMORY, PromptCache, Restored, Session, SessionError, Stop, is_session,
 };
 pub use speculation::{Counts, DraftError, Speculation, SpeculationOptions};
+pub use statistics::InputSums;
+pub use token_sampler::TokenSampler;
 
 pub use bise_kernels::ops::KvType;

@@ -1,8 +1,10 @@
 //! How much memory a model takes, before any of it is taken.
 
-use crate::config::{Config, EMBEDDINGS};
-use crate::context::{ContextOptions, LOGIT_ROWS};
-use crate::kv_cache::KvShape;
+use crate::cache::{CHUNK, KvShape};
+use crate::config::Config;
+use crate::context::ContextOptions;
+use crate::engine::LOGIT_ROWS;
+use crate::names::{EMBEDDINGS, OUTPUT};
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::TensorInfo;
 use bise_kernels::block::DType;
@@ -74,7 +76,7 @@ impl MemoryNeeds {
     ) -> Self {
         let tensors: Vec<_> = tensors.collect();
         let (mut laid_out, mut in_files, mut unquantized) = (0u64, 0u64, false);
-        let tied = tensors.iter().all(|tensor| tensor.name != "output.weight");
+        let tied = tensors.iter().all(|tensor| tensor.name != OUTPUT);
         let mut vocabulary = 0;
         for tensor in &tensors {
             let [matrices @ .., rows, _] = &tensor.shape[..] else {
@@ -102,7 +104,7 @@ impl MemoryNeeds {
         Self {
             laid_out,
             in_files,
-            kv: KvShape::new(config, options.context).bytes(options.kv),
+            kv: keys_and_values(config, options),
             scratch: scratch(config, vocabulary, unquantized, options),
         }
     }
@@ -136,12 +138,12 @@ pub fn advise(
     let total = |options: ContextOptions| MemoryNeeds::of(checkpoint, config, &options).total();
     let fits = |steps: usize| {
         total(ContextOptions {
-            context: steps * STEP,
+            max_tokens: steps * STEP,
             ..*options
         }) <= bytes
     };
-    if config.sliding_window.is_none() && options.context > STEP && fits(1) {
-        let (mut good, mut bad) = (1, options.context.div_ceil(STEP));
+    if config.sliding_window().is_none() && options.max_tokens > STEP && fits(1) {
+        let (mut good, mut bad) = (1, options.max_tokens.div_ceil(STEP));
         while bad - good > 1 {
             let middle = good + (bad - good) / 2;
             if fits(middle) { good = middle } else { bad = middle }
@@ -169,19 +171,33 @@ pub fn advise(
     Some(Advice::Weights(*best))
 }
 
-/// As `Scratch` allocates it, and the tiles in which prompts meet quantized weights, or `unquantized` ones too. The rooms in which
+/// Tokens that are processed at a time.
+fn prefill_chunk(options: &ContextOptions) -> usize {
+    options.prefill_chunk.clamp(1, options.max_tokens.max(1))
+}
+
+/// Bytes of the pages that a text takes at most.
+fn keys_and_values(config: &Config, options: &ContextOptions) -> u64 {
+    let shape = KvShape::new(config, options.kv);
+    let pages = shape.pages(options.max_tokens, prefill_chunk(options));
+    pages.saturating_mul(shape.page_bytes() as u64)
+}
+
+/// As an engine's workspace has it, and the tiles in which prompts meet quantized weights, or `unquantized` ones too. The rooms in which
 /// threads unpack weights, some hundred KiB for each, are not the context's.
 fn scratch(config: &Config, vocabulary: u64, unquantized: bool, options: &ContextOptions) -> u64 {
     let c = config;
-    let batch = options.batch.clamp(1, options.context.max(1)) as u64;
+    let batch = prefill_chunk(options) as u64;
     let (q, kv) = (c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim);
+    let rope = c.layers.first().map_or(0, |layer| layer.rope.dims);
     let activations = |width: usize| Activations::row_bytes(width, unquantized);
     let mixture = c.experts.map_or(0, |experts| {
         activations(c.dim) + 4 * (c.dim + 2 * experts.count + 1) as u64
     });
-    let floats = 2 * c.dim + 2 * q + 2 * kv + 2 * c.hidden_dim + c.rope_dims;
+    let floats = 2 * c.dim + 2 * q + 2 * kv + 2 * c.hidden_dim + rope;
     let row = 4 * floats as u64 + activations(c.dim) + activations(q) + activations(c.hidden_dim) + mixture;
-    let chunks = KvShape::new(config, options.context).chunks();
+    let shape = KvShape::new(config, options.kv);
+    let chunks = shape.visible_tokens(options.max_tokens).div_ceil(CHUNK);
     let partials = 4 * partials_len(c.n_heads, c.head_dim, chunks) as u64;
     let logits = 4 * vocabulary * batch.min(LOGIT_ROWS as u64);
     row.saturating_mul(batch)
@@ -209,8 +225,13 @@ mod tests {
                     ..ContextOptions::new(context)
                 };
                 let needs = MemoryNeeds::of(model.checkpoint(), model.config(), &options);
-                let context = Context::new(&model, options).unwrap();
-                assert_eq!(needs.kv, context.kv_bytes() as u64, "{name}");
+                let mut context = Context::new(&model, options).unwrap();
+                context.forward(&vec![1; options.max_tokens]).unwrap();
+                let bytes = context.kv_bytes() as u64;
+                match context.capacity() {
+                    Some(_) => assert_eq!(needs.kv, bytes, "{name}"),
+                    None => assert!(needs.kv >= bytes, "{name}: {bytes} of {}", needs.kv),
+                }
             }
         }
     }
@@ -221,7 +242,12 @@ mod tests {
         let (checkpoint, config) = (model.checkpoint(), model.config());
         let options = ContextOptions::new(2000);
         let total = |options| MemoryNeeds::of(checkpoint, config, &options).total();
-        let with = |context| total(ContextOptions { context, ..options });
+        let with = |context| {
+            total(ContextOptions {
+                max_tokens: context,
+                ..options
+            })
+        };
         let bytes = with(1000);
         let Some(Advice::Context(context)) = advise(checkpoint, config, &options, bytes) else {
             panic!("a context");

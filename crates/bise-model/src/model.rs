@@ -3,15 +3,15 @@
 use crate::config::Config;
 use crate::error::LoadError;
 use crate::fingerprint::{Fingerprint, Hashed, fingerprint};
-use crate::weights::Weights;
+use crate::loading::{LoadOptions, Weights, largest_piece};
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::Metadata;
 use bise_format::llama;
 use bise_kernels::mmap::FileBytes;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-/// Configuration and weights of a Mistral or Mixtral model, ready to run.
+/// Configuration and weights of a Mistral or Mixtral model, ready to run. A clone shares the weights.
 ///
 /// Quantized matrices are laid out anew for the kernels, in as much memory as they take in the file; embeddings and
 /// unquantized matrices stay where they are in the file's bytes.
@@ -21,35 +21,21 @@ use std::sync::OnceLock;
 ///
 /// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/demo.gguf");
 /// let model = Model::open(path.as_ref())?;
-/// assert_eq!(model.config().sliding_window, Some(64));
+/// assert_eq!(model.config().sliding_window(), Some(64));
 /// assert_eq!(model.metadata().str("general.architecture")?, Some("llama"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 pub struct Model {
-    checkpoint: Checkpoint,
     config: Config,
-    pub(crate) weights: Weights,
+    shared: Arc<Shared>,
+}
+
+/// What copies of a model have in common.
+struct Shared {
+    checkpoint: Arc<Checkpoint>,
+    weights: Weights,
     fingerprint: OnceLock<Fingerprint>,
-}
-
-/// How a model comes into memory.
-pub struct LoadOptions<'a> {
-    /// Reads the file instead of mapping it: it may then change, be deleted, or lie on a slow disk.
-    pub read: bool,
-    /// Keeps the weights from being paged out; reads the file too.
-    pub lock: bool,
-    /// Hears how many more bytes of weights are ready.
-    pub progress: &'a (dyn Fn(u64) + Sync),
-}
-
-impl Default for LoadOptions<'_> {
-    fn default() -> Self {
-        Self {
-            read: false,
-            lock: false,
-            progress: &|_| {},
-        }
-    }
 }
 
 impl Model {
@@ -84,13 +70,41 @@ impl Model {
     pub fn load(checkpoint: Checkpoint, options: &LoadOptions<'_>) -> Result<Self, LoadError> {
         let config = Config::from_checkpoint(&checkpoint)?;
         llama::check_tensors(&checkpoint)?;
-        let weights = Weights::load(&checkpoint, &config, options)?;
-        Ok(Self {
-            checkpoint,
+        let weights = Weights::resident(&checkpoint, &config, options)?;
+        Ok(Self::new(Arc::new(checkpoint), config, weights))
+    }
+
+    /// As [`Model::from_checkpoint`], but that weights come a layer at a time, and of a mixture an
+    /// expert at a time, whenever they are used: in memory for at most `most` bytes of them.
+    ///
+    /// # Errors
+    /// When the checkpoint is not a complete model outside of its layers, or a layer or an expert
+    /// takes more. What is wrong inside of a layer is said when it is used.
+    pub fn streamed(checkpoint: Checkpoint, most: u64) -> Result<Self, LoadError> {
+        let config = Config::from_checkpoint(&checkpoint)?;
+        llama::check_tensors(&checkpoint)?;
+        let bytes = largest_piece(&checkpoint);
+        if bytes > most {
+            return Err(LoadError::Piece { bytes, most });
+        }
+        let checkpoint = Arc::new(checkpoint);
+        let weights = Weights::streamed(&checkpoint, &config)?;
+        Ok(Self::new(checkpoint, config, weights))
+    }
+
+    fn new(checkpoint: Arc<Checkpoint>, config: Config, weights: Weights) -> Self {
+        Self {
             config,
-            weights,
-            fingerprint: OnceLock::new(),
-        })
+            shared: Arc::new(Shared {
+                checkpoint,
+                weights,
+                fingerprint: OnceLock::new(),
+            }),
+        }
+    }
+
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.shared.weights
     }
 
     /// What tells this model from others. The first call reads parts of the file.
@@ -98,33 +112,18 @@ impl Model {
     /// # Panics
     /// Never: what was read from a file can be written to one.
     pub fn fingerprint(&self) -> Fingerprint {
-        let of = || fingerprint(&self.checkpoint, Hashed::Samples).expect("metadata that were read");
-        *self.fingerprint.get_or_init(of)
-    }
-
-    /// A model whose blocks are loaded elsewhere.
-    pub(crate) fn without_blocks(checkpoint: Checkpoint, config: Config) -> Result<Self, LoadError> {
-        let none = Config {
-            n_layers: 0,
-            ..config.clone()
-        };
-        let weights = Weights::load(&checkpoint, &none, &LoadOptions::default())?;
-        Ok(Self {
-            checkpoint,
-            config,
-            weights,
-            fingerprint: OnceLock::new(),
-        })
+        let of = || fingerprint(&self.shared.checkpoint, Hashed::Samples).expect("metadata that were read");
+        *self.shared.fingerprint.get_or_init(of)
     }
 
     /// Where the model came from: metadata and tensors as they are stored.
     pub fn checkpoint(&self) -> &Checkpoint {
-        &self.checkpoint
+        &self.shared.checkpoint
     }
 
     /// What is said about the model, by GGUF's keys.
     pub fn metadata(&self) -> &Metadata {
-        &self.checkpoint.metadata
+        &self.shared.checkpoint.metadata
     }
 
     /// The model's dimensions.
@@ -132,14 +131,14 @@ impl Model {
         &self.config
     }
 
-    /// Lets a query see `window` keys, its own included, whatever the file says; all of them for `None` or 0.
+    /// Lets a query see `window` keys in all layers, its own included, whatever the file says; all of
+    /// them for `None` or 0. Clones that were made before stay as they are.
     pub fn set_sliding_window(&mut self, window: Option<usize>) {
-        self.config.sliding_window = window.filter(|&keys| keys > 0);
-        self.config.window_restored = false;
+        self.config.set_sliding_window(window);
     }
 
     /// Tokens that the model has logits for.
     pub fn vocabulary_size(&self) -> usize {
-        self.weights.tok_embeddings.shape()[0]
+        self.weights().tok_embeddings.shape()[0]
     }
 }

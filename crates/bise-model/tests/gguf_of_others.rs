@@ -128,8 +128,8 @@ fn what_differs_between_layers_or_is_not_used_is_refused() {
         ("llama.expert_count", 8u32.into(), &["llama.expert_used_count"]),
         (
             "llama.attention.sliding_window_pattern",
-            vec![true, false, true, false].into(),
-            &["sliding_window_pattern", "the same for all layers"],
+            vec![true, false, true].into(),
+            &["sliding_window_pattern", "3", "4 layers"],
         ),
     ];
     for (key, value, words) in cases {
@@ -145,21 +145,25 @@ fn what_differs_between_layers_or_is_not_used_is_refused() {
     assert!(error.contains("64 bytes follow the last tensor"), "{error}");
 }
 
-/// A pattern that is the same for all layers is a window, or none.
+/// A pattern tells which layers have the window.
 #[test]
-fn patterns_of_windows_that_all_layers_share() {
+fn patterns_of_windows() {
     let file = file("tiny-mistral", "F32");
-    let cases: [(Value, Option<usize>); 4] = [
-        (vec![true; 4].into(), Some(64)),
-        (vec![false; 4].into(), None),
-        (0u32.into(), Some(64)),
-        (1u32.into(), None),
+    let cases: [(Value, [bool; 4]); 6] = [
+        (vec![true; 4].into(), [true; 4]),
+        (vec![false; 4].into(), [false; 4]),
+        (vec![true, false, false, true].into(), [true, false, false, true]),
+        (0u32.into(), [true; 4]),
+        (1u32.into(), [false; 4]),
+        (2u32.into(), [true, false, true, false]),
     ];
     for (pattern, expected) in cases {
         let set = |metadata: &mut Metadata| {
             drop(metadata.insert("llama.attention.sliding_window_pattern", pattern.clone()));
         };
         let model = load(rewritten(&file, set, |_, _| {}, false)).unwrap();
-        assert_eq!(model.config().sliding_window, expected, "{pattern:?}");
+        let windows = expected.map(|has| Some(64).filter(|_| has));
+        let found: Vec<_> = model.config().layers.iter().map(|layer| layer.window).collect();
+        assert_eq!(found, windows, "{pattern:?}");
     }
 }

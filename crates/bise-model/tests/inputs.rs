@@ -9,9 +9,9 @@ use common::model;
 
 fn watch(model: &Model, tokens: &[u32], options: ContextOptions) -> Vec<InputSums> {
     let mut context = Context::new(model, options).unwrap();
-    context.watch_inputs();
+    context.collect_activation_statistics();
     context.forward_all(tokens, |_| {}).unwrap();
-    context.take_inputs()
+    context.take_activation_statistics()
 }
 
 fn tokens(n: u32) -> Vec<u32> {
@@ -24,7 +24,7 @@ fn the_same_bits_for_any_batch_threads_and_level() {
         let model = model(name, "Q8_0");
         let tokens = tokens(100);
         let options = ContextOptions {
-            batch: 100,
+            prefill_chunk: 100,
             ..ContextOptions::new(100)
         };
         let expected = watch(&model, &tokens, options);
@@ -34,7 +34,7 @@ fn the_same_bits_for_any_batch_threads_and_level() {
             (33, 3, Level::SCALAR),
         ] {
             let options = ContextOptions {
-                batch,
+                prefill_chunk: batch,
                 level,
                 ..options
             };
@@ -93,10 +93,10 @@ fn without_a_watch_nothing_is_summed() {
     let model = model("tiny-mistral", "Q8_0");
     let mut context = Context::new(&model, ContextOptions::new(10)).unwrap();
     context.forward(&[1, 2, 3]).unwrap();
-    assert!(context.take_inputs().is_empty());
-    context.watch_inputs();
+    assert!(context.take_activation_statistics().is_empty());
+    context.collect_activation_statistics();
     context.forward(&[4]).unwrap();
-    let sums = context.take_inputs();
+    let sums = context.take_activation_statistics();
     assert_eq!(sums[0].counts, [1]);
-    assert!(context.take_inputs().is_empty());
+    assert!(context.take_activation_statistics().is_empty());
 }

@@ -15,12 +15,12 @@ fn contexts_take_what_is_said() {
         let model = Model::from_checkpoint(checkpoint).unwrap();
         for (length, batch, kv) in [(600, 512, KvType::F16), (2000, 64, KvType::F32)] {
             let options = ContextOptions {
-                batch,
+                prefill_chunk: batch,
                 kv,
                 ..ContextOptions::new(length)
             };
             let needs = MemoryNeeds::of(model.checkpoint(), model.config(), &options);
-            let tokens = vec![1; batch];
+            let tokens = vec![1; length];
             let run = || {
                 let mut context = Context::new(&model, options).unwrap();
                 context.forward(&tokens).map(<[f32]>::len)

@@ -30,7 +30,7 @@ fn complaint(model: Result<Model, LoadError>, batch: usize, kv: KvType) -> Optio
         Err(error) => return Some(error.to_string()),
     };
     let options = ContextOptions {
-        batch,
+        prefill_chunk: batch,
         kv,
         ..ContextOptions::new(64)
     };

@@ -5,7 +5,7 @@ mod common;
 use bise_kernels::block::DType;
 use bise_kernels::isa::Level;
 use bise_kernels::threads::Threads;
-use bise_model::{Context, ContextOptions, ForwardError, KvType, Model};
+use bise_model::{Context, ContextOptions, ForwardError, KvType, MemoryNeeds, Model};
 use common::{Golden, bits, logits, model, type_file};
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -42,11 +42,11 @@ proptest! {
         let (name, model) = &MODELS[which];
         let vocabulary = model.vocabulary_size() as u32;
         let tokens: Vec<u32> = (0..n as u32).map(|i| (i + seed).wrapping_mul(2_654_435_761) % vocabulary).collect();
-        let options = ContextOptions { kv, batch: n, level: Level::SCALAR, ..ContextOptions::new(n) };
+        let options = ContextOptions { kv, prefill_chunk: n, level: Level::SCALAR, ..ContextOptions::new(n) };
         let expected = bits(&logits(model, &tokens, options));
         for level in Level::available() {
             for &batch in &batches {
-                let options = ContextOptions { batch, level, ..options };
+                let options = ContextOptions { prefill_chunk: batch, level, ..options };
                 let got = Threads::new(threads).unwrap().run(|| logits(model, &tokens, options));
                 prop_assert!(bits(&got) == expected, "{name}: {level}, {threads} threads, batches of {batch}");
             }
@@ -90,7 +90,7 @@ fn a_long_text_agrees() {
             for batch in [1, 3, 64, 512] {
                 let options = ContextOptions {
                     level,
-                    batch,
+                    prefill_chunk: batch,
                     ..options
                 };
                 assert!(
@@ -124,12 +124,24 @@ fn a_full_context_is_an_error_with_counts() {
 #[test]
 fn a_window_takes_any_number_of_tokens_in_constant_memory() {
     let model = model("tiny-mistral", "Q8_0");
-    let mut context = Context::new(&model, ContextOptions::new(10)).unwrap();
-    let bytes = context.kv_bytes();
-    for _ in 0..40 {
+    let options = ContextOptions::new(10);
+    let needs = MemoryNeeds::of(model.checkpoint(), model.config(), &options);
+    let mut context = Context::new(&model, options).unwrap();
+    let mut most = 0;
+    for i in 0..400 {
         context.forward(&[8; 10]).unwrap();
+        let bytes = context.kv_bytes();
+        assert!(
+            bytes as u64 <= needs.kv,
+            "{bytes} bytes after {} tokens",
+            context.len()
+        );
+        if i >= 40 {
+            assert!(bytes <= most, "{bytes} bytes after {} tokens", context.len());
+        }
+        most = most.max(bytes);
     }
-    assert_eq!((context.len(), context.kv_bytes()), (400, bytes));
+    assert_eq!(context.len(), 4000);
 }
 
 #[test]

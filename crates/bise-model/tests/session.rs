@@ -5,8 +5,8 @@ mod common;
 use bise_kernels::mmap::FileBytes;
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_model::{
-    CONTRACT, Choose, Context, ContextOptions, Extent, ForwardError, GenerateError, Kept, KvType, MEMORY,
-    Model, PromptCache, Session, SessionError, Speculation, SpeculationOptions, is_session,
+    CONTRACT, Context, ContextOptions, Extent, ForwardError, GenerateError, Kept, KvType, MEMORY, Model,
+    PromptCache, Session, SessionError, Speculation, SpeculationOptions, TokenSampler, is_session,
 };
 use common::{Golden, bits, edited, file, fixture, with_window};
 use sha2::{Digest, Sha256};
@@ -36,11 +36,11 @@ fn kept(sampler: &Sampler) -> Kept {
     }
 }
 
-fn session(model: &Model, options: ContextOptions) -> Session<'_> {
+fn session(model: &Model, options: ContextOptions) -> Session {
     Session::new(Context::new(model, options).unwrap())
 }
 
-fn speculation(always: bool) -> Option<Speculation<'static>> {
+fn speculation(always: bool) -> Option<Speculation> {
     Some(Speculation::new(SpeculationOptions {
         always,
         ..SpeculationOptions::default()
@@ -59,8 +59,8 @@ struct Sees {
     histories: Vec<usize>,
 }
 
-impl Choose for Sees {
-    fn choose(&mut self, logits: &[f32], history: &[u32]) -> Result<u32, GenerateError> {
+impl TokenSampler for Sees {
+    fn sample(&mut self, logits: &[f32], history: &[u32]) -> Result<u32, GenerateError> {
         self.logits = logits.to_vec();
         self.histories.push(history.len());
         Ok(5)
@@ -103,7 +103,7 @@ fn a_resumed_session_goes_on_bit_for_bit() {
         let mut chooser = sampler(i as u64);
         whole.append(&prompt);
         for _ in 0..before + after {
-            whole.next(&mut chooser).unwrap();
+            whole.decode(&mut chooser).unwrap();
         }
 
         let mut first = session(model, options);
@@ -111,7 +111,7 @@ fn a_resumed_session_goes_on_bit_for_bit() {
         let mut chooser = sampler(i as u64);
         first.append(&prompt);
         for _ in 0..before {
-            first.next(&mut chooser).unwrap();
+            first.decode(&mut chooser).unwrap();
         }
         let beside = (chooser.state().to_bytes().len() + NOTES.len()) as u64;
         if i % 5 < 2 {
@@ -128,8 +128,8 @@ fn a_resumed_session_goes_on_bit_for_bit() {
 
         // The saved session goes on unharmed, and so does another of another size.
         let options = ContextOptions {
-            context: 280,
-            batch: 13,
+            max_tokens: 280,
+            prefill_chunk: 13,
             ..options
         };
         let mut second = session(model, options);
@@ -139,14 +139,14 @@ fn a_resumed_session_goes_on_bit_for_bit() {
         let mut resumed = sampler(999);
         resumed.restore(&restored.sampler.unwrap()).unwrap();
         for _ in 0..after {
-            let token = second.next(&mut resumed).unwrap();
-            assert_eq!(first.next(&mut chooser).unwrap(), token, "{i}");
+            let token = second.decode(&mut resumed).unwrap();
+            assert_eq!(first.decode(&mut chooser).unwrap(), token, "{i}");
         }
         assert_eq!(whole.tokens(), second.tokens(), "{i}");
         // Not only the tokens: the logits of what follows.
-        let logits = |mut session: Session<'_>| {
+        let logits = |mut session: Session| {
             let mut seen = Sees::default();
-            session.next(&mut seen).unwrap();
+            session.decode(&mut seen).unwrap();
             bits(&seen.logits)
         };
         assert!(logits(whole) == logits(second), "{i}");
@@ -163,7 +163,7 @@ fn a_window_keeps_the_file_small() {
     let mut longest = 0;
     for i in 0..12 {
         session.append(&prompt(60));
-        session.read().unwrap();
+        session.prefill().unwrap();
         session.save(&path, &Kept::default()).unwrap();
         let len = fs::metadata(&path).unwrap().len() - 4 * session.len() as u64;
         if i > 4 {
@@ -184,7 +184,7 @@ fn a_very_long_text_forgets_its_beginning() {
     let mut session = session(&model, ContextOptions::new(100));
     let tokens: Vec<u32> = (0..MEMORY as u32).map(|i| i * i % 61 + 1).collect();
     let mut seen = Sees::default();
-    let mut choose = |session: &mut Session<'_>| session.next(&mut seen).unwrap();
+    let mut choose = |session: &mut Session| session.decode(&mut seen).unwrap();
     session.append(&tokens);
     session.append(&tokens[..MEMORY - 1]);
     choose(&mut session);
@@ -206,7 +206,8 @@ fn a_very_long_text_forgets_its_beginning() {
         (2 * MEMORY + 1, MEMORY + 1)
     );
     choose(&mut session);
-    assert_eq!(session.replace(&tokens[..10]), 0);
+    assert_eq!(session.keep_common(&tokens[..10]), 0);
+    session.append(&tokens[..10]);
     choose(&mut session);
     assert_eq!(session.len(), 11);
     assert_eq!(seen.histories, [2 * MEMORY - 1, MEMORY, MEMORY + 1, 10]);
@@ -216,7 +217,7 @@ fn saved(model: &Model, folder: &Path) -> Vec<u8> {
     let path = folder.join("saved");
     let mut session = session(model, ContextOptions::new(100));
     session.append(&prompt(70));
-    session.read().unwrap();
+    session.prefill().unwrap();
     session.save(&path, &kept(&sampler(1))).unwrap();
     fs::read(&path).unwrap()
 }
@@ -261,7 +262,7 @@ fn damaged_files_are_refused() {
     }
     assert!(damaged >= 200, "{damaged}");
     session.append(&prompt(20));
-    session.next(&mut sampler(1)).unwrap();
+    session.decode(&mut sampler(1)).unwrap();
 }
 
 /// Numbers that lie although their checksum is right.
@@ -416,7 +417,7 @@ fn room_is_made_exactly() {
     full.append(&prompt(90));
     let mut chooser = sampler(3);
     assert_eq!((full.room(), full.make_room(10, 10)), (Some(10), Some(0)));
-    while full.next(&mut chooser).is_ok() {}
+    while full.decode(&mut chooser).is_ok() {}
     assert_eq!((full.len(), full.room()), (101, Some(0)));
     let before = full.tokens().to_vec();
     assert_eq!(full.make_room(10, 0), Some(45), "half of what may go");
@@ -426,7 +427,7 @@ fn room_is_made_exactly() {
     fresh.append(full.tokens());
     let (mut a, mut b) = (sampler(4), sampler(4));
     for _ in 0..40 {
-        assert_eq!(full.next(&mut a).unwrap(), fresh.next(&mut b).unwrap());
+        assert_eq!(full.decode(&mut a).unwrap(), fresh.decode(&mut b).unwrap());
     }
     assert_eq!(full.make_room(10, 80), Some(76), "as many as it takes");
     assert_eq!(full.len(), 20);
@@ -449,19 +450,17 @@ fn prompts_are_read_once() {
         let options = ContextOptions::new(400);
         let run = |prompt: &[u32]| {
             let mut session = session(&model, options);
-            let restored = cache.restore(&mut session, prompt);
-            assert!(restored.refused.is_empty());
-            session.read().unwrap();
-            cache.store(&mut session).unwrap();
+            let begun = session.begin(prompt, Some(&cache)).unwrap();
+            assert!(begun.refused.is_empty() && begun.not_kept.is_none());
             let mut chooser = sampler(1);
-            let tokens: Vec<u32> = (0..20).map(|_| session.next(&mut chooser).unwrap()).collect();
+            let tokens: Vec<u32> = (0..20).map(|_| session.decode(&mut chooser).unwrap()).collect();
             let mut plain = self::session(&model, options);
             plain.append(prompt);
             let mut chooser = sampler(1);
             for &token in &tokens {
-                assert_eq!(plain.next(&mut chooser).unwrap(), token);
+                assert_eq!(plain.decode(&mut chooser).unwrap(), token);
             }
-            restored.tokens
+            begun.known
         };
         let text = prompt(300);
         assert_eq!(run(&text[..100]), 0);
@@ -495,7 +494,7 @@ fn the_prompt_cache_stays_in_its_bounds() {
     let store = |cache: &PromptCache, prompt: &[u32]| {
         let mut session = session(&model, options);
         session.append(prompt);
-        session.read().unwrap();
+        session.prefill().unwrap();
         cache.store(&mut session).unwrap();
         session.file_len()
     };
@@ -553,7 +552,7 @@ fn damaged_prompts_are_deleted_and_foreign_ones_left_alone() {
     let options = ContextOptions::new(200);
     let mut one = session(&model, options);
     one.append(&prompt(100));
-    one.read().unwrap();
+    one.prefill().unwrap();
     cache.store(&mut one).unwrap();
     fs::write(folder.path().join("notes.txt"), "mine").unwrap();
     let name = prompts(folder.path())
@@ -569,8 +568,8 @@ fn damaged_prompts_are_deleted_and_foreign_ones_left_alone() {
     assert_eq!((restored.tokens, restored.refused.len()), (0, 1));
     assert!(restored.refused[0].1.to_string().contains("damaged"));
     assert_eq!(prompts(folder.path()), ["notes.txt"]);
-    assert_eq!(one.len(), 100);
-    one.next(&mut sampler(1)).unwrap();
+    one.append(&prompt(100));
+    one.decode(&mut sampler(1)).unwrap();
 }
 
 /// Several programs at once: no file is ever seen half written.
@@ -587,11 +586,10 @@ fn a_prompt_cache_is_shared() {
                 for i in 0..12 {
                     let prompt = &text[..60 + (i * 7 + worker * 13) % 100];
                     let mut session = session(model, ContextOptions::new(200));
-                    let restored = cache.restore(&mut session, prompt);
-                    assert!(restored.refused.is_empty(), "{:?}", restored.refused);
-                    session.read().unwrap();
-                    cache.store(&mut session).unwrap();
-                    session.next(&mut sampler(1)).unwrap();
+                    let begun = session.begin(prompt, Some(&cache)).unwrap();
+                    assert!(begun.refused.is_empty(), "{:?}", begun.refused);
+                    assert_eq!(session.tokens(), prompt);
+                    session.decode(&mut sampler(1)).unwrap();
                 }
             });
         }
@@ -604,13 +602,13 @@ fn stopped_reading_goes_on() {
     for window in [None, Some(16)] {
         let model = with_window(&FILE, window);
         let options = ContextOptions {
-            batch: 40,
+            prefill_chunk: 40,
             ..ContextOptions::new(512)
         };
         let (prompt, mut greedy) = (prompt(300), Sampler::new(SamplerOptions::greedy()).unwrap());
         let mut whole = session(&model, options);
         whole.append(&prompt);
-        let expected: Vec<u32> = (0..5).map(|_| whole.next(&mut greedy).unwrap()).collect();
+        let expected: Vec<u32> = (0..5).map(|_| whole.decode(&mut greedy).unwrap()).collect();
 
         let mut stopped = session(&model, options);
         stopped.append(&prompt);
@@ -623,7 +621,7 @@ fn stopped_reading_goes_on() {
                     Err(_) => ControlFlow::Break(()),
                 }
             })));
-            match stopped.read() {
+            match stopped.prefill() {
                 Err(GenerateError::Forward(ForwardError::Stopped)) => {
                     assert!(looks < 30 && stopped.len() == 300)
                 }
@@ -631,7 +629,7 @@ fn stopped_reading_goes_on() {
             }
         }
         stopped.watch_progress(None);
-        let found: Vec<u32> = (0..5).map(|_| stopped.next(&mut greedy).unwrap()).collect();
+        let found: Vec<u32> = (0..5).map(|_| stopped.decode(&mut greedy).unwrap()).collect();
         assert_eq!(found, expected);
     }
 }

@@ -118,8 +118,8 @@ fn the_window_of_mistral_v0_1_is_restored() {
         let mut checkpoint = v0_1();
         change(&mut checkpoint);
         let config = Config::from_checkpoint(&checkpoint).unwrap();
-        assert_eq!(config.window_restored, config.sliding_window == Some(4096));
-        config.sliding_window
+        assert_eq!(config.window_restored, config.sliding_window() == Some(4096));
+        config.sliding_window()
     };
     let set = |key: &'static str, value: Value| {
         move |checkpoint: &mut Checkpoint| drop(checkpoint.metadata.insert(key, value.clone()))

@@ -6,8 +6,8 @@ use bise_kernels::isa::Level;
 use bise_kernels::threads::Threads;
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_model::{
-    Choose, Context, ContextOptions, Counts, DraftError, GenerateError, KvType, Limits, Model, Session,
-    Speculation, SpeculationOptions, Stop,
+    Context, ContextOptions, Counts, DraftError, GenerateError, KvType, Limits, Model, Session, Speculation,
+    SpeculationOptions, Stop, TokenSampler,
 };
 use common::{Golden, file, model, with_window};
 use proptest::prelude::*;
@@ -72,7 +72,7 @@ fn plain(model: &Model, prompt: &[u32], n: usize, options: ContextOptions, tempe
 
 fn drafted<'m>(
     model: &'m Model,
-    speculation: Speculation<'m>,
+    speculation: Speculation,
     prompt: &[u32],
     n: usize,
     options: ContextOptions,
@@ -82,7 +82,7 @@ fn drafted<'m>(
     session.speculate(Some(speculation));
     session.append(prompt);
     let mut sampler = sampler(temperature);
-    let tokens = (0..n).map(|_| session.next(&mut sampler).unwrap()).collect();
+    let tokens = (0..n).map(|_| session.decode(&mut sampler).unwrap()).collect();
     (tokens, session.counts())
 }
 
@@ -128,7 +128,7 @@ proptest! {
 fn drafts_are_accepted_and_rejected() {
     let Case { model, draft, .. } = &CASES[0];
     let options = ContextOptions::new(300);
-    let count = |speculation: Speculation<'static>, temperature| {
+    let count = |speculation: Speculation, temperature| {
         drafted(model, speculation, &prompt(50), 200, options, temperature).1
     };
     let by_lookup = count(Speculation::new(always(true, 8)), 0.8);
@@ -188,23 +188,24 @@ fn the_future_is_forgotten_when_the_text_changes() {
     let golden = prompt(200);
     for Case { name, model, .. } in CASES.iter() {
         let options = ContextOptions::new(600);
-        let run = |speculation: Option<Speculation<'static>>| {
+        let run = |speculation: Option<Speculation>| {
             let mut session = Session::new(Context::new(model, options).unwrap());
             session.speculate(speculation);
             let mut sampler = sampler(1.0);
             session.append(&golden[..70]);
             for i in 1..8 {
                 for _ in 0..i {
-                    session.next(&mut sampler).unwrap();
+                    session.decode(&mut sampler).unwrap();
                 }
                 session.append(&golden[i..2 * i]);
                 for _ in 0..i {
-                    session.next(&mut sampler).unwrap();
+                    session.decode(&mut sampler).unwrap();
                 }
                 assert!(session.truncate(session.len() - i / 2));
             }
-            assert!(session.replace(&golden[..120]) >= 70);
-            session.next(&mut sampler).unwrap();
+            assert!(session.keep_common(&golden[..120]) >= 70);
+            session.append(&golden[session.len()..120]);
+            session.decode(&mut sampler).unwrap();
             session.tokens().to_vec()
         };
         assert_eq!(run(Some(Speculation::new(always(true, 8)))), run(None), "{name}");
@@ -270,19 +271,19 @@ fn limits_hold() {
 fn an_empty_text_has_no_next_token() {
     let Case { model, .. } = &CASES[0];
     let mut session = Session::new(Context::new(model, ContextOptions::new(80)).unwrap());
-    assert_eq!(session.next(&mut sampler(0.0)), Err(GenerateError::Empty));
+    assert_eq!(session.decode(&mut sampler(0.0)), Err(GenerateError::Empty));
 }
 
 /// One that fails now and then, and is asked again.
 struct Fails(Sampler, usize);
 
-impl Choose for Fails {
-    fn choose(&mut self, logits: &[f32], history: &[u32]) -> Result<u32, GenerateError> {
+impl TokenSampler for Fails {
+    fn sample(&mut self, logits: &[f32], history: &[u32]) -> Result<u32, GenerateError> {
         self.1 += 1;
         if self.1.is_multiple_of(3) {
             return Err(GenerateError::Empty);
         }
-        self.0.choose(logits, history)
+        TokenSampler::sample(&mut self.0, logits, history)
     }
 }
 
@@ -296,7 +297,7 @@ fn a_failed_choice_can_be_made_again() {
     let mut chooser = Fails(sampler(0.9), 0);
     let mut tokens = Vec::new();
     while tokens.len() < 100 {
-        tokens.extend(session.next(&mut chooser));
+        tokens.extend(session.decode(&mut chooser));
     }
     assert_eq!(tokens, plain(model, &prompt(50), 100, options, 0.9));
 }

@@ -5,7 +5,7 @@ mod common;
 use bise_format::checkpoint::Checkpoint;
 use bise_kernels::mmap::FileBytes;
 use bise_model::streamed::{StreamedError, logits_after};
-use bise_model::{Context, ContextOptions, Model};
+use bise_model::{Context, ContextOptions, LoadError, Model};
 use common::{bits, file};
 
 #[test]
@@ -40,7 +40,7 @@ fn layer_by_layer_gives_the_same_bits() {
         if target.starts_with('Q') {
             assert!(matches!(
                 logits_after(open(), &prompts, 1000, &|_, _| {}),
-                Err(StreamedError::Memory { .. })
+                Err(StreamedError::Load(LoadError::Piece { .. }))
             ));
         }
     }

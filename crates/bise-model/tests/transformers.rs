@@ -20,14 +20,14 @@ fn bound(config: &Config) -> f64 {
         .dim
         .max(config.hidden_dim)
         .max(config.n_heads * config.head_dim) as f64;
-    let sums = 4.0 * config.n_layers as f64 + 2.0;
+    let sums = 4.0 * config.layers.len() as f64 + 2.0;
     2.0 * sums * longest.sqrt() * f64::from(f32::EPSILON)
 }
 
 fn check(directory: &str, golden: &str) {
     let (model, golden) = (model(directory, "F32"), Golden::read(golden));
     let config = model.config();
-    if let Some(window) = config.sliding_window {
+    if let Some(window) = config.sliding_window() {
         assert!(
             golden.tokens.len() > 2 * window + 1,
             "{directory}: the golden must pass the window twice"

@@ -31,7 +31,7 @@ fn options() -> ContextOptions {
 /// independent, so squares add. Softmax and SwiGLU at most double what comes in.
 fn bound(config: &Config) -> f64 {
     let product = 32f64.sqrt() / 127.0 / 12f64.sqrt();
-    2.0 * product * (4.0 * config.n_layers as f64 + 1.0).sqrt()
+    2.0 * product * (4.0 * config.layers.len() as f64 + 1.0).sqrt()
 }
 
 /// The same model with every tensor dequantized.
@@ -89,7 +89,7 @@ fn every_level_and_batch_gives_the_same_bits() {
         let at = |level, batch| {
             let options = ContextOptions {
                 level,
-                batch,
+                prefill_chunk: batch,
                 ..options()
             };
             bits(&logits(&model, &TOKENS, options))

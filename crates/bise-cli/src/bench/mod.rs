@@ -259,7 +259,7 @@ impl Bench<'_> {
         };
         let mut context = Context::new(self.model, options)?;
         context.forward(before)?;
-        context.forward(&tested[..step.min(options.batch)])?;
+        context.forward(&tested[..step.min(options.prefill_chunk)])?;
         let mut samples = Vec::new();
         for _ in 0..self.args.repetitions {
             if !context.truncate(test.depth) {
@@ -282,9 +282,9 @@ impl Bench<'_> {
     /// Bytes of keys and values that the tokens at `positions` read, on an average.
     fn cached(&self, positions: Range<usize>) -> f64 {
         let config = self.model.config();
-        let heads = config.n_layers * config.n_kv_heads;
+        let heads = config.layers.len() * config.n_kv_heads;
         let chunk = self.args.kv_type.kv_type().chunk_bytes(config.head_dim);
-        let window = config.sliding_window.unwrap_or(usize::MAX);
+        let window = config.sliding_window().unwrap_or(usize::MAX);
         let seen: f64 = positions.clone().map(|p| (p + 1).min(window) as f64).sum();
         (heads * chunk) as f64 / CHUNK as f64 * seen / positions.len() as f64
     }

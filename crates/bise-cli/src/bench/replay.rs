@@ -3,7 +3,7 @@
 use super::{Bench, Measured, Spent};
 use anyhow::{Context as _, Result, ensure};
 use bise_model::{
-    Choose, Context, ContextOptions, GenerateError, Limits, Session, Speculation, SpeculationOptions,
+    Context, ContextOptions, GenerateError, Limits, Session, Speculation, SpeculationOptions, TokenSampler,
 };
 use serde::Deserialize;
 use std::fs;
@@ -47,8 +47,8 @@ impl Text {
 /// Chooses what was recorded, whatever the model thinks of it.
 struct Recorded<'a>(std::slice::Iter<'a, u32>);
 
-impl Choose for Recorded<'_> {
-    fn choose(&mut self, _: &[f32], _: &[u32]) -> Result<u32, GenerateError> {
+impl TokenSampler for Recorded<'_> {
+    fn sample(&mut self, _: &[f32], _: &[u32]) -> Result<u32, GenerateError> {
         Ok(*self.0.next().expect("no more is asked for than was recorded"))
     }
 }
@@ -68,7 +68,7 @@ impl Bench<'_> {
             for (drafts, samples) in [false, true].into_iter().zip(&mut samples) {
                 session.speculate(drafts.then(|| Speculation::new(SpeculationOptions::default())));
                 session.truncate(text.prompt.len());
-                session.read()?;
+                session.prefill()?;
                 let limits = Limits {
                     max_tokens: text.answer.len(),
                     end: &[],

@@ -44,7 +44,7 @@ fn check(spec: &str, model: &Synthetic, options: &ContextOptions, available: &Av
         let model = Synthetic::new(spec, Some(*layers)).ok();
         model.is_some_and(|model| needs(&model, options).is_ok_and(|needed| needed <= available.bytes))
     };
-    let layers = Config::from_metadata(model.metadata())?.n_layers as u64;
+    let layers = Config::from_metadata(model.metadata())?.layers.len() as u64;
     let advice = match (1..layers).rev().find(fits) {
         Some(layers) => format!("--layers {layers} would fit"),
         None => "not even one layer would fit".to_owned(),

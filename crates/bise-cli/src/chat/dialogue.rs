@@ -12,14 +12,12 @@ use bise_model::{ForwardError, GenerateError, Limits, Session, Stop};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-/// Tokens read at a time: whoever stops the reading does not want to wait for more.
-const STEP: usize = 128;
 /// Tokens of the context that an answer must find free.
 pub const ROOM: usize = 16;
 
 /// Messages, and the session that reads them.
 pub struct Dialogue<'m> {
-    pub session: Session<'m>,
+    pub session: Session,
     /// Where prompts that were read before are.
     sessions: &'m Sessions,
     tokenizer: &'m Tokenizer,
@@ -75,7 +73,7 @@ pub struct Full {
 
 impl<'m> Dialogue<'m> {
     pub fn new(
-        session: Session<'m>,
+        session: Session,
         sessions: &'m Sessions,
         tokenizer: &'m Tokenizer,
         template: Template,
@@ -246,43 +244,14 @@ impl<'m> Dialogue<'m> {
     /// Reads `tokens`, of which the beginning may be known; false when the user did not want to wait.
     fn read(&mut self, tokens: &[u32], interrupt: &Interrupt) -> Result<bool> {
         let start = Instant::now();
-        let mut known = common(self.session.tokens(), tokens).min(self.session.known());
-        let whole = self.session.tokens().len() == self.session.len();
-        if !whole || !self.session.truncate(known) {
-            self.session.clear();
-            known = 0;
-        }
-        let anew = known == 0;
-        if anew {
-            self.sessions.recall(&mut self.session, tokens)?;
-            known = self.session.len();
-        }
-        let bar = Bar::tokens("reading", tokens.len() - known);
+        let bar = Bar::tokens("reading", tokens.len());
         self.session.watch_progress(Some(bar.watch_reading(interrupt)));
-        let mut done = Ok(());
-        for part in tokens[known..].chunks(STEP) {
-            self.session.append(part);
-            bar.after(self.session.len() - known - part.len());
-            done = self.session.read();
-            if done.is_err() {
-                break;
-            }
-        }
+        let begun = self.sessions.begin(&mut self.session, tokens);
         bar.end();
-        match done {
-            Err(GenerateError::Forward(ForwardError::Stopped)) => {
-                // What was read stays.
-                let read = self.session.context().len();
-                if !self.session.truncate(read) {
-                    self.session.clear();
-                }
-                return Ok(false);
-            }
-            done => done?,
-        }
-        if anew {
-            self.sessions.remember(&mut self.session)?;
-        }
+        let known = match begun {
+            Err(error) if was_stopped(&error) => return Ok(false),
+            begun => begun?,
+        };
         (self.last.read, self.last.reading) = (tokens.len() - known, start.elapsed());
         Ok(true)
     }
@@ -309,7 +278,10 @@ impl<'m> Dialogue<'m> {
     }
 }
 
-/// How many tokens both begin with.
-fn common(a: &[u32], b: &[u32]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+/// Whether the user did not want to wait for the model.
+fn was_stopped(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(GenerateError::Forward(ForwardError::Stopped))
+    )
 }

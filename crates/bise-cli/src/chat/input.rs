@@ -165,7 +165,7 @@ impl Validator for Lines {
 impl Completer for Lines {
     type Candidate = String;
 
-    fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
+    fn complete(&self, line: &str, at: usize, _: &Context) -> rustyline::Result<(usize, Vec<String>)> {
         let begun = &line[..at];
         let names = COMMANDS.iter().map(|(name, ..)| *name);
         let fitting = names.filter(|name| begun.starts_with('/') && name.starts_with(begun));

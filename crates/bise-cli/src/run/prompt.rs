@@ -4,9 +4,9 @@ use super::Args;
 use super::text::{Conversing, Text};
 use crate::{runtime, usage};
 use anyhow::{Context as _, Result, ensure};
+use bise_model::Model;
 use bise_model::chat::{Conversation, Message};
 use bise_model::tokenizer::{TokenKind, Tokenizer};
-use bise_model::{Model, Session};
 use std::io::{self, IsTerminal, Read};
 
 /// The prompt as it was given: of -p, of a file, or of standard input.
@@ -51,7 +51,7 @@ pub fn encode(
     let goes_on = !session.is_empty();
     let tokens = if let Some(talk) = &mut text.talk {
         let tokens = say(args, prompt, model, tokenizer, talk)?;
-        known(session, &tokens);
+        session.keep_common(&tokens);
         tokens[session.len()..].to_vec()
     } else if let Some(suffix) = &args.suffix {
         ensure!(
@@ -97,14 +97,4 @@ fn say(
     let conversation =
         Conversation::new(messages, []).with_reasoning_effort(options.reasoning_effort.as_deref());
     Ok(template.encode_conversation(tokenizer, &conversation)?)
-}
-
-/// Leaves of the session's text what `tokens` begin with.
-fn known(session: &mut Session<'_>, tokens: &[u32]) {
-    let whole = session.tokens().len() == session.len();
-    let pairs = session.tokens().iter().zip(tokens);
-    let common = pairs.take_while(|(a, b)| a == b).count();
-    if !whole || !session.truncate(common) {
-        session.clear();
-    }
 }

@@ -116,7 +116,7 @@ struct Work<'m, 'a> {
     args: &'a Args,
     model: &'m Model,
     tokenizer: &'m Tokenizer,
-    session: Session<'m>,
+    session: Session,
     table: Table,
     template: Option<Template>,
 }
@@ -152,7 +152,8 @@ impl Work<'_, '_> {
         } else {
             self.tokenizer.ends()
         };
-        self.session.replace(&tokens);
+        self.session.keep_common(&tokens);
+        self.session.append(&tokens[self.session.len()..]);
         let limits = Limits {
             max_tokens: options.most,
             end,

@@ -48,7 +48,7 @@ impl Clock {
     }
 
     /// What it took when `cached` tokens were known before, and `read` were not.
-    pub fn stats(&self, context: &Context<'_>, cached: usize, read: usize) -> Stats {
+    pub fn stats(&self, context: &Context, cached: usize, read: usize) -> Stats {
         let first = self.first.unwrap_or_else(Instant::now);
         let text = self.last.map_or(Duration::ZERO, |last| last - first);
         Stats {

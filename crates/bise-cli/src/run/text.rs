@@ -21,7 +21,7 @@ const EVERY: Duration = Duration::from_secs(60);
 pub struct Text<'m, 'a> {
     args: &'a Args,
     tokenizer: &'m Tokenizer,
-    pub session: Session<'m>,
+    pub session: Session,
     pub sampler: Sampler,
     sampling: Sampling,
     constraint: Option<Asked>,
@@ -65,7 +65,7 @@ impl<'m, 'a> Text<'m, 'a> {
     pub fn new(
         args: &'a Args,
         tokenizer: &'m Tokenizer,
-        mut session: Session<'m>,
+        mut session: Session,
         keeper: Keeper,
     ) -> Result<Self> {
         let mut resumed = args.sessions.resume(&mut session)?.unwrap_or_default();
@@ -140,24 +140,18 @@ impl<'m, 'a> Text<'m, 'a> {
         mut receive: impl FnMut(u32) -> ControlFlow<()>,
     ) -> Result<Stop> {
         let (args, session) = (self.args, &mut self.session);
-        let sessions = &args.sessions;
-        if session.is_empty() {
-            sessions.recall(session, prompt)?;
-            self.known = session.context().len();
-            session.append(&prompt[session.len()..]);
-            self.unknown = session.len() - self.known;
-            if session.room().is_none_or(|room| room > 0) {
-                match session.read() {
-                    Err(GenerateError::Forward(ForwardError::Stopped)) => return Ok(Stop::Asked),
-                    read => read?,
-                }
-                sessions.remember(session)?;
+        let fits = session.room().is_none_or(|room| room > prompt.len());
+        self.known = session.context().len();
+        if session.is_empty() && fits {
+            match args.sessions.begin(session, prompt) {
+                Ok(known) => self.known = known,
+                Err(error) if was_stopped(&error) => return Ok(Stop::Asked),
+                Err(error) => return Err(error),
             }
         } else {
-            self.known = session.context().len();
             session.append(prompt);
-            self.unknown = session.len() - self.known;
         }
+        self.unknown = session.len() - self.known;
         let end = if args.ignore_eos {
             &[]
         } else {
@@ -285,4 +279,12 @@ impl<'m, 'a> Text<'m, 'a> {
             }),
         }
     }
+}
+
+/// Whether the user did not want to wait for the model.
+fn was_stopped(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(GenerateError::Forward(ForwardError::Stopped))
+    )
 }

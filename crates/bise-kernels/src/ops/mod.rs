@@ -11,7 +11,10 @@ mod norm;
 mod rope;
 mod swiglu;
 
-pub use attention::{Attention, CHUNK, KvType, MAX_HEAD_DIM, attend, partials_len, store};
+pub use attention::{
+    Attention, CHUNK, KeyValues, KvType, MAX_HEAD_DIM, Workspace as AttentionWorkspace, attend, partials_len,
+    store,
+};
 pub use exp::exp;
 pub use norm::rms_norm;
 pub use rope::RopeTable;

@@ -6,7 +6,7 @@ use crate::threads::for_each_piece;
 /// The rotation of each pair `i` of a head at a position: angle `position * theta^(-2i / head_dim)`.
 pub struct RopeTable {
     frequencies: Vec<f32>,
-    /// `[position][pair]` of (cosine, sine), for the positions last asked for.
+    /// `[row][pair]` of (cosine, sine), for the positions last asked for.
     rotations: Vec<(f32, f32)>,
 }
 
@@ -23,12 +23,12 @@ impl RopeTable {
         }
     }
 
-    /// Computes the rotations of `count` positions from `first` on.
+    /// Computes the rotations of `positions`, one for each row that is rotated next.
     ///
     /// The angle is rounded to f32, as the models' own training code does.
-    pub fn set(&mut self, first: usize, count: usize) {
+    pub fn set(&mut self, positions: impl IntoIterator<Item = usize>) {
         self.rotations.clear();
-        for position in first..first + count {
+        for position in positions {
             self.rotations.extend(self.frequencies.iter().map(|frequency| {
                 let (sin, cos) = libm::sincos(f64::from(position as f32 * frequency));
                 (cos as f32, sin as f32)
@@ -42,7 +42,7 @@ impl RopeTable {
     /// (x[2i], x[2i + 1]) = (x[2i] cos - x[2i + 1] sin, x[2i] sin + x[2i + 1] cos)
     /// ```
     ///
-    /// `x` is `[positions][heads][head_dim]`; values of a head past the rotated ones are left alone.
+    /// `x` is `[rows][heads][head_dim]`; values of a head past the rotated ones are left alone.
     pub fn rotate(&self, level: Level, x: &mut [f32], head_dim: usize) {
         let pairs = self.frequencies.len();
         if pairs == 0 {

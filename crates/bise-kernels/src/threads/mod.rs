@@ -9,6 +9,7 @@ pub use cores::usable_cores;
 
 use rayon::prelude::*;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// A pool of worker threads.
 pub struct Threads(rayon::ThreadPool);
@@ -90,17 +91,52 @@ pub fn for_each_tile(
     let across = columns.div_ceil(width);
     for_each(rows.div_ceil(height) * across, |i| {
         let (row, column) = (i / across * height, i % across * width);
-        let matrix = &matrix;
-        let strip = Strip {
-            matrix: matrix.0,
-            columns,
-            first_row: row,
-            rows: height.min(rows - row),
-            first: column,
-            width: width.min(columns - column),
-            life: PhantomData,
-        };
-        task(row, column, strip);
+        let rows = row..(row + height).min(rows);
+        task(
+            row,
+            column,
+            matrix.strip(columns, rows, column..(column + width).min(columns)),
+        );
+    });
+}
+
+/// Cuts blocks of rows of the row-major matrix `out`, `columns` wide, into strips of up to `width`
+/// columns and calls `task(first_row, first_column, strip)` for each, on all threads. `blocks` are
+/// ascending ranges of rows; rows in none of them are left alone.
+///
+/// # Panics
+/// When `out` is not whole rows, a strip is empty, or the blocks overlap or are not rows of `out`.
+pub fn for_each_block(
+    out: &mut [f32],
+    columns: usize,
+    blocks: &[Range<usize>],
+    width: usize,
+    task: impl Fn(usize, usize, Strip<'_>) + Sync + Send,
+) {
+    assert!(
+        columns > 0 && out.len().is_multiple_of(columns),
+        "{} values in rows of {columns}",
+        out.len()
+    );
+    let mut free = 0;
+    for block in blocks {
+        assert!(
+            free <= block.start && block.start <= block.end,
+            "blocks of rows that ascend"
+        );
+        free = block.end;
+    }
+    assert!(free <= out.len() / columns, "blocks of the rows that there are");
+    let matrix = Matrix(out.as_mut_ptr());
+    let across = columns.div_ceil(width);
+    for_each(blocks.len() * across, |i| {
+        let (rows, column) = (blocks[i / across].clone(), i % across * width);
+        let first = rows.start;
+        task(
+            first,
+            column,
+            matrix.strip(columns, rows, column..(column + width).min(columns)),
+        );
     });
 }
 
@@ -109,6 +145,22 @@ struct Matrix(*mut f32);
 
 // SAFETY: the pointer is only used by `Strip`s, which do not overlap, within the borrow of the matrix.
 unsafe impl Sync for Matrix {}
+
+impl Matrix {
+    /// The part of a matrix of `columns` columns that lies in these rows and columns of it. Parts
+    /// that are handed out at the same time do not overlap.
+    fn strip<'a>(&self, columns: usize, rows: Range<usize>, part: Range<usize>) -> Strip<'a> {
+        Strip {
+            matrix: self.0,
+            columns,
+            first_row: rows.start,
+            rows: rows.len(),
+            first: part.start,
+            width: part.len(),
+            life: PhantomData,
+        }
+    }
+}
 
 /// Some neighbouring columns of a matrix, in some neighbouring rows: exclusive access to them.
 pub struct Strip<'a> {

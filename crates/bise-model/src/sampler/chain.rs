@@ -19,15 +19,15 @@ pub trait Filter: Debug + Send {
     fn apply(&mut self, candidates: &mut Candidates, step: &Step<'_>);
 
     /// Is told which of the candidates was drawn at last.
-    fn drawn(&mut self, _: Candidate) {}
+    fn accept(&mut self, _: Candidate) {}
 
     /// What the filter has learnt from the tokens drawn so far: a number, if there is any.
-    fn memory(&self) -> Option<f64> {
+    fn state(&self) -> Option<f64> {
         None
     }
 
-    /// Goes back to what [`memory`](Self::memory) gave.
-    fn remember(&mut self, _: f64) {}
+    /// Goes back to what [`state`](Self::state) gave.
+    fn restore(&mut self, _: f64) {}
 }
 
 /// Filters in the order in which they work.
@@ -51,25 +51,25 @@ impl Chain {
         }
     }
 
-    pub(super) fn drawn(&mut self, candidate: Candidate) {
+    pub(super) fn accept(&mut self, candidate: Candidate) {
         for filter in &mut self.0 {
-            filter.drawn(candidate);
+            filter.accept(candidate);
         }
     }
 
     /// What the filters have learnt, of those that learn.
-    pub(super) fn memories(&self) -> Vec<f64> {
-        self.0.iter().filter_map(|filter| filter.memory()).collect()
+    pub(super) fn state(&self) -> Vec<f64> {
+        self.0.iter().filter_map(|filter| filter.state()).collect()
     }
 
-    /// Goes back to what [`memories`](Self::memories) gave; false, and nothing changes, when there are more or fewer.
-    pub(super) fn remember(&mut self, memories: &[f64]) -> bool {
-        let mut learning: Vec<_> = self.0.iter_mut().filter(|f| f.memory().is_some()).collect();
+    /// Goes back to what [`state`](Self::state) gave; false, and nothing changes, when there are more or fewer.
+    pub(super) fn restore(&mut self, memories: &[f64]) -> bool {
+        let mut learning: Vec<_> = self.0.iter_mut().filter(|f| f.state().is_some()).collect();
         if learning.len() != memories.len() {
             return false;
         }
         for (filter, &memory) in learning.iter_mut().zip(memories) {
-            filter.remember(memory);
+            filter.restore(memory);
         }
         true
     }

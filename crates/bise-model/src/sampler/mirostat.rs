@@ -48,15 +48,15 @@ impl Filter for Mirostat {
         candidates.keep_best(kept);
     }
 
-    fn drawn(&mut self, candidate: Candidate) {
+    fn accept(&mut self, candidate: Candidate) {
         self.mu -= self.rate * (self.surprise(candidate) - self.target);
     }
 
-    fn memory(&self) -> Option<f64> {
+    fn state(&self) -> Option<f64> {
         Some(self.mu)
     }
 
-    fn remember(&mut self, mu: f64) {
+    fn restore(&mut self, mu: f64) {
         self.mu = mu;
     }
 }

@@ -145,11 +145,6 @@ impl Sampler {
         self.observer = observer;
     }
 
-    /// Lets nobody watch any more.
-    pub(crate) fn take_observer(&mut self) -> Option<Box<dyn Observer>> {
-        self.observer.take()
-    }
-
     /// The seed, which gives the same text again.
     pub fn seed(&self) -> u64 {
         self.seed
@@ -172,19 +167,33 @@ impl Sampler {
     /// # Errors
     /// As [`sample`](Self::sample).
     pub fn sample_at(&mut self, index: u64, logits: &[f32], history: &[u32]) -> Result<u32, SamplerError> {
+        let drawn = self.draw(index, logits, history)?;
+        self.chain.accept(drawn);
+        self.draws = index + 1;
+        if let Some(observer) = &mut self.observer {
+            observer.drawn(logits, drawn.id);
+        }
+        Ok(drawn.id)
+    }
+
+    /// What [`sample`](Self::sample) would give `ahead` tokens from now, as far as filters know what
+    /// they will have learnt by then. Nothing is learnt, counted or shown to the observer.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample).
+    pub fn peek(&mut self, ahead: u64, logits: &[f32], history: &[u32]) -> Result<u32, SamplerError> {
+        Ok(self.draw(self.draws + ahead, logits, history)?.id)
+    }
+
+    /// Draws with the random numbers of token `index`.
+    fn draw(&mut self, index: u64, logits: &[f32], history: &[u32]) -> Result<Candidate, SamplerError> {
         self.fill(logits, history)?;
         let random = Random {
             seed: self.seed,
             draw: index,
         };
         self.chain.apply(&mut self.candidates, &Step { history, random });
-        let drawn = draw(&mut self.candidates, random.uniform(Stream::Draw));
-        self.chain.drawn(drawn);
-        self.draws = index + 1;
-        if let Some(observer) = &mut self.observer {
-            observer.drawn(logits, drawn.id);
-        }
-        Ok(drawn.id)
+        Ok(draw(&mut self.candidates, random.uniform(Stream::Draw)))
     }
 
     /// The candidates before the chain.
@@ -218,7 +227,7 @@ impl Sampler {
         SamplerState {
             seed: self.seed,
             draws: self.draws,
-            memories: self.chain.memories(),
+            memories: self.chain.state(),
         }
     }
 
@@ -227,7 +236,7 @@ impl Sampler {
     /// # Errors
     /// When the state is of a sampler whose filters learn other things; nothing changes then.
     pub fn restore(&mut self, state: &SamplerState) -> Result<(), SamplerError> {
-        if !self.chain.remember(&state.memories) {
+        if !self.chain.restore(&state.memories) {
             let problem = "the sampler's state is of another chain of samplers".to_owned();
             return Err(SamplerError::State { problem });
         }

@@ -30,11 +30,11 @@
 use super::hashing::Hashing;
 use super::header::{HEADER, Header, MAGIC};
 use super::{Session, SessionError};
+use crate::cache::CHUNK;
 use crate::sampler::SamplerState;
 use bise_format::atomic::write_atomic;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::ops::Range;
 use std::path::Path;
 
 pub(super) const HASH: usize = 32;
@@ -58,7 +58,7 @@ pub enum Extent {
     Text,
 }
 
-impl Session<'_> {
+impl Session {
     /// Writes the session to a file, which appears when it is complete: the text, keys and values, and what else is `kept`.
     ///
     /// # Errors
@@ -81,8 +81,14 @@ impl Session<'_> {
             Extent::Text if self.dropped == 0 => 0,
             _ => self.read,
         };
-        let chunks = self.context.cache().held(read);
-        let header = self.header(read, &chunks, &state, &kept.notes);
+        let sequence = self.context.sequence();
+        // Where layers see unlike, one may have let go of what would be needed.
+        let (read, first_chunk) = match sequence.first_chunk(read) {
+            Some(first_chunk) => (read, first_chunk),
+            None if self.dropped == 0 => (0, 0),
+            None => return Err(io::Error::from(io::ErrorKind::NotFound).into()),
+        };
+        let header = self.header(read, first_chunk, &state, &kept.notes);
         let mut out = Hashing::new(out);
         let bytes = header.to_bytes(self);
         out.write_all(&bytes)?;
@@ -93,17 +99,17 @@ impl Session<'_> {
         }
         out.write_all(&state)?;
         out.write_all(&kept.notes)?;
-        self.context.cache().write(chunks, &mut out)?;
+        sequence.kv.write(first_chunk, read, &mut out)?;
         let hash = out.hash();
         Ok(out.write_all(&hash)?)
     }
 
-    fn header(&self, read: usize, chunks: &Range<usize>, state: &[u8], notes: &[u8]) -> Header {
+    fn header(&self, read: usize, first_chunk: usize, state: &[u8], notes: &[u8]) -> Header {
         Header {
             dropped: self.dropped as u64,
             kept: self.tokens.len() as u64,
             read: read as u64,
-            first_chunk: chunks.start as u64,
+            first_chunk: first_chunk as u64,
             state: state.len() as u64,
             notes: notes.len() as u64,
         }
@@ -111,10 +117,10 @@ impl Session<'_> {
 
     /// Bytes of the file that [`save`](Self::save) writes, without the sampler's state and notes.
     pub fn file_len(&self) -> u64 {
-        let header = self.header(self.read, &self.context.cache().held(self.read), &[], &[]);
-        header
-            .file_len(self.context.cache().bytes_of_chunk())
-            .unwrap_or(u64::MAX)
+        let sequence = self.context.sequence();
+        let first_chunk = sequence.first_chunk(self.read).unwrap_or(0);
+        let header = self.header(self.read, first_chunk, &[], &[]);
+        header.file_len(&sequence.kv).unwrap_or(u64::MAX)
     }
 
     /// Goes on with the text of a file that [`save`](Self::save) wrote, as if it had never been stopped, and returns what
@@ -139,12 +145,8 @@ impl Session<'_> {
         let [mut state, mut notes] = [header.state, header.notes].map(|len| vec![0; len as usize]);
         file.read_exact(&mut state)?;
         file.read_exact(&mut notes)?;
-        let chunks = header.chunks();
-        self.context.restore(
-            chunks.start as usize..chunks.end as usize,
-            header.read as usize,
-            &mut file,
-        )?;
+        let (first, read) = (header.first_chunk as usize * CHUNK, header.read as usize);
+        self.context.sequence_mut().restore(first, read, &mut file)?;
         let end = file.bytes;
         let hash = file.hash();
         if !is_next(&mut file, &hash)? {
@@ -161,7 +163,6 @@ impl Session<'_> {
             });
         }
         (self.tokens, self.dropped, self.read) = (tokens, header.dropped as usize, header.read as usize);
-        self.context.repeatable = self.dropped == 0;
         let sampler = match state.is_empty() {
             true => None,
             false => Some(SamplerState::from_bytes(&state)?),
@@ -188,7 +189,7 @@ pub fn is_session(path: &Path) -> io::Result<bool> {
 
 /// Reads a file up to the tokens, and checks that it goes with `session`. The tokens are not proven to be right before the
 /// rest is read too.
-pub(super) fn open(path: &Path, session: &Session<'_>) -> Result<Opened, SessionError> {
+pub(super) fn open(path: &Path, session: &Session) -> Result<Opened, SessionError> {
     let file = File::open(path)?;
     let about = file.metadata()?;
     if !about.is_file() {

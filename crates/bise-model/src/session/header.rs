@@ -2,9 +2,10 @@
 
 use super::file::HASH;
 use super::{Session, SessionError};
+use crate::cache::{KvCache, type_id};
 use crate::fingerprint::{CONTRACT, Fingerprint};
-use crate::kv_cache::type_id;
 use bise_kernels::ops::CHUNK;
+use sha2::{Digest, Sha256};
 use std::ops::Range;
 
 pub(super) const MAGIC: &[u8; 12] = b"bise session";
@@ -30,16 +31,17 @@ impl Header {
     }
 
     /// Bytes of the file, if there can be so many.
-    pub fn file_len(&self, bytes_of_chunk: usize) -> Option<u64> {
-        let chunks = self.chunks();
-        let kv = (chunks.end.checked_sub(chunks.start)?).checked_mul(bytes_of_chunk as u64)?;
+    pub fn file_len(&self, cache: &KvCache) -> Option<u64> {
+        let Range { start, end } = self.chunks();
+        end.checked_sub(start)?;
+        let kv = cache.written_bytes(usize::try_from(start).ok()?, usize::try_from(self.read).ok()?)?;
         let parts = [self.kept.checked_mul(4)?, self.state, self.notes, kv];
         parts
             .into_iter()
             .try_fold((HEADER + 2 * HASH) as u64, u64::checked_add)
     }
 
-    pub fn to_bytes(self, session: &Session<'_>) -> [u8; HEADER] {
+    pub fn to_bytes(self, session: &Session) -> [u8; HEADER] {
         let (kind, window) = (type_id(session.context.options().kv), window(session));
         let mut bytes = Vec::with_capacity(HEADER);
         bytes.extend(MAGIC);
@@ -60,7 +62,7 @@ impl Header {
     }
 
     /// Reads a header, and checks that it goes with `session`; `len` is that of the file.
-    pub fn from_bytes(bytes: &[u8; HEADER], session: &Session<'_>, len: u64) -> Result<Self, SessionError> {
+    pub fn from_bytes(bytes: &[u8; HEADER], session: &Session, len: u64) -> Result<Self, SessionError> {
         let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
         let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
         let same = |what, found: String, expected: String| match found == expected {
@@ -98,7 +100,7 @@ impl Header {
             notes,
         };
         header.check(session)?;
-        let expected = header.file_len(session.context.cache().bytes_of_chunk());
+        let expected = header.file_len(&session.context.sequence().kv);
         match expected {
             Some(expected) if expected == len => Ok(header),
             _ => Err(SessionError::Length {
@@ -108,7 +110,7 @@ impl Header {
         }
     }
 
-    fn check(&self, session: &Session<'_>) -> Result<(), SessionError> {
+    fn check(&self, session: &Session) -> Result<(), SessionError> {
         let check = |good: bool, what, found, expected: String| match good {
             true => Ok(()),
             false => Err(SessionError::Unsound {
@@ -117,7 +119,7 @@ impl Header {
                 expected,
             }),
         };
-        let cache = session.context.cache();
+        let shape = session.context.sequence().shape();
         let tokens = self.dropped.saturating_add(self.kept);
         let capacity = session.context.capacity().map_or(u64::MAX >> 8, |c| c as u64);
         check(
@@ -147,9 +149,12 @@ impl Header {
                 expected,
             });
         }
-        let Range { start, end } = self.chunks();
-        let least = end.saturating_sub(cache.chunks() as u64);
-        let most = cache.visible(self.read as usize).start / CHUNK;
+        let start = self.first_chunk;
+        let layers = 0..shape.windows.len();
+        let kept = |layer| shape.first_kept(layer, self.read as usize);
+        let least = layers.clone().map(kept).min().unwrap_or(0) as u64;
+        let seen = |layer| shape.visible(layer, self.read as usize).start / CHUNK;
+        let most = layers.map(seen).min().unwrap_or(0);
         check(
             (least..=most as u64).contains(&start),
             "the first chunk",
@@ -159,11 +164,18 @@ impl Header {
     }
 }
 
-pub(super) fn window(session: &Session<'_>) -> u64 {
-    session
-        .context
-        .model()
-        .config()
-        .sliding_window
-        .map_or(0, |w| w as u64)
+/// What a file says of the windows: that of all layers, 0 for none, or where they differ a number that
+/// stands for all of them.
+pub(super) fn window(session: &Session) -> u64 {
+    let windows = &session.context.sequence().shape().windows;
+    let number = |window: &Option<usize>| window.map_or(0, |keys| keys as u64);
+    if session.context.sequence().shape().is_uniform() {
+        return windows.first().map_or(0, number);
+    }
+    let bytes: Vec<u8> = windows
+        .iter()
+        .flat_map(|window| number(window).to_le_bytes())
+        .collect();
+    let digest = Sha256::digest(&bytes);
+    u64::from_le_bytes(digest[..8].try_into().expect("8 of 32 bytes")) | 1 << 63
 }

@@ -12,11 +12,12 @@ pub use file::{Extent, Kept, is_session};
 pub use limits::{Limits, Stop};
 pub use prompt_cache::{PromptCache, Restored};
 
-use crate::choose::Choose;
 use crate::context::{Context, Watch};
 use crate::error::{ForwardError, GenerateError};
 use crate::speculation::{Counts, Speculation, Text};
+use crate::token_sampler::TokenSampler;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// With a sliding window a text may be of any length. Then only its end is kept, and looked back on by samplers and drafts:
@@ -38,12 +39,12 @@ pub const MEMORY: usize = 1 << 16;
 /// let mut session = Session::new(Context::new(&model, ContextOptions::new(64))?);
 /// let mut sampler = Sampler::new(SamplerOptions::greedy())?;
 /// session.append(&[1, 40, 41]);
-/// let next = session.next(&mut sampler)?;
+/// let next = session.decode(&mut sampler)?;
 /// assert_eq!(session.tokens(), [1, 40, 41, next]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Session<'m> {
-    pub(crate) context: Context<'m>,
+pub struct Session {
+    pub(crate) context: Context,
     /// The text without its first `dropped` tokens.
     pub(crate) tokens: Vec<u32>,
     /// 0 unless there is a sliding window.
@@ -51,8 +52,21 @@ pub struct Session<'m> {
     /// Tokens of the text that the context has read; it may have read drafts too.
     pub(crate) read: usize,
     ahead: Ahead,
-    speculation: Option<Speculation<'m>>,
+    /// What is processed at a time when drafts follow the text.
+    batch: Vec<u32>,
+    speculation: Option<Speculation>,
     counts: Counts,
+}
+
+/// What [`Session::begin`] found.
+#[derive(Debug, Default)]
+pub struct Begun {
+    /// Tokens that were known.
+    pub known: usize,
+    /// Files of the cache that could not be used, and why; those that are damaged are deleted.
+    pub refused: Vec<(PathBuf, SessionError)>,
+    /// Why the cache does not keep the prompt. The text is worth more than the cache.
+    pub not_kept: Option<SessionError>,
 }
 
 /// What was read of the future.
@@ -65,9 +79,9 @@ struct Ahead {
     confirmed: usize,
 }
 
-impl<'m> Session<'m> {
+impl Session {
     /// An empty text, read by `context`, which forgets what it has read.
-    pub fn new(mut context: Context<'m>) -> Self {
+    pub fn new(mut context: Context) -> Self {
         context.clear();
         Self {
             context,
@@ -75,13 +89,14 @@ impl<'m> Session<'m> {
             dropped: 0,
             read: 0,
             ahead: Ahead::default(),
+            batch: Vec::new(),
             speculation: None,
             counts: Counts::default(),
         }
     }
 
     /// Drafts tokens from now on, or stops it. The text stays the same.
-    pub fn speculate(&mut self, speculation: Option<Speculation<'m>>) {
+    pub fn speculate(&mut self, speculation: Option<Speculation>) {
         self.speculation = speculation;
     }
 
@@ -111,7 +126,7 @@ impl<'m> Session<'m> {
     }
 
     /// Where the text is read.
-    pub fn context(&self) -> &Context<'m> {
+    pub fn context(&self) -> &Context {
         &self.context
     }
 
@@ -134,29 +149,28 @@ impl<'m> Session<'m> {
         self.drop_oldest();
     }
 
-    /// The next token: chosen by `chooser`, and added to the text.
+    /// The next token: chosen by `sampler`, and added to the text.
     ///
     /// # Errors
     /// When the text does not fit the context, or no token can be chosen. The text is as before.
-    pub fn next(&mut self, chooser: &mut impl Choose) -> Result<u32, GenerateError> {
-        self.next_of(usize::MAX, chooser)
+    pub fn decode(&mut self, sampler: &mut impl TokenSampler) -> Result<u32, GenerateError> {
+        self.decode_one_of(usize::MAX, sampler)
     }
 
     /// The next token, after which at most `most - 1` are wanted.
-    fn next_of(&mut self, most: usize, chooser: &mut impl Choose) -> Result<u32, GenerateError> {
+    fn decode_one_of(&mut self, most: usize, sampler: &mut impl TokenSampler) -> Result<u32, GenerateError> {
         if self.ahead.logits.is_empty() {
             if self.is_empty() {
                 return Err(GenerateError::Empty);
             }
-            let text = self.tokens.len();
             if self.len() - self.read == 1 {
-                self.draft(most.saturating_sub(1), chooser);
+                self.draft(most.saturating_sub(1), sampler);
             }
-            self.read_on(text)?;
+            self.process()?;
         }
         let vocabulary = self.context.model().vocabulary_size();
         let logits = &self.ahead.logits[self.ahead.confirmed * vocabulary..][..vocabulary];
-        let token = chooser.choose(logits, self.tokens())?;
+        let token = sampler.sample(logits, self.tokens())?;
         self.tokens.push(token);
         self.drop_oldest();
         if let Some(speculation) = &mut self.speculation {
@@ -184,7 +198,7 @@ impl<'m> Session<'m> {
         &mut self,
         prompt: &[u32],
         limits: Limits<'_>,
-        chooser: &mut impl Choose,
+        sampler: &mut impl TokenSampler,
         mut receive: impl FnMut(u32) -> ControlFlow<()>,
     ) -> Result<Stop, GenerateError> {
         if prompt.is_empty() && self.tokens.last().is_some_and(|last| limits.end.contains(last)) {
@@ -192,10 +206,10 @@ impl<'m> Session<'m> {
         }
         self.append(prompt);
         if limits.max_tokens == 0 {
-            self.read()?;
+            self.prefill()?;
         }
         for done in 0..limits.max_tokens {
-            let token = match self.next_of(limits.max_tokens - done, chooser) {
+            let token = match self.decode_one_of(limits.max_tokens - done, sampler) {
                 Err(GenerateError::Forward(ForwardError::Stopped)) => return Ok(Stop::Asked),
                 other => other?,
             };
@@ -209,16 +223,42 @@ impl<'m> Session<'m> {
         Ok(Stop::Length)
     }
 
-    /// Makes the text `tokens`, and reads anew only what follows the beginning that both have in common. Returns the tokens in
-    /// common.
-    pub fn replace(&mut self, tokens: &[u32]) -> usize {
+    /// Makes the text `tokens` and processes them: only what follows the beginning that is known,
+    /// of the text so far or else of a prompt in `cache`, where the prompt is kept then.
+    ///
+    /// # Errors
+    /// When they do not fit the context, or the watch stops it. The text is then what has been
+    /// processed of it.
+    pub fn begin(&mut self, tokens: &[u32], cache: Option<&PromptCache>) -> Result<Begun, GenerateError> {
+        let mut begun = Begun::default();
+        let known = self.keep_common(tokens);
+        let cache = cache.filter(|_| known == 0);
+        if let Some(cache) = cache {
+            begun.refused = cache.restore(self, tokens).refused;
+        }
+        begun.known = self.read;
+        self.append(&tokens[self.len()..]);
+        if let Err(error) = self.prefill() {
+            let processed = self.context.len();
+            if !self.truncate(processed) {
+                self.clear();
+            }
+            return Err(error);
+        }
+        if let Some(Err(error)) = cache.map(|cache| cache.store(self)) {
+            begun.not_kept = Some(error);
+        }
+        Ok(begun)
+    }
+
+    /// Leaves of the text what it and `tokens` begin with and what has been processed; gives how much.
+    pub fn keep_common(&mut self, tokens: &[u32]) -> usize {
         let pairs = self.tokens.iter().zip(tokens);
-        let mut common = pairs.take_while(|(a, b)| a == b).count();
+        let common = pairs.take_while(|(a, b)| a == b).count().min(self.read);
         if self.dropped > 0 || !self.truncate(common) {
             self.clear();
-            common = 0;
+            return 0;
         }
-        self.append(&tokens[common..]);
         common
     }
 
@@ -242,7 +282,6 @@ impl<'m> Session<'m> {
         self.context.clear();
         self.tokens.clear();
         (self.dropped, self.read) = (0, 0);
-        self.context.repeatable = true;
         if let Some(speculation) = &mut self.speculation {
             speculation.truncate(0);
         }
@@ -268,45 +307,46 @@ impl<'m> Session<'m> {
         Some(out)
     }
 
-    /// Reads what was appended, which [`next`](Self::next) would do otherwise.
+    /// Processes what was appended, which [`decode`](Self::decode) would do otherwise.
     ///
     /// # Errors
-    /// When the text does not fit the context.
-    pub fn read(&mut self) -> Result<(), GenerateError> {
+    /// When the text does not fit the context, or the watch stops it.
+    pub fn prefill(&mut self) -> Result<(), GenerateError> {
         if self.is_empty() {
             return Err(GenerateError::Empty);
         }
         if self.ahead.logits.is_empty() {
-            self.read_on(self.tokens.len())?;
+            self.process()?;
         }
         Ok(())
     }
 
-    /// Reads what the context has not read yet; behind the first `text` tokens that are kept there are drafts.
-    fn read_on(&mut self, text: usize) -> Result<(), GenerateError> {
-        let len = self.dropped + text;
+    /// Processes what the context has not processed yet, and the drafts behind it.
+    fn process(&mut self) -> Result<(), GenerateError> {
+        let len = self.len();
         if self.read == len {
             self.read_again_from(len - 1);
         }
-        let (unread, drafts) = (self.read - self.dropped, self.tokens.len() - text);
-        let (start, logits) = (Instant::now(), &mut self.ahead.logits);
-        let batch = &self.tokens[unread..];
+        let unread = &self.tokens[self.read - self.dropped..];
+        let (start, drafts) = (Instant::now(), self.ahead.drafts.len());
+        let logits = &mut self.ahead.logits;
         let done = if drafts == 0 {
             self.context
-                .forward(batch)
+                .forward(unread)
                 .map(|row| logits.extend_from_slice(row))
         } else {
+            self.batch.clear();
+            self.batch.extend_from_slice(unread);
+            self.batch.extend_from_slice(&self.ahead.drafts);
             self.context
-                .forward_all(batch, |row| logits.extend_from_slice(row))
+                .forward_all(&self.batch, |row| logits.extend_from_slice(row))
         };
-        if let (Some(speculation), true) = (&mut self.speculation, text - unread == 1) {
+        if let (Some(speculation), 1) = (&mut self.speculation, unread.len()) {
             speculation.ran(1 + drafts, start.elapsed().as_secs_f64());
         }
-        self.ahead.drafts.extend(self.tokens.drain(text..));
         if let Err(error) = done {
-            self.ahead = Ahead::default();
-            // All but the batch that was stopped, or taken back because its results are no numbers.
-            self.read = self.context.len().min(len).max(self.dropped);
+            // All but the chunk that was stopped, or whose results are no numbers.
+            self.read = self.context.len().min(len);
             self.stop_ahead();
             return Err(error.into());
         }
@@ -315,20 +355,20 @@ impl<'m> Session<'m> {
         Ok(())
     }
 
-    /// Puts drafts behind the text: at most `most`, as many as fit.
-    fn draft(&mut self, most: usize, chooser: &mut impl Choose) {
+    /// Drafts what follows the text: at most `most` tokens, as many as fit.
+    fn draft(&mut self, most: usize, sampler: &mut impl TokenSampler) {
         let history = self.forgotten(self.len()) - self.dropped;
         let room = self
             .context
             .capacity()
             .map_or(most, |capacity| capacity.saturating_sub(self.len()));
         if let Some(speculation) = &mut self.speculation {
-            let mut text = Text {
+            let text = Text {
                 dropped: self.dropped,
                 history,
-                tokens: &mut self.tokens,
+                tokens: &self.tokens,
             };
-            speculation.draft(&mut text, most.min(room), chooser);
+            speculation.draft(&text, most.min(room), sampler, &mut self.ahead.drafts);
         }
     }
 
@@ -376,7 +416,6 @@ impl<'m> Session<'m> {
         if forgotten > self.dropped {
             self.tokens.drain(..forgotten - self.dropped);
             self.dropped = forgotten;
-            self.context.repeatable = false;
         }
     }
 }

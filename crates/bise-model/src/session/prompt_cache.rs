@@ -13,8 +13,8 @@
 use super::file::{Kept, is_session, open};
 use super::header::{Header, window};
 use super::{Session, SessionError};
+use crate::cache::type_id;
 use crate::fingerprint::CONTRACT;
-use crate::kv_cache::type_id;
 use bise_kernels::ops::CHUNK;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -56,8 +56,9 @@ impl PromptCache {
         })
     }
 
-    /// Makes `session`'s text `prompt`, and restores what is known of its beginning.
-    pub fn restore(&self, session: &mut Session<'_>, prompt: &[u32]) -> Restored {
+    /// Makes `session`'s text what is known of the beginning of `prompt`.
+    pub fn restore(&self, session: &mut Session, prompt: &[u32]) -> Restored {
+        session.clear();
         let mut restored = Restored::default();
         let mut candidates = Vec::new();
         for path in self.files(&key(session)) {
@@ -83,7 +84,6 @@ impl PromptCache {
                 Err(error) => restored.refuse(path, error),
             }
         }
-        session.append(&prompt[session.len()..]);
         restored
     }
 
@@ -91,7 +91,7 @@ impl PromptCache {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn store(&self, session: &mut Session<'_>) -> Result<(), SessionError> {
+    pub fn store(&self, session: &mut Session) -> Result<(), SessionError> {
         let read = session.context.len().min(session.read);
         if read < LEAST || session.dropped > 0 || session.file_len() > self.most {
             return Ok(());
@@ -190,9 +190,12 @@ impl Restored {
 }
 
 /// Whether the first `len` tokens of a file can be gone on from, by reading the last of them once more.
-fn reaches(header: &Header, session: &Session<'_>, len: usize) -> bool {
-    len <= header.read as usize
-        && session.context.cache().visible(len.saturating_sub(1)).start / CHUNK >= header.first_chunk as usize
+fn reaches(header: &Header, session: &Session, len: usize) -> bool {
+    let shape = session.context.sequence().shape();
+    let position = len.saturating_sub(1);
+    let seen = |layer| shape.visible(layer, position).start / CHUNK;
+    let mut layers = 0..shape.windows.len();
+    len <= header.read as usize && layers.all(|layer| seen(layer) >= header.first_chunk as usize)
 }
 
 fn common(a: &[u32], b: &[u32]) -> usize {
@@ -200,7 +203,7 @@ fn common(a: &[u32], b: &[u32]) -> usize {
 }
 
 /// What must be the same for a file to be of use.
-fn key(session: &Session<'_>) -> String {
+fn key(session: &Session) -> String {
     let context = &session.context;
     let mut bytes = context.model().fingerprint().bytes().to_vec();
     bytes.extend(CONTRACT.to_le_bytes());

@@ -1,10 +1,10 @@
 //! A smaller model that drafts.
 
 use super::{Costs, Plan, Rate, Text};
-use crate::choose::Choose;
 use crate::context::Context;
 use crate::error::LoadError;
 use crate::model::Model;
+use crate::token_sampler::TokenSampler;
 use bise_format::gguf::{Array, Value};
 use std::time::Instant;
 
@@ -79,8 +79,8 @@ const LONGEST_PAUSE: usize = 512;
 const TRIAL: usize = 3;
 
 /// A context of the smaller model that follows the text.
-pub(super) struct DraftModel<'m> {
-    context: Context<'m>,
+pub(super) struct DraftModel {
+    context: Context,
     /// The token of the text that the context begins with.
     first: usize,
     /// Tokens of the text that the context agrees with; it may have read more.
@@ -89,6 +89,8 @@ pub(super) struct DraftModel<'m> {
     len: usize,
     /// What was drafted after them.
     drafts: Vec<u32>,
+    /// What is looked back on: the end of the text, and the drafts.
+    history: Vec<u32>,
     /// Share of drafts that are right.
     right: Rate,
     /// Seconds that a draft takes.
@@ -97,14 +99,15 @@ pub(super) struct DraftModel<'m> {
     wait: usize,
 }
 
-impl<'m> DraftModel<'m> {
-    pub fn new(context: Context<'m>) -> Self {
+impl DraftModel {
+    pub fn new(context: Context) -> Self {
         Self {
             context,
             first: 0,
             agreed: 0,
             len: 0,
             drafts: Vec::new(),
+            history: Vec::new(),
             right: Rate::new(0.7),
             seconds: None,
             pause: PAUSE,
@@ -143,28 +146,37 @@ impl<'m> DraftModel<'m> {
         }
     }
 
-    /// Puts up to `most` drafts behind `text`, guessed by `chooser`. Where the draft model cannot follow it drafts less:
-    /// nothing depends on it but speed.
-    pub fn draft(&mut self, text: &mut Text<'_>, most: usize, chooser: &mut impl Choose) {
+    /// Puts up to `most` drafts of what follows `text`, guessed by `sampler`, into `drafts`. Where the
+    /// draft model cannot follow it drafts less: nothing depends on it but speed.
+    pub fn draft(
+        &mut self,
+        text: &Text<'_>,
+        most: usize,
+        sampler: &mut impl TokenSampler,
+        drafts: &mut Vec<u32>,
+    ) {
         let start = Instant::now();
         self.len = text.dropped + text.tokens.len();
         self.drafts.clear();
         if !self.reach(text, most) {
             return;
         }
-        let mut unread = self.agreed - text.dropped;
-        let caught_up = text.tokens.len() - unread <= 1 + most;
+        self.history.clear();
+        self.history.extend_from_slice(&text.tokens[text.history..]);
+        let mut unread = &text.tokens[self.agreed - text.dropped..];
+        let caught_up = unread.len() <= 1 + most;
         for ahead in 0..most {
-            let Ok(logits) = self.context.forward(&text.tokens[unread..]) else {
+            let Ok(logits) = self.context.forward(unread) else {
                 break;
             };
-            unread = text.tokens.len();
-            let Ok(token) = chooser.guess(ahead, logits, &text.tokens[text.history..]) else {
+            let Ok(token) = sampler.draft(ahead, logits, &self.history) else {
                 break;
             };
+            self.history.push(token);
             self.drafts.push(token);
-            text.tokens.push(token);
+            unread = &self.drafts[ahead..];
         }
+        drafts.extend_from_slice(&self.drafts);
         self.agreed = self.len;
         if caught_up && !self.drafts.is_empty() {
             let seconds = start.elapsed().as_secs_f64() / self.drafts.len() as f64;
@@ -184,7 +196,7 @@ impl<'m> DraftModel<'m> {
             self.agreed = read;
             return true;
         }
-        let end = len - (self.context.options().context / 2).clamp(1, len);
+        let end = len - (self.context.options().max_tokens / 2).clamp(1, len);
         self.first = if fits(text.dropped) {
             text.dropped
         } else {

@@ -24,10 +24,10 @@ mod ngram;
 
 pub use draft::DraftError;
 
-use crate::choose::Choose;
 use crate::context::{Context, ContextOptions};
 use crate::error::LoadError;
 use crate::model::Model;
+use crate::token_sampler::TokenSampler;
 use costs::Costs;
 use draft::DraftModel;
 use ngram::Lookup;
@@ -66,10 +66,10 @@ pub struct Counts {
 }
 
 /// Drafts tokens for a [`Session`](crate::Session).
-pub struct Speculation<'m> {
+pub struct Speculation {
     options: SpeculationOptions,
     lookup: Option<Lookup>,
-    model: Option<DraftModel<'m>>,
+    model: Option<DraftModel>,
     costs: Costs,
 }
 
@@ -77,13 +77,13 @@ pub struct Speculation<'m> {
 pub(crate) struct Text<'a> {
     /// Tokens of the text before the first of `tokens`.
     pub dropped: usize,
-    /// The rest of the text; drafts are put at its end.
-    pub tokens: &'a mut Vec<u32>,
+    /// The rest of the text.
+    pub tokens: &'a [u32],
     /// Where among `tokens` those begin that are looked back on.
     pub history: usize,
 }
 
-impl<'m> Speculation<'m> {
+impl Speculation {
     /// Drafts from the text itself, where `options` ask for it.
     pub fn new(options: SpeculationOptions) -> Self {
         Self {
@@ -104,7 +104,7 @@ impl<'m> Speculation<'m> {
     pub fn with_model(
         mut self,
         model: &Model,
-        draft: &'m Model,
+        draft: &Model,
         options: ContextOptions,
     ) -> Result<Self, DraftError> {
         draft::check_vocabulary(model, draft)?;
@@ -114,8 +114,14 @@ impl<'m> Speculation<'m> {
         Ok(self)
     }
 
-    /// Puts up to `most` drafts behind `text`.
-    pub(crate) fn draft(&mut self, text: &mut Text<'_>, most: usize, chooser: &mut impl Choose) {
+    /// Puts up to `most` drafts of what follows `text` into `drafts`, which is empty.
+    pub(crate) fn draft(
+        &mut self,
+        text: &Text<'_>,
+        most: usize,
+        sampler: &mut impl TokenSampler,
+        drafts: &mut Vec<u32>,
+    ) {
         let most = most.min(self.options.most);
         let lookup = self.lookup.as_mut().map(|lookup| {
             lookup.search(&text.tokens[text.history..], most.max(1));
@@ -135,9 +141,9 @@ impl<'m> Speculation<'m> {
             .map_or(Plan::NONE, |model| model.plan(most, always, costs));
         match (lookup, &mut self.model) {
             (_, Some(model)) if by_model.drafts > 0 && by_model.rate > by_lookup.rate => {
-                model.draft(text, by_model.drafts, chooser);
+                model.draft(text, by_model.drafts, sampler, drafts);
             }
-            (Some(lookup), _) => text.tokens.extend(&lookup.guess()[..by_lookup.drafts]),
+            (Some(lookup), _) => drafts.extend(&lookup.guess()[..by_lookup.drafts]),
             (None, _) => {}
         }
     }

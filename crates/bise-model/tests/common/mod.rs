@@ -1,7 +1,7 @@
 //! What the tests share: models made from the fixtures, and reference values.
 #![allow(dead_code)] // each test uses its part
 
-use bise_format::gguf::{Gguf, GgufWriter, Metadata, TensorSpec};
+use bise_format::gguf::{Array, Gguf, GgufWriter, Metadata, TensorSpec, Value};
 use bise_kernels::block::DType;
 use bise_kernels::mmap::FileBytes;
 use bise_model::{Context, ContextOptions, Model};
@@ -57,6 +57,20 @@ pub fn edited(file: &[u8], edit: impl FnOnce(&mut Metadata)) -> Model {
 pub fn with_window(file: &[u8], window: Option<u32>) -> Model {
     edited(file, |metadata| {
         metadata.insert("llama.attention.sliding_window", window.unwrap_or(0));
+    })
+}
+
+/// The model in the GGUF file `file` with a sliding window in some layers: those that `pattern`, again
+/// and again, says have one.
+pub fn with_windows(file: &[u8], window: u32, pattern: &[bool]) -> Model {
+    edited(file, |metadata| {
+        let layers = metadata.u32("llama.block_count").unwrap().unwrap() as usize;
+        let has: Vec<bool> = pattern.iter().copied().cycle().take(layers).collect();
+        metadata.insert("llama.attention.sliding_window", window);
+        metadata.insert(
+            "llama.attention.sliding_window_pattern",
+            Value::Array(Array::Bool(has)),
+        );
     })
 }
 

@@ -1,6 +1,6 @@
 //! What attention asks of a format of cached keys and values.
 
-use super::tile::Row;
+use super::tile::SoftmaxState;
 use crate::block::{F16, F32, Q8_0};
 use crate::isa::Isa;
 use std::ops::Range;
@@ -60,13 +60,13 @@ pub trait KvFormat: Send + Sync + 'static {
     ) -> [[f32; CHUNK]; N];
 
     /// Adds to each row `o`, the sum of `p[j] v[j]` over the positions `seen` of `chunk`: `O = fma(o, b, O a)`.
-    fn mix<S: Isa, const N: usize>(
+    fn add_weighted_values<S: Isa, const N: usize>(
         isa: S,
         weights: &Weights<N>,
         seen: Range<usize>,
         head_dim: usize,
         chunk: &[u8],
-        rows: &mut [Row; N],
+        rows: &mut [SoftmaxState; N],
     );
 }
 

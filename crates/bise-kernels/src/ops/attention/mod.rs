@@ -40,22 +40,37 @@ pub use kv::{CHUNK, KvType, MAX_HEAD_DIM};
 
 use crate::block::{F16, F32, Q8_0};
 use crate::isa::{Isa, Kernel, Level};
-use crate::threads::{Strip, for_each_piece, for_each_tile};
+use crate::threads::{Strip, for_each_block, for_each_piece};
 use kv::KvFormat;
 use std::array::from_fn;
 use std::marker::PhantomData;
 use std::ops::Range;
-use tile::Row;
+use tile::SoftmaxState;
 
 /// Chunks in a span.
 const SPAN: usize = 8;
 /// Queries of a block, which one thread leads past all keys; a multiple of the queries of a tile.
 const BLOCK: usize = 48;
 
-/// Queries of neighbouring tokens, and what they see.
+/// Where the rows of a batch find the keys and values that they see.
+pub trait KeyValues: Sync {
+    /// The absolute positions that `row` sees, its own the last; not empty. In a part, later rows
+    /// see neither a lower first nor a lower last position.
+    fn visible(&self, row: usize) -> Range<usize>;
+
+    /// The bytes of chunk `c` of key head `head` in the sequence of `row`; asked only for chunks
+    /// that hold a position which a row of that sequence sees.
+    fn chunk(&self, row: usize, head: usize, c: usize) -> &[u8];
+}
+
+/// Queries of a batch, and what they see.
 pub struct Attention<'a> {
-    /// `[tokens][heads][head_dim]`, rotated.
+    /// `[rows][heads][head_dim]`, rotated.
     pub queries: &'a [f32],
+    /// The rows of each part, ascending: neighbouring positions of one sequence.
+    pub parts: &'a [Range<usize>],
+    /// Keys and values.
+    pub kv: &'a dyn KeyValues,
     /// What scores are multiplied by.
     pub scale: f32,
     /// Query heads; head `h` reads key head `h / (heads / kv_heads)`.
@@ -64,13 +79,10 @@ pub struct Attention<'a> {
     pub kv_heads: usize,
     /// Values of a head, at most [`MAX_HEAD_DIM`].
     pub head_dim: usize,
-    /// The absolute positions that token `t` sees; not empty.
-    pub visible: &'a (dyn Fn(usize) -> Range<usize> + Sync),
-    /// The bytes of chunk `c` of a key head, called with both; asked only for chunks that hold a visible position.
-    pub chunk: &'a (dyn Fn(usize, usize) -> &'a [u8] + Sync),
 }
 
-/// Floats that [`attend`] works in when one token of `heads` heads sees keys in `chunks` neighbouring chunks.
+/// Floats of [`Workspace`] for one row of `heads` heads that sees keys in `chunks` neighbouring
+/// chunks.
 pub fn partials_len(heads: usize, head_dim: usize, chunks: usize) -> usize {
     (chunks.div_ceil(SPAN) + 1) * heads * (head_dim + 2)
 }
@@ -102,48 +114,130 @@ impl Kernel for Store<'_> {
     }
 }
 
-/// Runs attention over keys and values of `kind`, on the threads of the current pool; `out` is as long as the queries.
+/// What [`attend`] works in: how a batch is divided into tasks, and what the tasks of decoding leave
+/// for each other. It grows to what the largest batch needs.
+#[derive(Default)]
+pub struct Workspace {
+    /// Rows of each task of prefill.
+    blocks: Vec<Range<usize>>,
+    /// Rows that are decoded, a range each.
+    rows: Vec<Range<usize>>,
+    /// The spans that each of `rows` sees, and the first of its tasks.
+    seen: Vec<(Range<usize>, usize)>,
+    /// Tasks of decoding: row by row, and of a row `[head / heads of a task][span]`.
+    tasks: Vec<Task>,
+    /// What the tasks found: `[task][head of the task][max, total, sums]`.
+    partials: Vec<f32>,
+}
+
+/// Some heads of a row that is decoded, and a span of its keys.
+struct Task {
+    row: usize,
+    head: usize,
+    span: usize,
+}
+
+impl Workspace {
+    /// Room for decoding `rows` rows of `heads` heads that see keys in `chunks` chunks, so that
+    /// [`attend`] within that allocates nothing.
+    pub fn with_capacity(rows: usize, heads: usize, head_dim: usize, chunks: usize) -> Self {
+        let tasks = rows * (chunks.div_ceil(SPAN) + 1) * heads;
+        Self {
+            blocks: Vec::with_capacity(rows),
+            rows: Vec::with_capacity(rows),
+            seen: Vec::with_capacity(rows),
+            tasks: Vec::with_capacity(tasks),
+            partials: Vec::with_capacity(rows * partials_len(heads, head_dim, chunks)),
+        }
+    }
+
+    /// Divides a batch into tasks, in which `heads` heads read the same keys: a part of one row by
+    /// spans of its keys, one of more rows by blocks of them.
+    fn divide(&mut self, attention: &Attention<'_>, heads: usize) {
+        self.blocks.clear();
+        self.rows.clear();
+        self.seen.clear();
+        self.tasks.clear();
+        for part in attention.parts {
+            if part.len() == 1 {
+                let row = part.start;
+                let seen = spans(&attention.kv.visible(row));
+                self.rows.push(part.clone());
+                self.seen.push((seen.clone(), self.tasks.len()));
+                for head in (0..attention.heads).step_by(heads) {
+                    self.tasks
+                        .extend(seen.clone().map(|span| Task { row, head, span }));
+                }
+            } else {
+                let height = BLOCK / heads;
+                let blocks = part.clone().step_by(height);
+                self.blocks
+                    .extend(blocks.map(|row| row..(row + height).min(part.end)));
+            }
+        }
+        let partials = self.tasks.len() * heads * (attention.head_dim + 2);
+        self.partials.resize(partials, 0.0);
+    }
+}
+
+/// Runs attention over keys and values of `kind`, on the threads of the current pool; `out` is as
+/// long as the queries. How rows are brought together in a batch changes no bit of their results.
 ///
 /// # Panics
-/// When `partials` is shorter than [`partials_len`], or a length does not fit the others.
-pub fn attend(level: Level, kind: KvType, attention: &Attention<'_>, partials: &mut [f32], out: &mut [f32]) {
+/// When a length does not fit the others, or the parts are not ascending rows of the queries.
+pub fn attend(
+    level: Level,
+    kind: KvType,
+    attention: &Attention<'_>,
+    workspace: &mut Workspace,
+    out: &mut [f32],
+) {
     match kind {
-        KvType::F16 => attend_in::<F16>(level, attention, partials, out),
-        KvType::F32 => attend_in::<F32>(level, attention, partials, out),
-        KvType::Q8_0 => attend_in::<Q8_0>(level, attention, partials, out),
+        KvType::F16 => attend_in::<F16>(level, attention, workspace, out),
+        KvType::F32 => attend_in::<F32>(level, attention, workspace, out),
+        KvType::Q8_0 => attend_in::<Q8_0>(level, attention, workspace, out),
     }
 }
 
 /// [`attend`] over keys and values stored as `K`.
-fn attend_in<K: KvFormat>(level: Level, attention: &Attention<'_>, partials: &mut [f32], out: &mut [f32]) {
-    let Attention {
+fn attend_in<K: KvFormat>(
+    level: Level,
+    attention: &Attention<'_>,
+    workspace: &mut Workspace,
+    out: &mut [f32],
+) {
+    let &Attention {
         queries,
         heads,
         kv_heads,
         head_dim,
         ..
-    } = *attention;
-    let width = heads * head_dim;
+    } = attention;
     assert!(heads.is_multiple_of(kv_heads) && head_dim <= MAX_HEAD_DIM);
-    assert!(queries.len().is_multiple_of(width) && queries.len() == out.len());
-    if queries.len() == width {
-        by_span::<K>(level, attention, partials, out);
-    } else {
-        by_block::<K>(level, attention, out);
-    }
+    assert!(queries.len().is_multiple_of(heads * head_dim) && queries.len() == out.len());
+    let heads = heads_of_task(heads / kv_heads);
+    workspace.divide(attention, heads);
+    prefill::<K>(level, attention, heads, &workspace.blocks, out);
+    decode::<K>(level, attention, heads, workspace, out);
 }
 
-/// The heads of a group that a block takes: all, or when these are too many, as many as divide them.
-fn heads_of_block(group: usize) -> usize {
+/// The heads of a group that a task takes: all, or when these are too many, as many as divide them.
+fn heads_of_task(group: usize) -> usize {
     let divisor = (1..=group.min(BLOCK)).rev().find(|h| group.is_multiple_of(*h));
     divisor.unwrap_or(1)
 }
 
-/// Many tokens: each task takes a few of them, with heads that read the same keys, past all spans.
-fn by_block<K: KvFormat>(level: Level, attention: &Attention<'_>, out: &mut [f32]) {
-    let heads = heads_of_block(attention.heads / attention.kv_heads);
+/// Many rows of a sequence: each task takes a few of them, with heads that read the same keys, past
+/// all spans.
+fn prefill<K: KvFormat>(
+    level: Level,
+    attention: &Attention<'_>,
+    heads: usize,
+    blocks: &[Range<usize>],
+    out: &mut [f32],
+) {
     let (width, dim) = (attention.heads * attention.head_dim, attention.head_dim);
-    for_each_tile(out, width, BLOCK / heads, heads * dim, |token, column, strip| {
+    for_each_block(out, width, blocks, heads * dim, |token, column, strip| {
         level.run(Block {
             attention,
             heads,
@@ -155,29 +249,42 @@ fn by_block<K: KvFormat>(level: Level, attention: &Attention<'_>, out: &mut [f32
     });
 }
 
-/// One token: each task takes a few heads that read the same keys past one span, whose results then join.
-fn by_span<K: KvFormat>(level: Level, attention: &Attention<'_>, partials: &mut [f32], out: &mut [f32]) {
-    let dim = attention.head_dim;
-    let heads = heads_of_block(attention.heads / attention.kv_heads);
-    let all = spans(&(attention.visible)(0));
-    // [heads / of a block][span][head of a block][most, total, sums]
-    let partials = &mut partials[..all.len() * attention.heads * (dim + 2)];
+/// Single rows (split-K): each task takes a few heads that read the same keys past one span, and
+/// the results of a row's spans are merged.
+fn decode<K: KvFormat>(
+    level: Level,
+    attention: &Attention<'_>,
+    heads: usize,
+    workspace: &mut Workspace,
+    out: &mut [f32],
+) {
+    let Workspace {
+        rows,
+        seen,
+        tasks,
+        partials,
+        ..
+    } = workspace;
+    let (width, dim) = (attention.heads * attention.head_dim, attention.head_dim);
     for_each_piece(partials, heads * (dim + 2), |i, partials| {
         level.run(Part {
             attention,
             heads,
-            head: i / all.len() * heads,
-            span: all.start + i % all.len(),
+            row: tasks[i].row,
+            head: tasks[i].head,
+            span: tasks[i].span,
             partials,
             format: PhantomData::<K>,
         });
     });
-    for_each_piece(out, dim, |head, out| {
-        let first = head / heads * all.len() * heads + head % heads;
+    for_each_block(out, width, rows, dim, |row, column, mut strip| {
+        let (spans, first) = &seen[rows.partition_point(|range| range.start < row)];
+        let head = column / dim;
+        let first = (first + head / heads * spans.len()) * heads + head % heads;
         let partials = partials.chunks_exact(dim + 2).skip(first).step_by(heads);
-        level.run(JoinSpans {
-            partials: partials.take(all.len()),
-            out,
+        level.run(MergeSpans {
+            partials: partials.take(spans.len()),
+            out: strip.row(0),
         });
     });
 }
@@ -212,7 +319,7 @@ impl<K: KvFormat> Kernel for Block<'_, '_, K> {
             self.row(row).fill(0.0);
         }
         let (first, last) = (self.token, self.token + self.strip.rows() - 1);
-        let visible = (self.attention.visible)(first).start..(self.attention.visible)(last).end;
+        let visible = self.attention.kv.visible(first).start..self.attention.kv.visible(last).end;
         for span in spans(&visible) {
             let mut row = 0;
             while row < rows {
@@ -233,7 +340,7 @@ impl<K: KvFormat> Kernel for Block<'_, '_, K> {
 }
 
 impl<K: KvFormat> Block<'_, '_, K> {
-    /// Joins what `N` rows find in a span to the whole.
+    /// Merges what `N` rows find in a span with the whole.
     #[inline(always)]
     fn tile<S: Isa, const N: usize>(
         &mut self,
@@ -251,8 +358,8 @@ impl<K: KvFormat> Block<'_, '_, K> {
         let found = self.attention.find::<S, K, N>(isa, place, span);
         for r in 0..N {
             // NaN is something.
-            if found[r].total != 0.0 || found[r].most > f32::NEG_INFINITY {
-                whole[first + r].join(found[r].most, found[r].total, &found[r].sums, self.row(first + r));
+            if found[r].total != 0.0 || found[r].max > f32::NEG_INFINITY {
+                whole[first + r].merge(found[r].max, found[r].total, &found[r].sums, self.row(first + r));
             }
         }
         N
@@ -266,14 +373,15 @@ impl<K: KvFormat> Block<'_, '_, K> {
     }
 }
 
-/// Some heads of the first token past one span.
+/// Some heads of a row past one span.
 struct Part<'a, 'q, K> {
     attention: &'a Attention<'q>,
     heads: usize,
+    row: usize,
     /// The first head.
     head: usize,
     span: usize,
-    /// `[heads][most, total, sums]`
+    /// `[heads][max, total, sums]`
     partials: &'a mut [f32],
     format: PhantomData<K>,
 }
@@ -298,12 +406,12 @@ impl<K: KvFormat> Kernel for Part<'_, '_, K> {
 impl<K: KvFormat> Part<'_, '_, K> {
     #[inline(always)]
     fn tile<S: Isa, const N: usize>(&mut self, isa: S, first: usize) -> usize {
-        let place: [(usize, usize); N] = from_fn(|r| (0, self.head + first + r));
+        let place: [(usize, usize); N] = from_fn(|r| (self.row, self.head + first + r));
         let found = self.attention.find::<S, K, N>(isa, place, self.span);
         let dim = self.attention.head_dim;
         for r in 0..N {
             let partial = &mut self.partials[(first + r) * (dim + 2)..][..dim + 2];
-            partial[0] = found[r].most;
+            partial[0] = found[r].max;
             partial[1] = found[r].total;
             partial[2..].copy_from_slice(&found[r].sums[..dim]);
         }
@@ -319,26 +427,29 @@ impl Attention<'_> {
         isa: S,
         place: [(usize, usize); N],
         span: usize,
-    ) -> [Row; N] {
+    ) -> [SoftmaxState; N] {
         let dim = self.head_dim;
         let queries = K::queries(
             from_fn(|r| &self.queries[(place[r].0 * self.heads + place[r].1) * dim..][..dim]),
             self.scale,
         );
-        let visible: [Range<usize>; N] = from_fn(|r| (self.visible)(place[r].0));
+        let visible: [Range<usize>; N] = from_fn(|r| self.kv.visible(place[r].0));
         let kv_head = place[0].1 / (self.heads / self.kv_heads);
         let chunks = span * SPAN..visible[N - 1].end.div_ceil(CHUNK).min((span + 1) * SPAN);
-        tile::span::<S, K, N>(isa, &queries, &visible, dim, chunks, |c| (self.chunk)(kv_head, c))
+        let row = place[0].0;
+        tile::span::<S, K, N>(isa, &queries, &visible, dim, chunks, |c| {
+            self.kv.chunk(row, kv_head, c)
+        })
     }
 }
 
 /// The partial results of a head, span after span.
-struct JoinSpans<'a, P> {
+struct MergeSpans<'a, P> {
     partials: P,
     out: &'a mut [f32],
 }
 
-impl<'p, P: Iterator<Item = &'p [f32]>> Kernel for JoinSpans<'_, P> {
+impl<'p, P: Iterator<Item = &'p [f32]>> Kernel for MergeSpans<'_, P> {
     type Output = ();
 
     #[inline(always)]
@@ -346,7 +457,7 @@ impl<'p, P: Iterator<Item = &'p [f32]>> Kernel for JoinSpans<'_, P> {
         let mut whole = Softmax::EMPTY;
         self.out.fill(0.0);
         for partial in self.partials {
-            whole.join(partial[0], partial[1], &partial[2..], self.out);
+            whole.merge(partial[0], partial[1], &partial[2..], self.out);
         }
         for out in self.out {
             *out /= whole.total;
@@ -354,28 +465,28 @@ impl<'p, P: Iterator<Item = &'p [f32]>> Kernel for JoinSpans<'_, P> {
     }
 }
 
-/// The largest score and the sum of `exp(score - most)` of all spans so far.
+/// The largest score and the sum of `exp(score - max)` of all spans so far.
 #[derive(Clone, Copy)]
 struct Softmax {
-    most: f32,
+    max: f32,
     total: f32,
 }
 
 impl Softmax {
     const EMPTY: Self = Self {
-        most: f32::NEG_INFINITY,
+        max: f32::NEG_INFINITY,
         total: 0.0,
     };
 
-    /// Joins a span; `sums` join those in `out`.
+    /// Merges a span; `sums` are merged with those in `out`.
     #[inline(always)]
-    fn join(&mut self, most: f32, total: f32, sums: &[f32], out: &mut [f32]) {
-        let joined = if most > self.most { most } else { self.most };
-        let (a, b) = (super::exp(self.most - joined), super::exp(most - joined));
+    fn merge(&mut self, max: f32, total: f32, sums: &[f32], out: &mut [f32]) {
+        let merged = if max > self.max { max } else { self.max };
+        let (a, b) = (super::exp(self.max - merged), super::exp(max - merged));
         for (out, o) in out.iter_mut().zip(sums) {
             *out = o.mul_add(b, *out * a);
         }
         self.total = total.mul_add(b, self.total * a);
-        self.most = joined;
+        self.max = merged;
     }
 }

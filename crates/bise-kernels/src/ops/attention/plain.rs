@@ -8,7 +8,7 @@
 //! ```
 
 use super::kv::{CHUNK, KvFormat, MAX_HEAD_DIM, Weights};
-use super::tile::Row;
+use super::tile::SoftmaxState;
 use crate::block::{F16, F32, PlainFormat};
 use crate::isa::{Isa, LANES};
 use std::hint::black_box;
@@ -79,13 +79,13 @@ impl<F: PlainFormat + Load> KvFormat for F {
     }
 
     #[inline(always)]
-    fn mix<S: Isa, const N: usize>(
+    fn add_weighted_values<S: Isa, const N: usize>(
         isa: S,
         weights: &Weights<N>,
         seen: Range<usize>,
         head_dim: usize,
         chunk: &[u8],
-        rows: &mut [Row; N],
+        rows: &mut [SoftmaxState; N],
     ) {
         let values = &chunk[CHUNK * head_dim * F::BYTES..];
         let panel = CHUNK * LANES * F::BYTES;
@@ -94,13 +94,13 @@ impl<F: PlainFormat + Load> KvFormat for F {
         while S::REGISTERS >= 32 && i + 4 <= panels {
             let v = &values[i * panel..];
             let sums = product::<S, F, N, 4, CHUNK>(isa, &weights.p, seen.clone(), v, CHUNK);
-            join(isa, &sums, weights, i * LANES, rows);
+            merge(isa, &sums, weights, i * LANES, rows);
             i += 4;
         }
         while i < panels {
             let v = &values[i * panel..];
             let sums = product::<S, F, N, 1, CHUNK>(isa, &weights.p, seen.clone(), v, CHUNK);
-            join(isa, &sums, weights, i * LANES, rows);
+            merge(isa, &sums, weights, i * LANES, rows);
             i += 1;
         }
     }
@@ -222,12 +222,12 @@ pub(super) fn save<S: Isa, const N: usize, const V: usize>(
 
 /// `O = fma(o, b, O a)` for the values of each row from `at` on.
 #[inline(always)]
-pub(super) fn join<S: Isa, const N: usize, const V: usize>(
+pub(super) fn merge<S: Isa, const N: usize, const V: usize>(
     isa: S,
     o: &[[S::F; V]; N],
     weights: &Weights<N>,
     at: usize,
-    rows: &mut [Row; N],
+    rows: &mut [SoftmaxState; N],
 ) {
     for r in 0..N {
         let (a, b) = (isa.splat(weights.a[r]), isa.splat(weights.b[r]));

@@ -10,8 +10,8 @@
 //! ```
 
 use super::kv::{CHUNK, KvFormat, MAX_HEAD_DIM, Weights};
-use super::plain::{AHEAD, Load, join, product, save};
-use super::tile::Row;
+use super::plain::{AHEAD, Load, merge, product, save};
+use super::tile::SoftmaxState;
 use crate::block::{F16, Format, PlainFormat, Q8_0};
 use crate::isa::{Isa, LANES};
 use std::ops::Range;
@@ -159,13 +159,13 @@ impl KvFormat for Q8_0 {
     }
 
     #[inline(always)]
-    fn mix<S: Isa, const N: usize>(
+    fn add_weighted_values<S: Isa, const N: usize>(
         isa: S,
         weights: &Weights<N>,
         seen: Range<usize>,
         head_dim: usize,
         chunk: &[u8],
-        rows: &mut [Row; N],
+        rows: &mut [SoftmaxState; N],
     ) {
         let [_, values, scales, _] = parts(head_dim);
         let panel = CHUNK * LANES;
@@ -183,7 +183,7 @@ impl KvFormat for Q8_0 {
             for half in 0..2 {
                 let v = &chunk[values + (2 * g + half) * panel..][..panel];
                 let sums = product::<S, i8, N, 1, CHUNK>(isa, &scaled, seen.clone(), v, CHUNK);
-                join(isa, &sums, weights, g * GROUP + half * LANES, rows);
+                merge(isa, &sums, weights, g * GROUP + half * LANES, rows);
             }
         }
     }

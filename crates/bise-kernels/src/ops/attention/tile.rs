@@ -8,19 +8,19 @@ use std::ops::Range;
 
 /// What a query has found in the keys seen so far.
 #[derive(Clone, Copy)]
-pub struct Row {
+pub struct SoftmaxState {
     /// The largest score; minus infinity before any key.
-    pub most: f32,
-    /// The sum of `exp(score - most)`.
+    pub max: f32,
+    /// The sum of `exp(score - max)`.
     pub total: f32,
-    /// The sum of `exp(score - most)` times the value.
+    /// The sum of `exp(score - max)` times the value.
     pub sums: [f32; MAX_HEAD_DIM],
 }
 
-impl Row {
+impl SoftmaxState {
     /// Nothing.
     const EMPTY: Self = Self {
-        most: f32::NEG_INFINITY,
+        max: f32::NEG_INFINITY,
         total: 0.0,
         sums: [0.0; MAX_HEAD_DIM],
     };
@@ -35,8 +35,8 @@ pub(super) fn span<'k, S: Isa, K: KvFormat, const N: usize>(
     head_dim: usize,
     chunks: Range<usize>,
     chunk: impl Fn(usize) -> &'k [u8],
-) -> [Row; N] {
-    let mut rows = [Row::EMPTY; N];
+) -> [SoftmaxState; N] {
+    let mut rows = [SoftmaxState::EMPTY; N];
     for c in chunks {
         let mut seen = [(0, 0); N];
         for r in 0..N {
@@ -50,15 +50,15 @@ pub(super) fn span<'k, S: Isa, K: KvFormat, const N: usize>(
         let bytes = chunk(c);
         let scores = K::scores::<S, N>(isa, queries, head_dim, bytes);
         if alike {
-            let weights = weigh(isa, &scores, start..end, &mut rows);
-            K::mix(isa, &weights, start..end, head_dim, bytes, &mut rows);
+            let weights = softmax_weights(isa, &scores, start..end, &mut rows);
+            K::add_weighted_values(isa, &weights, start..end, head_dim, bytes, &mut rows);
         } else {
             for r in 0..N {
                 let (start, end) = seen[r];
                 if start < end {
                     let row = from_mut(&mut rows[r]);
-                    let weights = weigh(isa, &[scores[r]], start..end, row);
-                    K::mix(isa, &weights, start..end, head_dim, bytes, row);
+                    let weights = softmax_weights(isa, &[scores[r]], start..end, row);
+                    K::add_weighted_values(isa, &weights, start..end, head_dim, bytes, row);
                 }
             }
         }
@@ -76,11 +76,11 @@ fn clip(visible: &Range<usize>, c: usize) -> (usize, usize) {
 
 /// The chunk's `p`, `a` and `b`; `rows` take its largest score and sum, and have still to take its values.
 #[inline(always)]
-fn weigh<S: Isa, const N: usize>(
+fn softmax_weights<S: Isa, const N: usize>(
     isa: S,
     scores: &[[f32; CHUNK]; N],
     seen: Range<usize>,
-    rows: &mut [Row; N],
+    rows: &mut [SoftmaxState; N],
 ) -> Weights<N> {
     let mut w = Weights {
         p: *scores,
@@ -98,12 +98,12 @@ fn weigh<S: Isa, const N: usize>(
                 };
             }
         }
-        let most = largest(&w.p[r]);
-        let joined = if most > rows[r].most { most } else { rows[r].most };
-        (w.a[r], w.b[r]) = (rows[r].most - joined, most - joined);
-        rows[r].most = joined;
+        let max = largest(&w.p[r]);
+        let merged = if max > rows[r].max { max } else { rows[r].max };
+        (w.a[r], w.b[r]) = (rows[r].max - merged, max - merged);
+        rows[r].max = merged;
         for p in &mut w.p[r] {
-            *p = exp(*p - most);
+            *p = exp(*p - max);
         }
         totals[r] = sum(isa, &w.p[r]);
     }
@@ -118,22 +118,22 @@ fn weigh<S: Isa, const N: usize>(
 #[inline(always)]
 fn largest(scores: &[f32; CHUNK]) -> f32 {
     let quarters = scores.as_chunks::<LANES>().0;
-    let mut most = quarters[0];
+    let mut max = quarters[0];
     for quarter in &quarters[1..] {
         for l in 0..LANES {
-            most[l] = if quarter[l] > most[l] { quarter[l] } else { most[l] };
+            max[l] = if quarter[l] > max[l] { quarter[l] } else { max[l] };
         }
     }
     for half in [8, 4, 2, 1] {
         for l in 0..half {
-            most[l] = if most[l + half] > most[l] {
-                most[l + half]
+            max[l] = if max[l + half] > max[l] {
+                max[l + half]
             } else {
-                most[l]
+                max[l]
             };
         }
     }
-    most[0]
+    max[0]
 }
 
 /// The sum of 64 values: lanes `j`, `j + 16`, `j + 32`, `j + 48`, then the tree.

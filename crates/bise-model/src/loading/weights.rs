@@ -1,34 +1,54 @@
-//! GGUF's tensor names and shapes: the only place that knows them.
+//! Tensors by their names and shapes, laid out for kernels.
 
-use crate::attention::Attention;
-use crate::block::Block;
-use crate::config::{Config, EMBEDDINGS, Experts};
-use crate::diagnosis::BadWeight;
+use super::bad_weight::find_bad_weight;
+use super::store::Store;
+use super::streamed::Streamed;
+use crate::config::{Config, Experts as Mixture};
+use crate::decoder::{Attention, Block, Experts, FeedForward, Linear, RmsNorm, SparseMoe, SwiGlu};
 use crate::error::LoadError;
-use crate::feed_forward::{FeedForward, SwiGlu};
-use crate::inputs::Place;
-use crate::linear::Linear;
-use crate::model::LoadOptions;
-use crate::moe::SparseMoe;
+use crate::names::{self, EMBEDDINGS, OUTPUT, OUTPUT_NORM};
 use bise_format::checkpoint::Checkpoint;
 use bise_kernels::matmul;
 use bise_kernels::tensor::Tensor;
 use std::io;
+use std::sync::Arc;
+
+/// How a model comes into memory.
+pub struct LoadOptions<'a> {
+    /// Reads the file instead of mapping it: it may then change, be deleted, or lie on a slow disk.
+    pub read: bool,
+    /// Keeps the weights from being paged out; reads the file too.
+    pub lock: bool,
+    /// Hears how many more bytes of weights are ready.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Default for LoadOptions<'_> {
+    fn default() -> Self {
+        Self {
+            read: false,
+            lock: false,
+            progress: &|_| {},
+        }
+    }
+}
 
 /// The weights outside the blocks, and the blocks.
 pub(crate) struct Weights {
     /// `[vocabulary, dim]`, looked up by row.
     pub tok_embeddings: Tensor,
-    pub blocks: Vec<Block>,
-    /// `[dim]`
-    pub norm: Vec<f32>,
+    pub blocks: Store,
+    pub norm: RmsNorm,
     /// `[vocabulary, dim]`; the embeddings themselves when the file has none.
     pub output: Linear,
 }
 
 impl Weights {
-    /// Finds all tensors that `config` asks for and checks their shapes.
-    pub fn load(
+    /// Finds all tensors that `config` asks for, checks their shapes, and brings them into memory.
+    ///
+    /// # Errors
+    /// When one is absent, of another shape, damaged, or does not fit in memory.
+    pub fn resident(
         checkpoint: &Checkpoint,
         config: &Config,
         options: &LoadOptions<'_>,
@@ -38,79 +58,58 @@ impl Weights {
             config,
             options,
         };
-        let vocabulary = loader.find(EMBEDDINGS)?.rows();
-        let tok_embeddings = loader.shaped(EMBEDDINGS, &[vocabulary, config.dim])?;
-        let tok_embeddings = loader.fetch(EMBEDDINGS, &tok_embeddings)?;
-        let output = match loader.has("output.weight") {
-            true => loader.linear("output.weight", vocabulary, config.dim)?,
-            false => loader.lay_out(EMBEDDINGS, &tok_embeddings)?,
+        let block = |layer| {
+            loader.block(layer, |mixture| {
+                let experts = (0..mixture.count).map(|e| loader.expert(layer, e));
+                Ok(Box::new(experts.collect::<Result<Vec<_>, _>>()?))
+            })
         };
-        let norm = loader.vector("output_norm.weight")?;
-        let mut blocks = Vec::new();
-        for layer in 0..config.n_layers {
-            blocks.push(loader.block(layer, true)?);
-        }
-        Ok(Self {
-            tok_embeddings,
-            blocks,
-            norm,
-            output,
+        loader.weights(|| {
+            let blocks = (0..config.layers.len()).map(block);
+            Ok(Store::Resident(blocks.collect::<Result<_, _>>()?))
         })
     }
 
-    /// One block; its experts, if it is a mixture, are not loaded.
-    pub fn block(checkpoint: &Checkpoint, config: &Config, layer: usize) -> Result<Block, LoadError> {
-        Loader::plain(checkpoint, config).block(layer, false)
-    }
-
-    /// Expert `e` of a block.
-    pub fn expert(
-        checkpoint: &Checkpoint,
-        config: &Config,
-        layer: usize,
-        e: usize,
-    ) -> Result<SwiGlu, LoadError> {
-        Loader::plain(checkpoint, config).expert(layer, e)
+    /// As [`resident`](Self::resident), but for the blocks, which are looked for when they are used.
+    ///
+    /// # Errors
+    /// As [`resident`](Self::resident).
+    pub fn streamed(checkpoint: &Arc<Checkpoint>, config: &Config) -> Result<Self, LoadError> {
+        let loader = Loader {
+            checkpoint,
+            config,
+            options: &LoadOptions::default(),
+        };
+        loader.weights(|| {
+            let blocks = Streamed::new(checkpoint.clone(), config.clone());
+            Ok(Store::Streamed(blocks))
+        })
     }
 }
 
-/// GGUF's names of the matrices that work on the inputs at `place` of `layer`; experts are stacked.
-pub(crate) fn names(place: Place, layer: usize, mixture: bool) -> Vec<String> {
-    let parts: &[&str] = match (place, mixture) {
-        (Place::Output, _) => return vec!["output.weight".to_owned()],
-        (Place::Attention, _) => &["attn_q", "attn_k", "attn_v"],
-        (Place::Heads, _) => &["attn_output"],
-        (Place::FeedForward(_), false) => &["ffn_gate", "ffn_up"],
-        (Place::Hidden(_), false) => &["ffn_down"],
-        (Place::FeedForward(_), true) => &["ffn_gate_exps", "ffn_up_exps"],
-        (Place::Hidden(_), true) => &["ffn_down_exps"],
-    };
-    parts
-        .iter()
-        .map(|part| format!("blk.{layer}.{part}.weight"))
-        .collect()
-}
-
-struct Loader<'a> {
-    checkpoint: &'a Checkpoint,
-    config: &'a Config,
-    options: &'a LoadOptions<'a>,
+/// Finds tensors, checks their shapes, and lays them out.
+pub(super) struct Loader<'a> {
+    pub checkpoint: &'a Checkpoint,
+    pub config: &'a Config,
+    pub options: &'a LoadOptions<'a>,
 }
 
 impl<'a> Loader<'a> {
-    /// With the usual options.
-    fn plain(checkpoint: &'a Checkpoint, config: &'a Config) -> Self {
-        Self {
-            checkpoint,
-            config,
-            options: const {
-                &LoadOptions {
-                    read: false,
-                    lock: false,
-                    progress: &|_| {},
-                }
-            },
-        }
+    /// The weights outside the blocks, and those that `blocks` gives.
+    fn weights(&self, blocks: impl FnOnce() -> Result<Store, LoadError>) -> Result<Weights, LoadError> {
+        let (dim, vocabulary) = (self.config.dim, self.find(EMBEDDINGS)?.rows());
+        let tok_embeddings = self.shaped(EMBEDDINGS, &[vocabulary, dim])?;
+        let tok_embeddings = self.fetch(EMBEDDINGS, &tok_embeddings)?;
+        let output = match self.has(OUTPUT) {
+            true => self.linear(OUTPUT, vocabulary, dim)?,
+            false => self.lay_out(EMBEDDINGS, &tok_embeddings)?,
+        };
+        Ok(Weights {
+            norm: self.norm(OUTPUT_NORM)?,
+            blocks: blocks()?,
+            tok_embeddings,
+            output,
+        })
     }
 
     fn has(&self, name: &str) -> bool {
@@ -160,7 +159,7 @@ impl<'a> Loader<'a> {
         let weights =
             matmul::Weights::new(&self.fetch(name, tensor)?).map_err(|e| no_room(name, tensor, e))?;
         if !weights.is_finite()
-            && let Some(weight) = BadWeight::find(name, tensor, 0..tensor.rows())
+            && let Some(weight) = find_bad_weight(name, tensor, 0..tensor.rows())
         {
             return Err(LoadError::BadWeight(weight));
         }
@@ -171,15 +170,23 @@ impl<'a> Loader<'a> {
         Ok(Linear(weights))
     }
 
-    fn vector(&self, name: &str) -> Result<Vec<f32>, LoadError> {
+    fn norm(&self, name: &str) -> Result<RmsNorm, LoadError> {
         let tensor = self.shaped(name, &[self.config.dim])?;
-        match BadWeight::find(name, &tensor, 0..tensor.rows()) {
+        match find_bad_weight(name, &tensor, 0..tensor.rows()) {
             Some(weight) => Err(LoadError::BadWeight(weight)),
-            None => Ok(tensor.to_vec()),
+            None => Ok(RmsNorm {
+                weight: tensor.to_vec(),
+                eps: self.config.norm_eps,
+            }),
         }
     }
 
-    fn block(&self, layer: usize, with_experts: bool) -> Result<Block, LoadError> {
+    /// A block, of whose mixture `experts` gives the experts.
+    pub fn block(
+        &self,
+        layer: usize,
+        experts: impl FnOnce(Mixture) -> Result<Box<dyn Experts>, LoadError>,
+    ) -> Result<Block, LoadError> {
         let &Config {
             dim,
             n_heads,
@@ -187,21 +194,26 @@ impl<'a> Loader<'a> {
             head_dim,
             ..
         } = self.config;
-        let name = |part: &str| format!("blk.{layer}.{part}.weight");
+        let name = |part: &str| names::of_layer(layer, part);
         let attention = Attention {
             wq: self.linear(&name("attn_q"), n_heads * head_dim, dim)?,
             wk: self.linear(&name("attn_k"), n_kv_heads * head_dim, dim)?,
             wv: self.linear(&name("attn_v"), n_kv_heads * head_dim, dim)?,
             wo: self.linear(&name("attn_output"), dim, n_heads * head_dim)?,
+            head_dim,
         };
         let feed_forward = match self.config.experts {
             None => FeedForward::Dense(self.swiglu(|part| name(&format!("ffn_{part}")))?),
-            Some(experts) => FeedForward::SparseMoe(self.mixture(layer, experts, with_experts)?),
+            Some(mixture) => FeedForward::SparseMoe(SparseMoe {
+                router: self.linear(&name("ffn_gate_inp"), mixture.count, dim)?,
+                experts: experts(mixture)?,
+                top_k: mixture.top_k,
+            }),
         };
         Ok(Block {
-            attention_norm: self.vector(&name("attn_norm"))?,
+            attention_norm: self.norm(&name("attn_norm"))?,
             attention,
-            ffn_norm: self.vector(&name("ffn_norm"))?,
+            ffn_norm: self.norm(&name("ffn_norm"))?,
             feed_forward,
         })
     }
@@ -215,30 +227,15 @@ impl<'a> Loader<'a> {
         })
     }
 
-    fn mixture(&self, layer: usize, experts: Experts, load: bool) -> Result<SparseMoe, LoadError> {
-        let Experts { count, top_k } = experts;
-        let gate = self.linear(
-            &format!("blk.{layer}.ffn_gate_inp.weight"),
-            count,
-            self.config.dim,
-        )?;
-        let loaded = (0..if load { count } else { 0 }).map(|e| self.expert(layer, e));
-        Ok(SparseMoe {
-            gate,
-            experts: loaded.collect::<Result<_, _>>()?,
-            top_k,
-        })
-    }
-
     /// One of the experts stacked in one tensor a layer, or, in older files, each in tensors of its own.
-    fn expert(&self, layer: usize, e: usize) -> Result<SwiGlu, LoadError> {
-        if self.has(&format!("blk.{layer}.ffn_gate.0.weight")) {
-            return self.swiglu(|part| format!("blk.{layer}.ffn_{part}.{e}.weight"));
+    pub fn expert(&self, layer: usize, e: usize) -> Result<SwiGlu, LoadError> {
+        if self.has(&names::of_expert(layer, "ffn_gate", 0)) {
+            return self.swiglu(|part| names::of_expert(layer, &format!("ffn_{part}"), e));
         }
         let &Config { dim, hidden_dim, .. } = self.config;
         let count = self.config.experts.map_or(1, |experts| experts.count);
         let slab = |part: &str, outputs, inputs| {
-            let name = format!("blk.{layer}.ffn_{part}_exps.weight");
+            let name = names::of_experts(layer, &format!("ffn_{part}"));
             let tensor = self.shaped(&name, &[count, outputs, inputs])?;
             self.lay_out(&name, &tensor.slab(e))
         };

@@ -1,22 +1,9 @@
-//! How large the inputs of each matrix are: sums of squares over tokens, which an importance matrix is made of.
+//! How large the inputs of each matrix are: sums of squares over tokens, which an importance matrix
+//! is made of.
 
 use crate::config::Config;
-use crate::weights;
-
-/// Where inputs are: matrices at one place multiply the same ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Of Q, K and V.
-    Attention,
-    /// What the heads found, of the output projection.
-    Heads,
-    /// Of an expert's gate and up matrices; a dense network is expert 0.
-    FeedForward(usize),
-    /// Of its down matrix.
-    Hidden(usize),
-    /// Of the output matrix.
-    Output,
-}
+use crate::decoder::Step;
+use crate::loading;
 
 /// Sums of the squares of a matrix's inputs.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +16,7 @@ pub struct InputSums {
     pub counts: Vec<u64>,
 }
 
-/// Sums at one place of a layer, a row for each expert.
+/// Sums of the inputs that come out of one step of a layer, a row for each expert.
 #[derive(Clone, Default)]
 struct Sums {
     width: usize,
@@ -59,17 +46,23 @@ impl Sums {
     }
 }
 
-/// Sums at all places of a model.
-pub(crate) struct Inputs {
-    /// The layer that is at work.
-    pub layer: usize,
+/// The steps of a layer that matrices take their inputs from.
+const INPUTS: [Step; 4] = [
+    Step::AttentionNorm,
+    Step::Heads,
+    Step::ExpertInput(0),
+    Step::Hidden(0),
+];
+
+/// Sums at all steps of a model.
+pub(crate) struct Statistics {
     mixture: bool,
-    /// By layer: attention, heads, feed-forward, hidden.
+    /// Of each layer, as [`INPUTS`].
     layers: Vec<[Sums; 4]>,
     output: Sums,
 }
 
-impl Inputs {
+impl Statistics {
     pub fn new(config: &Config) -> Self {
         let experts = config.experts.map_or(1, |experts| experts.count);
         let layer = [
@@ -79,34 +72,29 @@ impl Inputs {
             Sums::new(config.hidden_dim, experts),
         ];
         Self {
-            layer: 0,
             mixture: config.experts.is_some(),
-            layers: vec![layer; config.n_layers],
+            layers: vec![layer; config.layers.len()],
             output: Sums::new(config.dim, 1),
         }
     }
 
-    /// Adds rows of inputs, `[tokens, width]`, at a place of the layer at work.
-    pub fn add(&mut self, place: Place, x: &[f32]) {
-        let [attention, heads, feed_forward, hidden] = &mut self.layers[self.layer];
-        match place {
-            Place::Attention => attention.add(0, x),
-            Place::Heads => heads.add(0, x),
-            Place::FeedForward(e) => feed_forward.add(e, x),
-            Place::Hidden(e) => hidden.add(e, x),
-            Place::Output => self.output.add(0, x),
+    /// Adds what comes out of a step of a layer, `[tokens, width]`, if matrices take it.
+    pub fn add(&mut self, layer: usize, step: Step, x: &[f32]) {
+        let [attention, heads, feed_forward, hidden] = &mut self.layers[layer];
+        match step {
+            Step::AttentionNorm => attention.add(0, x),
+            Step::Heads => heads.add(0, x),
+            Step::ExpertInput(e) => feed_forward.add(e, x),
+            Step::Hidden(e) => hidden.add(e, x),
+            Step::OutputNorm => self.output.add(0, x),
+            _ => {}
         }
     }
 
+    /// The sums of each matrix.
     pub fn sums(self) -> Vec<InputSums> {
-        let places = [
-            Place::Attention,
-            Place::Heads,
-            Place::FeedForward(0),
-            Place::Hidden(0),
-        ];
-        let named = |(place, layer, sums): (Place, usize, &Sums)| {
-            let names = weights::names(place, layer, self.mixture).into_iter();
+        let named = |(step, layer, sums): (Step, usize, &Sums)| {
+            let names = loading::matrices(step, layer, self.mixture).into_iter();
             let of = |name| InputSums {
                 name,
                 sums: sums.sums.clone(),
@@ -116,13 +104,11 @@ impl Inputs {
         };
         let layers = self.layers.iter().enumerate();
         let in_layers = layers.flat_map(|(layer, sums)| {
-            places
-                .into_iter()
-                .zip(sums)
-                .map(move |(place, sums)| (place, layer, sums))
+            let steps = INPUTS.into_iter().zip(sums);
+            steps.map(move |(step, sums)| (step, layer, sums))
         });
         in_layers
-            .chain([(Place::Output, 0, &self.output)])
+            .chain([(Step::OutputNorm, 0, &self.output)])
             .flat_map(named)
             .collect()
     }

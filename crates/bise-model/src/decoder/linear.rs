@@ -1,0 +1,23 @@
+//! A linear map without bias.
+
+use bise_kernels::matmul::{Activations, Weights, matmul};
+
+/// `y = x w^T`, with `w` `[outputs, inputs]`.
+pub(crate) struct Linear(pub Weights);
+
+impl Linear {
+    /// `x` is `[n, inputs]`, `out` becomes `[n, outputs]`.
+    pub fn forward(&self, x: &mut Activations, out: &mut [f32]) {
+        matmul(&self.0, x, out);
+    }
+
+    /// Values of a row of the output.
+    pub fn outputs(&self) -> usize {
+        self.0.rows()
+    }
+
+    /// Values of a row of the input.
+    pub fn inputs(&self) -> usize {
+        self.0.cols()
+    }
+}

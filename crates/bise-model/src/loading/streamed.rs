@@ -1,0 +1,82 @@
+//! Weights that are in memory only while they are used: a layer, and of its experts one at a time.
+
+use super::weights::{LoadOptions, Loader};
+use crate::config::Config;
+use crate::decoder::{Block, Experts, Held, SwiGlu};
+use crate::error::LoadError;
+use bise_format::checkpoint::Checkpoint;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The blocks of a checkpoint.
+pub(crate) struct Streamed {
+    checkpoint: Arc<Checkpoint>,
+    config: Arc<Config>,
+}
+
+impl Streamed {
+    /// The blocks that `config` asks for.
+    pub fn new(checkpoint: Arc<Checkpoint>, config: Config) -> Self {
+        let config = Arc::new(config);
+        Self { checkpoint, config }
+    }
+
+    /// A block, whose experts are brought when they are needed.
+    pub fn block(&self, layer: usize) -> Result<Block, LoadError> {
+        let experts = StreamedExperts {
+            checkpoint: self.checkpoint.clone(),
+            config: self.config.clone(),
+            layer,
+        };
+        loader(&self.checkpoint, &self.config).block(layer, |_| Ok(Box::new(experts)))
+    }
+}
+
+/// The experts of a block.
+struct StreamedExperts {
+    checkpoint: Arc<Checkpoint>,
+    config: Arc<Config>,
+    layer: usize,
+}
+
+impl Experts for StreamedExperts {
+    fn get(&self, e: usize) -> Result<Held<'_, SwiGlu>, LoadError> {
+        let expert = loader(&self.checkpoint, &self.config).expert(self.layer, e)?;
+        Ok(Held::Loaded(Box::new(expert)))
+    }
+}
+
+fn loader<'a>(checkpoint: &'a Checkpoint, config: &'a Config) -> Loader<'a> {
+    const USUAL: &LoadOptions<'_> = &LoadOptions {
+        read: false,
+        lock: false,
+        progress: &|_| {},
+    };
+    Loader {
+        checkpoint,
+        config,
+        options: USUAL,
+    }
+}
+
+/// Bytes of weights that are laid out in memory at a time at most, those that are quantized or not
+/// native: of a layer without its experts, of an expert, or of what is outside of layers.
+pub(crate) fn largest_piece(checkpoint: &Checkpoint) -> u64 {
+    let mut pieces = HashMap::new();
+    for (name, tensor) in &checkpoint.tensors {
+        if tensor.dtype().is_quantized() || !tensor.is_native() {
+            let len = tensor.len() as u64;
+            let parts: Vec<&str> = name.split('.').collect();
+            let (piece, len) = match parts[..] {
+                ["blk", layer, _, expert, "weight"] => ((layer, expert), len),
+                ["blk", layer, ..] if name.ends_with("_exps.weight") && tensor.shape().len() > 2 => {
+                    ((layer, "any expert"), len / tensor.shape()[0] as u64)
+                }
+                ["blk", layer, ..] => ((layer, ""), len),
+                _ => (("", ""), len),
+            };
+            *pieces.entry(piece).or_insert(0) += len;
+        }
+    }
+    pieces.into_values().max().unwrap_or(0)
+}
