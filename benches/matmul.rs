@@ -40,11 +40,11 @@ fn bench(c: &mut Criterion<OfLimits>) {
             let weights = weights(dtype);
             group.throughput(throughput(dtype, batch));
             for level in Level::available().into_iter().skip(1) {
-                let mut x = Activations::default();
-                x.set(level, &values(batch * COLS), COLS);
+                let mut x = Activations::with_capacity(level, batch, COLS);
+                x.set(&values(batch * COLS), COLS);
                 let mut out = vec![0.0; batch * ROWS];
                 group.bench_function(BenchmarkId::new(dtype.name(), level), |b| {
-                    b.iter(|| matmul(level, &weights, &mut x, &mut out));
+                    b.iter(|| matmul(&weights, &mut x, &mut out));
                 });
             }
         }

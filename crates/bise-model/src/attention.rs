@@ -36,9 +36,9 @@ impl Attention {
             &mut s.k[..n * kv_width],
             &mut s.v[..n * kv_width],
         );
-        self.wq.forward(s.level, &mut s.input, q);
-        self.wk.forward(s.level, &mut s.input, k);
-        self.wv.forward(s.level, &mut s.input, v);
+        self.wq.forward(&mut s.input, q);
+        self.wk.forward(&mut s.input, k);
+        self.wv.forward(&mut s.input, v);
         s.rope.rotate(s.level, q, config.head_dim);
         s.rope.rotate(s.level, k, config.head_dim);
         let heads = &mut s.heads[..n * q_width];
@@ -56,12 +56,11 @@ impl Attention {
             tokens.attend(cache, &q[queries.clone()], &mut s.partials, &mut heads[queries]);
             done = next;
         }
-        s.joined.set(s.level, heads, q_width);
+        s.joined.set(heads, q_width);
         if let Some(inputs) = &mut s.inputs {
             inputs.add(Place::Heads, heads);
         }
-        self.wo
-            .forward(s.level, &mut s.joined, &mut s.delta[..n * config.dim]);
+        self.wo.forward(&mut s.joined, &mut s.delta[..n * config.dim]);
     }
 }
 

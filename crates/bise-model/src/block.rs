@@ -41,7 +41,7 @@ impl Block {
 pub(crate) fn normalize(s: &mut Scratch, rows: Range<usize>, weight: &[f32], eps: f32) {
     let (level, dim) = (s.level, weight.len());
     let x = &s.x[rows.start * dim..rows.end * dim];
-    s.input.fill(level, rows.len(), dim, |n, row| {
+    s.input.fill(rows.len(), dim, |n, row| {
         rms_norm(level, &x[n * dim..][..dim], weight, eps, row);
     });
 }

@@ -111,29 +111,30 @@ impl Scratch {
         let c = model.config();
         let (q_width, kv_width) = (c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim);
         let floats = |width: usize| vec![0f32; batch * width];
-        let routing = c.experts.map_or_else(Routing::default, |experts| Routing {
-            logits: floats(experts.count),
-            weights: floats(experts.count),
-            tokens: Vec::with_capacity(batch),
-            inputs: Activations::with_capacity(batch, c.dim),
-            outputs: floats(c.dim),
-        });
+        let (experts, routed) = c.experts.map_or((0, 0), |experts| (experts.count, batch));
+        let routing = Routing {
+            logits: floats(experts),
+            weights: floats(experts),
+            tokens: Vec::with_capacity(routed),
+            inputs: Activations::with_capacity(level, routed, c.dim),
+            outputs: vec![0.0; routed * c.dim],
+        };
         Self {
             level,
             x: Vec::with_capacity(batch * c.dim),
             delta: floats(c.dim),
-            input: Activations::with_capacity(batch, c.dim),
+            input: Activations::with_capacity(level, batch, c.dim),
             rope: RopeTable::new(c.rope_dims, c.rope_theta, batch),
             q: floats(q_width),
             k: floats(kv_width),
             v: floats(kv_width),
             heads: floats(q_width),
             partials: vec![0.0; partials_len(c.n_heads, c.head_dim, chunks)],
-            joined: Activations::with_capacity(batch, q_width),
+            joined: Activations::with_capacity(level, batch, q_width),
             hidden: Hidden {
                 gate: floats(c.hidden_dim),
                 up: floats(c.hidden_dim),
-                activations: Activations::with_capacity(batch, c.hidden_dim),
+                activations: Activations::with_capacity(level, batch, c.hidden_dim),
             },
             routing,
             inputs: None,
@@ -401,7 +402,7 @@ impl<'m> Context<'m> {
             inputs.add(Place::Output, s.input.values());
         }
         let logits = &mut s.logits[..rows * self.model.vocabulary_size()];
-        self.model.weights.output.forward(s.level, &mut s.input, logits);
+        self.model.weights.output.forward(&mut s.input, logits);
         logits
     }
 }

@@ -173,7 +173,7 @@ impl Context<'_> {
             normalize(s, row..row + 1, &model.weights.norm, config.norm_eps);
             step(None, "output_norm", s.input.values())?;
             let mut logits = vec![0.0; vocabulary];
-            model.weights.output.forward(s.level, &mut s.input, &mut logits);
+            model.weights.output.forward(&mut s.input, &mut logits);
             step(None, "output", &logits)?;
         }
         Ok(())

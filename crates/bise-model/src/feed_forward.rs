@@ -33,14 +33,14 @@ impl SwiGlu {
             &mut hidden.gate[..x.len() * width],
             &mut hidden.up[..x.len() * width],
         );
-        self.w1.forward(level, x, gate);
-        self.w3.forward(level, x, up);
+        self.w1.forward(x, gate);
+        self.w3.forward(x, up);
         let (gate, up) = (&*gate, &*up);
-        hidden.activations.fill(level, x.len(), width, |n, row| {
+        hidden.activations.fill(x.len(), width, |n, row| {
             let here = n * width..(n + 1) * width;
             swiglu(level, &gate[here.clone()], &up[here], row);
         });
-        self.w2.forward(level, &mut hidden.activations, out);
+        self.w2.forward(&mut hidden.activations, out);
     }
 }
 

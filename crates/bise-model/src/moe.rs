@@ -21,7 +21,6 @@ pub(crate) struct SparseMoe {
 }
 
 /// What the mixture works in.
-#[derive(Default)]
 pub(crate) struct Routing {
     /// `[n, experts]`: the router's logits.
     pub logits: Vec<f32>,
@@ -50,7 +49,7 @@ impl SparseMoe {
         let (n, dim, experts) = (s.input.len(), s.input.width(), self.gate.0.rows());
         let Routing { logits, weights, .. } = &mut s.routing;
         let (logits, weights) = (&mut logits[..n * experts], &mut weights[..n * experts]);
-        self.gate.forward(s.level, &mut s.input, logits);
+        self.gate.forward(&mut s.input, logits);
         for (logits, weights) in logits
             .chunks_exact(experts)
             .zip(weights.chunks_exact_mut(experts))

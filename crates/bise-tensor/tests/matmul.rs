@@ -158,12 +158,21 @@ impl Case {
     }
 
     fn kernel(&self, level: Level) -> Vec<u32> {
-        let mut x = Activations::default();
-        x.set(level, &self.x, self.cols);
-        let mut out = vec![f32::NAN; self.rows * self.batch];
-        matmul(level, &self.weights(), &mut x, &mut out);
-        out.iter().map(|y| y.to_bits()).collect()
+        product(&self.weights(), &mut self.activations(level))
     }
+
+    fn activations(&self, level: Level) -> Activations {
+        let mut x = Activations::with_capacity(level, self.batch, self.cols);
+        x.set(&self.x, self.cols);
+        x
+    }
+}
+
+/// The bits of the outputs of `w` for `x`.
+fn product(w: &Weights, x: &mut Activations) -> Vec<u32> {
+    let mut out = vec![f32::NAN; w.rows() * x.len()];
+    matmul(w, x, &mut out);
+    out.iter().map(|y| y.to_bits()).collect()
 }
 
 #[test]
@@ -250,12 +259,37 @@ proptest! {
         let all = case.formula();
         let expected: Vec<u32> = pick.iter().flat_map(|&r| all[r as usize * 3..][..3].to_vec()).collect();
         let level = Level::detect();
-        let (mut x, mut some) = (Activations::default(), Activations::default());
-        x.set(level, &case.x, case.cols);
-        some.gather(&x, &pick);
-        let mut out = vec![f32::NAN; 3 * pick.len()];
-        matmul(level, &case.weights(), &mut some, &mut out);
-        prop_assert_eq!(out.iter().map(|y| y.to_bits()).collect::<Vec<_>>(), expected);
+        let mut some = Activations::with_capacity(level, pick.len(), case.cols);
+        some.gather(&case.activations(level), &pick);
+        prop_assert_eq!(product(&case.weights(), &mut some), expected);
+    }
+}
+
+/// Activations of one level, gathered from those of another that have been multiplied and are packed already, and back: rows
+/// are packed as each level's kernels walk through them. One format of each kind of weights, and batches for each of their
+/// kernels.
+#[test]
+fn activations_of_one_level_meet_those_of_another() {
+    for dtype in [DType::F16, DType::Q4_0, DType::Q4_K, DType::Q6_K, DType::IQ2_XS] {
+        for batch in [1, 5, 13, 70] {
+            let case = Case::new(dtype, 19, 2, batch, 13);
+            let (weights, expected) = (case.weights(), case.formula());
+            let all: Vec<u32> = (0..batch as u32).collect();
+            for from in Level::available() {
+                for to in Level::available() {
+                    let mut x = case.activations(from);
+                    assert_eq!(product(&weights, &mut x), expected, "{dtype} x {batch} at {from}");
+                    let mut gathered = Activations::with_capacity(to, 0, 0);
+                    gathered.gather(&x, &all);
+                    assert_eq!(gathered.level(), to);
+                    let got = product(&weights, &mut gathered);
+                    assert_eq!(got, expected, "{dtype} x {batch} from {from} to {to}");
+                    x.gather(&gathered, &all);
+                    let got = product(&weights, &mut x);
+                    assert_eq!(got, expected, "{dtype} x {batch} from {from} to {to} and back");
+                }
+            }
+        }
     }
 }
 

@@ -39,10 +39,10 @@ fn weights(dtype: DType, rows: usize, cols: usize) -> Weights {
 }
 
 fn product(level: Level, w: &Weights, x: &[f32]) -> Vec<f32> {
-    let mut activations = Activations::default();
-    activations.set(level, x, w.cols());
+    let mut activations = Activations::with_capacity(level, x.len() / w.cols(), w.cols());
+    activations.set(x, w.cols());
     let mut out = vec![0.0; activations.len() * w.rows()];
-    matmul(level, w, &mut activations, &mut out);
+    matmul(w, &mut activations, &mut out);
     out
 }
 

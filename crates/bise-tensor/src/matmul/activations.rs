@@ -19,8 +19,11 @@ pub const GROUP: usize = 32;
 ///
 /// Beside them stand `d * sum(q)` of each 32 and of each 16, which formats with minima multiply. The last
 /// group is filled up with zeros.
-#[derive(Default)]
+///
+/// They belong to one [`Level`], at which they are quantized, packed for the kernels, and multiplied. What is kept here is the
+/// same at every level, but for how rows are packed.
 pub struct Activations {
+    level: Level,
     width: usize,
     x: Vec<f32>,
     q: Vec<i8>,
@@ -51,10 +54,12 @@ impl<'a> QuantizedRow<'a> {
 }
 
 impl Activations {
-    /// No rows, but room for `rows` of `width` values, so that [`set`](Self::set) within that allocates nothing.
-    pub fn with_capacity(rows: usize, width: usize) -> Self {
+    /// No rows, but room for `rows` of `width` values, so that [`set`](Self::set) within that allocates nothing. Their products
+    /// are computed at `level`.
+    pub fn with_capacity(level: Level, rows: usize, width: usize) -> Self {
         let groups = rows * width.div_ceil(GROUP);
         Self {
+            level,
             width,
             x: Vec::with_capacity(rows * width),
             q: Vec::with_capacity(groups * GROUP),
@@ -76,6 +81,11 @@ impl Activations {
             0
         };
         4 * width as u64 + 2 * integers * 3 / 2 + 4 * panels as u64
+    }
+
+    /// The level of all products with these rows.
+    pub fn level(&self) -> Level {
+        self.level
     }
 
     /// Rows held.
@@ -116,17 +126,17 @@ impl Activations {
         }
     }
 
-    /// The rows in tiles for the kernels of `level`, for weights with these `needs`.
-    pub(super) fn tiles(&mut self, level: Level, needs: Needs) -> &Tiles {
+    /// The rows in tiles for the kernels of this level, for weights with these `needs`.
+    pub(super) fn tiles(&mut self, needs: Needs) -> &Tiles {
         let mut tiles = std::mem::take(&mut self.tiles);
-        tiles.make(level, needs, self.len(), |n| self.row(n));
+        tiles.make(self.level, needs, self.len(), |n| self.row(n));
         self.tiles = tiles;
         &self.tiles
     }
 
-    /// The f32 rows in tiles for the kernels of `level`.
-    pub(super) fn panel_tiles(&mut self, level: Level) -> &panel::Tiles {
-        self.panel_tiles.make(level, &self.x, self.width);
+    /// The f32 rows in tiles for the kernels of this level.
+    pub(super) fn panel_tiles(&mut self) -> &panel::Tiles {
+        self.panel_tiles.make(self.level, &self.x, self.width);
         &self.panel_tiles
     }
 
@@ -134,23 +144,18 @@ impl Activations {
     ///
     /// # Panics
     /// When `x` is not whole rows.
-    pub fn set(&mut self, level: Level, x: &[f32], width: usize) {
+    pub fn set(&mut self, x: &[f32], width: usize) {
         assert!(x.len().is_multiple_of(width));
-        self.fill(level, x.len() / width, width, |n, row| {
+        self.fill(x.len() / width, width, |n, row| {
             row.copy_from_slice(&x[n * width..][..width]);
         });
     }
 
     /// Holds `rows` rows of `width` values and nothing else: those that `write(n, row)` writes, on all threads. A row is
     /// quantized while it is still near.
-    pub fn fill(
-        &mut self,
-        level: Level,
-        rows: usize,
-        width: usize,
-        write: impl Fn(usize, &mut [f32]) + Sync,
-    ) {
+    pub fn fill(&mut self, rows: usize, width: usize, write: impl Fn(usize, &mut [f32]) + Sync) {
         self.resize(width, rows);
+        let level = self.level;
         let groups = width.div_ceil(GROUP);
         let integers = self
             .q
@@ -173,7 +178,11 @@ impl Activations {
         });
     }
 
-    /// Holds the rows of `other` that `rows` names, in that order, and nothing else.
+    /// Holds the rows of `other` that `rows` names, in that order, and nothing else. `other` may be of another level: its rows
+    /// are quantized to the same bits, and are packed anew.
+    ///
+    /// # Panics
+    /// When `other` has no such row.
     pub fn gather(&mut self, other: &Self, rows: &[u32]) {
         self.resize(other.width, rows.len());
         fn copy<T: Copy + Send + Sync>(to: &mut [T], from: &[T], rows: &[u32]) {

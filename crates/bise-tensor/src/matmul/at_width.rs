@@ -6,13 +6,16 @@ use crate::isa::{Isa, Kernel, Level};
 ///
 /// Implementations mark both functions `#[inline(always)]`, as those of [`Kernel`] do.
 pub(super) trait TileKernel {
-    /// The widest tile that there is at an instruction set. Wider ones are not made, and need not be compiled.
+    /// The widest tile that there is at an instruction set. Wider ones are not made, and are not compiled.
     fn widest<S: Isa>() -> usize;
     /// The computation.
     fn call<S: Isa, const N: usize>(self, isa: S);
 }
 
 /// Runs the instance of `kernel` for `level` and a tile of `width` rows.
+///
+/// # Panics
+/// When `width` is more than the widest tile at `level`: the tile was cut for another level.
 pub(super) fn at_width(level: Level, width: usize, kernel: impl TileKernel) {
     match width {
         1 => level.run(AtWidth::<_, 1>(kernel)),
@@ -35,6 +38,15 @@ impl<T: TileKernel, const N: usize> Kernel for AtWidth<T, N> {
     fn call<S: Isa>(self, isa: S) {
         if N <= T::widest::<S>() {
             self.0.call::<S, N>(isa);
+        } else {
+            too_wide(N, T::widest::<S>());
         }
     }
+}
+
+/// Nothing would be multiplied, and outputs would stay as they were.
+#[cold]
+#[inline(never)]
+fn too_wide(width: usize, widest: usize) -> ! {
+    panic!("a tile of {width} rows, cut for another level: here the widest has {widest}")
 }

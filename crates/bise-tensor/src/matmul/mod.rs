@@ -87,17 +87,18 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// `out[n, r] = w[r, :] . x[n, :]`, on the threads of the current pool.
+/// `out[n, r] = w[r, :] . x[n, :]`, at the level of `x`, on the threads of the current pool.
 ///
 /// # Panics
 /// When `out` is not `x.len() * w.rows()` long, or the widths of `w` and `x` differ.
-pub fn matmul(level: Level, w: &Weights, x: &mut Activations, out: &mut [f32]) {
+pub fn matmul(w: &Weights, x: &mut Activations, out: &mut [f32]) {
     assert_eq!(w.cols(), x.width(), "inputs of the weights, values of a row of x");
     assert_eq!(
         out.len(),
         w.rows() * x.len(),
         "outputs of the weights times rows of x"
     );
+    let level = x.level();
     w.dtype().visit(Product { level, w, x, out });
 }
 
@@ -148,7 +149,7 @@ impl FormatVisitor for Product<'_> {
                 });
             });
         }
-        let tiles = &self.x.tiles(level, needs).all;
+        let tiles = &self.x.tiles(needs).all;
         for_each_strip(self.out, self.w.rows(), LANES, |first, mut strip| {
             let weights = &strips[first * bytes..(first + LANES) * bytes];
             for tile in tiles {
@@ -185,7 +186,7 @@ impl Product<'_> {
     /// The product with unquantized weights, which are unpacked stretch by stretch for a block of rows of activations.
     fn in_panels<F: PlainFormat>(self, matrix: Matrix<'_>) {
         let Self { level, w, x, out } = self;
-        let tiles = x.panel_tiles(level);
+        let tiles = x.panel_tiles();
         for_each_strip(out, w.rows(), panel::ROWS, |first, mut strip| {
             panel::ROOM.with_borrow_mut(|(panel, sums)| {
                 for block in tiles.cut.blocks(panel::block_rows(w.cols())) {
@@ -231,7 +232,7 @@ impl Product<'_> {
         unpack: impl Fn(usize, usize, usize, &mut Section) + Sync + Send,
     ) {
         let Self { level, w, x, out } = self;
-        let tiles = x.tiles(level, needs);
+        let tiles = x.tiles(needs);
         for_each_strip(out, w.rows(), STRIPS * LANES, |row, mut strips| {
             section::ROOM.with_borrow_mut(|room| {
                 let Room { sections, sums } = &mut **room;
