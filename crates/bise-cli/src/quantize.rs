@@ -74,7 +74,7 @@ pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
 
 /// Refuses a directory whose tokenizer does to text what is not known here: the file would give other tokens than the directory.
 fn refuse_unknown_rules(src: &Path) -> Result<()> {
-    if let Ok((checkpoint, _)) = bise_quantize::open(src)
+    if let Ok((checkpoint, _)) = bise_format::open(src)
         && checkpoint.metadata.get("tokenizer.rules.version").is_some()
     {
         runtime::tokenizer_of(&checkpoint, Some(src))?;

@@ -4,7 +4,8 @@ use crate::probe::LayerByLayer;
 use crate::progress::Bar;
 use crate::{Outcome, loading, runtime};
 use anyhow::{Context as _, Result, ensure};
-use bise_quantize::{Fault, FaultKind, Prober, Verdict, locate, verify, verify_bytes};
+use bise_format::locate;
+use bise_quantize::{Fault, FaultKind, Prober, Verdict, verify, verify_bytes};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -70,7 +71,7 @@ pub fn run(args: Args) -> Result<Outcome> {
 fn check_tokenizer(path: Option<&Path>, verdict: &mut Verdict) {
     let Some(path) = path else { return };
     // A file that does not open has its fault already, and one without tokens is for ids only.
-    let Ok((checkpoint, _)) = bise_quantize::open(path) else {
+    let Ok((checkpoint, _)) = bise_format::open(path) else {
         return;
     };
     if checkpoint.metadata.get("tokenizer.ggml.tokens").is_none() {

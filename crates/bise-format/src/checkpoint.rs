@@ -6,6 +6,7 @@ use crate::gguf::{Gguf, GgufError, Metadata, PartName, Split};
 use bise_kernels::mmap::FileBytes;
 use bise_kernels::tensor::Tensor;
 use indexmap::IndexMap;
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,15 @@ pub struct Checkpoint {
     pub tensors: IndexMap<String, Tensor>,
     /// What they are stored in.
     pub container: Container,
+    /// The names that tensors have in their files, of those that have another there.
+    pub source_names: HashMap<String, String>,
+}
+
+impl Checkpoint {
+    /// The name that the tensor called `name` has in its file, for messages.
+    pub fn source_name<'a>(&'a self, name: &'a str) -> &'a str {
+        self.source_names.get(name).map_or(name, String::as_str)
+    }
 }
 
 /// What a model is stored in.
@@ -224,6 +234,7 @@ impl Checkpoint {
             metadata,
             tensors,
             container,
+            source_names: HashMap::new(),
         }
     }
 }

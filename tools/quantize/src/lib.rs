@@ -1,9 +1,8 @@
 //! Hugging Face directories and GGUF files in, quantized GGUF files out.
 //!
 //! ```text
-//! config.json, shards, tokenizer --> hf      --+
-//!                                              +--> Model --> recipe --> pipeline --> DST, all or nothing
-//! GGUF file ------------------------> source --+    (GGUF's names, metadata and row order)
+//! SRC --> Checkpoint --> source --> recipe --> pipeline --> DST, all or nothing
+//!                        (experts stacked)
 //! ```
 //!
 //! Weights are read through maps and pass in slabs of rows: memory does not grow with the model. The output
@@ -14,12 +13,8 @@ mod budget;
 mod choice;
 pub mod cli;
 mod error;
-mod hf;
 mod imatrix;
 mod journal;
-mod locate;
-mod names;
-mod native;
 mod pipeline;
 mod probe;
 mod progress;
@@ -32,36 +27,30 @@ mod sensitivity;
 mod slab;
 mod source;
 mod synthetic;
-mod tokenizer;
 pub mod types;
 mod verify;
 mod weigh;
 mod writing;
 
-pub use bise_format::llama::TensorFaults;
 pub use budget::Budget;
 pub use choice::TensorType;
 pub use error::QuantizeError;
 pub use imatrix::{ImportanceMatrix, InputSums};
-pub use locate::locate;
 pub use probe::Prober;
 pub use progress::{Bar, Progress, Silent};
 pub use recipe::Target;
 pub use repack::repack;
 pub use synthetic::Synthetic;
-pub use tokenizer::{tekken_metadata, tokenizer_metadata};
 pub use verify::{Fault, FaultKind, Verdict, verify, verify_bytes};
 pub use weigh::ErrorReport;
 
 use bise_format::atomic::claim;
-use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::{Metadata, TensorSpec};
-use bise_format::llama;
 use bise_kernels::block::DType;
 use probe::Probes;
 use role::Facts;
 use seal::Seal;
-use source::{Model, Tensor};
+use source::Tensor;
 use std::path::{Path, PathBuf};
 use weigh::Weighing;
 use writing::{Listeners, Source};
@@ -237,13 +226,11 @@ pub fn quantize_and_probe(
     options.check_types()?;
     let read: Vec<&Path> = [src].into_iter().chain(options.imatrix.as_deref()).collect();
     claim(dst, &read)?;
-    let Model {
-        mut metadata,
-        tensors,
-        mut notes,
-        ..
-    } = source::open(src)?;
-    let tensors = repack::stack(src, tensors, &mut notes)?;
+    let (checkpoint, mut notes) = bise_format::open(src)?;
+    let tensors = repack::stack(src, &checkpoint, &mut notes)?;
+    let mut metadata = checkpoint.metadata;
+    // What describes the old file's making does not describe the new one's.
+    metadata.retain(|key| !key.starts_with("quantize.imatrix."));
     let pool = pipeline::pool(options.threads)?;
     let weighing = Weighing::new(&tensors, options.imatrix.as_deref(), &mut metadata, &mut notes)?;
     let facts = Facts::of(&metadata, &tensors, options.imatrix.is_some());
@@ -322,23 +309,6 @@ fn probes(
 fn own_probes(metadata: &Metadata, tensors: &[Tensor]) -> Option<Probes> {
     let embeddings = tensors.iter().find(|tensor| tensor.name == "token_embd.weight")?;
     Some(Probes::new(metadata, embeddings.rows()))
-}
-
-/// Opens the model at `src`, a directory of safetensors or a GGUF file, to be run: its weights stay where they are. Beside
-/// it comes what the user should know.
-///
-/// # Errors
-/// When the source is damaged, incomplete or of an unknown kind.
-pub fn open(src: &Path) -> Result<(Checkpoint, Vec<String>), QuantizeError> {
-    locate(src)?;
-    if src.is_file() {
-        let checkpoint = Checkpoint::open(src)?;
-        let notes = llama::check(&checkpoint).map_err(|e| QuantizeError::llama(src, e))?;
-        return Ok((checkpoint, notes));
-    }
-    let mut model = source::open(src)?;
-    let notes = std::mem::take(&mut model.notes);
-    Ok((model.into_checkpoint(), notes))
 }
 
 /// The tensors as the file will have them.

@@ -16,6 +16,7 @@
 
 use crate::seal::{hex, sha256};
 use bise_format::checkpoint::Checkpoint;
+use bise_format::full_text;
 use bise_format::gguf::{GgufError, Metadata};
 use std::path::Path;
 
@@ -37,7 +38,7 @@ pub(crate) fn logits(
     path: &Path,
     prompts: &[Vec<u32>],
 ) -> Result<Vec<Vec<f32>>, String> {
-    let (model, _) = crate::open(path).map_err(|error| error.to_string())?;
+    let (model, _) = bise_format::open(path).map_err(|error| full_text(&error))?;
     prober.logits(model, prompts)
 }
 

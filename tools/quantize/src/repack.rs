@@ -6,17 +6,16 @@
 //! ```
 
 use crate::error::QuantizeError;
-use crate::locate;
 use crate::pipeline;
 use crate::progress::Progress;
 use crate::seal::Seal;
-use crate::source::{Model, Tensor};
+use crate::source::{self, Tensor};
 use crate::writing::{self, Listeners, Source};
 use crate::{Prober, Report};
 use bise_format::atomic::claim;
 use bise_format::checkpoint::{Checkpoint, Container};
-use bise_format::gguf::TensorSpec;
-use bise_format::llama;
+use bise_format::gguf::{Metadata, TensorSpec};
+use bise_format::{OpenError, llama, locate};
 use indexmap::IndexMap;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,22 +37,19 @@ pub fn repack(
 ) -> Result<Report, QuantizeError> {
     locate(old)?;
     claim(new, &[old])?;
-    let checkpoint = Checkpoint::open(old)?;
-    let mut notes = llama::check(&checkpoint).map_err(|e| QuantizeError::llama(old, e))?;
+    let checkpoint = Checkpoint::open(old).map_err(OpenError::from)?;
+    let checked = llama::check(&checkpoint);
+    let mut notes = checked.map_err(|source| OpenError::Llama {
+        path: old.to_owned(),
+        source,
+    })?;
     let seen = notes.len();
-    let Checkpoint {
-        metadata,
-        tensors,
-        container,
-    } = checkpoint;
-    if let Container::Gguf { parts, .. } = container
+    if let Container::Gguf { parts, .. } = checkpoint.container
         && parts > 1
     {
         notes.push(format!("joined {parts} files"));
     }
-    let whole = |(name, tensor): (String, _)| Tensor::whole(name.clone(), name, tensor);
-    let tensors = tensors.into_iter().map(whole).collect();
-    let tensors = stack(old, tensors, &mut notes)?;
+    let tensors = stack(old, &checkpoint, &mut notes)?;
     for tensor in &tensors {
         let expected = tensor.source_type();
         if let Some(other) = tensor.parts.iter().find(|part| part.tensor.dtype() != expected) {
@@ -68,28 +64,25 @@ pub fn repack(
     if notes.len() == seen {
         notes.push("the file was single and stacked already: copied".to_owned());
     }
-    let model = Model {
-        metadata,
+    let listeners = Listeners { progress, prober };
+    write(
+        (old, new),
+        &checkpoint.metadata,
         tensors,
         notes,
-        container,
-    };
-    write(old, new, model, threads, Listeners { progress, prober })
+        threads,
+        listeners,
+    )
 }
 
 fn write(
-    old: &Path,
-    new: &Path,
-    model: Model,
+    (old, new): (&Path, &Path),
+    metadata: &Metadata,
+    tensors: Vec<Tensor>,
+    notes: Vec<String>,
     threads: Option<usize>,
     listeners: Listeners<'_>,
 ) -> Result<Report, QuantizeError> {
-    let Model {
-        metadata,
-        tensors,
-        notes,
-        ..
-    } = model;
     let specs = tensors.iter().map(|tensor| TensorSpec {
         name: tensor.name.clone(),
         dims: tensor.dims.clone(),
@@ -97,8 +90,8 @@ fn write(
     });
     let probes = listeners
         .prober
-        .and_then(|_| crate::own_probes(&metadata, &tensors));
-    let seal = Seal::new(&metadata, specs.collect(), probes).map_err(|e| QuantizeError::gguf(new, e))?;
+        .and_then(|_| crate::own_probes(metadata, &tensors));
+    let seal = Seal::new(metadata, specs.collect(), probes).map_err(|e| QuantizeError::gguf(new, e))?;
     let mut report = Report::new(&seal, &tensors, notes);
     let job = writing::identity(old, None, "repack", &seal).map_err(|e| QuantizeError::io(old, e))?;
     listeners.progress.start(report.source_len);
@@ -124,12 +117,12 @@ enum Place {
 /// Stacks the experts of each layer that are tensors of their own, in the place of the first.
 pub(crate) fn stack(
     old: &Path,
-    tensors: Vec<Tensor>,
+    checkpoint: &Checkpoint,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Tensor>, QuantizeError> {
     let mut places: IndexMap<String, Place> = IndexMap::new();
     let mut count = 0;
-    for tensor in tensors {
+    for tensor in source::tensors(checkpoint) {
         let Some((name, expert)) = expert(&tensor.name) else {
             places.insert(tensor.name.clone(), Place::One(tensor));
             continue;
@@ -153,7 +146,8 @@ pub(crate) fn stack(
         }
     });
     let tensors = tensors.collect::<Result<_, _>>()?;
-    if count > 0 {
+    // A directory has none stacked.
+    if count > 0 && matches!(checkpoint.container, Container::Gguf { .. }) {
         notes.push(format!("stacked {count} tensors of experts to {stacks}"));
     }
     Ok(tensors)

@@ -18,7 +18,14 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// Of a model with these tensors, `weighted` by an importance matrix or not.
     pub(crate) fn of(metadata: &Metadata, tensors: &[Tensor], weighted: bool) -> Result<Self, GgufError> {
+        let tied = tensors.iter().all(|tensor| tensor.name != "output.weight");
+        Self::new(metadata, tied, weighted)
+    }
+
+    /// Of a model of these metadata.
+    pub(crate) fn new(metadata: &Metadata, tied: bool, weighted: bool) -> Result<Self, GgufError> {
         let number = |key: &str| metadata.of_all_layers(&format!("llama.{key}"));
         let heads = number("attention.head_count")?.unwrap_or(0);
         let kv_heads = number("attention.head_count_kv")?.unwrap_or(heads);
@@ -26,7 +33,7 @@ impl Facts {
             layers: number("block_count")?.unwrap_or(0),
             experts: number("expert_count")?.unwrap_or(0),
             group: heads.checked_div(kv_heads).unwrap_or(0),
-            tied: tensors.iter().all(|tensor| tensor.name != "output.weight"),
+            tied,
             weighted,
         })
     }

@@ -1,27 +1,9 @@
-//! Where weights come from: a model as GGUF names and orders it, its data still in the source's files.
+//! Tensors as the output has them: GGUF's names and order, experts stacked, the data still in the source's files.
 
-use crate::error::QuantizeError;
-use crate::hf;
-use crate::locate;
-use bise_format::checkpoint::{Checkpoint, Container};
-use bise_format::gguf::Metadata;
-use bise_format::llama;
+use bise_format::checkpoint::Checkpoint;
 use bise_kernels::block::DType;
 use bise_kernels::tensor;
 use std::ops::Range;
-use std::path::Path;
-
-/// A model to be quantized.
-pub(crate) struct Model {
-    /// All that the output will say, but for the file type.
-    pub metadata: Metadata,
-    /// In the order of the output.
-    pub tensors: Vec<Tensor>,
-    /// What the user should know.
-    pub notes: Vec<String>,
-    /// What the source is stored in.
-    pub container: Container,
-}
 
 /// A tensor of the output: parts of the source, one after the other along the slowest dimension.
 pub(crate) struct Tensor {
@@ -117,55 +99,11 @@ impl Tensor {
     }
 }
 
-/// Reads the model at `src`: a directory of safetensors, a GGUF file, or one part of several.
-pub(crate) fn open(src: &Path) -> Result<Model, QuantizeError> {
-    locate(src)?;
-    if src.is_dir() {
-        hf::open(src)
-    } else {
-        open_gguf(src)
-    }
-}
-
-fn open_gguf(src: &Path) -> Result<Model, QuantizeError> {
-    let checkpoint = Checkpoint::open(src)?;
-    let notes = llama::check(&checkpoint).map_err(|e| QuantizeError::llama(src, e))?;
-    let Checkpoint {
-        mut metadata,
-        tensors,
-        container,
-    } = checkpoint;
-    // What describes the old file's making does not describe the new one's.
-    metadata.retain(|key| !key.starts_with("quantize.imatrix."));
-    let tensors = tensors.into_iter();
-    Ok(Model {
-        tensors: tensors
-            .map(|(name, tensor)| Tensor::whole(name.clone(), name, tensor))
-            .collect(),
-        metadata,
-        notes,
-        container,
-    })
-}
-
-impl Model {
-    /// The model as programs load it: nothing is copied, so experts of separate tensors stay so, named as in older GGUF files.
-    pub(crate) fn into_checkpoint(self) -> Checkpoint {
-        let mut tensors = Vec::new();
-        for Tensor { name, mut parts, .. } in self.tensors {
-            match name.strip_suffix("_exps.weight") {
-                // Parts that are not stacked: one for each expert, be it a single one.
-                Some(stem) if parts[0].tensor.shape().len() == 2 => {
-                    let parts = parts.into_iter().enumerate();
-                    tensors.extend(parts.map(|(e, part)| (format!("{stem}.{e}.weight"), part.tensor)));
-                }
-                _ => tensors.push((name, parts.swap_remove(0).tensor)),
-            }
-        }
-        Checkpoint {
-            metadata: self.metadata,
-            tensors: tensors.into_iter().collect(),
-            container: self.container,
-        }
-    }
+/// The tensors of `checkpoint`, in its order.
+pub(crate) fn tensors(checkpoint: &Checkpoint) -> Vec<Tensor> {
+    let whole = |(name, tensor): (&String, &tensor::Tensor)| {
+        let source = checkpoint.source_name(name).to_owned();
+        Tensor::whole(name.clone(), source, tensor.clone())
+    };
+    checkpoint.tensors.iter().map(whole).collect()
 }

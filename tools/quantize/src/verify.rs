@@ -7,6 +7,7 @@ mod tensors;
 use crate::probe::{Prober, Recorded};
 use crate::seal;
 use bise_format::checkpoint::Checkpoint;
+use bise_format::full_text;
 use bise_format::gguf::{Gguf, GgufError};
 use bise_format::llama;
 use bise_kernels::mmap::FileBytes;
@@ -100,9 +101,9 @@ impl Verdict {
 /// When the file cannot be opened; whatever it holds is a matter of the verdict.
 pub fn verify(path: &Path, prober: Option<&dyn Prober>) -> io::Result<Verdict> {
     let model = || {
-        crate::open(path)
+        bise_format::open(path)
             .map(|(model, _)| model)
-            .map_err(|error| error.to_string())
+            .map_err(|error| full_text(&error))
     };
     Ok(check(&FileBytes::map(path)?, &model, prober))
 }

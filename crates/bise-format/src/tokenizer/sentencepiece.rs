@@ -11,16 +11,16 @@
 mod protobuf;
 
 use super::{Token, TokenType, Vocabulary};
-use crate::error::QuantizeError;
+use crate::error::OpenError;
 use protobuf::{Field, Fields};
 use std::path::Path;
 
 const BPE: i32 = 2;
 
 /// Reads a model of at most `vocab_size` pieces.
-pub(super) fn read(path: &Path, vocab_size: u64) -> Result<Vocabulary, QuantizeError> {
-    let bytes = std::fs::read(path).map_err(|e| QuantizeError::io(path, e))?;
-    parse(&bytes, vocab_size).map_err(|what| QuantizeError::unsupported(path, what))
+pub(super) fn read(path: &Path, vocab_size: u64) -> Result<Vocabulary, OpenError> {
+    let bytes = std::fs::read(path).map_err(|e| OpenError::io(path, e))?;
+    parse(&bytes, vocab_size).map_err(|what| OpenError::unsupported(path, what))
 }
 
 /// As [`read`], of bytes.

@@ -5,8 +5,8 @@
 mod absent;
 mod folder;
 
-use crate::error::QuantizeError;
-use bise_format::foreign::Foreign;
+use crate::error::OpenError;
+use crate::foreign::Foreign;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -25,7 +25,7 @@ pub(crate) const UNFINISHED: [&str; 6] = [
 ///
 /// # Errors
 /// When nothing is there, or something else than a model: a pointer, an archive, a cache, an adapter and the like.
-pub fn locate(src: &Path) -> Result<(), QuantizeError> {
+pub fn locate(src: &Path) -> Result<(), OpenError> {
     match std::fs::metadata(src) {
         Ok(found) if found.is_dir() => folder::check(src),
         Ok(_) => file(src),
@@ -37,21 +37,21 @@ pub fn locate(src: &Path) -> Result<(), QuantizeError> {
         {
             Err(absent::error(src))
         }
-        Err(error) => Err(QuantizeError::io(src, error)),
+        Err(error) => Err(OpenError::io(src, error)),
     }
 }
 
 /// The first bytes of a file.
-pub(crate) fn start_of(path: &Path) -> Result<Vec<u8>, QuantizeError> {
+pub(crate) fn start_of(path: &Path) -> Result<Vec<u8>, OpenError> {
     let mut start = Vec::new();
-    let file = File::open(path).map_err(|e| QuantizeError::io(path, e))?;
+    let file = File::open(path).map_err(|e| OpenError::io(path, e))?;
     let read = file.take(1024).read_to_end(&mut start);
-    read.map_err(|e| QuantizeError::io(path, e))?;
+    read.map_err(|e| OpenError::io(path, e))?;
     Ok(start)
 }
 
 /// A file that is given as a model: GGUF, and nothing else.
-fn file(src: &Path) -> Result<(), QuantizeError> {
+fn file(src: &Path) -> Result<(), OpenError> {
     let name = src
         .file_name()
         .unwrap_or_default()
@@ -59,7 +59,7 @@ fn file(src: &Path) -> Result<(), QuantizeError> {
         .to_lowercase();
     if UNFINISHED.iter().any(|end| name.ends_with(end)) {
         let cure = "let the command that downloads it go on to the end";
-        return Err(QuantizeError::misplaced(src, "an incomplete download", cure));
+        return Err(OpenError::misplaced(src, "an incomplete download", cure));
     }
     let folder = || match src.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         Some(parent) => format!("give the folder that it lies in: {}", parent.display()),
@@ -70,15 +70,15 @@ fn file(src: &Path) -> Result<(), QuantizeError> {
         Some(Foreign::Gguf) => Ok(()),
         Some(Foreign::Safetensors) => {
             let problem = "a single file of safetensors, without the configuration";
-            Err(QuantizeError::misplaced(src, problem, folder()))
+            Err(OpenError::misplaced(src, problem, folder()))
         }
-        Some(what) => Err(QuantizeError::Foreign {
+        Some(source) => Err(OpenError::Foreign {
             path: src.to_owned(),
-            what,
+            source,
         }),
-        None if name.ends_with(".json") || name.starts_with("tokenizer.model") => Err(
-            QuantizeError::misplaced(src, "a part of a model's folder", folder()),
-        ),
+        None if name.ends_with(".json") || name.starts_with("tokenizer.model") => {
+            Err(OpenError::misplaced(src, "a part of a model's folder", folder()))
+        }
         None => Ok(()),
     }
 }

@@ -7,7 +7,7 @@
 //! layers.N.block_sparse_moe.w1              of an older one: [experts * hidden_dim, dim], w2 too, which is thus transposed
 //! ```
 
-use crate::error::QuantizeError;
+use crate::error::OpenError;
 use crate::hf::{Config, Files, Layout, Shards, read_bounded_json};
 use crate::names::{Expected, Stacking};
 use serde::Deserialize;
@@ -100,11 +100,11 @@ pub(crate) fn is_native(directory: &Path) -> bool {
 }
 
 /// The model in `directory`.
-pub(crate) fn layout(directory: &Path, notes: &mut Vec<String>) -> Result<Layout, QuantizeError> {
+pub(crate) fn layout(directory: &Path, notes: &mut Vec<String>) -> Result<Layout, OpenError> {
     let path = directory.join(PARAMS);
-    let unsupported = |what: String| QuantizeError::unsupported(&path, what);
+    let unsupported = |what: String| OpenError::unsupported(&path, what);
     let json: Value = read_bounded_json(&path)?.ok_or_else(|| unsupported("the file has gone".to_owned()))?;
-    let params: Params = serde_json::from_value(json).map_err(|e| QuantizeError::json(&path, e))?;
+    let params: Params = serde_json::from_value(json).map_err(|e| OpenError::json(&path, e))?;
     let shards = Shards::open(directory, STEM, notes)?;
     let config = config(params, &shards).map_err(unsupported)?;
     Ok(Layout {

@@ -2,13 +2,13 @@
 
 use super::UNFINISHED;
 use super::folder::snapshot;
-use crate::error::QuantizeError;
+use crate::error::OpenError;
 use std::path::{Path, PathBuf};
 
 /// Why nothing is at `src`, and what may be meant.
-pub(super) fn error(src: &Path) -> QuantizeError {
+pub(super) fn error(src: &Path) -> OpenError {
     let text = src.display().to_string();
-    let say = |problem: &str, cure: String| QuantizeError::misplaced(src, problem, cure);
+    let say = |problem: &str, cure: String| OpenError::misplaced(src, problem, cure);
     if let Ok(to) = std::fs::read_link(src) {
         let problem = format!("a link to {}, which is missing", to.display());
         return say(&problem, "download the file again".to_owned());

@@ -6,7 +6,7 @@
 
 use super::settings::{Added, bounded_list};
 use super::{Rules, Token, TokenType, Vocabulary, is_byte, words};
-use crate::error::QuantizeError;
+use crate::error::OpenError;
 use crate::hf::bounded;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -49,10 +49,10 @@ struct Model<'a> {
 }
 
 /// Reads a tokenizer of at most `vocab_size` pieces.
-pub(super) fn read(path: &Path, vocab_size: u64) -> Result<Vocabulary, QuantizeError> {
-    let bytes = std::fs::read(path).map_err(|e| QuantizeError::io(path, e))?;
-    let file: File = serde_json::from_slice(&bytes).map_err(|e| QuantizeError::json(path, e))?;
-    vocabulary(&file, vocab_size).map_err(|what| QuantizeError::unsupported(path, what))
+pub(super) fn read(path: &Path, vocab_size: u64) -> Result<Vocabulary, OpenError> {
+    let bytes = std::fs::read(path).map_err(|e| OpenError::io(path, e))?;
+    let file: File = serde_json::from_slice(&bytes).map_err(|e| OpenError::json(path, e))?;
+    vocabulary(&file, vocab_size).map_err(|what| OpenError::unsupported(path, what))
 }
 
 fn vocabulary(file: &File, vocab_size: u64) -> Result<Vocabulary, String> {

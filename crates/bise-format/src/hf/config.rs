@@ -1,8 +1,8 @@
 //! `config.json`: what of it matters, checked, and as GGUF metadata.
 
 use super::read_bounded_json;
-use crate::error::QuantizeError;
-use bise_format::gguf::{Metadata, Value};
+use crate::error::OpenError;
+use crate::gguf::{Metadata, Value};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -108,19 +108,19 @@ const MISTRAL: &str = "MistralForCausalLM";
 const MIXTRAL: &str = "MixtralForCausalLM";
 
 impl Config {
-    pub(crate) fn read(directory: &Path) -> Result<Self, QuantizeError> {
+    pub(crate) fn read(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join("config.json");
         let json: serde_json::Value = read_bounded_json(&path)?
-            .ok_or_else(|| QuantizeError::io(&path, std::io::ErrorKind::NotFound.into()))?;
+            .ok_or_else(|| OpenError::io(&path, std::io::ErrorKind::NotFound.into()))?;
         // Before all else: other architectures have other fields.
         let architecture = json["architectures"][0].as_str().unwrap_or("none");
         if ![MISTRAL, MIXTRAL].contains(&architecture) {
             let what = format!("architecture {architecture}, expected {MISTRAL} or {MIXTRAL}");
-            return Err(QuantizeError::unsupported(&path, what));
+            return Err(OpenError::unsupported(&path, what));
         }
         let absent = json.get("sliding_window").is_none();
         let kv_heads_absent = json.get("num_key_value_heads").is_none();
-        let mut config: Self = serde_json::from_value(json).map_err(|e| QuantizeError::json(&path, e))?;
+        let mut config: Self = serde_json::from_value(json).map_err(|e| OpenError::json(&path, e))?;
         if absent && config.architectures[0] == MISTRAL {
             config.sliding_window = Some(TRANSFORMERS_WINDOW);
         }
@@ -129,10 +129,10 @@ impl Config {
         }
         config
             .apply_layer_types()
-            .map_err(|what| QuantizeError::unsupported(&path, what))?;
+            .map_err(|what| OpenError::unsupported(&path, what))?;
         config
             .check()
-            .map_err(|what| QuantizeError::unsupported(&path, what))?;
+            .map_err(|what| OpenError::unsupported(&path, what))?;
         Ok(config)
     }
 
@@ -151,6 +151,14 @@ impl Config {
     fn called(&self, name: &'static str) -> &'static str {
         let native = NATIVE_NAMES.iter().find(|(hf, _)| self.native && *hf == name);
         native.map_or(name, |(_, native)| native)
+    }
+
+    /// Whether the numbers can be those of a model.
+    pub(crate) fn check_shape(&self) -> Result<(), String> {
+        match self.architectures.is_empty() {
+            true => Err("no architectures".to_owned()),
+            false => self.check(),
+        }
     }
 
     fn check(&self) -> Result<(), String> {

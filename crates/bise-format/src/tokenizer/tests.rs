@@ -1,5 +1,5 @@
+use crate::gguf::{Metadata, Value};
 use crate::hf::SpecialTokens;
-use bise_format::gguf::{Metadata, Value};
 use proptest::prelude::*;
 use prost::Message;
 use serde_json::{Value as Json, json};

@@ -1,7 +1,7 @@
 //! What lies beside a tokenizer: `tokenizer_config.json`, `added_tokens.json`, chat templates.
 
 use super::chat_templates;
-use crate::error::QuantizeError;
+use crate::error::OpenError;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -178,20 +178,19 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Reads what there is in `directory`, beside the tokenizer of a model of `vocab_size` tokens.
-    pub(crate) fn read(directory: &Path, vocab_size: u64) -> Result<Self, QuantizeError> {
+    pub(crate) fn read(directory: &Path, vocab_size: u64) -> Result<Self, OpenError> {
         let mut settings = Self::default();
         let path = directory.join("tokenizer_config.json");
         if let Some(bytes) = read_optional(&path)? {
-            let file: File = serde_json::from_slice(&bytes).map_err(|e| QuantizeError::json(&path, e))?;
+            let file: File = serde_json::from_slice(&bytes).map_err(|e| OpenError::json(&path, e))?;
             settings =
-                Self::of_file(&file, vocab_size).map_err(|what| QuantizeError::unsupported(&path, what))?;
+                Self::of_file(&file, vocab_size).map_err(|what| OpenError::unsupported(&path, what))?;
         }
         let path = directory.join("added_tokens.json");
         if let Some(bytes) = read_optional(&path)? {
-            let list: &RawValue =
-                serde_json::from_slice(&bytes).map_err(|e| QuantizeError::json(&path, e))?;
+            let list: &RawValue = serde_json::from_slice(&bytes).map_err(|e| OpenError::json(&path, e))?;
             let more: BTreeMap<String, u32> = bounded_list(list, "the file", vocab_size)
-                .map_err(|what| QuantizeError::unsupported(&path, what))?;
+                .map_err(|what| OpenError::unsupported(&path, what))?;
             let known: BTreeSet<u32> = settings.added.iter().map(|added| added.id).collect();
             let more = more.into_iter().filter(|(_, id)| !known.contains(id));
             settings.added.extend(more.map(|(content, id)| Added {
@@ -255,10 +254,10 @@ impl Settings {
     }
 }
 
-pub(super) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, QuantizeError> {
+pub(super) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, OpenError> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(QuantizeError::io(path, e)),
+        Err(e) => Err(OpenError::io(path, e)),
     }
 }

@@ -16,9 +16,9 @@ mod tekken;
 mod tests;
 mod words;
 
-use crate::error::QuantizeError;
+use crate::error::OpenError;
+use crate::gguf::Metadata;
 use crate::hf::{SpecialTokens, set_default};
-use bise_format::gguf::Metadata;
 use serde_json::json;
 use settings::{Added, Content, Settings};
 use std::collections::{BTreeMap, HashSet};
@@ -86,7 +86,7 @@ enum Kind {
 }
 
 /// Reads the tokenizer in `directory`, if there is one.
-pub(crate) fn read(directory: &Path, vocab_size: u64) -> Result<Option<Tokenizer>, QuantizeError> {
+pub(crate) fn read(directory: &Path, vocab_size: u64) -> Result<Option<Tokenizer>, OpenError> {
     let settings = Settings::read(directory, vocab_size)?;
     let tekken = Some(directory.join("tekken.json")).filter(|path| path.exists());
     let model = sentencepiece_model(directory);
@@ -284,7 +284,7 @@ impl Vocabulary {
 ///
 /// # Errors
 /// When the file cannot be read, is damaged, or is of a kind that GGUF cannot say.
-pub fn tekken_metadata(path: &Path) -> Result<Metadata, QuantizeError> {
+pub fn tekken_metadata(path: &Path) -> Result<Metadata, OpenError> {
     let mut metadata = Metadata::new();
     tekken::read(path, None)?.describe(0, &mut metadata);
     Ok(metadata)
@@ -298,7 +298,7 @@ pub fn tekken_metadata(path: &Path) -> Result<Metadata, QuantizeError> {
 pub fn tokenizer_metadata(
     directory: &Path,
     vocab_size: u64,
-) -> Result<Option<(Metadata, Vec<String>)>, QuantizeError> {
+) -> Result<Option<(Metadata, Vec<String>)>, OpenError> {
     let (mut metadata, mut notes) = (Metadata::new(), Vec::new());
     Ok(read(directory, vocab_size)?.map(|tokenizer| {
         tokenizer.describe(&SpecialTokens::default(), &mut metadata, &mut notes);

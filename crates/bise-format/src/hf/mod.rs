@@ -9,21 +9,21 @@ pub(crate) use config::{Config, SpecialTokens};
 pub(crate) use files::Files;
 pub(crate) use shards::{Shards, bounded};
 
-use crate::error::QuantizeError;
+use crate::checkpoint::{Checkpoint, Container};
+use crate::error::OpenError;
+use crate::foreign::Foreign;
+use crate::gguf::{Metadata, Value};
+use crate::llama::TensorFaults;
 use crate::locate::start_of;
 use crate::names::{self, Expected, Stacking};
 use crate::native;
-use crate::source::{Model, Part, Tensor};
 use crate::tokenizer;
-use bise_format::checkpoint::Container;
-use bise_format::foreign::Foreign;
-use bise_format::gguf::{Metadata, Value};
-use bise_format::llama::TensorFaults;
 use bise_kernels::block::DType;
-use bise_kernels::tensor::{self, RowOrder};
+use bise_kernels::tensor::{RowOrder, Tensor};
+use indexmap::IndexMap;
 use safetensors::Dtype;
 use shards::Stored;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// A model's configuration and tensors, by the names that its directory's layout has for them.
@@ -36,7 +36,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    fn read(directory: &Path, notes: &mut Vec<String>) -> Result<Self, QuantizeError> {
+    fn read(directory: &Path, notes: &mut Vec<String>) -> Result<Self, OpenError> {
         if native::is_native(directory) {
             return native::layout(directory, notes);
         }
@@ -50,8 +50,36 @@ impl Layout {
     }
 }
 
-/// Reads the model in `directory`, of Hugging Face's layout or Mistral's own.
-pub(crate) fn open(directory: &Path) -> Result<Model, QuantizeError> {
+/// A model that is only described: what a file of it would say, and its tensors.
+pub struct Outline {
+    /// The metadata of its architecture, as a GGUF file has them.
+    pub metadata: Metadata,
+    /// GGUF's names and dimensions, the fastest first; experts are stacked.
+    pub tensors: Vec<(String, Vec<u64>)>,
+}
+
+/// The model called `name` that `config` describes, as a `config.json` of Hugging Face.
+///
+/// # Errors
+/// When it lacks what a Mistral or Mixtral has.
+pub fn outline(config: serde_json::Value, name: &str) -> Result<Outline, serde_json::Error> {
+    let config: Config = serde_json::from_value(config)?;
+    config
+        .check_shape()
+        .map_err(<serde_json::Error as serde::de::Error>::custom)?;
+    let experts = config.experts().unwrap_or(0);
+    let expected = names::expected(&config, &Shards::none()).into_iter();
+    Ok(Outline {
+        metadata: config.metadata(name),
+        tensors: expected
+            .map(|expected| (expected.gguf.clone(), expected.dims(experts)))
+            .collect(),
+    })
+}
+
+/// Reads the model in `directory`, of Hugging Face's layout or Mistral's own. Experts of separate tensors stay so, named as
+/// in older GGUF files: nothing is copied.
+pub(crate) fn open(directory: &Path) -> Result<(Checkpoint, Vec<String>), OpenError> {
     refuse_foreign(directory)?;
     let mut notes = Vec::new();
     let Layout {
@@ -64,12 +92,12 @@ pub(crate) fn open(directory: &Path) -> Result<Model, QuantizeError> {
     let (wanted, there) = (config.tensors(), shards.names().count() as u64);
     if wanted > 2 * there + 4096 {
         let what = format!("a model of {wanted} tensors is described, but there are {there}");
-        return Err(QuantizeError::unsupported(directory, what));
+        return Err(OpenError::unsupported(directory, what));
     }
     let expected = expected(&config, &shards);
     let faults = compare(&expected, &shards, &config);
     if !faults.is_empty() {
-        return Err(QuantizeError::Tensors {
+        return Err(OpenError::Tensors {
             path: directory.to_owned(),
             faults,
         });
@@ -93,19 +121,23 @@ pub(crate) fn open(directory: &Path) -> Result<Model, QuantizeError> {
     }
     ends::describe(directory, &mut metadata, &mut notes)?;
     let experts = config.experts().unwrap_or(1);
-    let tensors = expected
-        .into_iter()
-        .map(|expected| tensor(directory, expected, &shards, experts))
-        .collect::<Result<_, _>>()?;
-    Ok(Model {
+    let (mut tensors, mut source_names) = (IndexMap::new(), HashMap::new());
+    for expected in expected {
+        for (name, source, tensor) in views(directory, expected, &shards, experts)? {
+            source_names.insert(name.clone(), source);
+            tensors.insert(name, tensor);
+        }
+    }
+    let checkpoint = Checkpoint {
         metadata,
         tensors,
-        notes,
+        source_names,
         container: Container::Safetensors {
             layout: name,
             parts: shards.files(),
         },
-    })
+    };
+    Ok((checkpoint, notes))
 }
 
 fn name_of(directory: &Path) -> String {
@@ -170,40 +202,40 @@ fn dtype(dtype: Dtype) -> Option<DType> {
     }
 }
 
-/// The tensor that `expected` describes, all of which is known to be there.
-fn tensor(
+/// The tensors that `expected` describes, all of which are known to be there, with their names in GGUF and in the source: one,
+/// or one for each expert.
+fn views(
     directory: &Path,
     expected: Expected,
     shards: &Shards,
     experts: u64,
-) -> Result<Tensor, QuantizeError> {
-    let dims = expected.dims(experts);
-    let mut parts = Vec::new();
-    for name in &expected.sources {
-        let stored = shards.get(name).expect("compared with what is expected");
+) -> Result<Vec<(String, String, Tensor)>, OpenError> {
+    let mut views = Vec::new();
+    for source in &expected.sources {
+        let stored = shards.get(source).expect("compared with what is expected");
         let tensors = read(stored, &expected, experts as usize).ok_or_else(|| {
             let (shape, dtype) = (&stored.shape, stored.dtype);
-            let what = format!("tensor {name} cannot be read as {shape:?} values of {dtype:?}");
-            QuantizeError::unsupported(directory, what)
+            let what = format!("tensor {source} cannot be read as {shape:?} values of {dtype:?}");
+            OpenError::unsupported(directory, what)
         })?;
-        let part = |tensor| Part {
-            name: name.clone(),
-            tensor,
-        };
-        parts.extend(tensors.into_iter().map(part));
+        for tensor in tensors {
+            let name = match (expected.stacking, expected.gguf.strip_suffix("_exps.weight")) {
+                (Stacking::Parts | Stacking::Fused { .. }, Some(stem)) => {
+                    format!("{stem}.{}.weight", views.len())
+                }
+                _ => expected.gguf.clone(),
+            };
+            views.push((name, source.clone(), tensor));
+        }
     }
-    Ok(Tensor {
-        name: expected.gguf,
-        dims,
-        parts,
-    })
+    Ok(views)
 }
 
 /// What a source holds of the tensor that is expected: a matrix, or one for each expert, or all of them stacked.
-fn read(stored: &Stored, expected: &Expected, experts: usize) -> Option<Vec<tensor::Tensor>> {
+fn read(stored: &Stored, expected: &Expected, experts: usize) -> Option<Vec<Tensor>> {
     let dtype = dtype(stored.dtype)?;
     let shape: Vec<usize> = stored.shape.iter().map(|&d| d as usize).collect();
-    let whole = tensor::Tensor::in_file(dtype, &shape, &stored.file, stored.range.clone())?;
+    let whole = Tensor::in_file(dtype, &shape, &stored.file, stored.range.clone())?;
     let whole = match expected.order {
         RowOrder::Same => whole,
         order => whole.reordered(order)?,
@@ -221,15 +253,15 @@ fn read(stored: &Stored, expected: &Expected, experts: usize) -> Option<Vec<tens
                 stored.range.len() / (experts * of as usize),
             );
             let start = |e: usize| stored.range.start + (e * of as usize + part as usize) * len;
-            let expert = |e| tensor::Tensor::in_file(dtype, &shape, &stored.file, start(e)..start(e) + len);
+            let expert = |e| Tensor::in_file(dtype, &shape, &stored.file, start(e)..start(e) + len);
             (0..experts).map(expert).collect::<Option<_>>()?
         }
     })
 }
 
 /// Refuses a directory whose small files are not what their names say: see [`Foreign`].
-fn refuse_foreign(directory: &Path) -> Result<(), QuantizeError> {
-    let entries = std::fs::read_dir(directory).map_err(|e| QuantizeError::io(directory, e))?;
+fn refuse_foreign(directory: &Path) -> Result<(), OpenError> {
+    let entries = std::fs::read_dir(directory).map_err(|e| OpenError::io(directory, e))?;
     let is_read = |name: &str| {
         let json = name.ends_with(".json") || name.ends_with(".jinja");
         json || name.starts_with("tokenizer.model")
@@ -244,7 +276,7 @@ fn refuse_foreign(directory: &Path) -> Result<(), QuantizeError> {
         let start = start_of(&path)?;
         // An empty template is one, and what does not matter is not looked into.
         match Foreign::of(&start).filter(|what| *what != Foreign::Empty || !name.ends_with(".jinja")) {
-            Some(what) => return Err(QuantizeError::Foreign { path, what }),
+            Some(source) => return Err(OpenError::Foreign { path, source }),
             None => continue,
         }
     }
@@ -252,18 +284,16 @@ fn refuse_foreign(directory: &Path) -> Result<(), QuantizeError> {
 }
 
 /// A JSON file with few values, if it is there: one that would take much more memory than its bytes is refused.
-pub(crate) fn read_bounded_json<T: serde::de::DeserializeOwned>(
-    path: &Path,
-) -> Result<Option<T>, QuantizeError> {
+pub(crate) fn read_bounded_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, OpenError> {
     match std::fs::read(path) {
         Ok(bytes) => {
-            bounded(&bytes, bytes.len()).map_err(|what| QuantizeError::unsupported(path, what))?;
+            bounded(&bytes, bytes.len()).map_err(|what| OpenError::unsupported(path, what))?;
             serde_json::from_slice(&bytes)
                 .map(Some)
-                .map_err(|e| QuantizeError::json(path, e))
+                .map_err(|e| OpenError::json(path, e))
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(QuantizeError::io(path, e)),
+        Err(e) => Err(OpenError::io(path, e)),
     }
 }
 

@@ -8,7 +8,7 @@
 //! ```
 
 use super::read_bounded_json;
-use crate::error::QuantizeError;
+use crate::error::OpenError;
 use crate::locate::UNFINISHED;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,7 @@ pub(crate) struct Files {
 
 impl Files {
     /// Finds the files called by `stem`.
-    pub(crate) fn find(directory: &Path, stem: &str) -> Result<Self, QuantizeError> {
+    pub(crate) fn find(directory: &Path, stem: &str) -> Result<Self, OpenError> {
         let single = format!("{stem}.safetensors");
         let index = format!("{single}.index.json");
         let there = |name: &str| directory.join(name).exists();
@@ -54,9 +54,7 @@ impl Files {
         };
         if names.is_empty() {
             let what = format!("neither {single} nor {index} is there");
-            return Err(
-                absent(directory, &single).unwrap_or_else(|| QuantizeError::unsupported(directory, what))
-            );
+            return Err(absent(directory, &single).unwrap_or_else(|| OpenError::unsupported(directory, what)));
         }
         Ok(Self {
             names,
@@ -65,12 +63,12 @@ impl Files {
         })
     }
 
-    fn indexed(directory: &Path, name: String, index: Index) -> Result<Self, QuantizeError> {
+    fn indexed(directory: &Path, name: String, index: Index) -> Result<Self, OpenError> {
         let files: BTreeSet<&String> = index.weight_map.values().collect();
         for file in &files {
             if !is_plain(file) {
                 let what = format!("`{file}` is not the name of a file in this directory");
-                return Err(QuantizeError::unsupported(&directory.join(name), what));
+                return Err(OpenError::unsupported(&directory.join(name), what));
             }
             if !directory.join(file).exists() {
                 return Err(missing(directory, file, &format!("{name} names it")));
@@ -93,8 +91,8 @@ impl Files {
     }
 }
 
-fn names(directory: &Path) -> Result<Vec<String>, QuantizeError> {
-    let io = |e| QuantizeError::io(directory, e);
+fn names(directory: &Path) -> Result<Vec<String>, OpenError> {
+    let io = |e| OpenError::io(directory, e);
     let entries = std::fs::read_dir(directory).map_err(io)?;
     let mut names = Vec::new();
     for entry in entries {
@@ -105,7 +103,7 @@ fn names(directory: &Path) -> Result<Vec<String>, QuantizeError> {
 }
 
 /// The files `STEM-00001-of-00003.safetensors` and so on, all of them.
-fn shards(directory: &Path, stem: &str) -> Result<Vec<String>, QuantizeError> {
+fn shards(directory: &Path, stem: &str) -> Result<Vec<String>, OpenError> {
     let names = names(directory)?;
     let number = |name: &str| -> Option<(u32, u32)> {
         let rest = name.strip_prefix(stem)?.strip_prefix('-')?;
@@ -121,7 +119,7 @@ fn shards(directory: &Path, stem: &str) -> Result<Vec<String>, QuantizeError> {
     };
     if let Some((_, other)) = found.iter().find(|((_, other), _)| *other != count) {
         let what = format!("{first} and {other} are of different models, and no index tells which counts");
-        return Err(QuantizeError::unsupported(directory, what));
+        return Err(OpenError::unsupported(directory, what));
     }
     for n in 1..=count {
         if !found.iter().any(|((number, _), _)| *number == n) {
@@ -134,13 +132,13 @@ fn shards(directory: &Path, stem: &str) -> Result<Vec<String>, QuantizeError> {
         .find(|((number, _), _)| *number == 0 || *number > count)
     {
         let what = format!("{extra} is not one of {count} files");
-        return Err(QuantizeError::unsupported(directory, what));
+        return Err(OpenError::unsupported(directory, what));
     }
     Ok(found.into_iter().map(|(_, name)| name.clone()).collect())
 }
 
 /// The files `STEM.00.safetensors` and so on, in order; there must be no gap.
-fn numbered(directory: &Path, stem: &str) -> Result<Vec<String>, QuantizeError> {
+fn numbered(directory: &Path, stem: &str) -> Result<Vec<String>, OpenError> {
     let number = |name: &str| -> Option<u32> {
         let rest = name.strip_prefix(stem)?.strip_prefix('.')?;
         let digits = rest.strip_suffix(".safetensors")?;
@@ -168,15 +166,15 @@ fn unfinished(directory: &Path, name: &str) -> Option<String> {
 }
 
 /// Why `name` is not there, if it shows.
-fn absent(directory: &Path, name: &str) -> Option<QuantizeError> {
+fn absent(directory: &Path, name: &str) -> Option<OpenError> {
     let path = directory.join(name);
     if let Ok(to) = std::fs::read_link(&path) {
         let problem = format!("a link to {}, which is missing", to.display());
-        return Some(QuantizeError::misplaced(&path, problem, AGAIN));
+        return Some(OpenError::misplaced(&path, problem, AGAIN));
     }
     unfinished(directory, name).map(|part| {
         let problem = format!("the file is missing: its download is incomplete, {part} is there");
-        QuantizeError::misplaced(&path, problem, AGAIN)
+        OpenError::misplaced(&path, problem, AGAIN)
     })
 }
 
@@ -184,10 +182,10 @@ const AGAIN: &str =
     "finish the download; the same command (hf download, git lfs pull, curl -C -) goes on where it stopped";
 
 /// The error of a file that should be there, `since` what.
-fn missing(directory: &Path, name: &str, since: &str) -> QuantizeError {
+fn missing(directory: &Path, name: &str, since: &str) -> OpenError {
     absent(directory, name).unwrap_or_else(|| {
         let problem = format!("the file is missing: {since}");
-        QuantizeError::misplaced(&directory.join(name), problem, AGAIN)
+        OpenError::misplaced(&directory.join(name), problem, AGAIN)
     })
 }
 

@@ -5,9 +5,9 @@
 //! ```
 
 use super::files::{Files, Index};
-use crate::error::QuantizeError;
-use bise_format::foreign::Foreign;
-use bise_format::llama::TensorFaults;
+use crate::error::OpenError;
+use crate::foreign::Foreign;
+use crate::llama::TensorFaults;
 use bise_kernels::mmap::FileBytes;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
@@ -42,7 +42,7 @@ impl Shards {
     }
 
     /// Opens the files with the weights that `directory` holds under `stem`; see [`files`](super::files).
-    pub(crate) fn open(directory: &Path, stem: &str, notes: &mut Vec<String>) -> Result<Self, QuantizeError> {
+    pub(crate) fn open(directory: &Path, stem: &str, notes: &mut Vec<String>) -> Result<Self, OpenError> {
         let mut shards = Self::none();
         let Files { names, index, note } = Files::find(directory, stem)?;
         notes.extend(note);
@@ -56,7 +56,7 @@ impl Shards {
     }
 
     /// Whether each tensor that the index at `path` names is there.
-    fn check_index(&self, path: &Path, index: &Index) -> Result<(), QuantizeError> {
+    fn check_index(&self, path: &Path, index: &Index) -> Result<(), OpenError> {
         let absent = index
             .weight_map
             .iter()
@@ -69,7 +69,7 @@ impl Shards {
             missing,
             ..TensorFaults::default()
         };
-        Err(QuantizeError::Tensors {
+        Err(OpenError::Tensors {
             path: path.to_owned(),
             faults,
         })
@@ -97,9 +97,9 @@ impl Shards {
         self.files
     }
 
-    fn add(&mut self, directory: &Path, name: &str) -> Result<(), QuantizeError> {
+    fn add(&mut self, directory: &Path, name: &str) -> Result<(), OpenError> {
         let path = directory.join(name);
-        let file = FileBytes::map(&path).map_err(|e| QuantizeError::io(&path, e))?;
+        let file = FileBytes::map(&path).map_err(|e| OpenError::io(&path, e))?;
         refuse_foreign(&path, &file)?;
         let (header, data_offset) = header(&path, &file)?;
         self.files += 1;
@@ -113,7 +113,7 @@ impl Shards {
             };
             if self.tensors.insert(name.clone(), stored).is_some() {
                 let what = format!("tensor {name} is in another shard too");
-                return Err(QuantizeError::Safetensors { path, what });
+                return Err(OpenError::Safetensors { path, what });
             }
         }
         Ok(())
@@ -140,24 +140,24 @@ pub(crate) fn bounded(json: &[u8], file_len: usize) -> Result<(), String> {
 }
 
 /// Refuses files that are not safetensors at all.
-fn refuse_foreign(path: &Path, file: &[u8]) -> Result<(), QuantizeError> {
+fn refuse_foreign(path: &Path, file: &[u8]) -> Result<(), OpenError> {
     match Foreign::of(file) {
         None | Some(Foreign::Safetensors) => Ok(()),
-        Some(what) => Err(QuantizeError::Foreign {
+        Some(source) => Err(OpenError::Foreign {
             path: path.to_owned(),
-            what,
+            source,
         }),
     }
 }
 
 /// The header, whose ranges are within the file, and where the data starts.
-pub(crate) fn header(path: &Path, file: &[u8]) -> Result<(Metadata, usize), QuantizeError> {
-    let truncated = |expected| QuantizeError::Truncated {
+pub(crate) fn header(path: &Path, file: &[u8]) -> Result<(Metadata, usize), OpenError> {
+    let truncated = |expected| OpenError::Truncated {
         path: path.to_owned(),
         expected,
         found: file.len() as u64,
     };
-    let damaged = |what: String| QuantizeError::Safetensors {
+    let damaged = |what: String| OpenError::Safetensors {
         path: path.to_owned(),
         what,
     };

@@ -10,10 +10,10 @@
 //! merges: a token has one for each way to cut it into two tokens.
 
 use super::{TokenType, Vocabulary};
-use crate::error::QuantizeError;
+use crate::error::OpenError;
+use crate::gguf::Metadata;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bise_format::gguf::Metadata;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -131,9 +131,9 @@ pub(crate) struct Tekken {
 }
 
 /// Reads a vocabulary, of at most `vocab_size` tokens where the model says how many it has.
-pub(super) fn read(path: &Path, vocab_size: Option<u64>) -> Result<Tekken, QuantizeError> {
-    let bytes = std::fs::read(path).map_err(|e| QuantizeError::io(path, e))?;
-    let file: File = serde_json::from_slice(&bytes).map_err(|e| QuantizeError::json(path, e))?;
+pub(super) fn read(path: &Path, vocab_size: Option<u64>) -> Result<Tekken, OpenError> {
+    let bytes = std::fs::read(path).map_err(|e| OpenError::io(path, e))?;
+    let file: File = serde_json::from_slice(&bytes).map_err(|e| OpenError::json(path, e))?;
     let parts = Parts::new(&file);
     let len = bytes.len();
     drop(file);
@@ -145,7 +145,7 @@ pub(super) fn read(path: &Path, vocab_size: Option<u64>) -> Result<Tekken, Quant
         }
         _ => Ok(tekken),
     });
-    tekken.map_err(|what| QuantizeError::unsupported(path, what))
+    tekken.map_err(|what| OpenError::unsupported(path, what))
 }
 
 /// What is needed of a file.
@@ -401,7 +401,7 @@ fn above(offset: u8) -> char {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use bise_format::gguf::Metadata;
+    use crate::gguf::Metadata;
     use proptest::prelude::*;
     use serde_json::{Value as Json, json};
 

@@ -6,9 +6,9 @@
 //! does.
 
 use super::settings::read_optional;
-use crate::error::QuantizeError;
+use crate::error::OpenError;
+use crate::gguf::Metadata;
 use crate::hf::set_default;
-use bise_format::gguf::Metadata;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ pub(super) fn of_json(templates: &RawValue) -> Result<Vec<(String, String)>, Str
 }
 
 /// The files in Jinja.
-pub(super) fn of_files(directory: &Path) -> Result<Vec<(String, String)>, QuantizeError> {
+pub(super) fn of_files(directory: &Path) -> Result<Vec<(String, String)>, OpenError> {
     let mut templates = Vec::new();
     let path = directory.join("chat_template.jinja");
     if let Some(template) = read_text(&path)? {
@@ -64,11 +64,11 @@ pub(super) fn of_files(directory: &Path) -> Result<Vec<(String, String)>, Quanti
         Err(e) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&e.kind()) => {
             return Ok(templates);
         }
-        Err(e) => return Err(QuantizeError::io(&directory, e)),
+        Err(e) => return Err(OpenError::io(&directory, e)),
     };
     let mut more = Vec::new();
     for entry in entries {
-        let path = entry.map_err(|e| QuantizeError::io(&directory, e))?.path();
+        let path = entry.map_err(|e| OpenError::io(&directory, e))?.path();
         let name = path
             .file_name()
             .and_then(|name| name.to_str())
@@ -87,17 +87,17 @@ pub(super) fn of_files(directory: &Path) -> Result<Vec<(String, String)>, Quanti
     Ok(templates)
 }
 
-fn read_text(path: &Path) -> Result<Option<String>, QuantizeError> {
+fn read_text(path: &Path) -> Result<Option<String>, OpenError> {
     let Some(bytes) = read_optional(path)? else {
         return Ok(None);
     };
     let text = String::from_utf8(bytes);
     text.map(Some)
-        .map_err(|_| QuantizeError::unsupported(path, "the template is not UTF-8"))
+        .map_err(|_| OpenError::unsupported(path, "the template is not UTF-8"))
 }
 
 /// `chat_template.json`.
-pub(super) fn of_processor(directory: &Path) -> Result<Vec<(String, String)>, QuantizeError> {
+pub(super) fn of_processor(directory: &Path) -> Result<Vec<(String, String)>, OpenError> {
     #[derive(Deserialize)]
     struct File<'a> {
         #[serde(borrow)]
@@ -107,9 +107,9 @@ pub(super) fn of_processor(directory: &Path) -> Result<Vec<(String, String)>, Qu
     let Some(bytes) = read_optional(&path)? else {
         return Ok(Vec::new());
     };
-    let file: File = serde_json::from_slice(&bytes).map_err(|e| QuantizeError::json(&path, e))?;
+    let file: File = serde_json::from_slice(&bytes).map_err(|e| OpenError::json(&path, e))?;
     let templates = file.chat_template.map_or(Ok(Vec::new()), of_json);
-    templates.map_err(|what| QuantizeError::unsupported(&path, what))
+    templates.map_err(|what| OpenError::unsupported(&path, what))
 }
 
 /// Adds the templates to `metadata` as llama.cpp's converter does, which writes names in letters, digits and `_`.

@@ -11,8 +11,8 @@
 
 use super::config::TokenIds;
 use super::read_bounded_json;
-use crate::error::QuantizeError;
-use bise_format::gguf::Metadata;
+use crate::error::OpenError;
+use crate::gguf::Metadata;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -40,8 +40,8 @@ pub(crate) fn describe(
     directory: &Path,
     metadata: &mut Metadata,
     notes: &mut Vec<String>,
-) -> Result<(), QuantizeError> {
-    let gguf = |error| QuantizeError::gguf(directory, error);
+) -> Result<(), OpenError> {
+    let gguf = |error| OpenError::gguf(directory, error);
     let Some(tokens) = metadata.strings("tokenizer.ggml.tokens").map_err(gguf)? else {
         return Ok(());
     };

@@ -1,7 +1,7 @@
 //! Folders that do not hold a model's weights and configuration.
 
 use super::UNFINISHED;
-use crate::error::QuantizeError;
+use crate::error::OpenError;
 use std::path::{Path, PathBuf};
 
 /// Entries that are looked at.
@@ -10,7 +10,7 @@ const PICKLES: &str = "get the model as safetensors or GGUF, or convert it with 
                        AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW)";
 
 /// Refuses a folder that is no model.
-pub(super) fn check(src: &Path) -> Result<(), QuantizeError> {
+pub(super) fn check(src: &Path) -> Result<(), OpenError> {
     let names = names(src)?;
     let has = |name: &str| names.iter().any(|other| other == name);
     let configured = has("config.json") || has("params.json");
@@ -18,7 +18,7 @@ pub(super) fn check(src: &Path) -> Result<(), QuantizeError> {
     if configured && weights {
         return Ok(());
     }
-    let say = |problem: String, cure: String| Err(QuantizeError::misplaced(src, problem, cure));
+    let say = |problem: String, cure: String| Err(OpenError::misplaced(src, problem, cure));
     if let Some((problem, cure)) = gguf(src, &names).or_else(|| cache(src, &names)) {
         return say(problem, cure);
     }
@@ -73,8 +73,8 @@ pub(super) fn check(src: &Path) -> Result<(), QuantizeError> {
     }
 }
 
-fn names(folder: &Path) -> Result<Vec<String>, QuantizeError> {
-    let entries = std::fs::read_dir(folder).map_err(|e| QuantizeError::io(folder, e))?;
+fn names(folder: &Path) -> Result<Vec<String>, OpenError> {
+    let entries = std::fs::read_dir(folder).map_err(|e| OpenError::io(folder, e))?;
     let names = entries.take(MOST).flatten();
     let mut names: Vec<String> = names
         .filter_map(|entry| entry.file_name().into_string().ok())
