@@ -12,7 +12,7 @@
 
 use crate::Options;
 use crate::choice;
-use crate::error::QuantizeError;
+use crate::error::{OptionError, QuantizeError};
 use crate::recipe::{Target, fit};
 use crate::role::{Facts, Role};
 use crate::source::Tensor;
@@ -36,8 +36,12 @@ impl Budget {
     ///
     /// # Errors
     /// When it is no positive number with such a unit.
-    pub fn from_size(text: &str) -> Result<Self, String> {
-        let bad = || format!("`{text}` is no size; expected a number with K, M, G, T, or KiB, MiB, GiB, TiB");
+    pub fn from_size(text: &str) -> Result<Self, OptionError> {
+        let bad = || {
+            OptionError(format!(
+                "`{text}` is no size; expected a number with K, M, G, T, or KiB, MiB, GiB, TiB"
+            ))
+        };
         let digits = text
             .find(|c: char| !c.is_ascii_digit() && c != '.')
             .unwrap_or(text.len());
@@ -66,12 +70,12 @@ impl Budget {
     ///
     /// # Errors
     /// When it is no positive number.
-    pub fn from_bits(text: &str) -> Result<Self, String> {
+    pub fn from_bits(text: &str) -> Result<Self, OptionError> {
         let bits = f64::from_str(text)
             .ok()
             .filter(|bits| *bits > 0.0 && bits.is_finite());
         bits.map(Self::BitsPerWeight)
-            .ok_or_else(|| format!("`{text}` is no number of bits"))
+            .ok_or_else(|| OptionError(format!("`{text}` is no number of bits")))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The type of each tensor: what the user says of it, else what the target says, else what fits its rows.
 
 use crate::Options;
-use crate::error::QuantizeError;
+use crate::error::{OptionError, QuantizeError};
 use crate::recipe;
 use crate::role::{Facts, Kind, Role};
 use crate::source::Tensor;
@@ -21,16 +21,19 @@ pub struct TensorType {
 }
 
 impl FromStr for TensorType {
-    type Err = String;
+    type Err = OptionError;
 
     /// Parses `PATTERN=TYPE`; the pattern is a regular expression that is looked for anywhere in a name, in any case.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (pattern, dtype) = text.rsplit_once('=').ok_or("expected PATTERN=TYPE")?;
+    fn from_str(text: &str) -> Result<Self, OptionError> {
+        let bad = |what: &str| OptionError(what.to_owned());
+        let (pattern, dtype) = text
+            .rsplit_once('=')
+            .ok_or_else(|| bad("expected PATTERN=TYPE"))?;
         if pattern.is_empty() {
-            return Err("expected a pattern before `=`".to_owned());
+            return Err(bad("expected a pattern before `=`"));
         }
         let pattern = RegexBuilder::new(pattern).case_insensitive(true).build();
-        let pattern = pattern.map_err(|e| e.to_string())?;
+        let pattern = pattern.map_err(|e| bad(&e.to_string()))?;
         let dtype = types::dtype(dtype)?;
         Ok(Self { pattern, dtype })
     }
@@ -207,7 +210,7 @@ mod tests {
             ),
             ("attn(=q4_k", "unclosed group"),
         ] {
-            let error = text.parse::<TensorType>().unwrap_err();
+            let error = text.parse::<TensorType>().unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");
         }
     }

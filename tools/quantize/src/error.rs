@@ -8,6 +8,11 @@ use bise_kernels::block::DType;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Why a text names no type, size or pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct OptionError(pub(crate) String);
+
 /// Why a model cannot be quantized. No output file has been written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

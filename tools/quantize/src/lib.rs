@@ -11,7 +11,6 @@
 
 mod budget;
 mod choice;
-pub mod cli;
 mod error;
 mod imatrix;
 mod journal;
@@ -34,10 +33,10 @@ mod writing;
 
 pub use budget::Budget;
 pub use choice::TensorType;
-pub use error::QuantizeError;
+pub use error::{OptionError, QuantizeError};
 pub use imatrix::{ImportanceMatrix, InputSums};
 pub use probe::Prober;
-pub use progress::{Bar, Progress, Silent};
+pub use progress::{Progress, Silent};
 pub use recipe::Target;
 pub use repack::repack;
 pub use synthetic::Synthetic;

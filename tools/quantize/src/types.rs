@@ -1,5 +1,6 @@
 //! Names of types and recipes: one reading of them for every option.
 
+use crate::error::OptionError;
 use crate::recipe::Target;
 use crate::synthetic::Synthetic;
 use bise_kernels::block::DType;
@@ -9,7 +10,7 @@ use std::sync::LazyLock;
 ///
 /// # Errors
 /// What `name` is instead, with the names of the types that can be written.
-pub fn dtype(name: &str) -> Result<DType, String> {
+pub fn dtype(name: &str) -> Result<DType, OptionError> {
     match DType::from_name(name).filter(|dtype| dtype.can_quantize()) {
         Some(dtype) => Ok(dtype),
         None => Err(refusal(name, names())),
@@ -20,7 +21,7 @@ pub fn dtype(name: &str) -> Result<DType, String> {
 ///
 /// # Errors
 /// What `name` is instead, with the names of the types and recipes.
-pub fn target(name: &str) -> Result<Target, String> {
+pub fn target(name: &str) -> Result<Target, OptionError> {
     Target::from_name(name).ok_or_else(|| {
         let names: Vec<_> = targets().iter().map(|(target, _)| target.name()).collect();
         refusal(name, names.join(", "))
@@ -64,13 +65,13 @@ pub(crate) fn names() -> String {
     names.join(", ")
 }
 
-fn refusal(name: &str, names: String) -> String {
+fn refusal(name: &str, names: String) -> OptionError {
     let what = match (DType::from_name(name), Target::from_name(name)) {
         (Some(dtype), _) => format!("{dtype} is a type that is only read"),
         (None, Some(recipe)) => format!("{} is a recipe, a mix of types", recipe.name()),
         (None, None) => format!("`{name}` is no type"),
     };
-    format!("{what}; expected one of {names}")
+    OptionError(format!("{what}; expected one of {names}"))
 }
 
 #[cfg(test)]
@@ -86,7 +87,7 @@ mod tests {
             assert_eq!(as_type.is_ok(), dtype.can_quantize(), "{name}");
             assert_eq!(as_target.is_ok(), dtype.can_quantize(), "{name}");
             for error in [as_type.err(), as_target.err()].into_iter().flatten() {
-                let (what, offered) = error.split_once("; expected one of ").unwrap();
+                let (what, offered) = error.0.split_once("; expected one of ").unwrap();
                 assert_eq!(what, format!("{dtype} is a type that is only read"));
                 assert!(offered.split(", ").all(|name| target(name).is_ok()), "{offered}");
             }
@@ -94,8 +95,9 @@ mod tests {
         assert!(
             super::dtype("Q4_K_M")
                 .unwrap_err()
+                .0
                 .starts_with("Q4_K_M is a recipe")
         );
-        assert!(target("q9").unwrap_err().starts_with("`q9` is no type"));
+        assert!(target("q9").unwrap_err().0.starts_with("`q9` is no type"));
     }
 }

@@ -1,4 +1,6 @@
-//! `bise quantize`: the quantizer's own command line, and what the result says of a text.
+//! `bise quantize`: a quantized GGUF file, and what it says of a text.
+
+mod options;
 
 use crate::divergence::Divergence;
 use crate::interrupt::Interrupt;
@@ -10,7 +12,6 @@ use anyhow::{Context as _, Result};
 use bise_format::atomic::claim;
 use bise_model::Model;
 use bise_quantize::QuantizeError;
-use bise_quantize::cli;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,7 +26,7 @@ use std::time::Duration;
 #[group(skip)]
 pub struct Args {
     #[command(flatten)]
-    quantize: cli::Args,
+    quantize: options::Args,
     /// Compare the result with the source on this text: how far apart what they foresee is
     #[arg(long, value_name = "TEXT")]
     calibrate: Option<PathBuf>,
@@ -47,7 +48,7 @@ pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
         None => None,
     };
     refuse_unknown_rules(&src)?;
-    let Some(done) = stoppable(|progress| cli::run(quantize, progress, Some(&prober)))? else {
+    let Some(done) = stoppable(|progress| options::run(quantize, progress, Some(&prober)))? else {
         return Ok(Outcome::Interrupted);
     };
     if !as_json {

@@ -1,12 +1,11 @@
-//! The command line of the quantizer, for the `bise-quantize` program and for `bise quantize`.
+//! The options of `bise quantize`, and how what was done is told.
 
-use crate::types;
-use crate::{
-    Budget, Options, Prober, Progress, QuantizeError, Report, Target, TensorType, quantize_and_probe,
-};
 use bise_kernels::block::DType;
+use bise_quantize::{
+    Budget, Options, Prober, Progress, QuantizeError, Report, Target, TensorType, quantize_and_probe, types,
+};
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
-use clap::{Arg, Command, Parser};
+use clap::{Arg, Command};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fmt;
@@ -18,7 +17,7 @@ use std::path::PathBuf;
 /// (config.json) or Mistral's own (params.json); or a GGUF file, or any part of a split one. DST appears only when it is
 /// complete; until then the work lies beside it as .DST.bise-part and .DST.bise-journal. Stopped by Ctrl-C or killed, the
 /// same command goes on from there. DST carries hashes and probes for bise verify.
-#[derive(Parser, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 #[command(version)]
 pub struct Args {
     /// A directory of safetensors or a GGUF file
@@ -128,7 +127,7 @@ fn window(text: &str) -> Result<u32, String> {
 }
 
 impl Args {
-    /// What the arguments ask of [`quantize`](crate::quantize).
+    /// What the arguments ask of [`quantize_and_probe`].
     pub fn options(&self) -> Options {
         let goal = &self.goal;
         Options {
@@ -157,7 +156,7 @@ pub struct Done {
 /// Does what `args` ask for, and tells `progress`; `prober` runs models, where there is one.
 ///
 /// # Errors
-/// As [`quantize`](crate::quantize).
+/// As [`quantize_and_probe`].
 pub fn run(args: Args, progress: &dyn Progress, prober: Option<&dyn Prober>) -> Result<Done, QuantizeError> {
     let prober = prober.filter(|_| !args.no_probe);
     let report = quantize_and_probe(&args.src, &args.dst, &args.options(), progress, prober)?;
