@@ -70,12 +70,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     for sums in context.take_inputs() {
         warn(&sums);
         if args.process_output || sums.name != "output.weight" {
-            let InputSums { name, sums, counts } = sums;
-            let sums = bise_quantize::InputSums {
-                sums: sums.into_iter().map(|v| v as f32).collect(),
-                counts: counts.into_iter().map(|n| n as f32).collect(),
-            };
-            matrix.insert(name, sums);
+            matrix.insert_measured(sums);
         }
     }
     let _whole = Interrupt::listen();

@@ -1,6 +1,6 @@
 //! `bise verify`: is a file what it was when it was written?
 
-use crate::probe::LayerByLayer;
+use crate::probe;
 use crate::progress::Bar;
 use crate::{Outcome, loading, runtime};
 use anyhow::{Context as _, Result, ensure};
@@ -43,11 +43,14 @@ pub fn run(args: Args) -> Result<Outcome> {
             path.display()
         );
     }
-    let prober = LayerByLayer(runtime::threads(args.threads.map(usize::from))?);
     let threads = runtime::threads(args.threads.map(usize::from))?;
     let bar = Bar::waiting("checking");
     let mut verdict = threads.run(|| {
-        let prober = (!args.no_probe).then_some(&prober as &dyn Prober);
+        let prober = Prober {
+            threads: &threads,
+            progress: &probe::bar,
+        };
+        let prober = (!args.no_probe).then_some(&prober);
         match args.file.as_deref().or(loading::default()) {
             Some(path) => verify(path, prober).with_context(|| path.display().to_string()),
             None => Ok(verify_bytes(&loading::built_in(), prober)),

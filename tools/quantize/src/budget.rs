@@ -15,7 +15,7 @@ use crate::choice;
 use crate::error::{OptionError, QuantizeError};
 use crate::recipe::{Target, fit};
 use crate::role::{Facts, Role};
-use crate::source::Tensor;
+use crate::source::StackedTensor;
 use bise_format::gguf::Metadata;
 use bise_kernels::block::DType;
 use std::collections::BTreeMap;
@@ -122,7 +122,7 @@ impl Plan {
     /// The user's word and vectors leave one type, other matrices all that are smaller than the source's, and that.
     pub(crate) fn new(
         metadata: &Metadata,
-        tensors: &[Tensor],
+        tensors: &[StackedTensor],
         options: &Options,
         facts: &Facts,
         notes: &mut Vec<String>,
@@ -162,7 +162,7 @@ impl Plan {
     pub(crate) fn choose(
         &self,
         budget: Budget,
-        tensors: &[Tensor],
+        tensors: &[StackedTensor],
         errors: &[Vec<f64>],
         notes: &mut Vec<String>,
     ) -> Result<Vec<DType>, QuantizeError> {
@@ -174,7 +174,7 @@ impl Plan {
             Budget::Bytes(bytes) => (self.alignment, bytes.saturating_sub(self.header)),
             Budget::BitsPerWeight(bits) => (1, (bits * weights as f64 / 8.0) as u64),
         };
-        let item = |tensor: &Tensor, (&dtype, &error): (&DType, &f64)| Item {
+        let item = |tensor: &StackedTensor, (&dtype, &error): (&DType, &f64)| Item {
             len: len(tensor, dtype).next_multiple_of(granule),
             error,
         };
@@ -215,13 +215,13 @@ impl Plan {
     }
 }
 
-fn len(tensor: &Tensor, dtype: DType) -> u64 {
+fn len(tensor: &StackedTensor, dtype: DType) -> u64 {
     dtype
         .bytes_for(tensor.dims.iter().product())
         .expect("rows are whole blocks")
 }
 
-fn candidates(tensor: &Tensor) -> Vec<DType> {
+fn candidates(tensor: &StackedTensor) -> Vec<DType> {
     let source = tensor.source_type();
     let smaller = |dtype: &DType| len(tensor, *dtype) < len(tensor, source);
     let mut types: Vec<DType> = CANDIDATES
@@ -235,7 +235,7 @@ fn candidates(tensor: &Tensor) -> Vec<DType> {
 }
 
 /// `general.file_type`: that of the type which takes the most bytes.
-pub(crate) fn file_type(tensors: &[Tensor], types: &[DType]) -> u32 {
+pub(crate) fn file_type(tensors: &[StackedTensor], types: &[DType]) -> u32 {
     let mut bytes: BTreeMap<DType, u64> = BTreeMap::new();
     for (tensor, &dtype) in tensors.iter().zip(types) {
         *bytes.entry(dtype).or_default() += len(tensor, dtype);

@@ -4,7 +4,7 @@ use crate::Options;
 use crate::error::{OptionError, QuantizeError};
 use crate::recipe;
 use crate::role::{Facts, Kind, Role};
-use crate::source::Tensor;
+use crate::source::StackedTensor;
 use crate::types;
 use bise_kernels::block::DType;
 use regex::{Regex, RegexBuilder};
@@ -77,13 +77,13 @@ fn rule_of(name: &str, role: Role, options: &Options, facts: &Facts) -> Option<u
 /// # Errors
 /// When a pattern names no matrix.
 pub(crate) fn choose(
-    tensors: &[Tensor],
+    tensors: &[StackedTensor],
     options: &Options,
     facts: &Facts,
     notes: &mut Vec<String>,
 ) -> Result<Vec<DType>, QuantizeError> {
     check_patterns(tensors, options, facts, notes)?;
-    let dtype = |tensor: &Tensor| {
+    let dtype = |tensor: &StackedTensor| {
         let role = Role::of(&tensor.name, &tensor.dims);
         let wanted = set_by_user(&tensor.name, role, options, facts).unwrap_or_else(|| {
             if options.pure && role.is_matrix() {
@@ -103,10 +103,10 @@ pub(crate) fn choose(
 /// When a tensor is quantized and would become another quantized type.
 pub(crate) fn refuse_requantizing(
     src: &Path,
-    tensors: &[Tensor],
+    tensors: &[StackedTensor],
     types: &[DType],
 ) -> Result<(), QuantizeError> {
-    let twice = |(tensor, to): &(&Tensor, &DType)| {
+    let twice = |(tensor, to): &(&StackedTensor, &DType)| {
         let from = tensor.source_type();
         from.is_quantized() && to.is_quantized() && from != **to
     };
@@ -122,7 +122,7 @@ pub(crate) fn refuse_requantizing(
 }
 
 /// `wanted`, or what its rows allow instead.
-pub(crate) fn fitting(tensor: &Tensor, wanted: DType, notes: &mut Vec<String>) -> DType {
+pub(crate) fn fitting(tensor: &StackedTensor, wanted: DType, notes: &mut Vec<String>) -> DType {
     let dtype = recipe::fit(wanted, tensor.columns());
     if dtype != wanted {
         let (name, columns) = (&tensor.name, tensor.columns());
@@ -138,16 +138,16 @@ const CLOSEST: usize = 5;
 
 /// Every pattern must name a matrix, or it is a slip of the pen; one that sets no type, because others come first, is told.
 pub(crate) fn check_patterns(
-    tensors: &[Tensor],
+    tensors: &[StackedTensor],
     options: &Options,
     facts: &Facts,
     notes: &mut Vec<String>,
 ) -> Result<(), QuantizeError> {
-    let role = |tensor: &Tensor| Role::of(&tensor.name, &tensor.dims);
-    let (matrices, others): (Vec<&Tensor>, Vec<_>) = tensors.iter().partition(|t| role(t).is_matrix());
-    let names = |tensors: &[&Tensor]| tensors.iter().map(|t| t.name.clone()).collect::<Vec<_>>();
+    let role = |tensor: &StackedTensor| Role::of(&tensor.name, &tensor.dims);
+    let (matrices, others): (Vec<&StackedTensor>, Vec<_>) = tensors.iter().partition(|t| role(t).is_matrix());
+    let names = |tensors: &[&StackedTensor]| tensors.iter().map(|t| t.name.clone()).collect::<Vec<_>>();
     for (i, rule) in options.tensor_types.iter().enumerate() {
-        let matched = |tensors: &[&Tensor]| tensors.iter().any(|t| rule.pattern.is_match(&t.name));
+        let matched = |tensors: &[&StackedTensor]| tensors.iter().any(|t| rule.pattern.is_match(&t.name));
         if !matched(&matrices) {
             let pattern = rule.pattern.as_str().to_owned();
             let closest = closest(&pattern, &names(&matrices));
@@ -156,7 +156,7 @@ pub(crate) fn check_patterns(
                 false => QuantizeError::Pattern { pattern, closest },
             });
         }
-        let sets = |t: &&Tensor| rule_of(&t.name, role(t), options, facts) == Some(i);
+        let sets = |t: &&StackedTensor| rule_of(&t.name, role(t), options, facts) == Some(i);
         if !matrices.iter().any(sets) {
             notes.push(format!(
                 "--tensor-type {rule} sets no type: patterns before it, --output-type or --embedding-type come first"

@@ -34,25 +34,27 @@ mod writing;
 pub use budget::Budget;
 pub use choice::TensorType;
 pub use error::{OptionError, QuantizeError};
-pub use imatrix::{ImportanceMatrix, InputSums};
-pub use probe::Prober;
+pub use imatrix::{ImatrixEntry, ImportanceMatrix};
+pub use probe::{LayersDone, Prober};
 pub use progress::{Progress, Silent};
 pub use recipe::Target;
 pub use repack::repack;
+pub use source::Source;
 pub use synthetic::Synthetic;
 pub use verify::{Fault, FaultKind, Verdict, verify, verify_bytes};
 pub use weigh::ErrorReport;
 
 use bise_format::atomic::claim;
+use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::{Metadata, TensorSpec};
 use bise_kernels::block::DType;
 use probe::Probes;
 use role::Facts;
 use seal::Seal;
-use source::Tensor;
+use source::{StackedTensor, stack};
 use std::path::{Path, PathBuf};
 use weigh::Weighing;
-use writing::{Listeners, Source};
+use writing::{Contents, Listeners};
 
 /// What to make of the source.
 #[derive(Clone, Debug)]
@@ -101,6 +103,17 @@ impl Options {
 }
 
 impl Options {
+    /// Checks what can be known before work: that all types are ones that can be written, and that `dst` is a place for a file
+    /// and none that is read, neither `src` nor the importance matrix.
+    ///
+    /// # Errors
+    /// Says which is not.
+    pub fn check(&self, src: &Path, dst: &Path) -> Result<(), QuantizeError> {
+        self.check_types()?;
+        let read: Vec<&Path> = [src].into_iter().chain(self.imatrix.as_deref()).collect();
+        Ok(claim(dst, &read)?)
+    }
+
     /// All types must be ones that can be written.
     fn check_types(&self) -> Result<(), QuantizeError> {
         let set = [Some(self.target.base()), self.output_type, self.embedding_type];
@@ -114,13 +127,48 @@ impl Options {
 
     /// The job that is done with these options: what the bytes of the output depend on.
     fn identity(&self, src: &Path, seal: &Seal) -> std::io::Result<seal::Digest> {
-        let same_bytes = Self {
-            threads: None,
-            measure: false,
-            allow_requantize: true,
-            ..self.clone()
+        writing::identity(src, self.imatrix.as_deref(), &self.spelled_out(), seal)
+    }
+
+    /// The options that the bytes of the output depend on; of the importance matrix the file counts, not its name.
+    fn spelled_out(&self) -> String {
+        let Self {
+            target,
+            pure,
+            budget,
+            output_type,
+            embedding_type,
+            tensor_types,
+            sliding_window,
+            imatrix: _,
+            allow_requantize: _,
+            measure: _,
+            threads: _,
+        } = self;
+        let budget = match budget {
+            None => "none".to_owned(),
+            Some(Budget::Bytes(bytes)) => format!("{bytes} bytes"),
+            Some(Budget::BitsPerWeight(bits)) => format!("{:016x} bits of a weight, as f64", bits.to_bits()),
         };
-        writing::identity(src, self.imatrix.as_deref(), &format!("{same_bytes:?}"), seal)
+        let dtype = |dtype: &Option<DType>| dtype.map_or("none", |dtype| dtype.name());
+        let kind = match target {
+            Target::Plain(_) => "type",
+            Target::Recipe(_) => "recipe",
+        };
+        let fields = [
+            ("target", format!("{kind} {}", target.name())),
+            ("pure", pure.to_string()),
+            ("budget", budget),
+            ("output_type", dtype(output_type).to_owned()),
+            ("embedding_type", dtype(embedding_type).to_owned()),
+            (
+                "sliding_window",
+                sliding_window.map_or("none".to_owned(), |keys| keys.to_string()),
+            ),
+        ];
+        let types = tensor_types.iter().map(|rule| ("tensor_type", rule.to_string()));
+        let lines = fields.into_iter().chain(types);
+        lines.map(|(name, value)| format!("{name}={value}\n")).collect()
     }
 }
 
@@ -155,11 +203,11 @@ pub struct TensorReport {
 }
 
 impl Report {
-    fn new(seal: &Seal, tensors: &[Tensor], notes: Vec<String>) -> Self {
+    fn new(seal: &Seal, tensors: &[StackedTensor], notes: Vec<String>) -> Self {
         let layout = seal.layout();
         Self {
             file_len: layout.file_len(),
-            source_len: tensors.iter().map(Tensor::source_len).sum(),
+            source_len: tensors.iter().map(StackedTensor::source_len).sum(),
             tensors: tensors
                 .iter()
                 .zip(layout.tensors().values())
@@ -220,14 +268,28 @@ pub fn quantize_and_probe(
     dst: &Path,
     options: &Options,
     progress: &dyn Progress,
-    prober: Option<&dyn Prober>,
+    prober: Option<&Prober<'_>>,
 ) -> Result<Report, QuantizeError> {
-    options.check_types()?;
-    let read: Vec<&Path> = [src].into_iter().chain(options.imatrix.as_deref()).collect();
-    claim(dst, &read)?;
-    let (checkpoint, mut notes) = bise_format::open(src)?;
-    let tensors = repack::stack(src, &checkpoint, &mut notes)?;
-    let mut metadata = checkpoint.metadata;
+    options.check(src, dst)?;
+    quantize_source(Source::open(src)?, dst, options, progress, prober)
+}
+
+/// [`quantize_and_probe`], of a source that is open.
+///
+/// # Errors
+/// As [`quantize`].
+pub fn quantize_source(
+    source: Source,
+    dst: &Path,
+    options: &Options,
+    progress: &dyn Progress,
+    prober: Option<&Prober<'_>>,
+) -> Result<Report, QuantizeError> {
+    let src = &*source.path;
+    options.check(src, dst)?;
+    let mut notes = source.notes;
+    let tensors = stack(src, &source.checkpoint, &mut notes)?;
+    let mut metadata = source.checkpoint.metadata.clone();
     // What describes the old file's making does not describe the new one's.
     metadata.retain(|key| !key.starts_with("quantize.imatrix."));
     let pool = pipeline::pool(options.threads)?;
@@ -239,7 +301,8 @@ pub fn quantize_and_probe(
     if let Some(keys) = options.sliding_window {
         metadata.insert("llama.attention.sliding_window", keys);
     }
-    let probes = prober.and_then(|prober| probes(src, (&metadata, &tensors), prober, &mut notes));
+    let probes =
+        prober.and_then(|prober| probes(source.checkpoint, (&metadata, &tensors), prober, &mut notes));
     let types = match options.budget {
         None => choice::choose(&tensors, options, &facts, &mut notes)?,
         Some(budget) => {
@@ -265,14 +328,14 @@ pub fn quantize_and_probe(
         .map_err(|e| QuantizeError::io(src, e))?;
     progress.start(report.source_len);
     let listeners = Listeners { progress, prober };
-    let source = Source {
+    let contents = Contents {
         tensors: &tensors,
         weighing: Some(&weighing),
         measure: options.measure,
         pool: &pool,
         verbatim: false,
     };
-    let written = writing::write(dst, &job, seal, source, listeners).map_err(|e| e.at(dst))?;
+    let written = writing::write(dst, &job, seal, contents, listeners).map_err(|e| e.at(dst))?;
     report.notes.extend(written.notes);
     progress.finish();
     if options.measure {
@@ -284,19 +347,19 @@ pub fn quantize_and_probe(
 
 /// Probes for a model with embeddings. A source without quantized matrices is run as it lies: that takes no memory.
 fn probes(
-    src: &Path,
-    (metadata, tensors): (&Metadata, &[Tensor]),
-    prober: &dyn Prober,
+    source: Checkpoint,
+    (metadata, tensors): (&Metadata, &[StackedTensor]),
+    prober: &Prober<'_>,
     notes: &mut Vec<String>,
 ) -> Option<Probes> {
     let mut probes = own_probes(metadata, tensors)?;
-    let unquantized = |tensor: &Tensor| !tensor.source_type().is_quantized();
+    let unquantized = |tensor: &StackedTensor| !tensor.source_type().is_quantized();
     if !tensors.iter().all(unquantized) {
         notes.push(
             "the source is quantized and was not run: probes hold this file's own logits only".to_owned(),
         );
     } else {
-        match probe::logits(prober, src, probes.prompts()) {
+        match prober.logits(source, probes.prompts()) {
             Ok(logits) => probes.set_source(logits),
             Err(why) => notes.push(format!("the source could not be probed: {why}")),
         }
@@ -305,13 +368,13 @@ fn probes(
 }
 
 /// Probes that know nothing of the source, for a model with embeddings.
-fn own_probes(metadata: &Metadata, tensors: &[Tensor]) -> Option<Probes> {
+fn own_probes(metadata: &Metadata, tensors: &[StackedTensor]) -> Option<Probes> {
     let embeddings = tensors.iter().find(|tensor| tensor.name == "token_embd.weight")?;
     Some(Probes::new(metadata, embeddings.rows()))
 }
 
 /// The tensors as the file will have them.
-fn specs(tensors: &[Tensor], types: &[DType]) -> impl Iterator<Item = TensorSpec> {
+fn specs(tensors: &[StackedTensor], types: &[DType]) -> impl Iterator<Item = TensorSpec> {
     tensors.iter().zip(types).map(|(tensor, &dtype)| TensorSpec {
         name: tensor.name.clone(),
         dims: tensor.dims.clone(),
@@ -322,7 +385,7 @@ fn specs(tensors: &[Tensor], types: &[DType]) -> impl Iterator<Item = TensorSpec
 /// GGML's number for the present layout of its quantized blocks.
 const QUANTIZATION_VERSION: u32 = 2;
 
-fn report((tensor, info): (&Tensor, &bise_format::gguf::TensorInfo)) -> TensorReport {
+fn report((tensor, info): (&StackedTensor, &bise_format::gguf::TensorInfo)) -> TensorReport {
     TensorReport {
         name: info.name.clone(),
         elements: info.elements(),

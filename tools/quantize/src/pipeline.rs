@@ -12,7 +12,7 @@ use crate::journal::{Hashes, Journal};
 use crate::progress::Progress;
 use crate::queue::Queue;
 use crate::seal::Digest;
-use crate::source::Tensor;
+use crate::source::StackedTensor;
 use bise_format::gguf::Layout;
 use rayon::ThreadPool;
 use std::fs::File;
@@ -93,7 +93,7 @@ pub(crate) struct Output<'a> {
 /// Makes the slabs that are not there yet, which `make` counts from 0, and writes them. Gives the hashes of all.
 pub(crate) fn run(
     pool: &ThreadPool,
-    (tensors, plan): (&[Tensor], &Plan),
+    (tensors, plan): (&[StackedTensor], &Plan),
     make: impl Fn(usize, &mut Vec<u8>) -> Result<(), QuantizeError> + Sync,
     output: Output<'_>,
     progress: &dyn Progress,

@@ -18,28 +18,49 @@ use crate::seal::{hex, sha256};
 use bise_format::checkpoint::Checkpoint;
 use bise_format::full_text;
 use bise_format::gguf::{GgufError, Metadata};
+use bise_kernels::threads::Threads;
+use bise_model::streamed::{StreamedError, logits_after};
 use std::path::Path;
 
-/// Runs models, which this crate cannot.
-pub trait Prober {
-    /// The logits that `model` gives after each of `prompts`.
-    ///
-    /// # Errors
-    /// Why it cannot be run in bounded memory, or at all.
-    fn logits(&self, model: Checkpoint, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String>;
+/// What hears how many layers of a model are done, and of how many.
+pub type LayersDone = Box<dyn Fn(usize, usize) + Send + Sync>;
 
-    /// What changes when logits of the same file do; not 0.
-    fn arithmetic(&self) -> u32;
+/// Runs models a layer at a time, in bounded memory.
+pub struct Prober<'a> {
+    /// The threads that do it.
+    pub threads: &'a Threads,
+    /// Called before each run; what it gives hears of that run.
+    pub progress: &'a dyn Fn() -> LayersDone,
 }
 
-/// The logits that the model at `path` gives after each of `prompts`.
-pub(crate) fn logits(
-    prober: &dyn Prober,
-    path: &Path,
-    prompts: &[Vec<u32>],
-) -> Result<Vec<Vec<f32>>, String> {
-    let (model, _) = bise_format::open(path).map_err(|error| full_text(&error))?;
-    prober.logits(model, prompts)
+/// Bytes of weights that may be laid out at a time.
+const MOST: u64 = 1 << 30;
+
+impl<'a> Prober<'a> {
+    /// Runs models on `threads` and tells nobody of it.
+    pub fn silent(threads: &'a Threads) -> Self {
+        Self {
+            threads,
+            progress: &|| Box::new(|_, _| {}),
+        }
+    }
+
+    /// The logits that `model` gives after each of `prompts`.
+    pub(crate) fn logits(
+        &self,
+        model: Checkpoint,
+        prompts: &[Vec<u32>],
+    ) -> Result<Vec<Vec<f32>>, StreamedError> {
+        let progress = (self.progress)();
+        self.threads
+            .run(|| logits_after(model, prompts, MOST, &*progress))
+    }
+
+    /// The logits that the model at `path` gives after each of `prompts`, or why there are none.
+    pub(crate) fn logits_of_file(&self, path: &Path, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
+        let (model, _) = bise_format::open(path).map_err(|error| full_text(&error))?;
+        self.logits(model, prompts).map_err(|error| full_text(&error))
+    }
 }
 
 const TOKENS: &str = "bise.probe.tokens";
@@ -292,5 +313,41 @@ impl Recorded {
                 worst * 100.0
             )
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, Silent, Target, quantize_and_probe};
+    use bise_model::CONTRACT;
+
+    /// Another program's arithmetic is held against the source, within what the type's error allows.
+    #[test]
+    fn other_arithmetic_is_compared_with_the_source() {
+        let threads = Threads::new(2).unwrap();
+        let prober = Prober::silent(&threads);
+        let folder = tempfile::tempdir().unwrap();
+        let make = |src: &Path, name: &str, target: &str| {
+            let dst = folder.path().join(name);
+            let options = Options::new(Target::from_name(target).unwrap());
+            let report = quantize_and_probe(src, &dst, &options, &Silent, Some(&prober)).unwrap();
+            (dst, report.notes)
+        };
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-mistral");
+        let (f32, _) = make(&fixture, "f32.gguf", "F32");
+        let (path, notes) = make(&f32, "out.gguf", "Q4_0");
+        assert!(notes.is_empty(), "{notes:?}");
+
+        let model = Checkpoint::open(&path).unwrap();
+        let recorded = Recorded::read(&model.metadata).unwrap().unwrap();
+        let logits = prober.logits(model, &recorded.prompts).unwrap();
+        assert!(recorded.compare(&logits, CONTRACT).is_ok());
+        let scaled = |by: f32| -> Vec<Vec<f32>> {
+            let scale = |logits: &Vec<f32>| logits.iter().map(|l| l * by).collect();
+            logits.iter().map(scale).collect()
+        };
+        assert!(recorded.compare(&scaled(1.01), CONTRACT + 1).is_ok());
+        assert!(recorded.compare(&scaled(2.0), CONTRACT + 1).is_err());
     }
 }

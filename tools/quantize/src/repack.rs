@@ -9,15 +9,13 @@ use crate::error::QuantizeError;
 use crate::pipeline;
 use crate::progress::Progress;
 use crate::seal::Seal;
-use crate::source::{self, Tensor};
-use crate::writing::{self, Listeners, Source};
+use crate::source::{StackedTensor, stack};
+use crate::writing::{self, Contents, Listeners};
 use crate::{Prober, Report};
 use bise_format::atomic::claim;
 use bise_format::checkpoint::{Checkpoint, Container};
 use bise_format::gguf::{Metadata, TensorSpec};
 use bise_format::{OpenError, llama, locate};
-use indexmap::IndexMap;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Writes the model in the GGUF file `old`, which may be any part of a split one, to `new` as one file with stacked
@@ -33,7 +31,7 @@ pub fn repack(
     new: &Path,
     threads: Option<usize>,
     progress: &dyn Progress,
-    prober: Option<&dyn Prober>,
+    prober: Option<&Prober<'_>>,
 ) -> Result<Report, QuantizeError> {
     locate(old)?;
     claim(new, &[old])?;
@@ -78,7 +76,7 @@ pub fn repack(
 fn write(
     (old, new): (&Path, &Path),
     metadata: &Metadata,
-    tensors: Vec<Tensor>,
+    tensors: Vec<StackedTensor>,
     notes: Vec<String>,
     threads: Option<usize>,
     listeners: Listeners<'_>,
@@ -95,101 +93,15 @@ fn write(
     let mut report = Report::new(&seal, &tensors, notes);
     let job = writing::identity(old, None, "repack", &seal).map_err(|e| QuantizeError::io(old, e))?;
     listeners.progress.start(report.source_len);
-    let source = Source {
+    let contents = Contents {
         tensors: &tensors,
         weighing: None,
         measure: false,
         pool: &pipeline::pool(threads)?,
         verbatim: true,
     };
-    let written = writing::write(new, &job, seal, source, listeners).map_err(|e| e.at(new))?;
+    let written = writing::write(new, &job, seal, contents, listeners).map_err(|e| e.at(new))?;
     report.notes.extend(written.notes);
     listeners.progress.finish();
     Ok(report)
-}
-
-/// A tensor of the source, or experts of one that is to be, by their numbers.
-enum Place {
-    One(Tensor),
-    Experts(BTreeMap<u64, Tensor>),
-}
-
-/// Stacks the experts of each layer that are tensors of their own, in the place of the first.
-pub(crate) fn stack(
-    old: &Path,
-    checkpoint: &Checkpoint,
-    notes: &mut Vec<String>,
-) -> Result<Vec<Tensor>, QuantizeError> {
-    let mut places: IndexMap<String, Place> = IndexMap::new();
-    let mut count = 0;
-    for tensor in source::tensors(checkpoint) {
-        let Some((name, expert)) = expert(&tensor.name) else {
-            places.insert(tensor.name.clone(), Place::One(tensor));
-            continue;
-        };
-        let twice = || format!("tensor {} and a stacked one are the same", tensor.name);
-        match places
-            .entry(name)
-            .or_insert_with(|| Place::Experts(BTreeMap::new()))
-        {
-            Place::Experts(experts) => experts.insert(expert, tensor),
-            Place::One(_) => return Err(QuantizeError::unsupported(old, twice())),
-        };
-        count += 1;
-    }
-    let mut stacks = 0;
-    let tensors = places.into_iter().map(|(name, place)| match place {
-        Place::One(tensor) => Ok(tensor),
-        Place::Experts(experts) => {
-            stacks += 1;
-            join(name, experts).map_err(|what| QuantizeError::unsupported(old, what))
-        }
-    });
-    let tensors = tensors.collect::<Result<_, _>>()?;
-    // A directory has none stacked.
-    if count > 0 && matches!(checkpoint.container, Container::Gguf { .. }) {
-        notes.push(format!("stacked {count} tensors of experts to {stacks}"));
-    }
-    Ok(tensors)
-}
-
-/// Experts as one tensor, when none is missing and all have the same shape.
-fn join(name: String, experts: BTreeMap<u64, Tensor>) -> Result<Tensor, String> {
-    let count = experts.len() as u64;
-    let mut joined: Option<Tensor> = None;
-    for (expected, (expert, tensor)) in (0..).zip(experts) {
-        if expert != expected {
-            return Err(format!("{name}: expert {expected} is missing"));
-        }
-        match &mut joined {
-            None => joined = Some(tensor),
-            Some(joined) if joined.dims == tensor.dims => joined.parts.extend(tensor.parts),
-            Some(joined) => {
-                let (found, expected) = (&tensor.dims, &joined.dims);
-                return Err(format!(
-                    "tensor {} is {found:?}, expected {expected:?}",
-                    tensor.name
-                ));
-            }
-        }
-    }
-    let mut joined = joined.ok_or_else(|| format!("{name}: no experts"))?;
-    joined.name = name;
-    joined.dims.push(count);
-    Ok(joined)
-}
-
-/// The stacked tensor that `blk.0.ffn_up.3.weight` goes into, and its place there.
-fn expert(name: &str) -> Option<(String, u64)> {
-    let parts: Vec<&str> = name.split('.').collect();
-    match parts[..] {
-        [
-            "blk",
-            layer,
-            matrix @ ("ffn_gate" | "ffn_up" | "ffn_down"),
-            expert,
-            "weight",
-        ] => Some((format!("blk.{layer}.{matrix}_exps.weight"), expert.parse().ok()?)),
-        _ => None,
-    }
 }

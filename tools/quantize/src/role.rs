@@ -1,6 +1,6 @@
 //! What a tensor is in its model, and what else the choice of its type depends on.
 
-use crate::source::Tensor;
+use crate::source::StackedTensor;
 use bise_format::gguf::{GgufError, Metadata};
 
 /// What types depend on, besides the tensor.
@@ -19,7 +19,11 @@ pub(crate) struct Facts {
 
 impl Facts {
     /// Of a model with these tensors, `weighted` by an importance matrix or not.
-    pub(crate) fn of(metadata: &Metadata, tensors: &[Tensor], weighted: bool) -> Result<Self, GgufError> {
+    pub(crate) fn of(
+        metadata: &Metadata,
+        tensors: &[StackedTensor],
+        weighted: bool,
+    ) -> Result<Self, GgufError> {
         let tied = tensors.iter().all(|tensor| tensor.name != "output.weight");
         Self::new(metadata, tied, weighted)
     }

@@ -14,7 +14,7 @@ use crate::error::QuantizeError;
 use crate::progress::Progress;
 use crate::role::{Kind, Role};
 use crate::slab;
-use crate::source::Tensor;
+use crate::source::StackedTensor;
 use crate::weigh::{Job, SquaredError, Weighing};
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -46,7 +46,7 @@ fn factor(kind: Kind, layers: u64) -> f64 {
 /// When a row cannot be read, or the user stops.
 pub(crate) fn measure(
     pool: &ThreadPool,
-    tensors: &[Tensor],
+    tensors: &[StackedTensor],
     plan: &Plan,
     weighing: &Weighing,
     progress: &dyn Progress,

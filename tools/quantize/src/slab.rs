@@ -2,7 +2,7 @@
 
 use crate::error::QuantizeError;
 use crate::pipeline::Slab;
-use crate::source::Tensor;
+use crate::source::StackedTensor;
 use crate::weigh::{Job, SquaredError, weights};
 use bise_kernels::block::DType;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use std::ops::Range;
 const CHUNK: u64 = 1 << 13;
 
 /// Some rows of `tensor` as they are, but for the order of bytes, in `out`.
-pub(crate) fn copy(tensor: &Tensor, slab: &Slab, out: &mut Vec<u8>) {
+pub(crate) fn copy(tensor: &StackedTensor, slab: &Slab, out: &mut Vec<u8>) {
     out.clear();
     slab.rows.clone().for_each(|row| tensor.copy_row(row, out));
 }
@@ -42,7 +42,12 @@ pub(crate) fn make(job: &Job<'_>, rows: &Range<u64>, out: &mut [u8]) -> Result<S
 }
 
 /// Values must be numbers, and those beyond f16 would become infinite in F16, and as scales in quantized blocks.
-fn check_values(tensor: &Tensor, dtype: DType, rows: Range<u64>, x: &[f32]) -> Result<(), QuantizeError> {
+fn check_values(
+    tensor: &StackedTensor,
+    dtype: DType,
+    rows: Range<u64>,
+    x: &[f32],
+) -> Result<(), QuantizeError> {
     const LARGEST: f32 = 65504.0;
     let largest = match dtype {
         DType::F32 | DType::Bf16 => f32::MAX,

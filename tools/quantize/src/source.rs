@@ -1,34 +1,76 @@
 //! Tensors as the output has them: GGUF's names and order, experts stacked, the data still in the source's files.
 
-use bise_format::checkpoint::Checkpoint;
+use crate::error::QuantizeError;
+use bise_format::OpenError;
+use bise_format::checkpoint::{Checkpoint, Container};
 use bise_kernels::block::DType;
-use bise_kernels::tensor;
+use bise_kernels::tensor::Tensor;
+use indexmap::IndexMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// A model that has been opened, to be quantized.
+pub struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) notes: Vec<String>,
+}
+
+impl Source {
+    /// Opens the model at `path`; see [`bise_format::open`].
+    ///
+    /// # Errors
+    /// As [`bise_format::open`].
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let (checkpoint, notes) = bise_format::open(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            checkpoint,
+            notes,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Metadata and tensors.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// What the user should know.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+}
 
 /// A tensor of the output: parts of the source, one after the other along the slowest dimension.
-pub(crate) struct Tensor {
+pub(crate) struct StackedTensor {
     /// GGUF's name.
     pub name: String,
     /// The fastest first.
     pub dims: Vec<u64>,
     /// At least one, all of the same shape.
-    pub parts: Vec<Part>,
+    pub parts: Vec<SourceTensor>,
 }
 
 /// A tensor of the source.
-pub(crate) struct Part {
+pub(crate) struct SourceTensor {
     /// The source's name.
     pub name: String,
-    pub tensor: tensor::Tensor,
+    pub tensor: Tensor,
 }
 
-impl Tensor {
+impl StackedTensor {
     /// A tensor that is one in the source too.
-    pub(crate) fn whole(name: String, source: String, tensor: tensor::Tensor) -> Self {
+    pub(crate) fn whole(name: String, source: String, tensor: Tensor) -> Self {
         Self {
             name,
             dims: tensor.shape().iter().rev().map(|&d| d as u64).collect(),
-            parts: vec![Part { name: source, tensor }],
+            parts: vec![SourceTensor { name: source, tensor }],
         }
     }
 
@@ -93,17 +135,100 @@ impl Tensor {
     }
 
     /// The part that `row` comes from, and which of its rows.
-    pub(crate) fn locate(&self, row: u64) -> (&Part, usize) {
+    pub(crate) fn locate(&self, row: u64) -> (&SourceTensor, usize) {
         let rows = self.rows() / self.parts.len() as u64;
         (&self.parts[(row / rows) as usize], (row % rows) as usize)
     }
 }
 
-/// The tensors of `checkpoint`, in its order.
-pub(crate) fn tensors(checkpoint: &Checkpoint) -> Vec<Tensor> {
-    let whole = |(name, tensor): (&String, &tensor::Tensor)| {
+/// A tensor of the source, or experts of one that is to be, by their numbers.
+enum Place {
+    One(StackedTensor),
+    Experts(BTreeMap<u64, StackedTensor>),
+}
+
+/// The tensors of `checkpoint`, which is at `path`, in its order; experts of a layer that are tensors of their own are stacked, in
+/// the place of the first.
+///
+/// # Errors
+/// When experts are missing, or their shapes differ.
+pub(crate) fn stack(
+    path: &Path,
+    checkpoint: &Checkpoint,
+    notes: &mut Vec<String>,
+) -> Result<Vec<StackedTensor>, QuantizeError> {
+    let mut places: IndexMap<String, Place> = IndexMap::new();
+    let mut count = 0;
+    for (name, tensor) in &checkpoint.tensors {
         let source = checkpoint.source_name(name).to_owned();
-        Tensor::whole(name.clone(), source, tensor.clone())
-    };
-    checkpoint.tensors.iter().map(whole).collect()
+        let tensor = StackedTensor::whole(name.clone(), source, tensor.clone());
+        let Some((name, expert)) = expert(&tensor.name) else {
+            places.insert(tensor.name.clone(), Place::One(tensor));
+            continue;
+        };
+        let twice = || format!("tensor {} and a stacked one are the same", tensor.name);
+        match places
+            .entry(name)
+            .or_insert_with(|| Place::Experts(BTreeMap::new()))
+        {
+            Place::Experts(experts) => experts.insert(expert, tensor),
+            Place::One(_) => return Err(QuantizeError::unsupported(path, twice())),
+        };
+        count += 1;
+    }
+    let mut stacks = 0;
+    let tensors = places.into_iter().map(|(name, place)| match place {
+        Place::One(tensor) => Ok(tensor),
+        Place::Experts(experts) => {
+            stacks += 1;
+            join(name, experts).map_err(|what| QuantizeError::unsupported(path, what))
+        }
+    });
+    let tensors = tensors.collect::<Result<_, _>>()?;
+    // A directory has none stacked.
+    if count > 0 && matches!(checkpoint.container, Container::Gguf { .. }) {
+        notes.push(format!("stacked {count} tensors of experts to {stacks}"));
+    }
+    Ok(tensors)
+}
+
+/// Experts as one tensor, when none is missing and all have the same shape.
+fn join(name: String, experts: BTreeMap<u64, StackedTensor>) -> Result<StackedTensor, String> {
+    let count = experts.len() as u64;
+    let mut joined: Option<StackedTensor> = None;
+    for (expected, (expert, tensor)) in (0..).zip(experts) {
+        if expert != expected {
+            return Err(format!("{name}: expert {expected} is missing"));
+        }
+        match &mut joined {
+            None => joined = Some(tensor),
+            Some(joined) if joined.dims == tensor.dims => joined.parts.extend(tensor.parts),
+            Some(joined) => {
+                let (found, expected) = (&tensor.dims, &joined.dims);
+                return Err(format!(
+                    "tensor {} is {found:?}, expected {expected:?}",
+                    tensor.name
+                ));
+            }
+        }
+    }
+    let mut joined = joined.ok_or_else(|| format!("{name}: no experts"))?;
+    joined.name = name;
+    joined.dims.push(count);
+    Ok(joined)
+}
+
+/// The stacked tensor that `blk.0.ffn_up.3.weight` goes into, and its place there.
+fn expert(name: &str) -> Option<(String, u64)> {
+    let parts: Vec<&str> = name.split('.').collect();
+    match parts[..] {
+        [
+            "blk",
+            layer,
+            matrix @ ("ffn_gate" | "ffn_up" | "ffn_down"),
+            expert,
+            "weight",
+        ] => Some((format!("blk.{layer}.{matrix}_exps.weight"), expert.parse().ok()?)),
+        _ => None,
+    }
 }

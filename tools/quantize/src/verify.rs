@@ -11,6 +11,7 @@ use bise_format::full_text;
 use bise_format::gguf::{Gguf, GgufError};
 use bise_format::llama;
 use bise_kernels::mmap::FileBytes;
+use bise_model::CONTRACT;
 use std::io;
 use std::path::Path;
 
@@ -99,7 +100,7 @@ impl Verdict {
 ///
 /// # Errors
 /// When the file cannot be opened; whatever it holds is a matter of the verdict.
-pub fn verify(path: &Path, prober: Option<&dyn Prober>) -> io::Result<Verdict> {
+pub fn verify(path: &Path, prober: Option<&Prober<'_>>) -> io::Result<Verdict> {
     let model = || {
         bise_format::open(path)
             .map(|(model, _)| model)
@@ -109,7 +110,7 @@ pub fn verify(path: &Path, prober: Option<&dyn Prober>) -> io::Result<Verdict> {
 }
 
 /// Checks a GGUF file that is in memory, as [`verify`] does one at a path.
-pub fn verify_bytes(file: &FileBytes, prober: Option<&dyn Prober>) -> Verdict {
+pub fn verify_bytes(file: &FileBytes, prober: Option<&Prober<'_>>) -> Verdict {
     let model = || {
         let checkpoint = Checkpoint::from_bytes(file.clone()).map_err(|error| error.to_string())?;
         llama::check(&checkpoint).map_err(|error| error.to_string())?;
@@ -121,7 +122,7 @@ pub fn verify_bytes(file: &FileBytes, prober: Option<&dyn Prober>) -> Verdict {
 /// The model that a file is, or is a part of.
 type OpenModel<'a> = &'a dyn Fn() -> Result<Checkpoint, String>;
 
-fn check(file: &FileBytes, model: OpenModel<'_>, prober: Option<&dyn Prober>) -> Verdict {
+fn check(file: &FileBytes, model: OpenModel<'_>, prober: Option<&Prober<'_>>) -> Verdict {
     let mut verdict = Verdict::default();
     let gguf = match Gguf::parse(file) {
         Ok(gguf) => gguf,
@@ -160,7 +161,7 @@ fn check(file: &FileBytes, model: OpenModel<'_>, prober: Option<&dyn Prober>) ->
     verdict
 }
 
-fn check_probes(model: OpenModel<'_>, gguf: &Gguf, prober: Option<&dyn Prober>, verdict: &mut Verdict) {
+fn check_probes(model: OpenModel<'_>, gguf: &Gguf, prober: Option<&Prober<'_>>, verdict: &mut Verdict) {
     let recorded = match Recorded::read(&gguf.metadata) {
         Ok(recorded) => recorded,
         Err(what) => return verdict.fault(FaultKind::Probe, what),
@@ -184,7 +185,7 @@ fn check_probes(model: OpenModel<'_>, gguf: &Gguf, prober: Option<&dyn Prober>, 
         Ok(replay) => replay,
         Err(why) => return verdict.fault(FaultKind::Probe, format!("the model does not run: {why}")),
     };
-    match recorded.map(|recorded| recorded.compare(&replay, prober.arithmetic())) {
+    match recorded.map(|recorded| recorded.compare(&replay, CONTRACT)) {
         Some(Ok(what)) => verdict.checked.push(what),
         Some(Err(what)) => verdict.fault(FaultKind::Probe, what),
         None => {

@@ -3,7 +3,7 @@
 use crate::error::QuantizeError;
 use crate::imatrix::{Importance, ImportanceMatrix};
 use crate::role::{Kind, Role};
-use crate::source::Tensor;
+use crate::source::StackedTensor;
 use bise_format::gguf::Metadata;
 use bise_kernels::block::DType;
 use std::ops::{AddAssign, Range};
@@ -17,7 +17,7 @@ pub(crate) struct Weighing {
 impl Weighing {
     /// Reads the importance matrix at `path`, if there is one, and notes in `metadata` where weights come from.
     pub(crate) fn new(
-        tensors: &[Tensor],
+        tensors: &[StackedTensor],
         path: Option<&Path>,
         metadata: &mut Metadata,
         notes: &mut Vec<String>,
@@ -27,7 +27,7 @@ impl Weighing {
             return Ok(Self { tensors });
         };
         let matrix = ImportanceMatrix::read(path)?;
-        let importance = |tensor: &Tensor| {
+        let importance = |tensor: &StackedTensor| {
             let (columns, experts) = (tensor.columns() as usize, tensor.experts() as usize);
             let found = matrix.importance(&tensor.name, columns, experts);
             found.map_err(|what| QuantizeError::Imatrix {
@@ -36,7 +36,7 @@ impl Weighing {
                 what,
             })
         };
-        let is_matrix = |tensor: &Tensor| Role::of(&tensor.name, &tensor.dims).is_matrix();
+        let is_matrix = |tensor: &StackedTensor| Role::of(&tensor.name, &tensor.dims).is_matrix();
         let found = tensors.iter().map(|tensor| {
             if is_matrix(tensor) {
                 importance(tensor)
@@ -64,9 +64,9 @@ impl Weighing {
     }
 
     /// Says what is missing, and which experts saw few tokens.
-    fn note(&self, tensors: &[Tensor], notes: &mut Vec<String>) {
-        let kind = |tensor: &Tensor| Role::of(&tensor.name, &tensor.dims);
-        let expected = |tensor: &Tensor| {
+    fn note(&self, tensors: &[StackedTensor], notes: &mut Vec<String>) {
+        let kind = |tensor: &StackedTensor| Role::of(&tensor.name, &tensor.dims);
+        let expected = |tensor: &StackedTensor| {
             let role = kind(tensor);
             role.is_matrix() && !matches!(role.kind, Kind::Embedding | Kind::Output)
         };
@@ -122,7 +122,7 @@ const BLOCK: usize = 256;
 /// A tensor to be quantized.
 #[derive(Clone, Copy)]
 pub(crate) struct Job<'a> {
-    pub tensor: &'a Tensor,
+    pub tensor: &'a StackedTensor,
     pub dtype: DType,
     /// `[experts, columns]`
     pub importance: Option<&'a [f32]>,

@@ -3,15 +3,16 @@
 use crate::error::QuantizeError;
 use crate::journal::{Found, Hashes, Journal};
 use crate::pipeline::{self, Output, Plan};
-use crate::probe::{self, Prober};
+use crate::probe::Prober;
 use crate::progress::Progress;
 use crate::seal::{Digest, Seal};
 use crate::slab;
-use crate::source::Tensor;
+use crate::source::StackedTensor;
 use crate::weigh::{Job, SquaredError, Weighing};
 use bise_format::atomic::Unfinished;
 use bise_format::gguf::{Layout, PartName};
 use bise_kernels::block::DType;
+use bise_model::CONTRACT;
 use fs4::FileExt;
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -24,6 +25,9 @@ use std::time::UNIX_EPOCH;
 /// Numbers what values become: raised whenever a search, or what errors weigh, chooses other bytes. `tests/options.rs` holds them.
 const METHOD: u32 = 3;
 
+/// Numbers how a job is described: raised whenever the fields below, or what they say, change.
+const IDENTITY: u32 = 1;
+
 /// All that the bytes of the output depend on: the source's files, the importance matrix, what is done with them, this
 /// program's version and method, and the layout.
 pub(crate) fn identity(src: &Path, imatrix: Option<&Path>, what: &str, seal: &Seal) -> io::Result<Digest> {
@@ -32,6 +36,7 @@ pub(crate) fn identity(src: &Path, imatrix: Option<&Path>, what: &str, seal: &Se
         hash.update((bytes.len() as u64).to_le_bytes());
         hash.update(bytes);
     };
+    put(&IDENTITY.to_le_bytes());
     put(env!("CARGO_PKG_VERSION").as_bytes());
     put(&METHOD.to_le_bytes());
     put(what.as_bytes());
@@ -87,8 +92,8 @@ fn files(src: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// What is written.
 #[derive(Clone, Copy)]
-pub(crate) struct Source<'a> {
-    pub tensors: &'a [Tensor],
+pub(crate) struct Contents<'a> {
+    pub tensors: &'a [StackedTensor],
     /// How much errors weigh; all the same when `None`.
     pub weighing: Option<&'a Weighing>,
     /// Whether to measure errors.
@@ -111,7 +116,7 @@ pub(crate) struct Written {
 #[derive(Clone, Copy)]
 pub(crate) struct Listeners<'a> {
     pub progress: &'a dyn Progress,
-    pub prober: Option<&'a dyn Prober>,
+    pub prober: Option<&'a Prober<'a>>,
 }
 
 /// Writes the file that `seal` lays out to `dst`, going on where an earlier run of the same job got to.
@@ -121,11 +126,11 @@ pub(crate) fn write(
     dst: &Path,
     job: &Digest,
     seal: Seal,
-    source: Source<'_>,
+    contents: Contents<'_>,
     listeners: Listeners<'_>,
 ) -> Result<Written, QuantizeError> {
     let unfinished = Unfinished::open(dst)?;
-    match fill(&unfinished, dst, job, seal, source, listeners) {
+    match fill(&unfinished, dst, job, seal, contents, listeners) {
         Ok(written) => {
             unfinished.publish()?;
             Ok(written)
@@ -145,12 +150,12 @@ fn fill(
     dst: &Path,
     job: &Digest,
     seal: Seal,
-    source: Source<'_>,
+    contents: Contents<'_>,
     listeners: Listeners<'_>,
 ) -> Result<Written, QuantizeError> {
     let mut notes = Vec::new();
     let (mut part, layout, progress) = (unfinished.part(), seal.layout(), listeners.progress);
-    let tensors = source.tensors;
+    let tensors = contents.tensors;
     reserve(unfinished, layout.file_len())?;
     let plan = Plan::new(layout);
     let mut hashes = Hashes::default();
@@ -180,16 +185,16 @@ fn fill(
         hashes,
         done,
     };
-    let quantizer = Quantizer::new(source, layout, &plan);
+    let quantizer = Quantizer::new(contents, layout, &plan);
     // What an earlier run has written is made once more to know its error: the same bytes.
-    if source.measure {
+    if contents.measure {
         let made = |i| quantizer.make(i, &mut Vec::new());
-        source
+        contents
             .pool
             .install(|| (0..done).into_par_iter().try_for_each(made))?;
     }
     let make = |i: usize, out: &mut Vec<u8>| quantizer.make(done + i, out);
-    let hashes = pipeline::run(source.pool, (tensors, &plan), make, output, progress)?;
+    let hashes = pipeline::run(contents.pool, (tensors, &plan), make, output, progress)?;
     let errors = quantizer.errors();
     clear_gaps(part, &plan, layout.file_len())?;
     part.seek(SeekFrom::Start(0))?;
@@ -208,7 +213,7 @@ fn fill(
 
 /// Makes the slabs of a file, and knows their errors.
 struct Quantizer<'a> {
-    source: Source<'a>,
+    contents: Contents<'a>,
     plan: &'a Plan,
     /// Of each tensor.
     types: Vec<DType>,
@@ -217,9 +222,9 @@ struct Quantizer<'a> {
 }
 
 impl<'a> Quantizer<'a> {
-    fn new(source: Source<'a>, layout: &Layout, plan: &'a Plan) -> Self {
+    fn new(contents: Contents<'a>, layout: &Layout, plan: &'a Plan) -> Self {
         Self {
-            source,
+            contents,
             plan,
             types: layout.tensors().values().map(|info| info.dtype).collect(),
             errors: plan.slabs.iter().map(|_| OnceLock::new()).collect(),
@@ -228,16 +233,16 @@ impl<'a> Quantizer<'a> {
 
     fn make(&self, i: usize, out: &mut Vec<u8>) -> Result<(), QuantizeError> {
         let slab = &self.plan.slabs[i];
-        let (tensor, dtype) = (&self.source.tensors[slab.tensor], self.types[slab.tensor]);
-        if self.source.verbatim || tensor.is_verbatim(dtype) {
+        let (tensor, dtype) = (&self.contents.tensors[slab.tensor], self.types[slab.tensor]);
+        if self.contents.verbatim || tensor.is_verbatim(dtype) {
             slab::copy(tensor, slab, out);
             return Ok(());
         }
         let job = Job {
             tensor,
             dtype,
-            importance: self.source.weighing.and_then(|w| w.importance(slab.tensor)),
-            measure: self.source.measure,
+            importance: self.contents.weighing.and_then(|w| w.importance(slab.tensor)),
+            measure: self.contents.measure,
         };
         out.resize(slab.len, 0);
         let error = slab::make(&job, &slab.rows, out)?;
@@ -261,12 +266,12 @@ fn replay(
     unfinished: &Unfinished,
     dst: &Path,
     seal: &Seal,
-    prober: Option<&dyn Prober>,
+    prober: Option<&Prober<'_>>,
     notes: &mut Vec<String>,
 ) -> Option<(Vec<Vec<f32>>, u32)> {
     let prober = prober.filter(|_| !seal.prompts().is_empty())?;
-    match probe::logits(prober, unfinished.part_path(), seal.prompts()) {
-        Ok(logits) => Some((logits, prober.arithmetic())),
+    match prober.logits_of_file(unfinished.part_path(), seal.prompts()) {
+        Ok(logits) => Some((logits, CONTRACT)),
         Err(why) => {
             // Nobody has heard of the name that the file has until it is complete.
             let [part, dst] = [unfinished.part_path(), dst].map(|path| path.display().to_string());

@@ -5,13 +5,13 @@ mod options;
 use crate::divergence::Divergence;
 use crate::interrupt::Interrupt;
 use crate::messages::{note, say};
-use crate::probe::LayerByLayer;
+use crate::probe;
 use crate::progress::{Bar, Stoppable};
 use crate::{Outcome, loading, runtime};
 use anyhow::{Context as _, Result};
 use bise_format::atomic::claim;
 use bise_model::Model;
-use bise_quantize::QuantizeError;
+use bise_quantize::{Prober, QuantizeError, Source};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,28 +34,38 @@ pub struct Args {
 
 pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
     let (src, dst, as_json) = (quantize.src.clone(), quantize.dst.clone(), quantize.json);
-    let new_pool = || runtime::threads(quantize.threads.map(usize::from));
-    let (threads, prober) = (new_pool()?, LayerByLayer(new_pool()?));
+    let threads = runtime::threads(quantize.threads.map(usize::from))?;
+    if let Some(text) = &calibrate {
+        claim(&dst, &[text])?;
+    }
+    quantize.options().check(&src, &dst)?;
+    let source = Source::open(&src)?;
     // Before hours of work: the text, and the source as a model that runs.
-    let source = match &calibrate {
+    let compared = match &calibrate {
         Some(text) => {
-            claim(&dst, &[text])?;
-            let (text, model) = (runtime::read(text)?, open(&src)?);
+            let text = runtime::read(text)?;
+            source.notes().iter().for_each(note);
+            let model = Model::from_checkpoint(source.checkpoint().clone());
+            let model = model.with_context(|| src.display().to_string())?;
             let tokenizer = runtime::tokenizer(&model, Some(&src))?;
             threads.run(|| Divergence::try_source(&model, &tokenizer, &text))?;
             Some((text, model, tokenizer))
         }
         None => None,
     };
-    refuse_unknown_rules(&src)?;
-    let Some(done) = stoppable(|progress| options::run(quantize, progress, Some(&prober)))? else {
+    refuse_unknown_rules(&source)?;
+    let prober = Prober {
+        threads: &threads,
+        progress: &probe::bar,
+    };
+    let Some(done) = stoppable(|progress| options::run(quantize, source, progress, &prober))? else {
         return Ok(Outcome::Interrupted);
     };
     if !as_json {
         say(&done);
     }
     let mut divergence = None;
-    if let Some((text, source, tokenizer)) = source {
+    if let Some((text, source, tokenizer)) = compared {
         let model = open(&dst)?;
         let found = threads.run(|| Divergence::measure(&source, &model, &tokenizer, &text))?;
         if !as_json {
@@ -74,11 +84,10 @@ pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
 }
 
 /// Refuses a directory whose tokenizer does to text what is not known here: the file would give other tokens than the directory.
-fn refuse_unknown_rules(src: &Path) -> Result<()> {
-    if let Ok((checkpoint, _)) = bise_format::open(src)
-        && checkpoint.metadata.get("tokenizer.rules.version").is_some()
-    {
-        runtime::tokenizer_of(&checkpoint, Some(src))?;
+fn refuse_unknown_rules(source: &Source) -> Result<()> {
+    let checkpoint = source.checkpoint();
+    if checkpoint.metadata.get("tokenizer.rules.version").is_some() {
+        runtime::tokenizer_of(checkpoint, Some(source.path()))?;
     }
     Ok(())
 }

@@ -2,7 +2,8 @@
 
 use bise_kernels::block::DType;
 use bise_quantize::{
-    Budget, Options, Prober, Progress, QuantizeError, Report, Target, TensorType, quantize_and_probe, types,
+    Budget, Options, Prober, Progress, QuantizeError, Report, Source, Target, TensorType, quantize_source,
+    types,
 };
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Command};
@@ -127,7 +128,7 @@ fn window(text: &str) -> Result<u32, String> {
 }
 
 impl Args {
-    /// What the arguments ask of [`quantize_and_probe`].
+    /// What the arguments ask of [`quantize_source`].
     pub fn options(&self) -> Options {
         let goal = &self.goal;
         Options {
@@ -153,13 +154,18 @@ pub struct Done {
     args: Args,
 }
 
-/// Does what `args` ask for, and tells `progress`; `prober` runs models, where there is one.
+/// Does what `args` ask for with `source`, and tells `progress`; `prober` runs models.
 ///
 /// # Errors
-/// As [`quantize_and_probe`].
-pub fn run(args: Args, progress: &dyn Progress, prober: Option<&dyn Prober>) -> Result<Done, QuantizeError> {
-    let prober = prober.filter(|_| !args.no_probe);
-    let report = quantize_and_probe(&args.src, &args.dst, &args.options(), progress, prober)?;
+/// As [`quantize_source`].
+pub fn run(
+    args: Args,
+    source: Source,
+    progress: &dyn Progress,
+    prober: &Prober<'_>,
+) -> Result<Done, QuantizeError> {
+    let prober = Some(prober).filter(|_| !args.no_probe);
+    let report = quantize_source(source, &args.dst, &args.options(), progress, prober)?;
     Ok(Done { report, args })
 }
 

@@ -5,7 +5,7 @@
 //! NAME.in_sum2: F32 [columns, matrices]                      NAME.counts: F32 [1, matrices]
 //! ```
 
-use super::{ImportanceMatrix, InputSums};
+use super::{ImatrixEntry, ImportanceMatrix};
 use crate::error::QuantizeError;
 use bise_format::gguf::{Gguf, GgufWriter, Metadata, TensorInfo, TensorSpec};
 use bise_kernels::block::DType;
@@ -70,7 +70,7 @@ pub(super) fn parse(file: &[u8]) -> Result<ImportanceMatrix, String> {
             ));
         }
         let (sums, counts) = (values(&gguf, file, info)?, values(&gguf, file, counts)?);
-        matrix.insert(name.to_owned(), InputSums { sums, counts });
+        matrix.insert(name.to_owned(), ImatrixEntry { sums, counts });
     }
     if matrix.is_empty() {
         return Err("no sums of squared inputs".to_owned());

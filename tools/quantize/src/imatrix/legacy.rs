@@ -7,7 +7,7 @@
 //!
 //! A value is the mean square of an input, times `calls`; all experts of a mixture are one entry.
 
-use super::{ImportanceMatrix, InputSums};
+use super::{ImatrixEntry, ImportanceMatrix};
 
 /// No file has more entries, longer names or longer rows; a larger number says that this is another format.
 const MOST: u32 = 1 << 28;
@@ -74,7 +74,7 @@ pub(super) fn parse(file: &[u8]) -> Result<ImportanceMatrix, String> {
             .0
             .iter()
             .map(|&word| f32::from_le_bytes(word));
-        let entry = InputSums {
+        let entry = ImatrixEntry {
             sums: sums.collect(),
             counts: vec![calls.max(1) as f32],
         };

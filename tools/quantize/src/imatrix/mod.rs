@@ -15,6 +15,7 @@ mod legacy;
 
 use crate::error::QuantizeError;
 use bise_kernels::mmap::FileBytes;
+use bise_model::InputSums;
 use indexmap::IndexMap;
 use std::io::Write;
 use std::path::Path;
@@ -26,7 +27,7 @@ const PRIOR: f64 = 32.0;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ImportanceMatrix {
     /// By the name of the tensor.
-    entries: IndexMap<String, InputSums>,
+    entries: IndexMap<String, ImatrixEntry>,
     /// Texts that it was made from.
     pub datasets: Vec<String>,
     /// Chunks of text.
@@ -35,9 +36,9 @@ pub struct ImportanceMatrix {
     pub chunk_size: u32,
 }
 
-/// Sums of squared inputs of a matrix, or of the matrices of all experts.
+/// What a file says of a matrix, or of the matrices of all experts: sums of squared inputs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct InputSums {
+pub struct ImatrixEntry {
     /// `[matrices, columns]`
     pub sums: Vec<f32>,
     /// Tokens seen, `[matrices]`; a single one for all in old files.
@@ -102,13 +103,23 @@ impl ImportanceMatrix {
         Ok(())
     }
 
+    /// Sets what was measured of a tensor.
+    pub fn insert_measured(&mut self, measured: InputSums) {
+        let InputSums { name, sums, counts } = measured;
+        let entry = ImatrixEntry {
+            sums: sums.into_iter().map(|v| v as f32).collect(),
+            counts: counts.into_iter().map(|n| n as f32).collect(),
+        };
+        self.insert(name, entry);
+    }
+
     /// Sets the sums of the tensor called `name`.
-    pub fn insert(&mut self, name: String, sums: InputSums) {
+    pub fn insert(&mut self, name: String, sums: ImatrixEntry) {
         self.entries.insert(name, sums);
     }
 
     /// The sums of the tensor called `name`.
-    pub fn get(&self, name: &str) -> Option<&InputSums> {
+    pub fn get(&self, name: &str) -> Option<&ImatrixEntry> {
         self.entries.get(name)
     }
 
@@ -156,7 +167,12 @@ impl ImportanceMatrix {
     }
 
     /// The sums of a stacked tensor from an old file, which has each expert alone.
-    fn join_experts(&self, name: &str, columns: usize, experts: usize) -> Result<Option<InputSums>, String> {
+    fn join_experts(
+        &self,
+        name: &str,
+        columns: usize,
+        experts: usize,
+    ) -> Result<Option<ImatrixEntry>, String> {
         let Some(stem) = name.strip_suffix("_exps.weight") else {
             return Ok(None);
         };
@@ -177,7 +193,7 @@ impl ImportanceMatrix {
         Ok(counts
             .iter()
             .any(|&count| count > 0.0)
-            .then_some(InputSums { sums, counts }))
+            .then_some(ImatrixEntry { sums, counts }))
     }
 }
 
@@ -191,7 +207,7 @@ fn mismatch(found: usize, columns: usize, matrices: usize) -> String {
     format!("the importance matrix has {found} values, the model {matrices} matrices of {columns} columns")
 }
 
-impl InputSums {
+impl ImatrixEntry {
     /// Whether these can be sums of squares and counts.
     fn check(&self) -> Result<(), String> {
         let bad = |v: &f32| !(v.is_finite() && *v >= 0.0);

@@ -2,14 +2,14 @@ use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-fn sums(sums: &[f32], counts: &[f32]) -> InputSums {
-    InputSums {
+fn sums(sums: &[f32], counts: &[f32]) -> ImatrixEntry {
+    ImatrixEntry {
         sums: sums.to_vec(),
         counts: counts.to_vec(),
     }
 }
 
-fn matrix(entries: &[(&str, InputSums)]) -> ImportanceMatrix {
+fn matrix(entries: &[(&str, ImatrixEntry)]) -> ImportanceMatrix {
     let entries = entries
         .iter()
         .map(|(name, sums)| ((*name).to_owned(), sums.clone()));
@@ -99,7 +99,7 @@ proptest! {
 #[test]
 fn hostile_files_are_told_apart() {
     let old = |values: &[f32]| legacy(&[("blk.0.attn_q.weight", 2, values)], &[]);
-    let new = |name: &str, s: InputSums| written(&matrix(&[(name, s)]));
+    let new = |name: &str, s: ImatrixEntry| written(&matrix(&[(name, s)]));
     let truncated = |mut file: Vec<u8>| {
         file.truncate(file.len() - 40.min(file.len() / 2));
         file
