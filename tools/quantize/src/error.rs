@@ -1,6 +1,6 @@
 //! What can go wrong, said so that a person can act on it.
 
-use crate::types;
+use crate::choose::types;
 use bise_format::OpenError;
 use bise_format::atomic::ClaimError;
 use bise_format::gguf::GgufError;

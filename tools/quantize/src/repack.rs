@@ -6,11 +6,11 @@
 //! ```
 
 use crate::error::QuantizeError;
-use crate::pipeline;
+use crate::integrity::seal::Seal;
 use crate::progress::Progress;
-use crate::seal::Seal;
-use crate::source::{StackedTensor, stack};
-use crate::writing::{self, Contents, Listeners};
+use crate::write::pipeline;
+use crate::write::source::{StackedTensor, stack};
+use crate::write::writing::{self, Contents, Listeners};
 use crate::{Prober, Report};
 use bise_format::atomic::claim;
 use bise_format::checkpoint::{Checkpoint, Container};
@@ -88,7 +88,7 @@ fn write(
     });
     let probes = listeners
         .prober
-        .and_then(|_| crate::own_probes(metadata, &tensors));
+        .and_then(|_| crate::convert::own_probes(metadata, &tensors));
     let seal = Seal::new(metadata, specs.collect(), probes).map_err(|e| QuantizeError::gguf(new, e))?;
     let mut report = Report::new(&seal, &tensors, notes);
     let job = writing::identity(old, None, "repack", &seal).map_err(|e| QuantizeError::io(old, e))?;

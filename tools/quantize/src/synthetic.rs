@@ -1,8 +1,8 @@
 //! Models of random weights at the shapes of published ones: for measuring speed, where weights do not matter.
 
+use crate::choose::recipe::{Target, fit};
+use crate::choose::role::{Facts, Role};
 use crate::error::QuantizeError;
-use crate::recipe::{Target, fit};
-use crate::role::{Facts, Role};
 use bise_format::atomic::{claim, write_atomic};
 use bise_format::gguf::{GgufWriter, Layout, Metadata, TensorInfo, TensorSpec};
 use bise_format::outline;

@@ -1,7 +1,7 @@
 //! The header: its own hash, each entry, and what a tokenizer needs.
 
 use super::{FaultKind, Verdict};
-use crate::seal;
+use crate::integrity::seal;
 use bise_format::gguf::{Array, Gguf, Value};
 use std::collections::{HashMap, HashSet};
 

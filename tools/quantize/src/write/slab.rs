@@ -1,9 +1,9 @@
 //! One slab: rows of the source as blocks of the output, a few at a time.
 
+use crate::choose::weigh::{Job, SquaredError, weights};
 use crate::error::QuantizeError;
-use crate::pipeline::Slab;
-use crate::source::StackedTensor;
-use crate::weigh::{Job, SquaredError, weights};
+use crate::write::pipeline::Slab;
+use crate::write::source::StackedTensor;
 use bise_kernels::block::DType;
 use std::ops::Range;
 

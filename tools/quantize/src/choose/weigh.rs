@@ -1,9 +1,9 @@
 //! Rows of a tensor as blocks, each value's error weighed by how large the inputs are that it meets.
 
+use crate::choose::imatrix::{Importance, ImportanceMatrix};
+use crate::choose::role::{Kind, Role};
 use crate::error::QuantizeError;
-use crate::imatrix::{Importance, ImportanceMatrix};
-use crate::role::{Kind, Role};
-use crate::source::StackedTensor;
+use crate::write::source::StackedTensor;
 use bise_format::gguf::Metadata;
 use bise_kernels::block::DType;
 use std::ops::{AddAssign, Range};

@@ -1,7 +1,7 @@
 //! Tensor data: hashes, and where there are none, values.
 
 use super::{FaultKind, Verdict};
-use crate::seal::{self, hex, sha256};
+use crate::integrity::seal::{self, hex, sha256};
 use bise_format::gguf::{Gguf, TensorInfo};
 use bise_kernels::mmap::FileBytes;
 use bise_kernels::tensor::Endian;

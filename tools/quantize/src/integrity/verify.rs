@@ -4,8 +4,8 @@ mod header;
 mod pages;
 mod tensors;
 
-use crate::probe::{Prober, Recorded};
-use crate::seal;
+use crate::integrity::probe::{Prober, Recorded};
+use crate::integrity::seal;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::full_text;
 use bise_format::gguf::{Gguf, GgufError};
@@ -177,7 +177,7 @@ fn check_probes(model: OpenModel<'_>, gguf: &Gguf, prober: Option<&Prober<'_>>, 
             .push("probes: this program does not run models".to_owned());
         return;
     };
-    let ours = crate::probe::Probes::new(&gguf.metadata, header::vocabulary(gguf));
+    let ours = crate::integrity::probe::Probes::new(&gguf.metadata, header::vocabulary(gguf));
     let prompts = recorded
         .as_ref()
         .map_or(ours.prompts(), |recorded| &recorded.prompts);

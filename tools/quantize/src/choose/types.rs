@@ -1,7 +1,7 @@
 //! Names of types and recipes: one reading of them for every option.
 
+use crate::choose::recipe::Target;
 use crate::error::OptionError;
-use crate::recipe::Target;
 use crate::synthetic::Synthetic;
 use bise_kernels::block::DType;
 use std::sync::LazyLock;

@@ -1,14 +1,14 @@
 //! Writing one file: what the job is, whether there is room, and what an earlier run has left of it.
 
+use crate::choose::weigh::{Job, SquaredError, Weighing};
 use crate::error::QuantizeError;
-use crate::journal::{Found, Hashes, Journal};
-use crate::pipeline::{self, Output, Plan};
-use crate::probe::Prober;
+use crate::integrity::probe::Prober;
+use crate::integrity::seal::{Digest, Seal};
 use crate::progress::Progress;
-use crate::seal::{Digest, Seal};
-use crate::slab;
-use crate::source::StackedTensor;
-use crate::weigh::{Job, SquaredError, Weighing};
+use crate::write::journal::{Found, Hashes, Journal};
+use crate::write::pipeline::{self, Output, Plan};
+use crate::write::slab;
+use crate::write::source::StackedTensor;
 use bise_format::atomic::Unfinished;
 use bise_format::gguf::{Layout, PartName};
 use bise_kernels::block::DType;

@@ -3,7 +3,7 @@
 //! Vectors and the routers of experts stay F32. For quantized targets the output matrix (the embedding, when
 //! they are one) gets Q6_K, K and V of models with 8 experts get Q8_0, and a recipe's rules say the rest.
 
-use crate::role::{Facts, Kind, Role};
+use crate::choose::role::{Facts, Kind, Role};
 use bise_kernels::block::DType;
 use std::fmt;
 

@@ -11,11 +11,11 @@
 //! The unit does not depend on the budget, so a larger budget never has a larger error.
 
 use crate::Options;
-use crate::choice;
+use crate::choose::choice;
+use crate::choose::recipe::{Target, fit};
+use crate::choose::role::{Facts, Role};
 use crate::error::{OptionError, QuantizeError};
-use crate::recipe::{Target, fit};
-use crate::role::{Facts, Role};
-use crate::source::StackedTensor;
+use crate::write::source::StackedTensor;
 use bise_format::gguf::Metadata;
 use bise_kernels::block::DType;
 use std::collections::BTreeMap;

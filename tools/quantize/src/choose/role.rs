@@ -1,6 +1,6 @@
 //! What a tensor is in its model, and what else the choice of its type depends on.
 
-use crate::source::StackedTensor;
+use crate::write::source::StackedTensor;
 use bise_format::gguf::{GgufError, Metadata};
 
 /// What types depend on, besides the tensor.

@@ -1,11 +1,11 @@
 //! The type of each tensor: what the user says of it, else what the target says, else what fits its rows.
 
 use crate::Options;
+use crate::choose::recipe;
+use crate::choose::role::{Facts, Kind, Role};
+use crate::choose::types;
 use crate::error::{OptionError, QuantizeError};
-use crate::recipe;
-use crate::role::{Facts, Kind, Role};
-use crate::source::StackedTensor;
-use crate::types;
+use crate::write::source::StackedTensor;
 use bise_kernels::block::DType;
 use regex::{Regex, RegexBuilder};
 use std::collections::BTreeMap;

@@ -9,7 +9,7 @@
 //! A tensor has one SHA-256, of its bytes, or, stacked, one for each expert. Everything has a length that is known before
 //! a tensor is: the header is laid out with zeros and written again in the end.
 
-use crate::probe::Probes;
+use crate::integrity::probe::Probes;
 use bise_format::gguf::{Array, GgufError, Layout, Metadata, TensorInfo, TensorSpec, Value};
 use sha2::{Digest as _, Sha256};
 

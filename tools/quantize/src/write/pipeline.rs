@@ -8,11 +8,11 @@
 //! A matrix is a tensor, or one expert of a stacked one. Memory is the window: a few slabs for each worker.
 
 use crate::error::QuantizeError;
-use crate::journal::{Hashes, Journal};
+use crate::integrity::seal::Digest;
 use crate::progress::Progress;
-use crate::queue::Queue;
-use crate::seal::Digest;
-use crate::source::StackedTensor;
+use crate::write::journal::{Hashes, Journal};
+use crate::write::queue::Queue;
+use crate::write::source::StackedTensor;
 use bise_format::gguf::Layout;
 use rayon::ThreadPool;
 use std::fs::File;

@@ -9,13 +9,13 @@
 //! Small noises of different matrices add up in the logits, each by a factor that was measured for its role: a noise
 //! in the output matrix harms most, one in Q and K least; `h` is the importance matrix, or 1 without one.
 
-use crate::budget::Plan;
+use crate::choose::budget::Plan;
+use crate::choose::role::{Kind, Role};
+use crate::choose::weigh::{Job, SquaredError, Weighing};
 use crate::error::QuantizeError;
 use crate::progress::Progress;
-use crate::role::{Kind, Role};
-use crate::slab;
-use crate::source::StackedTensor;
-use crate::weigh::{Job, SquaredError, Weighing};
+use crate::write::slab;
+use crate::write::source::StackedTensor;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
