@@ -2,6 +2,7 @@
 //!
 //! Names and metadata are GGUF's. A model that is loaded from a [`Checkpoint`] need not know where it came from.
 
+use crate::TensorName;
 use crate::gguf::{Gguf, GgufError, Metadata, PartName, Split};
 use bise_kernels::mmap::FileBytes;
 use bise_kernels::tensor::Tensor;
@@ -36,6 +37,16 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// The tensor that `name` names.
+    pub fn tensor(&self, name: TensorName) -> Option<&Tensor> {
+        self.tensors.get(&name.to_string())
+    }
+
+    /// Whether the embeddings are the output matrix too, there being none of its own.
+    pub fn output_is_tied(&self) -> bool {
+        self.tensor(TensorName::Output).is_none()
+    }
+
     /// The name that the tensor called `name` has in its file, for messages.
     pub fn source_name<'a>(&'a self, name: &'a str) -> &'a str {
         self.source_names.get(name).map_or(name, String::as_str)

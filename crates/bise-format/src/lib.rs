@@ -16,10 +16,12 @@ mod locate;
 mod names;
 mod native;
 mod open;
+mod tensor_name;
 mod tokenizer;
 
 pub use error::{OpenError, full_text};
 pub use hf::{Outline, outline};
 pub use locate::locate;
 pub use open::open;
+pub use tensor_name::{FfnMatrix, LayerTensor, TensorName};
 pub use tokenizer::{tekken_metadata, tokenizer_metadata};

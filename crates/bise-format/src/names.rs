@@ -1,12 +1,14 @@
 //! The tensors of a model: their names in GGUF and at Hugging Face, and their shapes.
 
 use crate::hf::{Config, Shards};
+use crate::native;
+use crate::{FfnMatrix, LayerTensor, TensorName};
 use bise_kernels::tensor::RowOrder;
 
 /// A tensor that a configuration asks for.
 pub(crate) struct Expected {
     /// GGUF's name.
-    pub gguf: String,
+    pub gguf: TensorName,
     /// Hugging Face's names: one, or one for each expert.
     pub sources: Vec<String>,
     /// The shape of each source, slowest dimension first as safetensors has it.
@@ -38,7 +40,7 @@ pub(crate) enum Stacking {
 }
 
 impl Expected {
-    pub(crate) fn new(gguf: String, source: String, shape: &[u64]) -> Self {
+    pub(crate) fn new(gguf: TensorName, source: String, shape: &[u64]) -> Self {
         Self {
             gguf,
             sources: vec![source],
@@ -65,15 +67,15 @@ impl Expected {
 /// Every tensor of the model, in the order of the output.
 pub(crate) fn expected(config: &Config, shards: &Shards) -> Vec<Expected> {
     let (d, vocab) = (config.hidden_size, config.vocab_size);
-    let one = |gguf: &str, source: &str, shape: &[u64]| Expected::new(gguf.into(), source.into(), shape);
-    let mut tensors = vec![one("token_embd.weight", EMBEDDINGS, &[vocab, d])];
+    let one = |gguf, source: &str, shape: &[u64]| Expected::new(gguf, source.into(), shape);
+    let mut tensors = vec![one(TensorName::Embedding, EMBEDDINGS, &[vocab, d])];
     for n in 0..config.num_hidden_layers {
         attention(config, n, &mut tensors);
         feed_forward(config, shards, n, &mut tensors);
     }
-    tensors.push(one("output_norm.weight", "model.norm.weight", &[d]));
+    tensors.push(one(TensorName::OutputNorm, "model.norm.weight", &[d]));
     if !config.tie_word_embeddings || shards.differ(OUTPUT, EMBEDDINGS) {
-        tensors.push(one("output.weight", OUTPUT, &[vocab, d]));
+        tensors.push(one(TensorName::Output, OUTPUT, &[vocab, d]));
     }
     tensors
 }
@@ -85,7 +87,7 @@ const OUTPUT: &str = "lm_head.weight";
 
 /// Whether a tensor that is not expected may be there: tables made anew at run time, and a tied output matrix.
 pub(crate) fn is_harmless(name: &str, config: &Config) -> bool {
-    let output = [OUTPUT, "output.weight"].contains(&name);
+    let output = [OUTPUT, native::OUTPUT].contains(&name);
     name.ends_with("rotary_emb.inv_freq") || name == "rope.freqs" || config.tie_word_embeddings && output
 }
 
@@ -98,44 +100,42 @@ fn attention(config: &Config, n: u64, tensors: &mut Vec<Expected>) {
     };
     #[rustfmt::skip]
     let table = [
-        ("attn_norm",   "input_layernorm",  vec![d],     RowOrder::Same),
-        ("attn_q",      "self_attn.q_proj", vec![q, d],  interleaved),
-        ("attn_k",      "self_attn.k_proj", vec![kv, d], interleaved),
-        ("attn_v",      "self_attn.v_proj", vec![kv, d], RowOrder::Same),
-        ("attn_output", "self_attn.o_proj", vec![d, q],  RowOrder::Same),
+        (LayerTensor::AttentionNorm,   "input_layernorm",  vec![d],     RowOrder::Same),
+        (LayerTensor::Query,           "self_attn.q_proj", vec![q, d],  interleaved),
+        (LayerTensor::Key,             "self_attn.k_proj", vec![kv, d], interleaved),
+        (LayerTensor::Value,           "self_attn.v_proj", vec![kv, d], RowOrder::Same),
+        (LayerTensor::AttentionOutput, "self_attn.o_proj", vec![d, q],  RowOrder::Same),
     ];
     for (gguf, source, shape, order) in table {
-        let (gguf, source) = (
-            format!("blk.{n}.{gguf}.weight"),
-            format!("model.layers.{n}.{source}.weight"),
-        );
+        let source = format!("model.layers.{n}.{source}.weight");
         tensors.push(Expected {
             order,
-            ..Expected::new(gguf, source, &shape)
+            ..Expected::new(TensorName::Layer(n, gguf), source, &shape)
         });
     }
 }
 
-/// GGUF's name, that of a Mistral, that of an expert, and whether the outputs are the hidden values.
-const FEED_FORWARD: [(&str, &str, &str, bool); 3] = [
-    ("ffn_gate", "gate_proj", "w1", true),
-    ("ffn_up", "up_proj", "w3", true),
-    ("ffn_down", "down_proj", "w2", false),
+/// The matrix, its name in a Mistral, that of an expert, and whether the outputs are the hidden values.
+const FEED_FORWARD: [(FfnMatrix, &str, &str, bool); 3] = [
+    (FfnMatrix::Gate, "gate_proj", "w1", true),
+    (FfnMatrix::Up, "up_proj", "w3", true),
+    (FfnMatrix::Down, "down_proj", "w2", false),
 ];
 
 fn feed_forward(config: &Config, shards: &Shards, n: u64, tensors: &mut Vec<Expected>) {
     let (d, f) = (config.hidden_size, config.intermediate_size);
-    let gguf = |name: &str| format!("blk.{n}.{name}.weight");
+    let gguf = |tensor| TensorName::Layer(n, tensor);
     let source = |name: &str| format!("model.layers.{n}.{name}.weight");
     tensors.push(Expected::new(
-        gguf("ffn_norm"),
+        gguf(LayerTensor::FfnNorm),
         source("post_attention_layernorm"),
         &[d],
     ));
     let Some(experts) = config.experts() else {
-        for (name, dense, _, wide) in FEED_FORWARD {
+        for (matrix, dense, _, wide) in FEED_FORWARD {
             let shape = if wide { [f, d] } else { [d, f] };
-            tensors.push(Expected::new(gguf(name), source(&format!("mlp.{dense}")), &shape));
+            let source = source(&format!("mlp.{dense}"));
+            tensors.push(Expected::new(gguf(LayerTensor::Ffn(matrix)), source, &shape));
         }
         return;
     };
@@ -143,14 +143,14 @@ fn feed_forward(config: &Config, shards: &Shards, n: u64, tensors: &mut Vec<Expe
         return mixture_of_transformers_5(config, (n, experts), tensors);
     }
     let gate = source("block_sparse_moe.gate");
-    tensors.push(Expected::new(gguf("ffn_gate_inp"), gate, &[experts, d]));
-    for (name, _, expert, wide) in FEED_FORWARD {
+    tensors.push(Expected::new(gguf(LayerTensor::Router), gate, &[experts, d]));
+    for (matrix, _, expert, wide) in FEED_FORWARD {
         let shape = if wide { [f, d] } else { [d, f] };
         let sources = (0..experts).map(|e| source(&format!("block_sparse_moe.experts.{e}.{expert}")));
         tensors.push(Expected {
             sources: sources.collect(),
             stacking: Stacking::Parts,
-            ..Expected::new(gguf(&format!("{name}_exps")), String::new(), &shape)
+            ..Expected::new(gguf(LayerTensor::Experts(matrix)), String::new(), &shape)
         });
     }
 }
@@ -168,18 +168,18 @@ fn fused(n: u64, name: &str) -> String {
 /// ```
 fn mixture_of_transformers_5(config: &Config, (n, experts): (u64, u64), tensors: &mut Vec<Expected>) {
     let (d, f) = (config.hidden_size, config.intermediate_size);
-    let gguf = |name: &str| format!("blk.{n}.{name}.weight");
+    let gguf = |tensor| TensorName::Layer(n, tensor);
     let gate = format!("model.layers.{n}.mlp.gate.weight");
-    tensors.push(Expected::new(gguf("ffn_gate_inp"), gate, &[experts, d]));
+    tensors.push(Expected::new(gguf(LayerTensor::Router), gate, &[experts, d]));
     let table = [
-        ("ffn_gate_exps", "gate_up_proj", [experts, 2 * f, d], (0, 2)),
-        ("ffn_up_exps", "gate_up_proj", [experts, 2 * f, d], (1, 2)),
-        ("ffn_down_exps", "down_proj", [experts, d, f], (0, 1)),
+        (FfnMatrix::Gate, "gate_up_proj", [experts, 2 * f, d], (0, 2)),
+        (FfnMatrix::Up, "gate_up_proj", [experts, 2 * f, d], (1, 2)),
+        (FfnMatrix::Down, "down_proj", [experts, d, f], (0, 1)),
     ];
-    for (name, source, shape, (part, of)) in table {
+    for (matrix, source, shape, (part, of)) in table {
         tensors.push(Expected {
             stacking: Stacking::Fused { part, of },
-            ..Expected::new(gguf(name), fused(n, source), &shape)
+            ..Expected::new(gguf(LayerTensor::Experts(matrix)), fused(n, source), &shape)
         });
     }
 }

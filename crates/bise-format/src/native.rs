@@ -10,6 +10,7 @@
 use crate::error::OpenError;
 use crate::hf::{Config, Files, Layout, Shards, read_bounded_json};
 use crate::names::{Expected, Stacking};
+use crate::{FfnMatrix, LayerTensor, TensorName};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -150,17 +151,20 @@ fn config(params: Params, shards: &Shards) -> Result<Config, String> {
     Config::native(config)
 }
 
+/// Mistral's name of the embeddings.
 const EMBEDDINGS: &str = "tok_embeddings.weight";
+/// Mistral's name of the output matrix.
+pub(crate) const OUTPUT: &str = "output.weight";
 
 /// Every tensor of the model, in the order of the output, by the names that `shards` have.
 fn expected(config: &Config, shards: &Shards) -> Vec<Expected> {
     let (d, vocab) = (config.hidden_size, config.vocab_size);
-    let one = |gguf: &str, source: &str, shape: &[u64]| Expected::new(gguf.into(), source.into(), shape);
-    let mut tensors = vec![one("token_embd.weight", EMBEDDINGS, &[vocab, d])];
+    let one = |gguf, source: &str, shape: &[u64]| Expected::new(gguf, source.into(), shape);
+    let mut tensors = vec![one(TensorName::Embedding, EMBEDDINGS, &[vocab, d])];
     for n in 0..config.num_hidden_layers {
         attention(config, n, &mut tensors);
         tensors.push(one(
-            &format!("blk.{n}.ffn_norm.weight"),
+            TensorName::Layer(n, LayerTensor::FfnNorm),
             &format!("layers.{n}.ffn_norm.weight"),
             &[d],
         ));
@@ -169,9 +173,9 @@ fn expected(config: &Config, shards: &Shards) -> Vec<Expected> {
             Some(experts) => mixture(config, shards, (n, experts), &mut tensors),
         }
     }
-    tensors.push(one("output_norm.weight", "norm.weight", &[d]));
-    if !config.tie_word_embeddings || shards.differ("output.weight", EMBEDDINGS) {
-        tensors.push(one("output.weight", "output.weight", &[vocab, d]));
+    tensors.push(one(TensorName::OutputNorm, "norm.weight", &[d]));
+    if !config.tie_word_embeddings || shards.differ(OUTPUT, EMBEDDINGS) {
+        tensors.push(one(TensorName::Output, OUTPUT, &[vocab, d]));
     }
     tensors
 }
@@ -182,35 +186,30 @@ fn attention(config: &Config, n: u64, tensors: &mut Vec<Expected>) {
     let kv = config.num_key_value_heads() * head_dim;
     #[rustfmt::skip]
     let table = [
-        ("attn_norm",   "attention_norm", vec![d]),
-        ("attn_q",      "attention.wq",   vec![q, d]),
-        ("attn_k",      "attention.wk",   vec![kv, d]),
-        ("attn_v",      "attention.wv",   vec![kv, d]),
-        ("attn_output", "attention.wo",   vec![d, q]),
+        (LayerTensor::AttentionNorm,   "attention_norm", vec![d]),
+        (LayerTensor::Query,           "attention.wq",   vec![q, d]),
+        (LayerTensor::Key,             "attention.wk",   vec![kv, d]),
+        (LayerTensor::Value,           "attention.wv",   vec![kv, d]),
+        (LayerTensor::AttentionOutput, "attention.wo",   vec![d, q]),
     ];
     for (gguf, source, shape) in table {
-        let (gguf, source) = (
-            format!("blk.{n}.{gguf}.weight"),
-            format!("layers.{n}.{source}.weight"),
-        );
-        tensors.push(Expected::new(gguf, source, &shape));
+        let source = format!("layers.{n}.{source}.weight");
+        tensors.push(Expected::new(TensorName::Layer(n, gguf), source, &shape));
     }
 }
 
-/// GGUF's name, Mistral's, and whether the outputs are the hidden values.
-const FEED_FORWARD: [(&str, &str, bool); 3] = [
-    ("ffn_gate", "w1", true),
-    ("ffn_up", "w3", true),
-    ("ffn_down", "w2", false),
+/// The matrix, Mistral's name of it, and whether the outputs are the hidden values.
+const FEED_FORWARD: [(FfnMatrix, &str, bool); 3] = [
+    (FfnMatrix::Gate, "w1", true),
+    (FfnMatrix::Up, "w3", true),
+    (FfnMatrix::Down, "w2", false),
 ];
 
 fn dense(config: &Config, n: u64, tensors: &mut Vec<Expected>) {
     let (d, f) = (config.hidden_size, config.intermediate_size);
-    for (gguf, name, wide) in FEED_FORWARD {
-        let (gguf, source) = (
-            format!("blk.{n}.{gguf}.weight"),
-            format!("layers.{n}.feed_forward.{name}.weight"),
-        );
+    for (matrix, name, wide) in FEED_FORWARD {
+        let gguf = TensorName::Layer(n, LayerTensor::Ffn(matrix));
+        let source = format!("layers.{n}.feed_forward.{name}.weight");
         let shape = if wide { [f, d] } else { [d, f] };
         tensors.push(Expected::new(gguf, source, &shape));
     }
@@ -226,12 +225,12 @@ fn mixture(config: &Config, shards: &Shards, (n, experts): (u64, u64), tensors: 
     };
     let gate = there(modules.each_ref().map(|m| format!("{m}.gate.weight")).to_vec());
     tensors.push(Expected::new(
-        format!("blk.{n}.ffn_gate_inp.weight"),
+        TensorName::Layer(n, LayerTensor::Router),
         gate,
         &[experts, d],
     ));
-    for (gguf, name, wide) in FEED_FORWARD {
-        let gguf = format!("blk.{n}.{gguf}_exps.weight");
+    for (matrix, name, wide) in FEED_FORWARD {
+        let gguf = TensorName::Layer(n, LayerTensor::Experts(matrix));
         let alone = |e| {
             there(
                 modules

@@ -12,6 +12,7 @@ use crate::report::Report;
 use crate::write::pipeline;
 use crate::write::source::{Source, StackedTensor, stack};
 use crate::write::writing::{self, Contents, Listeners};
+use bise_format::TensorName;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::{Metadata, TensorSpec};
 use bise_kernels::block::DType;
@@ -86,7 +87,8 @@ pub fn quantize_source(
     metadata.retain(|key| !key.starts_with("quantize.imatrix."));
     let pool = pipeline::pool(options.threads)?;
     let weighing = Weighing::new(&tensors, options.imatrix.as_deref(), &mut metadata, &mut notes)?;
-    let facts = Facts::of(&metadata, &tensors, options.imatrix.is_some());
+    let tied = source.checkpoint.output_is_tied();
+    let facts = Facts::new(&metadata, tied, options.imatrix.is_some());
     let facts = facts.map_err(|e| QuantizeError::gguf(src, e))?;
     metadata.insert("general.file_type", options.target.file_type());
     metadata.insert("general.quantization_version", QUANTIZATION_VERSION);
@@ -161,7 +163,8 @@ fn probes(
 
 /// Probes that know nothing of the source, for a model with embeddings.
 pub(crate) fn own_probes(metadata: &Metadata, tensors: &[StackedTensor]) -> Option<Probes> {
-    let embeddings = tensors.iter().find(|tensor| tensor.name == "token_embd.weight")?;
+    let name = TensorName::Embedding.to_string();
+    let embeddings = tensors.iter().find(|tensor| tensor.name == name)?;
     Some(Probes::new(metadata, embeddings.rows()))
 }
 

@@ -9,6 +9,7 @@ pub(crate) use config::{Config, SpecialTokens};
 pub(crate) use files::Files;
 pub(crate) use shards::{Shards, bounded};
 
+use crate::TensorName;
 use crate::checkpoint::{Checkpoint, Container};
 use crate::error::OpenError;
 use crate::foreign::Foreign;
@@ -72,7 +73,7 @@ pub fn outline(config: serde_json::Value, name: &str) -> Result<Outline, serde_j
     Ok(Outline {
         metadata: config.metadata(name),
         tensors: expected
-            .map(|expected| (expected.gguf.clone(), expected.dims(experts)))
+            .map(|expected| (expected.gguf.to_string(), expected.dims(experts)))
             .collect(),
     })
 }
@@ -102,7 +103,11 @@ pub(crate) fn open(directory: &Path) -> Result<(Checkpoint, Vec<String>), OpenEr
             faults,
         });
     }
-    if config.tie_word_embeddings && expected.iter().any(|expected| expected.gguf == "output.weight") {
+    if config.tie_word_embeddings
+        && expected
+            .iter()
+            .any(|expected| expected.gguf == TensorName::Output)
+    {
         notes.push(
             "the output matrix is not the embeddings, which the configuration ties it to: it is used, as by transformers 5"
                 .to_owned(),
@@ -219,13 +224,12 @@ fn views(
             OpenError::unsupported(directory, what)
         })?;
         for tensor in tensors {
-            let name = match (expected.stacking, expected.gguf.strip_suffix("_exps.weight")) {
-                (Stacking::Parts | Stacking::Fused { .. }, Some(stem)) => {
-                    format!("{stem}.{}.weight", views.len())
-                }
-                _ => expected.gguf.clone(),
+            let expert = expected.gguf.expert(views.len() as u64);
+            let name = match expected.stacking {
+                Stacking::Parts | Stacking::Fused { .. } => expert.unwrap_or(expected.gguf),
+                Stacking::None | Stacking::Rows | Stacking::Columns => expected.gguf,
             };
-            views.push((name, source.clone(), tensor));
+            views.push((name.to_string(), source.clone(), tensor));
         }
     }
     Ok(views)

@@ -1,7 +1,7 @@
 //! What a tensor is in its model, and what else the choice of its type depends on.
 
-use crate::write::source::StackedTensor;
 use bise_format::gguf::{GgufError, Metadata};
+use bise_format::{FfnMatrix, LayerTensor, TensorName};
 
 /// What types depend on, besides the tensor.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,17 +18,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Of a model with these tensors, `weighted` by an importance matrix or not.
-    pub(crate) fn of(
-        metadata: &Metadata,
-        tensors: &[StackedTensor],
-        weighted: bool,
-    ) -> Result<Self, GgufError> {
-        let tied = tensors.iter().all(|tensor| tensor.name != "output.weight");
-        Self::new(metadata, tied, weighted)
-    }
-
-    /// Of a model of these metadata.
+    /// Of a model of these metadata, whose output matrix is the embedding or not, weighted by an importance matrix or not.
     pub(crate) fn new(metadata: &Metadata, tied: bool, weighted: bool) -> Result<Self, GgufError> {
         let number = |key: &str| metadata.of_all_layers(&format!("llama.{key}"));
         let heads = number("attention.head_count")?.unwrap_or(0);
@@ -68,28 +58,40 @@ pub(crate) enum Kind {
     OtherMatrix,
 }
 
+impl Kind {
+    fn within_layer(tensor: LayerTensor) -> Self {
+        match tensor {
+            LayerTensor::AttentionNorm | LayerTensor::FfnNorm => Self::Vector,
+            LayerTensor::Query => Self::AttentionQ,
+            LayerTensor::Key => Self::AttentionK,
+            LayerTensor::Value => Self::AttentionV,
+            LayerTensor::AttentionOutput => Self::AttentionOutput,
+            LayerTensor::Router => Self::Router,
+            LayerTensor::Ffn(matrix) | LayerTensor::Experts(matrix) | LayerTensor::Expert(matrix, _) => {
+                match matrix {
+                    FfnMatrix::Gate => Self::FfnGate,
+                    FfnMatrix::Up => Self::FfnUp,
+                    FfnMatrix::Down => Self::FfnDown,
+                }
+            }
+        }
+    }
+}
+
 impl Role {
     /// The role of the tensor that GGUF calls `name`.
     pub(crate) fn of(name: &str, dims: &[u64]) -> Self {
-        let (layer, name) = match name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
-            Some((layer, rest)) => (layer.parse().unwrap_or(0), rest),
-            None => (0, name),
-        };
-        let is_vector = dims.len() < 2 || !name.ends_with(".weight") || name.ends_with("_norm.weight");
-        let kind = match name.split('.').next() {
+        let is_vector = dims.len() < 2 || !name.ends_with(".weight");
+        let name = TensorName::parse(name);
+        let kind = match name {
             _ if is_vector => Kind::Vector,
-            Some("ffn_gate_inp") => Kind::Router,
-            Some("token_embd") => Kind::Embedding,
-            Some("output") => Kind::Output,
-            Some("attn_q") => Kind::AttentionQ,
-            Some("attn_k") => Kind::AttentionK,
-            Some("attn_v") => Kind::AttentionV,
-            Some("attn_output") => Kind::AttentionOutput,
-            Some("ffn_gate" | "ffn_gate_exps") => Kind::FfnGate,
-            Some("ffn_up" | "ffn_up_exps") => Kind::FfnUp,
-            Some("ffn_down" | "ffn_down_exps") => Kind::FfnDown,
-            _ => Kind::OtherMatrix,
+            Some(TensorName::OutputNorm | TensorName::RopeFreqs) => Kind::Vector,
+            Some(TensorName::Embedding) => Kind::Embedding,
+            Some(TensorName::Output) => Kind::Output,
+            Some(TensorName::Layer(_, tensor)) => Kind::within_layer(tensor),
+            None => Kind::OtherMatrix,
         };
+        let layer = name.and_then(TensorName::layer).unwrap_or(0);
         Self { kind, layer }
     }
 

@@ -1,8 +1,8 @@
 //! Tensors as the output has them: GGUF's names and order, experts stacked, the data still in the source's files.
 
 use crate::error::QuantizeError;
-use bise_format::OpenError;
 use bise_format::checkpoint::{Checkpoint, Container};
+use bise_format::{OpenError, TensorName};
 use bise_kernels::block::DType;
 use bise_kernels::tensor::Tensor;
 use indexmap::IndexMap;
@@ -162,13 +162,13 @@ pub(crate) fn stack(
     for (name, tensor) in &checkpoint.tensors {
         let source = checkpoint.source_name(name).to_owned();
         let tensor = StackedTensor::whole(name.clone(), source, tensor.clone());
-        let Some((name, expert)) = expert(&tensor.name) else {
+        let Some((stacked, expert)) = TensorName::parse(name).and_then(TensorName::of_expert) else {
             places.insert(tensor.name.clone(), Place::One(tensor));
             continue;
         };
         let twice = || format!("tensor {} and a stacked one are the same", tensor.name);
         match places
-            .entry(name)
+            .entry(stacked.to_string())
             .or_insert_with(|| Place::Experts(BTreeMap::new()))
         {
             Place::Experts(experts) => experts.insert(expert, tensor),
@@ -216,19 +216,4 @@ fn join(name: String, experts: BTreeMap<u64, StackedTensor>) -> Result<StackedTe
     joined.name = name;
     joined.dims.push(count);
     Ok(joined)
-}
-
-/// The stacked tensor that `blk.0.ffn_up.3.weight` goes into, and its place there.
-fn expert(name: &str) -> Option<(String, u64)> {
-    let parts: Vec<&str> = name.split('.').collect();
-    match parts[..] {
-        [
-            "blk",
-            layer,
-            matrix @ ("ffn_gate" | "ffn_up" | "ffn_down"),
-            expert,
-            "weight",
-        ] => Some((format!("blk.{layer}.{matrix}_exps.weight"), expert.parse().ok()?)),
-        _ => None,
-    }
 }

@@ -14,6 +14,7 @@ mod gguf;
 mod legacy;
 
 use crate::error::QuantizeError;
+use bise_format::TensorName;
 use bise_kernels::mmap::FileBytes;
 use bise_model::InputSums;
 use indexmap::IndexMap;
@@ -173,12 +174,15 @@ impl ImportanceMatrix {
         columns: usize,
         experts: usize,
     ) -> Result<Option<ImatrixEntry>, String> {
-        let Some(stem) = name.strip_suffix("_exps.weight") else {
+        let Some(stacked) = TensorName::parse(name) else {
             return Ok(None);
         };
         let (mut sums, mut counts) = (Vec::new(), Vec::new());
         for e in 0..experts {
-            match self.entries.get(&format!("{stem}.{e}.weight")) {
+            let Some(expert) = stacked.expert(e as u64) else {
+                return Ok(None);
+            };
+            match self.entries.get(&expert.to_string()) {
                 Some(entry) if entry.sums.len() == columns && entry.counts.len() == 1 => {
                     sums.extend_from_slice(&entry.sums);
                     counts.push(entry.counts[0]);
@@ -199,8 +203,8 @@ impl ImportanceMatrix {
 
 /// `blk.0.ffn_up.3.weight` as `blk.0.ffn_up_exps.weight` and 3.
 fn split_expert(name: &str) -> Option<(String, usize)> {
-    let (stem, expert) = name.strip_suffix(".weight")?.rsplit_once('.')?;
-    Some((format!("{stem}_exps.weight"), expert.parse().ok()?))
+    let (stacked, expert) = TensorName::parse(name)?.of_expert()?;
+    Some((stacked.to_string(), usize::try_from(expert).ok()?))
 }
 
 fn mismatch(found: usize, columns: usize, matrices: usize) -> String {

@@ -2,6 +2,7 @@
 
 use super::{FaultKind, Verdict};
 use crate::integrity::seal;
+use bise_format::TensorName;
 use bise_format::gguf::{Array, Gguf, Value};
 use std::collections::{HashMap, HashSet};
 
@@ -110,7 +111,7 @@ fn check_gap(file: &[u8], from: u64, to: u64, verdict: &mut Verdict) {
 
 /// Tokens that the model has embeddings for.
 pub(super) fn vocabulary(gguf: &Gguf) -> u64 {
-    let embeddings = gguf.tensor("token_embd.weight");
+    let embeddings = gguf.tensor(&TensorName::Embedding.to_string());
     embeddings.and_then(|info| info.dims.get(1).copied()).unwrap_or(1)
 }
 

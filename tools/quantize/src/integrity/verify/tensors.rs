@@ -2,6 +2,7 @@
 
 use super::{FaultKind, Verdict};
 use crate::integrity::seal::{self, hex, sha256};
+use bise_format::TensorName;
 use bise_format::gguf::{Gguf, TensorInfo};
 use bise_kernels::mmap::FileBytes;
 use bise_kernels::tensor::Endian;
@@ -27,12 +28,10 @@ impl std::fmt::Display for Matrix<'_> {
 impl Matrix<'_> {
     /// Without the expert's number, be it in an index or in the name.
     fn stack(&self) -> String {
-        let parts = self.tensor.split('.');
-        let kept: Vec<&str> = match parts.clone().collect::<Vec<_>>()[..] {
-            ["blk", layer, name, expert, "weight"] if expert.parse::<u32>().is_ok() => vec![layer, name],
-            _ => parts.collect(),
-        };
-        kept.join(".")
+        match TensorName::parse(self.tensor).and_then(TensorName::of_expert) {
+            Some((stack, _)) => stack.to_string(),
+            None => self.tensor.to_owned(),
+        }
     }
 }
 
