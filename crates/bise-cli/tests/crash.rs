@@ -1,6 +1,7 @@
 //! `bise quantize`, killed at any time: the next run goes on and gives the same bytes.
 //!
-//! `BISE_KILLS=100 cargo test -p bise-cli --release --test crash -- --nocapture` kills a hundred times.
+//! `BISE_KILLS=100 cargo test -p bise-cli --release --test crash -- --nocapture` kills a hundred
+//! times.
 
 #[path = "../../../tools/quantize/tests/directory/mod.rs"]
 mod directory;

@@ -115,7 +115,8 @@ fn attention(config: &Config, n: u64, tensors: &mut Vec<Expected>) {
     }
 }
 
-/// The matrix, its name in a Mistral, that of an expert, and whether the outputs are the hidden values.
+/// The matrix, its name in a Mistral, that of an expert, and whether the outputs are the hidden
+/// values.
 const FEED_FORWARD: [(FfnMatrix, &str, &str, bool); 3] = [
     (FfnMatrix::Gate, "gate_proj", "w1", true),
     (FfnMatrix::Up, "up_proj", "w3", true),

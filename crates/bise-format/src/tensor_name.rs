@@ -108,7 +108,8 @@ const OUTSIDE: [(TensorName, &str); 4] = [
 ];
 
 impl TensorName {
-    /// The tensor that is called `name`; `None` for names that no such model has, numbers with needless zeros among them.
+    /// The tensor that is called `name`; `None` for names that no such model has, numbers with
+    /// needless zeros among them.
     pub fn parse(name: &str) -> Option<Self> {
         if let Some((outside, _)) = OUTSIDE.iter().find(|(_, other)| *other == name) {
             return Some(*outside);

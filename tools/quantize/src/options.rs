@@ -57,8 +57,8 @@ impl Options {
 }
 
 impl Options {
-    /// Checks what can be known before work: that all types are ones that can be written, and that `dst` is a place for a file
-    /// and none that is read, neither `src` nor the importance matrix.
+    /// Checks what can be known before work: that all types are ones that can be written, and that
+    /// `dst` is a place for a file and none that is read, neither `src` nor the importance matrix.
     ///
     /// # Errors
     /// Says which is not.
@@ -84,7 +84,8 @@ impl Options {
         writing::identity(src, self.imatrix.as_deref(), &self.spelled_out(), seal)
     }
 
-    /// The options that the bytes of the output depend on; of the importance matrix the file counts, not its name.
+    /// The options that the bytes of the output depend on; of the importance matrix the file counts,
+    /// not its name.
     fn spelled_out(&self) -> String {
         let Self {
             target,

@@ -32,7 +32,8 @@ pub struct TensorReport {
     pub to: DType,
     /// Size in the file in bytes.
     pub len: u64,
-    /// How far the stored values are from the source's, when [`Options::measure`](crate::Options::measure) asks for it.
+    /// How far the stored values are from the source's, when
+    /// [`Options::measure`](crate::Options::measure) asks for it.
     pub error: Option<ErrorReport>,
 }
 

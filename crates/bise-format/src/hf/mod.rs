@@ -78,8 +78,8 @@ pub fn outline(config: serde_json::Value, name: &str) -> Result<Outline, serde_j
     })
 }
 
-/// Reads the model in `directory`, of Hugging Face's layout or Mistral's own. Experts of separate tensors stay so, named as
-/// in older GGUF files: nothing is copied.
+/// Reads the model in `directory`, of Hugging Face's layout or Mistral's own. Experts of separate
+/// tensors stay so, named as in older GGUF files: nothing is copied.
 pub(crate) fn open(directory: &Path) -> Result<(Checkpoint, Vec<String>), OpenError> {
     refuse_foreign(directory)?;
     let mut notes = Vec::new();
@@ -207,8 +207,8 @@ fn dtype(dtype: Dtype) -> Option<DType> {
     }
 }
 
-/// The tensors that `expected` describes, all of which are known to be there, with their names in GGUF and in the source: one,
-/// or one for each expert.
+/// The tensors that `expected` describes, all of which are known to be there, with their names in
+/// GGUF and in the source: one, or one for each expert.
 fn views(
     directory: &Path,
     expected: Expected,

@@ -18,7 +18,8 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Of a model of these metadata, whose output matrix is the embedding or not, weighted by an importance matrix or not.
+    /// Of a model of these metadata, whose output matrix is the embedding (`tied`) or not, `weighted`
+    /// by an importance matrix or not.
     pub(crate) fn new(metadata: &Metadata, tied: bool, weighted: bool) -> Result<Self, GgufError> {
         let number = |key: &str| metadata.of_all_layers(&format!("llama.{key}"));
         let heads = number("attention.head_count")?.unwrap_or(0);

@@ -1,4 +1,5 @@
-//! Tensors as the output has them: GGUF's names and order, experts stacked, the data still in the source's files.
+//! Tensors as the output has them: GGUF's names and order, experts stacked, the data still in
+//! the source's files.
 
 use crate::error::QuantizeError;
 use bise_format::checkpoint::{Checkpoint, Container};
@@ -147,8 +148,8 @@ enum Place {
     Experts(BTreeMap<u64, StackedTensor>),
 }
 
-/// The tensors of `checkpoint`, which is at `path`, in its order; experts of a layer that are tensors of their own are stacked, in
-/// the place of the first.
+/// The tensors of `checkpoint`, which is at `path`, in its order; experts of a layer that are
+/// tensors of their own are stacked, in the place of the first.
 ///
 /// # Errors
 /// When experts are missing, or their shapes differ.
