@@ -4,12 +4,18 @@ use super::counting::peak;
 use super::native::{Experts, convert};
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::{Gguf, Layout, TensorSpec};
-use bise_quantize::{ImportanceMatrix, QuantizeError, tekken_metadata};
+use bise_format::{full_text, tekken_metadata};
+use bise_quantize::ImportanceMatrix;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// Runs a reader of `len` bytes, which may take four times as much memory and `spare` bytes. Gives its error.
-fn bounded<T, E: ToString>(len: usize, spare: u64, read: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+fn bounded<T, E: Error + 'static>(
+    len: usize,
+    spare: u64,
+    read: impl FnOnce() -> Result<T, E>,
+) -> Result<T, String> {
     let (result, peak) = peak(read);
     let allowed = 4 * len as u64 + spare;
     assert!(
@@ -17,7 +23,7 @@ fn bounded<T, E: ToString>(len: usize, spare: u64, read: impl FnOnce() -> Result
         "{peak} bytes of memory for a file of {len}, {allowed} allowed"
     );
     result.map_err(|error| {
-        let text = error.to_string();
+        let text = full_text(&error);
         assert!(!text.is_empty() && text.len() < 200_000);
         text
     })
@@ -118,7 +124,7 @@ pub fn split(bytes: &[u8]) -> Result<(), String> {
 fn directory(folder: &TempDir, name: &str, bytes: &[u8]) -> Result<(), String> {
     const OTHERS: u64 = 1 << 20;
     std::fs::write(folder.path().join(name), bytes).unwrap();
-    let (checkpoint, _) = bounded(bytes.len(), OTHERS, || bise_quantize::open(folder.path()))?;
+    let (checkpoint, _) = bounded(bytes.len(), OTHERS, || bise_format::open(folder.path()))?;
     for tensor in checkpoint.tensors.values() {
         tensor.read_row(tensor.rows() - 1, &mut vec![0.0; tensor.cols()]);
     }
@@ -161,10 +167,10 @@ pub fn tokenizer_config(bytes: &[u8]) -> Result<(), String> {
 }
 
 /// Reads `bytes` as a file.
-fn file<T>(
+fn file<T, E: Error + 'static>(
     bytes: &[u8],
     spare: u64,
-    read: impl FnOnce(&Path) -> Result<T, QuantizeError>,
+    read: impl FnOnce(&Path) -> Result<T, E>,
 ) -> Result<T, String> {
     FILE.with(|folder| {
         let path = folder.path().join("file");

@@ -7,6 +7,7 @@ use crate::progress::Bar;
 use crate::runtime::{self, Runtime};
 use crate::{Outcome, destination};
 use anyhow::Result;
+use bise_format::{FfnMatrix, TensorName};
 use bise_model::InputSums;
 use bise_quantize::ImportanceMatrix;
 use std::io;
@@ -69,13 +70,8 @@ pub fn run(args: Args) -> Result<Outcome> {
     (matrix.chunk_count, matrix.chunk_size) = (done, chunks.len() as u32);
     for sums in context.take_activation_statistics() {
         warn(&sums);
-        if args.process_output || sums.name != "output.weight" {
-            let InputSums { name, sums, counts } = sums;
-            let sums = bise_quantize::InputSums {
-                sums: sums.into_iter().map(|v| v as f32).collect(),
-                counts: counts.into_iter().map(|n| n as f32).collect(),
-            };
-            matrix.insert(name, sums);
+        if args.process_output || TensorName::parse(&sums.name) != Some(TensorName::Output) {
+            matrix.insert_measured(sums);
         }
     }
     let _whole = Interrupt::listen();
@@ -94,7 +90,8 @@ pub fn run(args: Args) -> Result<Outcome> {
 fn warn(sums: &InputSums) {
     let rare = sums.counts.iter().enumerate().filter(|&(_, &count)| count < FEW);
     let rare: Vec<String> = rare.map(|(e, count)| format!("expert {e}: {count}")).collect();
-    if sums.name.contains("ffn_down") && !rare.is_empty() && sums.counts.len() > 1 {
+    let matrix = TensorName::parse(&sums.name).and_then(|name| name.within_layer()?.ffn());
+    if matrix == Some(FfnMatrix::Down) && !rare.is_empty() && sums.counts.len() > 1 {
         let rare = rare.join(", ");
         note(format_args!(
             "{}: few tokens reached some experts ({rare}); use more text",

@@ -5,6 +5,7 @@ use crate::loading::{self, Which, describe, size};
 use crate::machine;
 use crate::runtime::{self, DEFAULT_CONTEXT, KvTypeName};
 use anyhow::{Context as _, Result};
+use bise_format::TensorName;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::Value;
 use bise_model::chat::Template;
@@ -108,8 +109,7 @@ struct Share {
 impl Facts {
     fn vocabulary(&self) -> usize {
         self.checkpoint
-            .tensors
-            .get("token_embd.weight")
+            .tensor(TensorName::Embedding)
             .map_or(0, |t| t.shape()[0])
     }
 

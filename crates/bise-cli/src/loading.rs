@@ -175,7 +175,7 @@ pub fn checkpoint(path: Option<&Path>) -> Result<Checkpoint> {
     let Some(path) = path else {
         return Checkpoint::from_bytes(built_in()).context("the built-in model");
     };
-    let (checkpoint, notes) = bise_quantize::open(path)?;
+    let (checkpoint, notes) = bise_format::open(path)?;
     notes.iter().for_each(note);
     Ok(checkpoint)
 }

@@ -1,12 +1,12 @@
 //! `bise repack`: one file of stacked experts from older layouts.
 
 use crate::messages::{note, say};
-use crate::probe::LayerByLayer;
+use crate::probe;
 use crate::progress::Stoppable;
 use crate::quantize::stoppable;
 use crate::{Outcome, runtime};
 use anyhow::Result;
-use bise_quantize::repack;
+use bise_quantize::{Prober, repack};
 use std::path::PathBuf;
 
 /// Make one GGUF file with stacked experts of a split or old one, without loss
@@ -28,8 +28,11 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let prober = LayerByLayer(runtime::threads(None)?);
-    let prober = (!args.no_probe).then_some(&prober as _);
+    let prober = Prober {
+        threads: &runtime::threads(None)?,
+        progress: &probe::bar,
+    };
+    let prober = (!args.no_probe).then_some(&prober);
     let work = |progress: &Stoppable| {
         repack(
             &args.old,

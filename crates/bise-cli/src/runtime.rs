@@ -4,6 +4,7 @@ use crate::loading::{self, Loading};
 use crate::machine;
 use crate::messages::note;
 use anyhow::{Context as _, Result, anyhow, ensure};
+use bise_format::TensorName;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::Metadata;
 use bise_kernels::isa::Level;
@@ -199,7 +200,7 @@ pub fn read_tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer> {
 fn vocabulary(checkpoint: &Checkpoint) -> Result<Vocabulary> {
     let vocabulary = Vocabulary::from_metadata(&checkpoint.metadata)?;
     let pieces = vocabulary.len();
-    if let Some(embeddings) = checkpoint.tensors.get("token_embd.weight") {
+    if let Some(embeddings) = checkpoint.tensor(TensorName::Embedding) {
         let logits = embeddings.shape()[0];
         ensure!(
             pieces <= logits,

@@ -1,10 +1,11 @@
 //! `bise verify`: is a file what it was when it was written?
 
-use crate::probe::LayerByLayer;
+use crate::probe;
 use crate::progress::Bar;
 use crate::{Outcome, loading, runtime};
 use anyhow::{Context as _, Result, ensure};
-use bise_quantize::{Fault, FaultKind, Prober, Verdict, locate, verify, verify_bytes};
+use bise_format::locate;
+use bise_quantize::{Fault, FaultKind, Prober, Verdict, verify, verify_bytes};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -42,11 +43,14 @@ pub fn run(args: Args) -> Result<Outcome> {
             path.display()
         );
     }
-    let prober = LayerByLayer(runtime::threads(args.threads.map(usize::from))?);
     let threads = runtime::threads(args.threads.map(usize::from))?;
     let bar = Bar::waiting("checking");
     let mut verdict = threads.run(|| {
-        let prober = (!args.no_probe).then_some(&prober as &dyn Prober);
+        let prober = Prober {
+            threads: &threads,
+            progress: &probe::bar,
+        };
+        let prober = (!args.no_probe).then_some(&prober);
         match args.file.as_deref().or(loading::default()) {
             Some(path) => verify(path, prober).with_context(|| path.display().to_string()),
             None => Ok(verify_bytes(&loading::built_in(), prober)),
@@ -70,7 +74,7 @@ pub fn run(args: Args) -> Result<Outcome> {
 fn check_tokenizer(path: Option<&Path>, verdict: &mut Verdict) {
     let Some(path) = path else { return };
     // A file that does not open has its fault already, and one without tokens is for ids only.
-    let Ok((checkpoint, _)) = bise_quantize::open(path) else {
+    let Ok((checkpoint, _)) = bise_format::open(path) else {
         return;
     };
     if checkpoint.metadata.get("tokenizer.ggml.tokens").is_none() {

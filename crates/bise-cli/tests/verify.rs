@@ -3,28 +3,20 @@
 //! A part of this runs as a test; all of it with
 //! `BISE_FAULTS=500 cargo test --release -p bise-cli --test verify -- --nocapture`.
 
-use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::{Gguf, GgufWriter, Metadata, TensorSpec, Value};
-use bise_model::CONTRACT;
-use bise_model::streamed::logits_after;
+use bise_kernels::threads::Threads;
 use bise_quantize::{
     FaultKind, Options, Prober, Silent, Target, Verdict, quantize_and_probe, repack, verify,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use tempfile::TempDir;
 
-struct Run;
-
-impl Prober for Run {
-    fn logits(&self, model: Checkpoint, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
-        logits_after(model, prompts, u64::MAX, &|_, _| {}).map_err(|e| e.to_string())
-    }
-
-    fn arithmetic(&self) -> u32 {
-        CONTRACT
-    }
+fn prober() -> Prober<'static> {
+    static THREADS: LazyLock<Threads> = LazyLock::new(|| Threads::new(2).unwrap());
+    Prober::silent(&THREADS)
 }
 
 fn fixture(name: &str) -> PathBuf {
@@ -36,12 +28,12 @@ fn fixture(name: &str) -> PathBuf {
 /// Quantizes `src`; gives the notes.
 fn make(src: &Path, dst: &Path, target: &str) -> String {
     let options = Options::new(Target::from_name(target).unwrap());
-    let report = quantize_and_probe(src, dst, &options, &Silent, Some(&Run)).unwrap();
+    let report = quantize_and_probe(src, dst, &options, &Silent, Some(&prober())).unwrap();
     report.notes.join("\n")
 }
 
 fn check(path: &Path) -> Verdict {
-    verify(path, Some(&Run)).unwrap()
+    verify(path, Some(&prober())).unwrap()
 }
 
 /// How many faults or files to try: all of `all` when asked for, else a few.
@@ -316,29 +308,6 @@ fn the_built_in_model_is_as_it_was() {
     );
 }
 
-/// Another program's arithmetic is held against the source, within what the type's error allows.
-#[test]
-fn other_arithmetic_is_compared_with_the_source() {
-    struct Rough(f32);
-    impl Prober for Rough {
-        fn logits(&self, model: Checkpoint, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
-            let mut logits = Run.logits(model, prompts)?;
-            logits.iter_mut().flatten().for_each(|l| *l *= self.0);
-            Ok(logits)
-        }
-        fn arithmetic(&self) -> u32 {
-            CONTRACT + 1
-        }
-    }
-    let folder = TempDir::new().unwrap();
-    let (f32, path) = (folder.path().join("f32.gguf"), folder.path().join("out.gguf"));
-    make(&fixture("tiny-mistral"), &f32, "F32");
-    assert_eq!(make(&f32, &path, "Q4_0"), "");
-    assert!(verify(&path, Some(&Rough(1.01))).unwrap().faults.is_empty());
-    let faults = verify(&path, Some(&Rough(2.0))).unwrap().faults;
-    assert_eq!(faults[0].kind, FaultKind::Probe, "{faults:?}");
-}
-
 /// As the first Mixtral files had them, and in two files.
 fn old_layout(file: &[u8], folder: &Path) -> PathBuf {
     let gguf = Gguf::parse(file).unwrap();
@@ -408,7 +377,7 @@ fn old_layouts_come_back_without_loss() {
         make(&fixture("tiny-mixtral"), &path, target);
         let expected = std::fs::read(&path).unwrap();
         old_layout(&strip(&expected, "bise."), folder.path());
-        let report = repack(&folder.path().join(first), &new, None, &Silent, Some(&Run)).unwrap();
+        let report = repack(&folder.path().join(first), &new, None, &Silent, Some(&prober())).unwrap();
         assert!(
             report.notes.iter().any(|note| note == "joined 2 files"),
             "{:?}",

@@ -2,10 +2,12 @@
 //!
 //! Names and metadata are GGUF's. A model that is loaded from a [`Checkpoint`] need not know where it came from.
 
+use crate::TensorName;
 use crate::gguf::{Gguf, GgufError, Metadata, PartName, Split};
 use bise_kernels::mmap::FileBytes;
 use bise_kernels::tensor::Tensor;
 use indexmap::IndexMap;
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,6 +32,25 @@ pub struct Checkpoint {
     pub tensors: IndexMap<String, Tensor>,
     /// What they are stored in.
     pub container: Container,
+    /// The names that tensors have in their files, of those that have another there.
+    pub source_names: HashMap<String, String>,
+}
+
+impl Checkpoint {
+    /// The tensor that `name` names.
+    pub fn tensor(&self, name: TensorName) -> Option<&Tensor> {
+        self.tensors.get(&name.to_string())
+    }
+
+    /// Whether the embeddings are the output matrix too, there being none of its own.
+    pub fn output_is_tied(&self) -> bool {
+        self.tensor(TensorName::Output).is_none()
+    }
+
+    /// The name that the tensor called `name` has in its file, for messages.
+    pub fn source_name<'a>(&'a self, name: &'a str) -> &'a str {
+        self.source_names.get(name).map_or(name, String::as_str)
+    }
 }
 
 /// What a model is stored in.
@@ -224,6 +245,7 @@ impl Checkpoint {
             metadata,
             tensors,
             container,
+            source_names: HashMap::new(),
         }
     }
 }

@@ -58,6 +58,7 @@ fn model(names: &[&str], experts: u32) -> Checkpoint {
             .map(|name| ((*name).to_owned(), one.clone()))
             .collect(),
         container: Container::Gguf { version: 3, parts: 1 },
+        source_names: Default::default(),
     }
 }
 

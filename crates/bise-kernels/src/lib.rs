@@ -1,7 +1,7 @@
 //! Quantized blocks, and CPU kernels that give the same bits on every machine.
 //!
-//! This crate knows bytes, blocks and arithmetic; it knows no file format and no model. The numeric contract that the
-//! kernels keep is stated in `ARCHITECTURE.md` and executed by the scalar level in [`isa`].
+//! This crate knows bytes, blocks and arithmetic; it knows no file format and no model. The numeric
+//! contract that the kernels keep is stated in `ARCHITECTURE.md` and executed by the scalar level in [`isa`].
 #![deny(unsafe_code)]
 // Kernels count indices: an iterator around operations of an instruction set is compiled without its features.
 #![allow(clippy::needless_range_loop)]

@@ -212,7 +212,7 @@ mod tests {
 
     fn model(name: &str) -> Model {
         let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
-        Model::from_checkpoint(bise_quantize::open(&fixtures.join(name)).unwrap().0).unwrap()
+        Model::from_checkpoint(bise_format::open(&fixtures.join(name)).unwrap().0).unwrap()
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::path::Path;
 fn contexts_take_what_is_said() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
     for name in ["tiny-mixtral", "tiny-mistral", "random/mistral-head-dim"] {
-        let (checkpoint, _) = bise_quantize::open(&fixtures.join(name)).unwrap();
+        let (checkpoint, _) = bise_format::open(&fixtures.join(name)).unwrap();
         let model = Model::from_checkpoint(checkpoint).unwrap();
         for (length, batch, kv) in [(600, 512, KvType::F16), (2000, 64, KvType::F32)] {
             let options = ContextOptions {

@@ -23,7 +23,7 @@ fn run(model: &Model) -> Vec<u32> {
 }
 
 fn from_directory(name: &str) -> Model {
-    let (checkpoint, _) = bise_quantize::open(&fixture(name)).unwrap();
+    let (checkpoint, _) = bise_format::open(&fixture(name)).unwrap();
     Model::from_checkpoint(checkpoint).unwrap()
 }
 
@@ -98,7 +98,7 @@ fn mistrals_own_layout_runs_as_hugging_faces_does() {
         for &variant in variants {
             let folder = tempfile::tempdir().unwrap();
             convert(&fixture(name), folder.path(), variant, 2);
-            let (checkpoint, _) = bise_quantize::open(folder.path()).unwrap();
+            let (checkpoint, _) = bise_format::open(folder.path()).unwrap();
             assert!(
                 checkpoint
                     .container
@@ -187,6 +187,7 @@ fn v0_1() -> Checkpoint {
             .into_iter()
             .collect(),
         container: Container::Gguf { version: 3, parts: 1 },
+        source_names: Default::default(),
     }
 }
 

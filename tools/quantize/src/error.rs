@@ -1,67 +1,34 @@
 //! What can go wrong, said so that a person can act on it.
 
-use crate::types;
+use crate::choose::types;
+use bise_format::OpenError;
 use bise_format::atomic::ClaimError;
-use bise_format::checkpoint::CheckpointError;
-use bise_format::foreign::Foreign;
 use bise_format::gguf::GgufError;
-use bise_format::llama::{LlamaError, TensorFaults};
 use bise_kernels::block::DType;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Why a text names no type, size or pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct OptionError(pub(crate) String);
+
 /// Why a model cannot be quantized. No output file has been written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 #[allow(missing_docs)] // the messages say what the fields are
 pub enum QuantizeError {
     #[error("{}: {reason}", .path.display())]
     Io { path: PathBuf, reason: io::Error },
 
     #[error("{}: {reason}", .path.display())]
-    Llama { path: PathBuf, reason: LlamaError },
-
-    #[error("{}: {reason}", .path.display())]
     Gguf { path: PathBuf, reason: GgufError },
 
     #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-
-    #[error("{}: not valid JSON for its purpose: {reason}", .path.display())]
-    Json {
-        path: PathBuf,
-        reason: serde_json::Error,
-    },
+    Open(#[from] OpenError),
 
     #[error("{}: {what}", .path.display())]
     Unsupported { path: PathBuf, what: String },
-
-    /// Not what a model is in, and what to do about it.
-    #[error("{}: {problem}\n{cure}", .path.display())]
-    Misplaced {
-        path: PathBuf,
-        problem: String,
-        cure: String,
-    },
-
-    /// Another kind of file.
-    #[error("{}: {what}", .path.display())]
-    Foreign { path: PathBuf, what: Foreign },
-
-    #[error("{}: damaged safetensors header: {what}", .path.display())]
-    Safetensors { path: PathBuf, what: String },
-
-    #[error(
-        "{}: truncated: {expected} bytes announced, {found} found\nthe download or copy is not complete: get the file again",
-        .path.display()
-    )]
-    Truncated {
-        path: PathBuf,
-        expected: u64,
-        found: u64,
-    },
-
-    #[error("{}: {faults}", .path.display())]
-    Tensors { path: PathBuf, faults: TensorFaults },
 
     #[error("tensor `{tensor}`: the value in row {row}, column {column} is {value}")]
     NotFinite {
@@ -166,45 +133,10 @@ impl QuantizeError {
         }
     }
 
-    pub(crate) fn llama(path: &Path, reason: LlamaError) -> Self {
-        Self::Llama {
-            path: path.to_owned(),
-            reason,
-        }
-    }
-
-    pub(crate) fn json(path: &Path, reason: serde_json::Error) -> Self {
-        Self::Json {
-            path: path.to_owned(),
-            reason,
-        }
-    }
-
     pub(crate) fn unsupported(path: &Path, what: impl Into<String>) -> Self {
         Self::Unsupported {
             path: path.to_owned(),
             what: what.into(),
-        }
-    }
-
-    /// Of a `tokenizer.json` beside `other`, which would do without it.
-    pub(crate) fn beside(self, other: &Path) -> Self {
-        match self {
-            Self::Unsupported { path, what } => {
-                let name = other.file_name().unwrap_or_default().to_string_lossy();
-                let what =
-                    format!("{what}; if {name} beside it is the right tokenizer, move tokenizer.json away");
-                Self::Unsupported { path, what }
-            }
-            other => other,
-        }
-    }
-
-    pub(crate) fn misplaced(path: &Path, problem: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self::Misplaced {
-            path: path.to_owned(),
-            problem: problem.into(),
-            cure: cure.into(),
         }
     }
 

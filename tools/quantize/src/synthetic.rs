@@ -1,12 +1,11 @@
 //! Models of random weights at the shapes of published ones: for measuring speed, where weights do not matter.
 
+use crate::choose::recipe::{Target, fit};
+use crate::choose::role::{Facts, Role};
 use crate::error::QuantizeError;
-use crate::hf::{Config, Shards};
-use crate::names;
-use crate::recipe::{Target, fit};
-use crate::role::{Facts, Role};
 use bise_format::atomic::{claim, write_atomic};
 use bise_format::gguf::{GgufWriter, Layout, Metadata, TensorInfo, TensorSpec};
+use bise_format::outline;
 use bise_kernels::block::DType;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -73,30 +72,16 @@ impl Synthetic {
         if let Some(layers) = layers {
             config["num_hidden_layers"] = json!(layers);
         }
-        let config: Config = serde_json::from_value(config).expect("a sound configuration");
-        let mut metadata = config.metadata(name);
-        insert_vocabulary(&mut metadata, config.vocab_size);
+        let outline = outline(config, name).map_err(|_| unknown())?;
+        let mut metadata = outline.metadata;
+        let vocabulary = metadata.u64("llama.vocab_size")?.unwrap_or(0);
+        insert_vocabulary(&mut metadata, vocabulary);
         metadata.insert("general.file_type", target.file_type());
-
-        let experts = config.experts().unwrap_or(0);
-        let facts = Facts {
-            layers: config.num_hidden_layers,
-            experts,
-            group: config.num_attention_heads / config.num_key_value_heads(),
-            tied: false,
-            weighted: false,
-        };
-        let specs = names::expected(&config, &Shards::none())
-            .into_iter()
-            .map(|expected| {
-                let dims = expected.dims(experts);
-                let dtype = fit(target.dtype(Role::of(&expected.gguf, &dims), &facts), dims[0]);
-                TensorSpec {
-                    name: expected.gguf,
-                    dims,
-                    dtype,
-                }
-            });
+        let facts = Facts::new(&metadata, false, false)?;
+        let specs = outline.tensors.into_iter().map(|(name, dims)| {
+            let dtype = fit(target.dtype(Role::of(&name, &dims), &facts), dims[0]);
+            TensorSpec { name, dims, dtype }
+        });
         let layout = Layout::new(&metadata, specs)?;
         Ok(Self { metadata, layout })
     }

@@ -3,6 +3,7 @@
 mod directory;
 
 use bise_format::atomic::ClaimError;
+use bise_format::full_text;
 use bise_quantize::{Options, QuantizeError, Silent, Target, quantize};
 use directory::{Model, mistral, mixtral, shard, shard_name};
 use proptest::prelude::*;
@@ -33,7 +34,7 @@ fn error(src: &Path) -> String {
         0,
         "leftovers after: {error}"
     );
-    error.to_string()
+    full_text(&error)
 }
 
 fn check(error: &str, expected: &[&str]) {

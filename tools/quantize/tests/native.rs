@@ -4,6 +4,7 @@ mod directory;
 #[path = "directory/native.rs"]
 mod native;
 
+use bise_format::full_text;
 use bise_format::gguf::Gguf;
 use bise_quantize::{Options, Silent, Target, quantize};
 use directory::{Model, mistral, mixtral};
@@ -168,7 +169,7 @@ fn error(path: &Path) -> String {
     let out = TempDir::new().unwrap();
     let error = quantize(path, &out.path().join("out.gguf"), &options, &Silent).expect_err("an error");
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
-    error.to_string()
+    full_text(&error)
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod directory;
 use bise_format::gguf::Gguf;
 use bise_kernels::block::DType;
 use bise_quantize::{
-    Budget, ImportanceMatrix, InputSums, Options, QuantizeError, Report, Silent, Target, quantize,
+    Budget, ImatrixEntry, ImportanceMatrix, Options, QuantizeError, Report, Silent, Target, quantize,
 };
 use directory::{Model, with_tensors};
 use safetensors::Dtype;
@@ -132,14 +132,14 @@ fn imatrix(path: &Path, columns: usize) {
     let row = |e: usize| (0..columns).map(move |j| if (j + e).is_multiple_of(16) { 1e5 } else { 1e2 });
     for layer in 0..2 {
         for part in ["attn_q", "attn_k", "attn_v", "attn_output"] {
-            let sums = InputSums {
+            let sums = ImatrixEntry {
                 sums: row(0).collect(),
                 counts: vec![100.0],
             };
             matrix.insert(format!("blk.{layer}.{part}.weight"), sums);
         }
         for part in ["ffn_gate_exps", "ffn_up_exps"] {
-            let sums = InputSums {
+            let sums = ImatrixEntry {
                 sums: row(0).chain(row(1)).collect(),
                 counts: vec![100.0, 7.0],
             };
@@ -260,7 +260,7 @@ fn an_importance_matrix_of_another_model_is_an_error() {
     let mut other = ImportanceMatrix::default();
     other.insert(
         "blk.0.ssm.weight".to_owned(),
-        InputSums {
+        ImatrixEntry {
             sums: vec![1.0],
             counts: vec![1.0],
         },

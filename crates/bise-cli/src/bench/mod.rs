@@ -9,6 +9,7 @@ use crate::machine;
 use crate::runtime::KvTypeName;
 use anyhow::Result;
 use bise_format::atomic::claim;
+use bise_format::{LayerTensor, TensorName};
 use bise_kernels::isa::Level;
 use bise_kernels::measure;
 use bise_kernels::ops::CHUNK;
@@ -334,22 +335,24 @@ struct Work {
 impl Work {
     /// All matrices, of experts the chosen ones; of the embeddings one row, which is left out.
     fn of_a_token(model: &Model) -> Self {
-        let tensors = &model.checkpoint().tensors;
-        let tied = !tensors.contains_key("output.weight");
+        let tied = model.checkpoint().output_is_tied();
         let chosen = model
             .config()
             .experts
             .map_or(1.0, |e| e.top_k as f64 / e.count as f64);
         let mut work = Self::default();
-        for (name, tensor) in tensors
-            .iter()
-            .filter(|(name, _)| tied || *name != "token_embd.weight")
-        {
-            // Experts are stacked, or numbered after the layer: blk.N.ffn_up.E.weight.
-            let of_expert = name.contains("_exps") || name.split('.').count() > 4;
+        for (name, tensor) in &model.checkpoint().tensors {
+            let name = TensorName::parse(name);
+            if !tied && name == Some(TensorName::Embedding) {
+                continue;
+            }
+            let of_expert = matches!(
+                name.and_then(TensorName::within_layer),
+                Some(LayerTensor::Experts(_) | LayerTensor::Expert(..))
+            );
             let share = if of_expert { chosen } else { 1.0 };
             let values = share * tensor.elements() as f64;
-            if matches!(name.as_str(), "output.weight" | "token_embd.weight") {
+            if matches!(name, Some(TensorName::Output | TensorName::Embedding)) {
                 work.output_values += values;
             } else {
                 work.values += values;

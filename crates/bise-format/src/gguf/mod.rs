@@ -121,7 +121,8 @@ impl Gguf {
         &file[start..start + info.len as usize]
     }
 
-    /// A tensor of this file, looked at in place: its shape is that of the file, outermost extent first.
+    /// A tensor of this file, looked at in place: its shape is that of the file, outermost extent
+    /// first.
     ///
     /// # Panics
     /// When `file` is not the parsed file or `info` not one of its tensors.

@@ -13,6 +13,7 @@ mod tensors;
 pub use keys::{Meaning, OF_LAYERS, check_metadata, meaning};
 pub use tensors::{TensorFaults, check_tensors};
 
+use crate::TensorName;
 use crate::checkpoint::Checkpoint;
 use crate::gguf::GgufError;
 
@@ -39,7 +40,10 @@ pub enum LlamaError {
         expected: String,
     },
     /// Scaled rotary frequencies.
-    #[error("tensor 'rope_freqs.weight' scales the rotary frequencies, which is not supported")]
+    #[error(
+        "tensor '{}' scales the rotary frequencies, which is not supported",
+        TensorName::RopeFreqs
+    )]
     RopeFreqs,
     /// Tensors that are missing, or that nothing uses.
     #[error("{0}")]

@@ -2,6 +2,7 @@
 
 use super::LlamaError;
 use crate::checkpoint::Checkpoint;
+use crate::{FfnMatrix, LayerTensor, TensorName};
 use std::fmt;
 
 /// How the tensors that are there differ from those that a configuration asks for.
@@ -47,18 +48,14 @@ impl fmt::Display for TensorFaults {
 }
 
 /// What every layer has, but for the feed-forward network.
-const ATTENTION: [&str; 6] = [
-    "attn_norm",
-    "attn_q",
-    "attn_k",
-    "attn_v",
-    "attn_output",
-    "ffn_norm",
+const IN_LAYERS: [LayerTensor; 6] = [
+    LayerTensor::AttentionNorm,
+    LayerTensor::Query,
+    LayerTensor::Key,
+    LayerTensor::Value,
+    LayerTensor::AttentionOutput,
+    LayerTensor::FfnNorm,
 ];
-const FEED_FORWARD: [&str; 3] = ["ffn_gate", "ffn_up", "ffn_down"];
-/// What stands outside of layers; the last may be absent.
-const OUTSIDE: [&str; 3] = ["token_embd.weight", "output_norm.weight", "output.weight"];
-const ROPE_FREQS: &str = "rope_freqs.weight";
 
 /// Checks that all tensors are there that the configuration asks for, and no others: what nothing uses is either damage or
 /// part of another kind of model.
@@ -89,7 +86,7 @@ pub fn check_tensors(checkpoint: &Checkpoint) -> Result<(), LlamaError> {
 /// Factors of 1 change nothing.
 fn check_rope_freqs(checkpoint: &Checkpoint) -> Result<(), LlamaError> {
     const MOST: usize = 1 << 16;
-    let Some(tensor) = checkpoint.tensors.get(ROPE_FREQS) else {
+    let Some(tensor) = checkpoint.tensor(TensorName::RopeFreqs) else {
         return Ok(());
     };
     if tensor.elements() <= MOST && tensor.to_vec().iter().all(|factor| *factor == 1.0) {
@@ -106,8 +103,8 @@ struct Model<'a> {
 }
 
 impl Model<'_> {
-    fn has(&self, name: &str) -> bool {
-        self.checkpoint.tensors.contains_key(name)
+    fn has(&self, name: TensorName) -> bool {
+        self.checkpoint.tensor(name).is_some()
     }
 
     /// Before names are made of a number that says nothing.
@@ -130,31 +127,31 @@ impl Model<'_> {
 
     /// Whether the experts of a layer are tensors of their own, as in older files.
     fn is_separate(&self, layer: u64) -> bool {
-        self.has(&format!("blk.{layer}.ffn_gate.0.weight"))
+        self.has(TensorName::Layer(layer, LayerTensor::Expert(FfnMatrix::Gate, 0)))
     }
 
     fn missing(&self) -> Vec<String> {
         let mut missing = Vec::new();
-        let mut need = |name: String| {
-            if !self.has(&name) {
-                missing.push(name);
+        let mut need = |name: TensorName| {
+            if !self.has(name) {
+                missing.push(name.to_string());
             }
         };
-        OUTSIDE[..2].iter().for_each(|name| need((*name).to_owned()));
+        need(TensorName::Embedding);
+        need(TensorName::OutputNorm);
         for n in 0..self.layers {
-            ATTENTION
-                .iter()
-                .for_each(|part| need(format!("blk.{n}.{part}.weight")));
+            let mut need = |tensor| need(TensorName::Layer(n, tensor));
+            IN_LAYERS.into_iter().for_each(&mut need);
             if self.experts > 0 {
-                need(format!("blk.{n}.ffn_gate_inp.weight"));
+                need(LayerTensor::Router);
             }
-            for part in FEED_FORWARD {
+            for matrix in FfnMatrix::ALL {
                 match self.experts {
-                    0 => need(format!("blk.{n}.{part}.weight")),
+                    0 => need(LayerTensor::Ffn(matrix)),
                     experts if self.is_separate(n) => {
-                        (0..experts).for_each(|e| need(format!("blk.{n}.{part}.{e}.weight")));
+                        (0..experts).for_each(|e| need(LayerTensor::Expert(matrix, e)));
                     }
-                    _ => need(format!("blk.{n}.{part}_exps.weight")),
+                    _ => need(LayerTensor::Experts(matrix)),
                 }
             }
         }
@@ -167,36 +164,24 @@ impl Model<'_> {
     }
 
     fn uses(&self, name: &str) -> bool {
-        if OUTSIDE.contains(&name) || name == ROPE_FREQS {
-            return true;
-        }
-        let parts: Vec<&str> = name.split('.').take(6).collect();
-        match parts[..] {
-            ["blk", layer, part, "weight"] => below(layer, self.layers).is_some_and(|n| {
-                ATTENTION.contains(&part)
-                    || match part.strip_suffix("_exps") {
-                        None if part == "ffn_gate_inp" => self.experts > 0,
-                        None => self.experts == 0 && FEED_FORWARD.contains(&part),
-                        Some(part) => {
-                            self.experts > 0 && FEED_FORWARD.contains(&part) && !self.is_separate(n)
-                        }
+        match TensorName::parse(name) {
+            None => false,
+            Some(TensorName::Layer(n, tensor)) => {
+                n < self.layers
+                    && match tensor {
+                        LayerTensor::Router => self.experts > 0,
+                        LayerTensor::Ffn(_) => self.experts == 0,
+                        LayerTensor::Experts(_) => self.experts > 0 && !self.is_separate(n),
+                        LayerTensor::Expert(_, e) => e < self.experts && self.is_separate(n),
+                        _ => true,
                     }
-            }),
-            ["blk", layer, part, expert, "weight"] => below(layer, self.layers).is_some_and(|n| {
-                FEED_FORWARD.contains(&part) && below(expert, self.experts).is_some() && self.is_separate(n)
-            }),
-            _ => false,
+            }
+            Some(_) => true,
         }
     }
 }
 
 /// Whether a name is one of an expert's own tensors.
 fn is_expert(name: &str) -> bool {
-    matches!(name.split('.').collect::<Vec<_>>()[..], ["blk", _, part, _, "weight"] if FEED_FORWARD.contains(&part))
-}
-
-/// The number that `digits` are, written as usual, if it is below `end`.
-fn below(digits: &str, end: u64) -> Option<u64> {
-    let number = digits.parse().ok().filter(|n| *n < end)?;
-    (u64::to_string(&number) == digits).then_some(number)
+    TensorName::parse(name).and_then(TensorName::of_expert).is_some()
 }

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use bise_format::gguf::{Gguf, Metadata};
+use bise_format::tekken_metadata;
 use bise_model::chat::{Conversation, Version};
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
-use bise_quantize::tekken_metadata;
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 use serde_json::Value;

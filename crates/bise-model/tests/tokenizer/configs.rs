@@ -6,8 +6,8 @@ use std::io::Read;
 use std::path::Path;
 
 use base64::Engine as _;
+use bise_format::tokenizer_metadata;
 use bise_model::tokenizer::{TokenKind, Tokenizer, Vocabulary};
-use bise_quantize::tokenizer_metadata;
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use bise_format::gguf::{Metadata, Value};
+use bise_format::tekken_metadata;
 use bise_model::tokenizer::{Algorithm, Detokenizer, TokenKind, Tokenizer, TokenizerError, Vocabulary};
-use bise_quantize::tekken_metadata;
 use flate2::read::GzDecoder;
 use proptest::prelude::*;
 use serde::Deserialize;

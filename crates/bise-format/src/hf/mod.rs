@@ -1,0 +1,309 @@
+//! Hugging Face directories: `config.json`, safetensors shards, and a tokenizer.
+
+mod config;
+mod ends;
+mod files;
+mod shards;
+
+pub(crate) use config::{Config, SpecialTokens};
+pub(crate) use files::Files;
+pub(crate) use shards::{Shards, bounded};
+
+use crate::TensorName;
+use crate::checkpoint::{Checkpoint, Container};
+use crate::error::OpenError;
+use crate::foreign::Foreign;
+use crate::gguf::{Metadata, Value};
+use crate::llama::TensorFaults;
+use crate::locate::start_of;
+use crate::names::{self, Expected, Stacking};
+use crate::native;
+use crate::tokenizer;
+use bise_kernels::block::DType;
+use bise_kernels::tensor::{RowOrder, Tensor};
+use indexmap::IndexMap;
+use safetensors::Dtype;
+use shards::Stored;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+/// A model's configuration and tensors, by the names that its directory's layout has for them.
+pub(crate) struct Layout {
+    pub name: &'static str,
+    pub config: Config,
+    pub shards: Shards,
+    /// The tensors that the configuration asks for, by the names that they have in this layout.
+    pub expected: fn(&Config, &Shards) -> Vec<Expected>,
+}
+
+impl Layout {
+    fn read(directory: &Path, notes: &mut Vec<String>) -> Result<Self, OpenError> {
+        if native::is_native(directory) {
+            return native::layout(directory, notes);
+        }
+        let config = Config::read(directory)?;
+        Ok(Self {
+            name: "Hugging Face",
+            shards: Shards::open(directory, "model", notes)?,
+            expected: names::expected,
+            config,
+        })
+    }
+}
+
+/// A model that is only described: what a file of it would say, and its tensors.
+pub struct Outline {
+    /// The metadata of its architecture, as a GGUF file has them.
+    pub metadata: Metadata,
+    /// GGUF's names and dimensions, the fastest first; experts are stacked.
+    pub tensors: Vec<(String, Vec<u64>)>,
+}
+
+/// The model called `name` that `config` describes, as a `config.json` of Hugging Face.
+///
+/// # Errors
+/// When it lacks what a Mistral or Mixtral has.
+pub fn outline(config: serde_json::Value, name: &str) -> Result<Outline, serde_json::Error> {
+    let config: Config = serde_json::from_value(config)?;
+    config
+        .check_shape()
+        .map_err(<serde_json::Error as serde::de::Error>::custom)?;
+    let experts = config.experts().unwrap_or(0);
+    let expected = names::expected(&config, &Shards::none()).into_iter();
+    Ok(Outline {
+        metadata: config.metadata(name),
+        tensors: expected
+            .map(|expected| (expected.gguf.to_string(), expected.dims(experts)))
+            .collect(),
+    })
+}
+
+/// Reads the model in `directory`, of Hugging Face's layout or Mistral's own. Experts of separate
+/// tensors stay so, named as in older GGUF files: nothing is copied.
+pub(crate) fn open(directory: &Path) -> Result<(Checkpoint, Vec<String>), OpenError> {
+    refuse_foreign(directory)?;
+    let mut notes = Vec::new();
+    let Layout {
+        name,
+        config,
+        shards,
+        expected,
+    } = Layout::read(directory, &mut notes)?;
+    // Before names are made of a number that says nothing.
+    let (wanted, there) = (config.tensors(), shards.names().count() as u64);
+    if wanted > 2 * there + 4096 {
+        let what = format!("a model of {wanted} tensors is described, but there are {there}");
+        return Err(OpenError::unsupported(directory, what));
+    }
+    let expected = expected(&config, &shards);
+    let faults = compare(&expected, &shards, &config);
+    if !faults.is_empty() {
+        return Err(OpenError::Tensors {
+            path: directory.to_owned(),
+            faults,
+        });
+    }
+    if config.tie_word_embeddings
+        && expected
+            .iter()
+            .any(|expected| expected.gguf == TensorName::Output)
+    {
+        notes.push(
+            "the output matrix is not the embeddings, which the configuration ties it to: it is used, as by transformers 5"
+                .to_owned(),
+        );
+    }
+    let mut metadata = config.metadata(&name_of(directory));
+    match tokenizer::read(directory, config.vocab_size)? {
+        Some(tokenizer) => tokenizer.describe(&config.special_tokens(), &mut metadata, &mut notes),
+        None => {
+            // What llama.cpp calls a file for token ids only.
+            metadata.insert("tokenizer.ggml.model", "none");
+            notes.push(
+                "no tokenizer.model, tokenizer.json or tekken.json: the file has no tokenizer".to_owned(),
+            );
+        }
+    }
+    ends::describe(directory, &mut metadata, &mut notes)?;
+    let experts = config.experts().unwrap_or(1);
+    let (mut tensors, mut source_names) = (IndexMap::new(), HashMap::new());
+    for expected in expected {
+        for (name, source, tensor) in views(directory, expected, &shards, experts)? {
+            source_names.insert(name.clone(), source);
+            tensors.insert(name, tensor);
+        }
+    }
+    let checkpoint = Checkpoint {
+        metadata,
+        tensors,
+        source_names,
+        container: Container::Safetensors {
+            layout: name,
+            parts: shards.files(),
+        },
+    };
+    Ok((checkpoint, notes))
+}
+
+fn name_of(directory: &Path) -> String {
+    let full = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    full.file_name()
+        .map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+fn compare(expected: &[Expected], shards: &Shards, config: &Config) -> TensorFaults {
+    let mut faults = TensorFaults::default();
+    let mut wanted = HashSet::new();
+    for expected in expected {
+        for name in &expected.sources {
+            // Of fused experts, two are in one.
+            if !wanted.insert(name.as_str()) {
+                continue;
+            }
+            match shards.get(name) {
+                None => faults.missing.push(name.clone()),
+                Some(stored) => faults.wrong.extend(fault(name, stored, &expected.shape)),
+            }
+        }
+    }
+    let extra = shards
+        .names()
+        .filter(|name| !wanted.contains(name) && !names::is_harmless(name, config));
+    faults.extra = extra.map(str::to_owned).collect();
+    faults
+}
+
+/// What is wrong with a tensor that should have this shape.
+fn fault(name: &str, stored: &Stored, shape: &[u64]) -> Option<String> {
+    if stored.shape != shape {
+        return Some(format!(
+            "{name} has shape {:?} instead of {shape:?}",
+            stored.shape
+        ));
+    }
+    match dtype(stored.dtype) {
+        Some(_) => None,
+        None => {
+            let eight = matches!(stored.dtype, Dtype::F8_E4M3 | Dtype::F8_E5M2);
+            let cure = if eight {
+                ": get the BF16 version of the model"
+            } else {
+                ""
+            };
+            let dtype = stored.dtype;
+            Some(format!(
+                "{name} is of type {dtype:?} instead of F32, F16 or BF16{cure}"
+            ))
+        }
+    }
+}
+
+fn dtype(dtype: Dtype) -> Option<DType> {
+    match dtype {
+        Dtype::F32 => Some(DType::F32),
+        Dtype::F16 => Some(DType::F16),
+        Dtype::BF16 => Some(DType::Bf16),
+        _ => None,
+    }
+}
+
+/// The tensors that `expected` describes, all of which are known to be there, with their names in
+/// GGUF and in the source: one, or one for each expert.
+fn views(
+    directory: &Path,
+    expected: Expected,
+    shards: &Shards,
+    experts: u64,
+) -> Result<Vec<(String, String, Tensor)>, OpenError> {
+    let mut views = Vec::new();
+    for source in &expected.sources {
+        let stored = shards.get(source).expect("compared with what is expected");
+        let tensors = read(stored, &expected, experts as usize).ok_or_else(|| {
+            let (shape, dtype) = (&stored.shape, stored.dtype);
+            let what = format!("tensor {source} cannot be read as {shape:?} values of {dtype:?}");
+            OpenError::unsupported(directory, what)
+        })?;
+        for tensor in tensors {
+            let expert = expected.gguf.expert(views.len() as u64);
+            let name = match expected.stacking {
+                Stacking::Parts | Stacking::Fused { .. } => expert.unwrap_or(expected.gguf),
+                Stacking::None | Stacking::Rows | Stacking::Columns => expected.gguf,
+            };
+            views.push((name.to_string(), source.clone(), tensor));
+        }
+    }
+    Ok(views)
+}
+
+/// What a source holds of the tensor that is expected: a matrix, or one for each expert, or all of them stacked.
+fn read(stored: &Stored, expected: &Expected, experts: usize) -> Option<Vec<Tensor>> {
+    let dtype = dtype(stored.dtype)?;
+    let shape: Vec<usize> = stored.shape.iter().map(|&d| d as usize).collect();
+    let whole = Tensor::in_file(dtype, &shape, &stored.file, stored.range.clone())?;
+    let whole = match expected.order {
+        RowOrder::Same => whole,
+        order => whole.reordered(order)?,
+    };
+    Some(match expected.stacking {
+        Stacking::None | Stacking::Parts => vec![whole],
+        Stacking::Rows => vec![whole.stacked(experts)?],
+        Stacking::Columns => vec![whole.stacked(experts)?.transposed()?],
+        Stacking::Fused { part, of } => {
+            let [_, rows, columns] = shape[..] else {
+                return None;
+            };
+            let (shape, len) = (
+                [rows / of as usize, columns],
+                stored.range.len() / (experts * of as usize),
+            );
+            let start = |e: usize| stored.range.start + (e * of as usize + part as usize) * len;
+            let expert = |e| Tensor::in_file(dtype, &shape, &stored.file, start(e)..start(e) + len);
+            (0..experts).map(expert).collect::<Option<_>>()?
+        }
+    })
+}
+
+/// Refuses a directory whose small files are not what their names say: see [`Foreign`].
+fn refuse_foreign(directory: &Path) -> Result<(), OpenError> {
+    let entries = std::fs::read_dir(directory).map_err(|e| OpenError::io(directory, e))?;
+    let is_read = |name: &str| {
+        let json = name.ends_with(".json") || name.ends_with(".jinja");
+        json || name.starts_with("tokenizer.model")
+    };
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !is_read(&name) || !path.is_file() {
+            continue;
+        }
+        let start = start_of(&path)?;
+        // An empty template is one, and what does not matter is not looked into.
+        match Foreign::of(&start).filter(|what| *what != Foreign::Empty || !name.ends_with(".jinja")) {
+            Some(source) => return Err(OpenError::Foreign { path, source }),
+            None => continue,
+        }
+    }
+    Ok(())
+}
+
+/// A JSON file with few values, if it is there: one that would take much more memory than its bytes is refused.
+pub(crate) fn read_bounded_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, OpenError> {
+    match std::fs::read(path) {
+        Ok(bytes) => {
+            bounded(&bytes, bytes.len()).map_err(|what| OpenError::unsupported(path, what))?;
+            serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|e| OpenError::json(path, e))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(OpenError::io(path, e)),
+    }
+}
+
+/// Adds what `metadata` lacks.
+pub(crate) fn set_default(metadata: &mut Metadata, key: &str, value: Option<Value>) {
+    if let (None, Some(value)) = (metadata.get(key), value) {
+        metadata.insert(key, value);
+    }
+}

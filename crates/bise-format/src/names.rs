@@ -1,0 +1,186 @@
+//! The tensors of a model: their names in GGUF and at Hugging Face, and their shapes.
+
+use crate::hf::{Config, Shards};
+use crate::native;
+use crate::{FfnMatrix, LayerTensor, TensorName};
+use bise_kernels::tensor::RowOrder;
+
+/// A tensor that a configuration asks for.
+pub(crate) struct Expected {
+    /// GGUF's name.
+    pub gguf: TensorName,
+    /// Hugging Face's names: one, or one for each expert.
+    pub sources: Vec<String>,
+    /// The shape of each source, slowest dimension first as safetensors has it.
+    pub shape: Vec<u64>,
+    /// How rows move.
+    pub order: RowOrder,
+    /// How experts lie.
+    pub stacking: Stacking,
+}
+
+/// How the experts of a layer are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stacking {
+    /// There are none: one matrix or vector.
+    None,
+    /// Each in a source of its own.
+    Parts,
+    /// In one source, its rows those of one expert after the other.
+    Rows,
+    /// In one source, its rows the columns of one expert after the other.
+    Columns,
+    /// In one source `[experts, of * rows, columns]`, where each expert's rows are those of the matrix number `part` of `of`.
+    Fused {
+        /// Which.
+        part: u64,
+        /// Of how many.
+        of: u64,
+    },
+}
+
+impl Expected {
+    pub(crate) fn new(gguf: TensorName, source: String, shape: &[u64]) -> Self {
+        Self {
+            gguf,
+            sources: vec![source],
+            shape: shape.to_vec(),
+            order: RowOrder::Same,
+            stacking: Stacking::None,
+        }
+    }
+
+    /// The dimensions in GGUF, fastest first; `experts` are stacked along the slowest.
+    pub(crate) fn dims(&self, experts: u64) -> Vec<u64> {
+        let mut dims: Vec<u64> = self.shape.iter().rev().copied().collect();
+        match self.stacking {
+            Stacking::None => {}
+            Stacking::Parts => dims.push(experts),
+            Stacking::Rows => dims = vec![dims[0], dims[1] / experts, experts],
+            Stacking::Columns => dims = vec![dims[1] / experts, dims[0], experts],
+            Stacking::Fused { of, .. } => dims[1] /= of,
+        }
+        dims
+    }
+}
+
+/// Every tensor of the model, in the order of the output.
+pub(crate) fn expected(config: &Config, shards: &Shards) -> Vec<Expected> {
+    let (d, vocab) = (config.hidden_size, config.vocab_size);
+    let one = |gguf, source: &str, shape: &[u64]| Expected::new(gguf, source.into(), shape);
+    let mut tensors = vec![one(TensorName::Embedding, EMBEDDINGS, &[vocab, d])];
+    for n in 0..config.num_hidden_layers {
+        attention(config, n, &mut tensors);
+        feed_forward(config, shards, n, &mut tensors);
+    }
+    tensors.push(one(TensorName::OutputNorm, "model.norm.weight", &[d]));
+    if !config.tie_word_embeddings || shards.differ(OUTPUT, EMBEDDINGS) {
+        tensors.push(one(TensorName::Output, OUTPUT, &[vocab, d]));
+    }
+    tensors
+}
+
+/// Hugging Face's name of the embeddings.
+const EMBEDDINGS: &str = "model.embed_tokens.weight";
+/// Hugging Face's name of the output matrix.
+const OUTPUT: &str = "lm_head.weight";
+
+/// Whether a tensor that is not expected may be there: tables made anew at run time, and a tied output matrix.
+pub(crate) fn is_harmless(name: &str, config: &Config) -> bool {
+    let output = [OUTPUT, native::OUTPUT].contains(&name);
+    name.ends_with("rotary_emb.inv_freq") || name == "rope.freqs" || config.tie_word_embeddings && output
+}
+
+fn attention(config: &Config, n: u64, tensors: &mut Vec<Expected>) {
+    let (d, head_dim) = (config.hidden_size, config.head_dim());
+    let q = config.num_attention_heads * head_dim;
+    let kv = config.num_key_value_heads() * head_dim;
+    let interleaved = RowOrder::Interleaved {
+        head_dim: head_dim as usize,
+    };
+    #[rustfmt::skip]
+    let table = [
+        (LayerTensor::AttentionNorm,   "input_layernorm",  vec![d],     RowOrder::Same),
+        (LayerTensor::Query,           "self_attn.q_proj", vec![q, d],  interleaved),
+        (LayerTensor::Key,             "self_attn.k_proj", vec![kv, d], interleaved),
+        (LayerTensor::Value,           "self_attn.v_proj", vec![kv, d], RowOrder::Same),
+        (LayerTensor::AttentionOutput, "self_attn.o_proj", vec![d, q],  RowOrder::Same),
+    ];
+    for (gguf, source, shape, order) in table {
+        let source = format!("model.layers.{n}.{source}.weight");
+        tensors.push(Expected {
+            order,
+            ..Expected::new(TensorName::Layer(n, gguf), source, &shape)
+        });
+    }
+}
+
+/// The matrix, its name in a Mistral, that of an expert, and whether the outputs are the hidden
+/// values.
+const FEED_FORWARD: [(FfnMatrix, &str, &str, bool); 3] = [
+    (FfnMatrix::Gate, "gate_proj", "w1", true),
+    (FfnMatrix::Up, "up_proj", "w3", true),
+    (FfnMatrix::Down, "down_proj", "w2", false),
+];
+
+fn feed_forward(config: &Config, shards: &Shards, n: u64, tensors: &mut Vec<Expected>) {
+    let (d, f) = (config.hidden_size, config.intermediate_size);
+    let gguf = |tensor| TensorName::Layer(n, tensor);
+    let source = |name: &str| format!("model.layers.{n}.{name}.weight");
+    tensors.push(Expected::new(
+        gguf(LayerTensor::FfnNorm),
+        source("post_attention_layernorm"),
+        &[d],
+    ));
+    let Some(experts) = config.experts() else {
+        for (matrix, dense, _, wide) in FEED_FORWARD {
+            let shape = if wide { [f, d] } else { [d, f] };
+            let source = source(&format!("mlp.{dense}"));
+            tensors.push(Expected::new(gguf(LayerTensor::Ffn(matrix)), source, &shape));
+        }
+        return;
+    };
+    if shards.get(&fused(n, "gate_up_proj")).is_some() {
+        return mixture_of_transformers_5(config, (n, experts), tensors);
+    }
+    let gate = source("block_sparse_moe.gate");
+    tensors.push(Expected::new(gguf(LayerTensor::Router), gate, &[experts, d]));
+    for (matrix, _, expert, wide) in FEED_FORWARD {
+        let shape = if wide { [f, d] } else { [d, f] };
+        let sources = (0..experts).map(|e| source(&format!("block_sparse_moe.experts.{e}.{expert}")));
+        tensors.push(Expected {
+            sources: sources.collect(),
+            stacking: Stacking::Parts,
+            ..Expected::new(gguf(LayerTensor::Experts(matrix)), String::new(), &shape)
+        });
+    }
+}
+
+fn fused(n: u64, name: &str) -> String {
+    format!("model.layers.{n}.mlp.experts.{name}")
+}
+
+/// A mixture as transformers 5 has it in memory, and stores it when asked to:
+///
+/// ```text
+/// mlp.gate.weight           [experts, dim]
+/// mlp.experts.gate_up_proj  [experts, 2 * hidden, dim]    of each expert the gate's rows first
+/// mlp.experts.down_proj     [experts, dim, hidden]
+/// ```
+fn mixture_of_transformers_5(config: &Config, (n, experts): (u64, u64), tensors: &mut Vec<Expected>) {
+    let (d, f) = (config.hidden_size, config.intermediate_size);
+    let gguf = |tensor| TensorName::Layer(n, tensor);
+    let gate = format!("model.layers.{n}.mlp.gate.weight");
+    tensors.push(Expected::new(gguf(LayerTensor::Router), gate, &[experts, d]));
+    let table = [
+        (FfnMatrix::Gate, "gate_up_proj", [experts, 2 * f, d], (0, 2)),
+        (FfnMatrix::Up, "gate_up_proj", [experts, 2 * f, d], (1, 2)),
+        (FfnMatrix::Down, "down_proj", [experts, d, f], (0, 1)),
+    ];
+    for (matrix, source, shape, (part, of)) in table {
+        tensors.push(Expected {
+            stacking: Stacking::Fused { part, of },
+            ..Expected::new(gguf(LayerTensor::Experts(matrix)), fused(n, source), &shape)
+        });
+    }
+}

@@ -1,0 +1,10 @@
+//! Which type each tensor gets, and how much its errors weigh.
+
+pub(crate) mod budget;
+pub(crate) mod choice;
+pub(crate) mod imatrix;
+pub(crate) mod recipe;
+pub(crate) mod role;
+pub(crate) mod sensitivity;
+pub mod types;
+pub(crate) mod weigh;

@@ -1,0 +1,5 @@
+//! Whether a file is what it was when it was written: hashes, and probes of what its model says.
+
+pub(crate) mod probe;
+pub(crate) mod seal;
+pub(crate) mod verify;

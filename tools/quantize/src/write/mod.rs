@@ -1,0 +1,8 @@
+//! From the source's tensors to a file: slabs made on all threads, hashed and written in order.
+
+mod journal;
+pub(crate) mod pipeline;
+mod queue;
+pub(crate) mod slab;
+pub(crate) mod source;
+pub(crate) mod writing;
