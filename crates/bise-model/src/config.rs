@@ -1,7 +1,7 @@
 //! A model's dimensions, read from GGUF metadata and checked.
 
 use crate::error::LoadError;
-use crate::names::EMBEDDINGS;
+use bise_format::TensorName;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::{Array, Metadata, Value};
 use bise_format::llama;
@@ -70,7 +70,9 @@ impl Config {
             llama::check_tensors(checkpoint)?;
         }
         let mut config = Self::from_metadata(&checkpoint.metadata)?;
-        let vocabulary = checkpoint.tensors.get(EMBEDDINGS).map_or(0, |t| t.shape()[0]);
+        let vocabulary = checkpoint
+            .tensor(TensorName::Embedding)
+            .map_or(0, |t| t.shape()[0]);
         let unmentioned = checkpoint.metadata.get(&Keys::name(WINDOW)).is_none();
         if unmentioned && config.is_mistral_v0_1(vocabulary) {
             config.set_sliding_window(Some(4096));

@@ -8,7 +8,7 @@ use crate::decoder::{Step, finite};
 use crate::error::NotANumber;
 use crate::loading::{find_bad_weight, find_in_tensor, step_tensors};
 use crate::model::Model;
-use crate::names::{EMBEDDINGS, OUTPUT};
+use bise_format::TensorName;
 use bise_kernels::ops::KvType;
 
 /// The largest number in F16.
@@ -59,14 +59,14 @@ impl Finder {
         };
         let checkpoint = model.checkpoint();
         let (place, tensors) = step_tensors(step, layer, self.mixture);
-        let find = |name: &String| {
-            let tied = name == OUTPUT && !checkpoint.tensors.contains_key(name);
-            find_in_tensor(checkpoint, if tied { EMBEDDINGS } else { name })
+        let find = |name: &TensorName| match (name, checkpoint.output_is_tied()) {
+            (TensorName::Output, true) => find_in_tensor(checkpoint, TensorName::Embedding),
+            _ => find_in_tensor(checkpoint, *name),
         };
-        let weight = match (step, checkpoint.tensors.get(EMBEDDINGS)) {
+        let weight = match (step, checkpoint.tensor(TensorName::Embedding)) {
             (Step::Embeddings, Some(tensor)) => {
                 let rows = tokens.iter().map(|&token| token as usize);
-                find_bad_weight(EMBEDDINGS, tensor, rows)
+                find_bad_weight(TensorName::Embedding, tensor, rows)
             }
             _ => tensors.iter().find_map(find),
         };

@@ -46,17 +46,14 @@ mod diagnosis;
 mod engine;
 mod error;
 mod fingerprint;
+mod generation;
 mod loading;
 mod memory;
 mod model;
-mod names;
 pub mod sampler;
 mod sequence;
-mod session;
-mod speculation;
 mod statistics;
 pub mod streamed;
-mod token_sampler;
 pub mod tokenizer;
 
 pub use batch::{LogitRows, Logits, Part};
@@ -65,15 +62,15 @@ pub use context::{Context, ContextOptions, Watch};
 pub use engine::{Engine, EngineOptions, Progress};
 pub use error::{BadWeight, ForwardError, GenerateError, LoadError, NotANumber, SharedLoadError};
 pub use fingerprint::{CONTRACT, Fingerprint, Hashed, fingerprint};
+pub use generation::session::{
+    Begun, Extent, Kept, Limits, MEMORY, PromptCache, Restored, Session, SessionError, Stop, is_session,
+};
+pub use generation::speculation::{Counts, DraftError, Speculation, SpeculationOptions};
+pub use generation::token_sampler::TokenSampler;
 pub use loading::LoadOptions;
 pub use memory::{Advice, MemoryNeeds, TensorNeeds, advise};
 pub use model::Model;
 pub use sequence::Sequence;
-pub use session::{
-    Begun, Extent, Kept, Limits, MEMORY, PromptCache, Restored, Session, SessionError, Stop, is_session,
-};
-pub use speculation::{Counts, DraftError, Speculation, SpeculationOptions};
 pub use statistics::InputSums;
-pub use token_sampler::TokenSampler;
 
 pub use bise_kernels::ops::KvType;

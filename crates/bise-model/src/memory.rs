@@ -4,7 +4,7 @@ use crate::cache::{CHUNK, KvShape};
 use crate::config::Config;
 use crate::context::ContextOptions;
 use crate::engine::LOGIT_ROWS;
-use crate::names::{EMBEDDINGS, OUTPUT};
+use bise_format::TensorName;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::TensorInfo;
 use bise_kernels::block::DType;
@@ -28,8 +28,9 @@ pub struct MemoryNeeds {
 
 /// A tensor, as far as it matters here.
 #[derive(Clone, Debug)]
-pub struct TensorNeeds<'a> {
-    name: &'a str,
+pub struct TensorNeeds {
+    /// `None` for a tensor that the model does not use.
+    name: Option<TensorName>,
     /// The slowest first.
     shape: Vec<usize>,
     dtype: DType,
@@ -38,11 +39,11 @@ pub struct TensorNeeds<'a> {
     native: bool,
 }
 
-impl<'a> TensorNeeds<'a> {
+impl TensorNeeds {
     /// A tensor of a file that need not be there yet.
-    pub fn of_info(info: &'a TensorInfo) -> Self {
+    pub fn of_info(info: &TensorInfo) -> Self {
         Self {
-            name: &info.name,
+            name: TensorName::parse(&info.name),
             shape: info.dims.iter().rev().map(|&d| d as usize).collect(),
             dtype: info.dtype,
             bytes: info.len,
@@ -50,9 +51,9 @@ impl<'a> TensorNeeds<'a> {
         }
     }
 
-    fn of_tensor((name, tensor): (&'a String, &Tensor)) -> Self {
+    fn of_tensor((name, tensor): (&String, &Tensor)) -> Self {
         Self {
-            name,
+            name: TensorName::parse(name),
             shape: tensor.shape().to_vec(),
             dtype: tensor.dtype(),
             bytes: tensor.len() as u64,
@@ -69,21 +70,23 @@ impl MemoryNeeds {
     }
 
     /// What a model of these `tensors`, which `config` describes, takes with a context of these `options`.
-    pub fn of_tensors<'a>(
-        tensors: impl Iterator<Item = TensorNeeds<'a>>,
+    pub fn of_tensors(
+        tensors: impl Iterator<Item = TensorNeeds>,
         config: &Config,
         options: &ContextOptions,
     ) -> Self {
         let tensors: Vec<_> = tensors.collect();
         let (mut laid_out, mut in_files, mut unquantized) = (0u64, 0u64, false);
-        let tied = tensors.iter().all(|tensor| tensor.name != OUTPUT);
+        let tied = tensors
+            .iter()
+            .all(|tensor| tensor.name != Some(TensorName::Output));
         let mut vocabulary = 0;
         for tensor in &tensors {
             let [matrices @ .., rows, _] = &tensor.shape[..] else {
                 continue;
             };
             // Of the embeddings, one row is looked at for each token, unless they are the output matrix too.
-            if tensor.name == EMBEDDINGS {
+            if tensor.name == Some(TensorName::Embedding) {
                 vocabulary = *rows as u64;
                 if !tied {
                     continue;

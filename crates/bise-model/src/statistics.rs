@@ -4,6 +4,7 @@
 use crate::config::Config;
 use crate::decoder::Step;
 use crate::loading;
+use bise_format::TensorName;
 
 /// Sums of the squares of a matrix's inputs.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,8 +96,8 @@ impl Statistics {
     pub fn sums(self) -> Vec<InputSums> {
         let named = |(step, layer, sums): (Step, usize, &Sums)| {
             let names = loading::matrices(step, layer, self.mixture).into_iter();
-            let of = |name| InputSums {
-                name,
+            let of = |name: TensorName| InputSums {
+                name: name.to_string(),
                 sums: sums.sums.clone(),
                 counts: sums.counts.clone(),
             };

@@ -1,51 +1,61 @@
-//! GGUF's names of the tensors that steps of a forward pass take.
+//! The tensors that steps of a forward pass take, by GGUF's names.
 
 use crate::decoder::Step;
-use crate::names::{EMBEDDINGS, OUTPUT, OUTPUT_NORM, of_expert, of_experts, of_layer};
+use bise_format::{FfnMatrix, LayerTensor, TensorName};
 
-/// The matrices whose input comes out of `step`, if there are any; those of experts are stacked.
-pub(crate) fn matrices(step: Step, layer: usize, mixture: bool) -> Vec<String> {
-    let parts: &[&str] = match (step, mixture) {
-        (Step::OutputNorm, _) => return vec![OUTPUT.to_owned()],
-        (Step::AttentionNorm, _) => &["attn_q", "attn_k", "attn_v"],
-        (Step::Heads, _) => &["attn_output"],
-        (Step::ExpertInput(_), _) => &["ffn_gate", "ffn_up"],
-        (Step::Hidden(_), _) => &["ffn_down"],
-        _ => &[],
+/// The matrices whose input comes out of `step`, if there are any; those of a mixture's experts are
+/// stacked.
+pub(crate) fn matrices(step: Step, layer: usize, mixture: bool) -> Vec<TensorName> {
+    let ffn = match mixture {
+        true => LayerTensor::Experts,
+        false => LayerTensor::Ffn,
     };
-    let stacked = mixture && matches!(step, Step::ExpertInput(_) | Step::Hidden(_));
-    let name = |part: &&str| match stacked {
-        true => of_experts(layer, part),
-        false => of_layer(layer, part),
+    let of_layer = |tensor| TensorName::Layer(layer as u64, tensor);
+    let tensors = match step {
+        Step::OutputNorm => return vec![TensorName::Output],
+        Step::AttentionNorm => vec![LayerTensor::Query, LayerTensor::Key, LayerTensor::Value],
+        Step::Heads => vec![LayerTensor::AttentionOutput],
+        Step::ExpertInput(_) => vec![ffn(FfnMatrix::Gate), ffn(FfnMatrix::Up)],
+        Step::Hidden(_) => vec![ffn(FfnMatrix::Down)],
+        _ => Vec::new(),
     };
-    parts.iter().map(name).collect()
+    tensors.into_iter().map(of_layer).collect()
 }
 
-/// What a step is called after the tensor that makes it, and the tensors that have a part in it.
-pub(crate) fn step_tensors(step: Step, layer: usize, mixture: bool) -> (String, Vec<String>) {
-    let (part, expert) = match step {
-        Step::Embeddings => return ("token_embd".to_owned(), vec![EMBEDDINGS.to_owned()]),
-        Step::OutputNorm => return ("output_norm".to_owned(), vec![OUTPUT_NORM.to_owned()]),
-        Step::Logits => return ("output".to_owned(), vec![OUTPUT.to_owned()]),
-        Step::AttentionNorm => ("attn_norm", None),
-        Step::Query => ("attn_q", None),
-        Step::Key => ("attn_k", None),
-        Step::Value => ("attn_v", None),
-        Step::Heads => ("attention", None),
-        Step::AttentionOutput | Step::AfterAttention => ("attn_output", None),
-        Step::FeedForwardNorm => ("ffn_norm", None),
-        Step::Router => ("ffn_gate_inp", None),
-        Step::ExpertInput(e) => ("ffn_norm", Some(e)),
-        Step::Gate(e) | Step::Hidden(e) => ("ffn_gate", Some(e)),
-        Step::Up(e) => ("ffn_up", Some(e)),
-        Step::Down(e) => ("ffn_down", Some(e)),
-        Step::AfterFeedForward => ("ffn_down", None),
+/// What a step is called after the tensor that makes it, as "layer 3, ffn_down", and the tensors that
+/// have a part in it.
+pub(crate) fn step_tensors(step: Step, layer: usize, mixture: bool) -> (String, Vec<TensorName>) {
+    let of_layer = |tensor| TensorName::Layer(layer as u64, tensor);
+    let outside = |name: TensorName| {
+        let place = name.to_string();
+        (place.trim_end_matches(".weight").to_owned(), vec![name])
     };
-    match expert.filter(|_| mixture) {
-        None => (format!("layer {layer}, {part}"), vec![of_layer(layer, part)]),
-        Some(e) => (
-            format!("layer {layer}, {part}, expert {e}"),
-            vec![of_experts(layer, part), of_expert(layer, part, e)],
+    let named = |tensor: LayerTensor| (format!("layer {layer}, {tensor}"), vec![of_layer(tensor)]);
+    let ffn = |matrix, e| match mixture {
+        false => named(LayerTensor::Ffn(matrix)),
+        true => (
+            format!("layer {layer}, {}, expert {e}", LayerTensor::Ffn(matrix)),
+            vec![
+                of_layer(LayerTensor::Experts(matrix)),
+                of_layer(LayerTensor::Expert(matrix, e as u64)),
+            ],
         ),
+    };
+    match step {
+        Step::Embeddings => outside(TensorName::Embedding),
+        Step::OutputNorm => outside(TensorName::OutputNorm),
+        Step::Logits => outside(TensorName::Output),
+        Step::AttentionNorm => named(LayerTensor::AttentionNorm),
+        Step::Query => named(LayerTensor::Query),
+        Step::Key => named(LayerTensor::Key),
+        Step::Value => named(LayerTensor::Value),
+        Step::Heads => (format!("layer {layer}, attention"), Vec::new()),
+        Step::AttentionOutput | Step::AfterAttention => named(LayerTensor::AttentionOutput),
+        Step::FeedForwardNorm | Step::ExpertInput(_) => named(LayerTensor::FfnNorm),
+        Step::Router => named(LayerTensor::Router),
+        Step::Gate(e) | Step::Hidden(e) => ffn(FfnMatrix::Gate, e),
+        Step::Up(e) => ffn(FfnMatrix::Up, e),
+        Step::Down(e) => ffn(FfnMatrix::Down, e),
+        Step::AfterFeedForward => named(LayerTensor::Ffn(FfnMatrix::Down)),
     }
 }

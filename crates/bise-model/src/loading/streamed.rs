@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::decoder::{Block, Experts, Held, SwiGlu};
 use crate::error::LoadError;
 use bise_format::checkpoint::Checkpoint;
+use bise_format::{LayerTensor, TensorName};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -65,17 +66,17 @@ pub(crate) fn largest_piece(checkpoint: &Checkpoint) -> u64 {
     let mut pieces = HashMap::new();
     for (name, tensor) in &checkpoint.tensors {
         if tensor.dtype().is_quantized() || !tensor.is_native() {
-            let len = tensor.len() as u64;
-            let parts: Vec<&str> = name.split('.').collect();
-            let (piece, len) = match parts[..] {
-                ["blk", layer, _, expert, "weight"] => ((layer, expert), len),
-                ["blk", layer, ..] if name.ends_with("_exps.weight") && tensor.shape().len() > 2 => {
-                    ((layer, "any expert"), len / tensor.shape()[0] as u64)
-                }
-                ["blk", layer, ..] => ((layer, ""), len),
-                _ => (("", ""), len),
+            let name = TensorName::parse(name);
+            let (layer, within) = (
+                name.and_then(TensorName::layer),
+                name.and_then(TensorName::within_layer),
+            );
+            let (expert, experts) = match within {
+                Some(LayerTensor::Expert(_, e)) => (Some(e), 1),
+                Some(LayerTensor::Experts(_)) => (Some(0), tensor.shape()[0]),
+                _ => (None, 1),
             };
-            *pieces.entry(piece).or_insert(0) += len;
+            *pieces.entry((layer, expert)).or_insert(0) += (tensor.len() / experts.max(1)) as u64;
         }
     }
     pieces.into_values().max().unwrap_or(0)

@@ -6,8 +6,8 @@ use super::streamed::Streamed;
 use crate::config::{Config, Experts as Mixture};
 use crate::decoder::{Attention, Block, Experts, FeedForward, Linear, RmsNorm, SparseMoe, SwiGlu};
 use crate::error::LoadError;
-use crate::names::{self, EMBEDDINGS, OUTPUT, OUTPUT_NORM};
 use bise_format::checkpoint::Checkpoint;
+use bise_format::{FfnMatrix, LayerTensor, TensorName};
 use bise_kernels::matmul;
 use bise_kernels::tensor::Tensor;
 use std::io;
@@ -97,53 +97,53 @@ pub(super) struct Loader<'a> {
 impl<'a> Loader<'a> {
     /// The weights outside the blocks, and those that `blocks` gives.
     fn weights(&self, blocks: impl FnOnce() -> Result<Store, LoadError>) -> Result<Weights, LoadError> {
-        let (dim, vocabulary) = (self.config.dim, self.find(EMBEDDINGS)?.rows());
-        let tok_embeddings = self.shaped(EMBEDDINGS, &[vocabulary, dim])?;
-        let tok_embeddings = self.fetch(EMBEDDINGS, &tok_embeddings)?;
-        let output = match self.has(OUTPUT) {
-            true => self.linear(OUTPUT, vocabulary, dim)?,
-            false => self.lay_out(EMBEDDINGS, &tok_embeddings)?,
+        let (dim, vocabulary) = (self.config.dim, self.find(TensorName::Embedding)?.rows());
+        let tok_embeddings = self.shaped(TensorName::Embedding, &[vocabulary, dim])?;
+        let tok_embeddings = self.fetch(TensorName::Embedding, &tok_embeddings)?;
+        let output = match self.has(TensorName::Output) {
+            true => self.linear(TensorName::Output, vocabulary, dim)?,
+            false => self.lay_out(TensorName::Embedding, &tok_embeddings)?,
         };
         Ok(Weights {
-            norm: self.norm(OUTPUT_NORM)?,
+            norm: self.norm(TensorName::OutputNorm)?,
             blocks: blocks()?,
             tok_embeddings,
             output,
         })
     }
 
-    fn has(&self, name: &str) -> bool {
-        self.checkpoint.tensors.contains_key(name)
+    fn has(&self, name: TensorName) -> bool {
+        self.checkpoint.tensor(name).is_some()
     }
 
     /// The tensor called `name`, as it is stored.
-    fn find(&self, name: &str) -> Result<Tensor, LoadError> {
+    fn find(&self, name: TensorName) -> Result<Tensor, LoadError> {
         let missing = || LoadError::MissingTensor {
-            tensor: name.to_owned(),
+            tensor: name.to_string(),
         };
-        self.checkpoint.tensors.get(name).cloned().ok_or_else(missing)
+        self.checkpoint.tensor(name).cloned().ok_or_else(missing)
     }
 
     /// The tensor called `name`, whose shape is to be `expected`; GGUF's trailing extents of 1, the outermost here, are none.
-    fn shaped(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
+    fn shaped(&self, name: TensorName, expected: &[usize]) -> Result<Tensor, LoadError> {
         let tensor = self.find(name)?;
         let found = tensor.shape().to_vec();
         tensor
             .with_outer_ones(expected.len())
             .filter(|tensor| tensor.shape() == expected)
             .ok_or_else(|| LoadError::Shape {
-                tensor: name.to_owned(),
+                tensor: name.to_string(),
                 found,
                 expected: expected.to_vec(),
             })
     }
 
-    fn linear(&self, name: &str, outputs: usize, inputs: usize) -> Result<Linear, LoadError> {
+    fn linear(&self, name: TensorName, outputs: usize, inputs: usize) -> Result<Linear, LoadError> {
         self.lay_out(name, &self.shaped(name, &[outputs, inputs])?)
     }
 
     /// The tensor as kernels read it, in its file's pages or, when these are not wanted, in memory of its own.
-    fn fetch(&self, name: &str, tensor: &Tensor) -> Result<Tensor, LoadError> {
+    fn fetch(&self, name: TensorName, tensor: &Tensor) -> Result<Tensor, LoadError> {
         let own = self.options.read || self.options.lock;
         let tensor = match own {
             true => tensor.read_in().map_err(|e| no_room(name, tensor, e))?,
@@ -155,7 +155,7 @@ impl<'a> Loader<'a> {
         Ok(tensor.native())
     }
 
-    fn lay_out(&self, name: &str, tensor: &Tensor) -> Result<Linear, LoadError> {
+    fn lay_out(&self, name: TensorName, tensor: &Tensor) -> Result<Linear, LoadError> {
         let weights =
             matmul::Weights::new(&self.fetch(name, tensor)?).map_err(|e| no_room(name, tensor, e))?;
         if !weights.is_finite()
@@ -170,7 +170,7 @@ impl<'a> Loader<'a> {
         Ok(Linear(weights))
     }
 
-    fn norm(&self, name: &str) -> Result<RmsNorm, LoadError> {
+    fn norm(&self, name: TensorName) -> Result<RmsNorm, LoadError> {
         let tensor = self.shaped(name, &[self.config.dim])?;
         match find_bad_weight(name, &tensor, 0..tensor.rows()) {
             Some(weight) => Err(LoadError::BadWeight(weight)),
@@ -194,70 +194,71 @@ impl<'a> Loader<'a> {
             head_dim,
             ..
         } = self.config;
-        let name = |part: &str| names::of_layer(layer, part);
+        let name = |tensor| TensorName::Layer(layer as u64, tensor);
         let attention = Attention {
-            wq: self.linear(&name("attn_q"), n_heads * head_dim, dim)?,
-            wk: self.linear(&name("attn_k"), n_kv_heads * head_dim, dim)?,
-            wv: self.linear(&name("attn_v"), n_kv_heads * head_dim, dim)?,
-            wo: self.linear(&name("attn_output"), dim, n_heads * head_dim)?,
+            wq: self.linear(name(LayerTensor::Query), n_heads * head_dim, dim)?,
+            wk: self.linear(name(LayerTensor::Key), n_kv_heads * head_dim, dim)?,
+            wv: self.linear(name(LayerTensor::Value), n_kv_heads * head_dim, dim)?,
+            wo: self.linear(name(LayerTensor::AttentionOutput), dim, n_heads * head_dim)?,
             head_dim,
         };
         let feed_forward = match self.config.experts {
-            None => FeedForward::Dense(self.swiglu(|part| name(&format!("ffn_{part}")))?),
+            None => FeedForward::Dense(self.swiglu(|matrix| name(LayerTensor::Ffn(matrix)))?),
             Some(mixture) => FeedForward::SparseMoe(SparseMoe {
-                router: self.linear(&name("ffn_gate_inp"), mixture.count, dim)?,
+                router: self.linear(name(LayerTensor::Router), mixture.count, dim)?,
                 experts: experts(mixture)?,
                 top_k: mixture.top_k,
             }),
         };
         Ok(Block {
-            attention_norm: self.norm(&name("attn_norm"))?,
+            attention_norm: self.norm(name(LayerTensor::AttentionNorm))?,
             attention,
-            ffn_norm: self.norm(&name("ffn_norm"))?,
+            ffn_norm: self.norm(name(LayerTensor::FfnNorm))?,
             feed_forward,
         })
     }
 
-    fn swiglu(&self, name: impl Fn(&str) -> String) -> Result<SwiGlu, LoadError> {
+    fn swiglu(&self, name: impl Fn(FfnMatrix) -> TensorName) -> Result<SwiGlu, LoadError> {
         let &Config { dim, hidden_dim, .. } = self.config;
         Ok(SwiGlu {
-            w1: self.linear(&name("gate"), hidden_dim, dim)?,
-            w2: self.linear(&name("down"), dim, hidden_dim)?,
-            w3: self.linear(&name("up"), hidden_dim, dim)?,
+            w1: self.linear(name(FfnMatrix::Gate), hidden_dim, dim)?,
+            w2: self.linear(name(FfnMatrix::Down), dim, hidden_dim)?,
+            w3: self.linear(name(FfnMatrix::Up), hidden_dim, dim)?,
         })
     }
 
     /// One of the experts stacked in one tensor a layer, or, in older files, each in tensors of its own.
     pub fn expert(&self, layer: usize, e: usize) -> Result<SwiGlu, LoadError> {
-        if self.has(&names::of_expert(layer, "ffn_gate", 0)) {
-            return self.swiglu(|part| names::of_expert(layer, &format!("ffn_{part}"), e));
+        let name = |tensor| TensorName::Layer(layer as u64, tensor);
+        if self.has(name(LayerTensor::Expert(FfnMatrix::Gate, 0))) {
+            return self.swiglu(|matrix| name(LayerTensor::Expert(matrix, e as u64)));
         }
         let &Config { dim, hidden_dim, .. } = self.config;
         let count = self.config.experts.map_or(1, |experts| experts.count);
-        let slab = |part: &str, outputs, inputs| {
-            let name = names::of_experts(layer, &format!("ffn_{part}"));
-            let tensor = self.shaped(&name, &[count, outputs, inputs])?;
-            self.lay_out(&name, &tensor.slab(e))
+        let slab = |matrix, outputs, inputs| {
+            let name = name(LayerTensor::Experts(matrix));
+            let tensor = self.shaped(name, &[count, outputs, inputs])?;
+            self.lay_out(name, &tensor.slab(e))
         };
         Ok(SwiGlu {
-            w1: slab("gate", hidden_dim, dim)?,
-            w2: slab("down", dim, hidden_dim)?,
-            w3: slab("up", hidden_dim, dim)?,
+            w1: slab(FfnMatrix::Gate, hidden_dim, dim)?,
+            w2: slab(FfnMatrix::Down, dim, hidden_dim)?,
+            w3: slab(FfnMatrix::Up, hidden_dim, dim)?,
         })
     }
 }
 
-fn no_room(name: &str, tensor: &Tensor, error: io::Error) -> LoadError {
+fn no_room(name: TensorName, tensor: &Tensor, error: io::Error) -> LoadError {
     LoadError::Memory {
-        tensor: name.to_owned(),
+        tensor: name.to_string(),
         bytes: tensor.len(),
         error,
     }
 }
 
-fn not_locked(name: &str, error: io::Error) -> LoadError {
+fn not_locked(name: TensorName, error: io::Error) -> LoadError {
     LoadError::Lock {
-        tensor: name.to_owned(),
+        tensor: name.to_string(),
         error,
     }
 }

@@ -14,8 +14,8 @@ pub use prompt_cache::{PromptCache, Restored};
 
 use crate::context::{Context, Watch};
 use crate::error::{ForwardError, GenerateError};
-use crate::speculation::{Counts, Speculation, Text};
-use crate::token_sampler::TokenSampler;
+use crate::generation::speculation::{Counts, Speculation, Text};
+use crate::generation::token_sampler::TokenSampler;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;

@@ -3,8 +3,8 @@
 use super::{Costs, Plan, Rate, Text};
 use crate::context::Context;
 use crate::error::LoadError;
+use crate::generation::token_sampler::TokenSampler;
 use crate::model::Model;
-use crate::token_sampler::TokenSampler;
 use bise_format::gguf::{Array, Value};
 use std::time::Instant;
 

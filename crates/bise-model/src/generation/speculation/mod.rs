@@ -26,8 +26,8 @@ pub use draft::DraftError;
 
 use crate::context::{Context, ContextOptions};
 use crate::error::LoadError;
+use crate::generation::token_sampler::TokenSampler;
 use crate::model::Model;
-use crate::token_sampler::TokenSampler;
 use costs::Costs;
 use draft::DraftModel;
 use ngram::Lookup;

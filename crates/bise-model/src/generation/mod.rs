@@ -1,0 +1,5 @@
+//! Text that a model makes: a session over one sequence, drafts, prompts that are kept.
+
+pub(crate) mod session;
+pub(crate) mod speculation;
+pub(crate) mod token_sampler;
