@@ -58,7 +58,7 @@ impl Kernel for Read<'_> {
                 *sum = isa.add(*sum, isa.load_f32(bytes));
             }
         }
-        black_box(sums.map(|sum| isa.sum(sum)));
+        black_box(sums.map(|sum| isa.reduce_sum(sum)));
     }
 }
 
@@ -72,13 +72,13 @@ impl Dots {
     fn sums<S: Isa, const SUMS: usize>(isa: S) -> usize {
         let w = isa.load_bytes(black_box(&[3; 4 * LANES]));
         let x = black_box([1, -2, 3, -1]);
-        let mut sums = [isa.begin(); SUMS];
+        let mut sums = [isa.dot_zero(); SUMS];
         for _ in 0..Self::ROUNDS {
             for s in 0..SUMS {
-                sums[s] = isa.settle(isa.dot(sums[s], w, x, 4));
+                sums[s] = isa.optimization_barrier(isa.dot_accumulate(sums[s], w, x, 4));
             }
         }
-        black_box(sums.map(|sum| isa.sum(isa.to_f32(isa.end(sum, 4)))));
+        black_box(sums.map(|sum| isa.reduce_sum(isa.to_f32(isa.dot_widen(sum, 4)))));
         SUMS
     }
 }
@@ -88,7 +88,7 @@ impl Kernel for Dots {
 
     #[inline(always)]
     fn call<S: Isa>(self, isa: S) -> usize {
-        match S::STRIPS {
+        match S::WEIGHT_VECTORS {
             1 => Self::sums::<S, 6>(isa),
             _ => Self::sums::<S, 12>(isa),
         }

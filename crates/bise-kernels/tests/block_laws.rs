@@ -1,7 +1,7 @@
 //! What every format promises, whatever the values: each law walks [`DType::ALL`].
 
 use bise_kernels::block::{
-    CODED_ZERO, CodedFormat, DType, FormatVisitor, IntFormat, Parts, PlainFormat, Unpacked,
+    CODEBOOK_ZERO, CodebookFormat, DType, DecodedBlock, FormatVisitor, IntFormat, PlainFormat, UnpackedBlock,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -328,12 +328,12 @@ impl FormatVisitor for Unpack<'_> {
     }
 
     fn int<F: IntFormat>(self) -> Vec<f32> {
-        let mut w = Parts::ZERO;
-        F::split(self.0, &mut w);
+        let mut w = UnpackedBlock::ZERO;
+        F::unpack(self.0, &mut w);
         let value = |i: usize| {
-            let product = w.scale::<F>(i / F::GROUP) * F::number(w.q[i]) as f32;
+            let product = w.scale::<F>(i / F::SUB_BLOCK) * F::number(w.q[i]) as f32;
             if F::HAS_MIN {
-                product - w.min::<F>(i / F::GROUP)
+                product - w.min::<F>(i / F::SUB_BLOCK)
             } else {
                 product
             }
@@ -341,10 +341,12 @@ impl FormatVisitor for Unpack<'_> {
         (0..F::LEN).map(value).collect()
     }
 
-    fn coded<F: CodedFormat>(self) -> Vec<f32> {
-        let w = Unpacked::new::<F>(self.0);
-        let number = |i: usize| f32::from(w.q[i]) - f32::from(CODED_ZERO);
-        (0..F::LEN).map(|i| w.scale[i / F::GROUP] * number(i)).collect()
+    fn codebook<F: CodebookFormat>(self) -> Vec<f32> {
+        let w = DecodedBlock::new::<F>(self.0);
+        let number = |i: usize| f32::from(w.q[i]) - f32::from(CODEBOOK_ZERO);
+        (0..F::LEN)
+            .map(|i| w.scale[i / F::SUB_BLOCK] * number(i))
+            .collect()
     }
 }
 

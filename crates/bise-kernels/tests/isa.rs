@@ -1,35 +1,108 @@
-//! Every operation of every instruction set gives what the scalar level gives, bit for bit.
+//! Every operation of every instruction set gives what its formula gives, bit for bit: one test for each
+//! operation, so that a failure names it and the level.
 
 use bise_kernels::isa::{Isa, Kernel, LANES, Level};
+use half::{bf16, f16};
 use proptest::array::{uniform4, uniform16, uniform32};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::array::from_fn;
+use std::fmt::Debug;
 
 /// The largest activation; activations are never -128.
 const MOST: i8 = 127;
 
-/// Runs a kernel at each level and checks that all give what the scalar level gives.
-fn same_at_every_level<K: Kernel + Copy>(kernel: K) -> K::Output
-where
-    K::Output: PartialEq + std::fmt::Debug,
-{
-    let expected = Level::SCALAR.run(kernel);
-    for level in Level::available() {
-        assert_eq!(level.run(kernel), expected, "{level}");
-    }
-    expected
+type Lanes = [f32; LANES];
+type Bytes = [u8; 4 * LANES];
+/// Bits of lanes; all NaN are one, as which of them results is the machine's own affair.
+type Bits = [u32; LANES];
+
+/// Declares a kernel for each operation: a struct of its inputs, and what it computes of them.
+macro_rules! operations {
+    ($($name:ident($($input:ident: $type:ty),*) -> $output:ty, |$isa:ident| $body:expr;)*) => {$(
+        #[derive(Clone, Copy)]
+        struct $name { $($input: $type),* }
+
+        impl Kernel for $name {
+            type Output = $output;
+
+            #[inline(always)]
+            fn call<S: Isa>(self, $isa: S) -> $output {
+                let Self { $($input),* } = self;
+                $body
+            }
+        }
+    )*};
 }
+
+operations! {
+    Splat(x: f32) -> Bits, |isa| lanes(isa, isa.splat(x));
+    Load(x: Lanes) -> Bits, |isa| lanes(isa, isa.load(&x));
+    LoadF32(x: Bytes) -> Bits, |isa| lanes(isa, isa.load_f32(&x));
+    LoadF16(x: Bytes) -> Bits, |isa| lanes(isa, isa.load_f16(first(&x)));
+    LoadBf16(x: Bytes) -> Bits, |isa| lanes(isa, isa.load_bf16(first(&x)));
+    LoadI8(x: Bytes) -> Bits, |isa| lanes(isa, isa.load_i8(first(&x)));
+    LoadU8(x: Bytes) -> Bits, |isa| lanes(isa, isa.load_u8(first(&x)));
+    BroadcastHalf(x: Lanes) -> Bits, |isa| lanes(isa, isa.broadcast_half(x.first_chunk().unwrap()));
+    Add(a: Lanes, b: Lanes) -> Bits, |isa| lanes(isa, isa.add(isa.load(&a), isa.load(&b)));
+    Mul(a: Lanes, b: Lanes) -> Bits, |isa| lanes(isa, isa.mul(isa.load(&a), isa.load(&b)));
+    Fma(a: Lanes, b: Lanes, c: Lanes) -> Bits, |isa| {
+        lanes(isa, isa.fma(isa.load(&a), isa.load(&b), isa.load(&c)))
+    };
+    FmaAll(w: Lanes, a: Lanes, b: Lanes, c: Lanes) -> [Bits; 2], |isa| {
+        let mut acc = [isa.load(&c), isa.load(&a)];
+        isa.fma_all(&w, &[isa.load(&a), isa.load(&b)], &mut acc);
+        [lanes(isa, acc[0]), lanes(isa, acc[1])]
+    };
+    MaxAbs(a: Lanes, b: Lanes) -> Bits, |isa| {
+        let most = isa.max_abs(isa.splat(0.0), isa.load(&a));
+        lanes(isa, isa.max_abs(most, isa.load(&b)))
+    };
+    ReduceMax(x: Lanes) -> u32, |isa| {
+        bits(isa.reduce_max(isa.max_abs(isa.splat(0.0), isa.load(&x))))
+    };
+    ReduceSum(x: Lanes) -> u32, |isa| bits(isa.reduce_sum(isa.load(&x)));
+    SplatInt(x: i32) -> Bits, |isa| lanes(isa, isa.to_f32(isa.splat_int(x)));
+    AddInt(a: i32, b: i32) -> Bits, |isa| {
+        lanes(isa, isa.to_f32(isa.add_int(isa.splat_int(a), isa.splat_int(b))))
+    };
+    LoadBytes(x: Bytes) -> Bytes, |isa| stored(isa, isa.load_bytes(&x));
+    ShiftMask(x: Bytes, shift: i32, mask: u8) -> Bytes, |isa| {
+        stored(isa, isa.shift_mask(isa.load_bytes(&x), shift, mask))
+    };
+    Or(a: Bytes, b: Bytes) -> Bytes, |isa| stored(isa, isa.or(isa.load_bytes(&a), isa.load_bytes(&b)));
+    Lookup(table: [u8; 16], places: Bytes) -> Bytes, |isa| {
+        stored(isa, isa.lookup(&table, isa.load_bytes(&places)))
+    };
+    MaxAccumulate(bits: u32) -> usize, |_isa| S::max_accumulate(bits).min(AT_MOST);
+}
+
+/// Products that a test adds up at most.
+const AT_MOST: usize = 300;
 
 /// The lanes of `x`.
 #[inline(always)]
-fn bits<S: Isa>(isa: S, x: S::F) -> [u32; LANES] {
+fn lanes<S: Isa>(isa: S, x: S::F) -> Bits {
     let mut out = [0f32; LANES];
     isa.store(x, &mut out);
-    out.map(one_nan)
+    out.map(bits)
 }
 
-/// The bits of `x`; the bits of NaN are the machine's own affair.
-fn one_nan(x: f32) -> u32 {
+/// The bytes of `x`.
+#[inline(always)]
+fn stored<S: Isa>(isa: S, x: S::B) -> Bytes {
+    let mut out = [0; 4 * LANES];
+    isa.store_bytes(x, &mut out);
+    out
+}
+
+/// The first bytes of `x`.
+#[inline(always)]
+fn first<const N: usize>(x: &Bytes) -> &[u8; N] {
+    x.first_chunk().expect("no more than there are")
+}
+
+fn bits(x: f32) -> u32 {
     if x.is_nan() {
         f32::NAN.to_bits()
     } else {
@@ -37,262 +110,108 @@ fn one_nan(x: f32) -> u32 {
     }
 }
 
-/// All operations on f32 lanes.
-#[derive(Clone, Copy)]
-struct Floats {
-    a: [f32; LANES],
-    b: [f32; LANES],
-    c: [f32; LANES],
-}
-
-impl Kernel for Floats {
-    type Output = ([[u32; LANES]; 8], [u32; 2]);
-
-    #[inline(always)]
-    fn call<S: Isa>(self, isa: S) -> Self::Output {
-        let (a, b, c) = (isa.load(&self.a), isa.load(&self.b), isa.load(&self.c));
-        let mut all = [c, a];
-        isa.fma_all(&self.a, &[a, b], &mut all);
-        let most = isa.larger(isa.larger(isa.splat(0.0), a), b);
-        let lanes = [
-            bits(isa, a),
-            bits(isa, isa.add(a, b)),
-            bits(isa, isa.mul(a, b)),
-            bits(isa, isa.fma(a, b, c)),
-            bits(isa, isa.splat(self.a[3])),
-            bits(isa, isa.load_twice(self.a.first_chunk().unwrap())),
-            bits(isa, all[1]),
-            bits(isa, most),
-        ];
-        (lanes, [one_nan(isa.sum(a)), isa.largest(most).to_bits()])
+/// Checks that a kernel gives `expected` at each level.
+fn gives<K: Kernel<Output: PartialEq + Debug> + Copy>(kernel: K, expected: K::Output) {
+    let operation = std::any::type_name::<K>();
+    for level in Level::available() {
+        assert_eq!(level.run(kernel), expected, "{operation} at {level}");
     }
 }
 
-/// All loads of f32 lanes from bytes.
-#[derive(Clone, Copy)]
-struct Loads<'a>(&'a [u8; 4 * LANES]);
-
-impl Kernel for Loads<'_> {
-    type Output = [[u32; LANES]; 4];
-
-    #[inline(always)]
-    fn call<S: Isa>(self, isa: S) -> Self::Output {
-        let (half, _) = self.0.split_first_chunk().unwrap();
-        let (quarter, _) = self.0.split_first_chunk().unwrap();
-        [
-            bits(isa, isa.load_f32(self.0)),
-            bits(isa, isa.load_f16(half)),
-            bits(isa, isa.load_bf16(half)),
-            bits(isa, isa.load_u8(quarter)),
-        ]
-    }
-}
-
-/// All operations on i32 lanes, which only conversion to f32 leaves: to the last bit for values below 2^24.
-#[derive(Clone, Copy)]
-struct Integers {
-    a: i32,
-    b: i32,
-}
-
-impl Kernel for Integers {
-    type Output = [[u32; LANES]; 2];
-
-    #[inline(always)]
-    fn call<S: Isa>(self, isa: S) -> Self::Output {
-        let (a, b) = (isa.splat_int(self.a), isa.splat_int(self.b));
-        [bits(isa, isa.to_f32(a)), bits(isa, isa.to_f32(isa.add_int(a, b)))]
-    }
-}
-
-/// How many [`Isa::dot`]s a level adds up at most, cut to a number that tests can afford.
-struct Capacity(u32);
-
-impl Kernel for Capacity {
-    type Output = usize;
-
-    #[inline(always)]
-    fn call<S: Isa>(self, _: S) -> usize {
-        S::capacity(self.0).min(300)
-    }
-}
-
-/// `start` and the sums of products of weights below `2^bits` with activations.
-#[derive(Clone, Copy)]
-struct Dots<'a> {
-    start: i32,
-    bits: u32,
-    terms: &'a [([u8; 4 * LANES], [i8; 4])],
-}
-
-impl Kernel for Dots<'_> {
-    type Output = [u32; LANES];
-
-    #[inline(always)]
-    fn call<S: Isa>(self, isa: S) -> Self::Output {
-        let ((mut sum, rest), mut lacking) = (isa.begin_at(self.start, self.bits), 0);
-        for (w, x) in self.terms {
-            sum = isa.dot(sum, isa.load_bytes(w), *x, self.bits);
-            for x in x {
-                lacking += 128 * i32::from(*x);
+/// A test of an operation: its inputs, each with what they are taken from, and what lane, byte or value
+/// `i` of the result is.
+macro_rules! tests {
+    ($($test:ident: $name:ident { $($input:ident: $strategy:expr),* } => $expected:expr;)*) => {
+        proptest! {$(
+            #[test]
+            fn $test($($input in $strategy),*) {
+                gives($name { $($input),* }, $expected);
             }
-        }
-        let mut sum = isa.add_int(isa.end(sum, self.bits), rest);
-        if S::CENTERS_BYTES && self.bits == 8 {
-            sum = isa.add_int(sum, isa.splat_int(lacking));
-        }
-        bits(isa, isa.to_f32(sum))
-    }
+        )*}
+    };
 }
 
-/// The sums that [`Dots`] stands for, in arithmetic that cannot overflow.
-fn exact(start: i32, terms: &[([u8; 4 * LANES], [i8; 4])]) -> [u32; LANES] {
-    std::array::from_fn(|l| {
-        let products = |(w, x): &([u8; 4 * LANES], [i8; 4])| {
-            (0..4)
-                .map(|j| i64::from(w[4 * l + j]) * i64::from(x[j]))
-                .sum::<i64>()
-        };
-        ((i64::from(start) + terms.iter().map(products).sum::<i64>()) as f32).to_bits()
-    })
-}
-
-/// Bytes that went through [`Isa::field`] and [`Isa::or`], seen through products with 1, 0, 0, 0 and so on.
-#[derive(Clone, Copy)]
-struct Fields<'a> {
-    a: &'a [u8; 4 * LANES],
-    b: &'a [u8; 4 * LANES],
-    shift: i32,
-    mask: u8,
-}
-
-impl Kernel for Fields<'_> {
-    type Output = [[u32; LANES]; 4];
-
-    #[inline(always)]
-    fn call<S: Isa>(self, isa: S) -> Self::Output {
-        let field = isa.field(isa.load_bytes(self.a), self.shift, self.mask);
-        seen(isa, isa.or(field, isa.load_bytes(self.b)))
-    }
-}
-
-/// Bytes looked up by [`Isa::lookup`], seen as [`Fields`] are.
-#[derive(Clone, Copy)]
-struct Lookup<'a> {
-    table: &'a [u8; 16],
-    places: &'a [u8; 4 * LANES],
-}
-
-impl Kernel for Lookup<'_> {
-    type Output = [[u32; LANES]; 4];
-
-    #[inline(always)]
-    fn call<S: Isa>(self, isa: S) -> Self::Output {
-        let w = isa.lookup(self.table, isa.load_bytes(self.places));
-        seen(isa, w)
-    }
-}
-
-/// Bytes that are loaded and written again.
-#[derive(Clone, Copy)]
-struct StoredBytes<'a>(&'a [u8; 4 * LANES]);
-
-impl Kernel for StoredBytes<'_> {
-    type Output = [u8; 4 * LANES];
-
-    #[inline(always)]
-    fn call<S: Isa>(self, isa: S) -> Self::Output {
-        let mut out = [0; 4 * LANES];
-        isa.store_bytes(isa.load_bytes(self.0), &mut out);
-        out
-    }
-}
-
-/// The bytes of each lane.
-#[inline(always)]
-fn seen<S: Isa>(isa: S, w: S::B) -> [[u32; LANES]; 4] {
-    let mut seen = [[0; LANES]; 4];
-    for j in 0..4 {
-        let mut one = [0; 4];
-        one[j] = 1;
-        let mut sum = isa.end(isa.dot(isa.begin(), w, one, 8), 8);
-        if S::CENTERS_BYTES {
-            sum = isa.add_int(sum, isa.splat_int(128));
-        }
-        seen[j] = bits(isa, isa.to_f32(sum));
-    }
-    seen
-}
-
-fn bytes64() -> impl Strategy<Value = [u8; 4 * LANES]> {
-    (uniform32(any::<u8>()), uniform32(any::<u8>())).prop_map(|(a, b)| {
-        let mut all = [0; 4 * LANES];
-        all[..32].copy_from_slice(&a);
-        all[32..].copy_from_slice(&b);
-        all
-    })
-}
-
-/// Numbers of every size, zeros, infinities, denormals and NaN.
-fn floats() -> impl Strategy<Value = [f32; LANES]> {
-    uniform16(prop_oneof![4 => -9f32..9.0, 1 => any::<u32>().prop_map(f32::from_bits)])
+tests! {
+    splat: Splat { x: any::<f32>() } => [bits(x); LANES];
+    load_and_store: Load { x: floats() } => x.map(bits);
+    load_f32: LoadF32 { x: bytes() } => from_fn(|l| bits(f32::from_le_bytes(part(&x, l))));
+    load_f16: LoadF16 { x: bytes() } => from_fn(|l| bits(f16::from_le_bytes(part(&x, l)).to_f32()));
+    load_bf16: LoadBf16 { x: bytes() } => from_fn(|l| bits(bf16::from_le_bytes(part(&x, l)).to_f32()));
+    load_i8: LoadI8 { x: bytes() } => from_fn(|l| bits(f32::from(x[l] as i8)));
+    load_u8: LoadU8 { x: bytes() } => from_fn(|l| bits(f32::from(x[l])));
+    broadcast_half: BroadcastHalf { x: floats() } => from_fn(|l| bits(x[l % 8]));
+    add: Add { a: floats(), b: floats() } => from_fn(|l| bits(a[l] + b[l]));
+    mul: Mul { a: floats(), b: floats() } => from_fn(|l| bits(a[l] * b[l]));
+    fma: Fma { a: floats(), b: floats(), c: floats() } => from_fn(|l| bits(a[l].mul_add(b[l], c[l])));
+    fma_all: FmaAll { w: floats(), a: floats(), b: floats(), c: floats() } => [
+        from_fn(|l| bits(w[l].mul_add(a[l], c[l]))),
+        from_fn(|l| bits(w[l].mul_add(b[l], a[l]))),
+    ];
+    max_abs: MaxAbs { a: floats(), b: floats() } => from_fn(|l| magnitude(a[l]).max(magnitude(b[l])));
+    reduce_max: ReduceMax { x: floats() } => x.map(magnitude).into_iter().max().unwrap();
+    reduce_sum: ReduceSum { x: floats() } => bits(sum_by_halving(x));
+    splat_int: SplatInt { x: any::<i32>() } => [(x as f32).to_bits(); LANES];
+    add_int: AddInt { a: -(1 << 30)..1 << 30, b: -(1 << 30)..1 << 30 } => [((a + b) as f32).to_bits(); LANES];
+    load_and_store_bytes: LoadBytes { x: bytes() } => x;
+    or: Or { a: bytes(), b: bytes() } => from_fn(|i| a[i] | b[i]);
 }
 
 proptest! {
     #[test]
-    fn operations_on_floats_agree(a in floats(), b in floats(), c in floats()) {
-        same_at_every_level(Floats { a, b, c });
+    fn shift_mask(x in bytes(), (shift, mask) in shift_and_mask()) {
+        let shifted = |byte: u8| if shift < 0 { byte << -shift } else { byte >> shift };
+        gives(ShiftMask { x, shift, mask }, x.map(|byte| shifted(byte) & mask));
     }
 
     #[test]
-    fn operations_on_integers_agree(a in -(1 << 30)..1 << 30, b in -(1 << 30)..1 << 30) {
-        let [alone, sum] = same_at_every_level(Integers { a, b });
-        prop_assert_eq!(alone, [(a as f32).to_bits(); LANES]);
-        prop_assert_eq!(sum, [((a + b) as f32).to_bits(); LANES]);
+    fn lookup(table in uniform16(any::<u8>()), places in bytes()) {
+        let places = places.map(|place| place & 15);
+        gives(Lookup { table, places }, places.map(|place| table[usize::from(place)]));
     }
 
     #[test]
-    fn loads_agree(bytes in bytes64()) {
-        same_at_every_level(Loads(&bytes));
-        prop_assert_eq!(same_at_every_level(StoredBytes(&bytes)), bytes);
-    }
-
-    #[test]
-    fn dots_are_exact(start in -(1 << 20)..1 << 20, bits in 1u32..=8, terms in vec((bytes64(), uniform4(-MOST..=MOST)), 300)) {
-        let below = |(w, x): ([u8; 4 * LANES], [i8; 4])| (w.map(|w| w >> (8 - bits)), x);
+    fn dots_are_exact(
+        start in -(1 << 20)..1 << 20, bits in 1u32..=8,
+        terms in vec((bytes(), uniform4(-MOST..=MOST)), AT_MOST),
+    ) {
+        let below = |(w, x): (Bytes, [i8; 4])| (w.map(|w| w >> (8 - bits)), x);
         let terms: Vec<_> = terms.into_iter().map(below).collect();
         for level in Level::available() {
-            let terms = &terms[..level.run(Capacity(bits))];
+            let terms = &terms[..level.run(MaxAccumulate { bits })];
             let got = level.run(Dots { start, bits, terms });
             prop_assert_eq!(got, exact(start, terms), "{} of {} bits", level, bits);
         }
     }
-
-    #[test]
-    fn fields_agree(a in bytes64(), b in bytes64(), (shift, mask) in shift_and_mask()) {
-        let seen = same_at_every_level(Fields { a: &a, b: &b, shift, mask });
-        for l in 0..LANES {
-            for (j, seen) in seen.iter().enumerate() {
-                let (a, b) = (u32::from(a[4 * l + j]), b[4 * l + j]);
-                let shifted = if shift < 0 { a << -shift } else { a >> shift };
-                prop_assert_eq!(f32::from_bits(seen[l]), f32::from(shifted as u8 & mask | b));
-            }
-        }
-    }
 }
 
-proptest! {
-    #[test]
-    fn lookups_agree(table in uniform16(any::<u8>()), places in bytes64()) {
-        let places = places.map(|place| place & 15);
-        let seen = same_at_every_level(Lookup { table: &table, places: &places });
-        for l in 0..LANES {
-            for (j, seen) in seen.iter().enumerate() {
-                let expected = table[usize::from(places[4 * l + j])];
-                prop_assert_eq!(f32::from_bits(seen[l]), f32::from(expected));
-            }
+/// The bits of `|x|`, NaN being one of them and above all others.
+fn magnitude(x: f32) -> u32 {
+    bits(x.abs())
+}
+
+/// The sum of lanes `l` and `l + 8`, then `l + 4`, `l + 2`, `l + 1`.
+fn sum_by_halving(mut x: Lanes) -> f32 {
+    for half in [8, 4, 2, 1] {
+        for l in 0..half {
+            x[l] += x[l + half];
         }
     }
+    x[0]
+}
+
+/// Bytes `N l .. N l + N` of `x`.
+fn part<const N: usize>(x: &Bytes, l: usize) -> [u8; N] {
+    from_fn(|i| x[N * l + i])
+}
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    (uniform32(any::<u8>()), uniform32(any::<u8>()))
+        .prop_map(|(a, b)| from_fn(|i| if i < 32 { a[i] } else { b[i - 32] }))
+}
+
+/// Numbers of every size, zeros, infinities, denormals and NaN.
+fn floats() -> impl Strategy<Value = Lanes> {
+    uniform16(prop_oneof![4 => -9f32..9.0, 1 => any::<u32>().prop_map(f32::from_bits)])
 }
 
 /// A shift, and a mask of bits that it brings from the byte itself.
@@ -303,9 +222,51 @@ fn shift_and_mask() -> impl Strategy<Value = (i32, u8)> {
     })
 }
 
+/// `start` and the sums of products of weights below `2^bits` with activations.
+#[derive(Clone, Copy)]
+struct Dots<'a> {
+    start: i32,
+    bits: u32,
+    terms: &'a [(Bytes, [i8; 4])],
+}
+
+impl Kernel for Dots<'_> {
+    type Output = Bits;
+
+    #[inline(always)]
+    fn call<S: Isa>(self, isa: S) -> Bits {
+        let ((mut sum, rest), mut lacking) = (isa.dot_start(self.start, self.bits), 0);
+        for (w, x) in self.terms {
+            sum = isa.dot_accumulate(sum, isa.load_bytes(w), *x, self.bits);
+            sum = isa.optimization_barrier(sum);
+            for x in x {
+                lacking += 128 * i32::from(*x);
+            }
+        }
+        let mut sum = isa.add_int(isa.dot_widen(sum, self.bits), rest);
+        if S::SIGNED_WEIGHTS && self.bits == 8 {
+            sum = isa.add_int(sum, isa.splat_int(lacking));
+        }
+        lanes(isa, isa.to_f32(sum))
+    }
+}
+
+/// The sums that [`Dots`] stands for, in arithmetic that cannot overflow.
+fn exact(start: i32, terms: &[(Bytes, [i8; 4])]) -> Bits {
+    from_fn(|l| {
+        let mut sum = i64::from(start);
+        for (w, x) in terms {
+            for j in 0..4 {
+                sum += i64::from(w[4 * l + j]) * i64::from(x[j]);
+            }
+        }
+        (sum as f32).to_bits()
+    })
+}
+
 /// The largest sums of either sign that the contract allows, as many as a level takes: nothing saturates.
 #[test]
-fn dots_hold_their_capacity() {
+fn dots_hold_as_many_as_they_say() {
     for bits in 1..=8u32 {
         let most = u8::MAX >> (8 - bits);
         for w in [0, 1, most / 2, most] {
@@ -316,13 +277,10 @@ fn dots_hold_their_capacity() {
                 [0, 0, MOST, MOST],
             ] {
                 for level in Level::available() {
-                    let terms = vec![([w; 4 * LANES], x); level.run(Capacity(bits))];
-                    let got = level.run(Dots {
-                        start: 0,
-                        bits,
-                        terms: &terms,
-                    });
-                    assert_eq!(got, exact(0, &terms), "{level}: {w} of {bits} bits by {x:?}");
+                    let terms = vec![([w; 4 * LANES], x); level.run(MaxAccumulate { bits })];
+                    let (start, terms) = (0, &terms[..]);
+                    let got = level.run(Dots { start, bits, terms });
+                    assert_eq!(got, exact(0, terms), "{level}: {w} of {bits} bits by {x:?}");
                 }
             }
         }
@@ -333,40 +291,31 @@ fn dots_hold_their_capacity() {
 #[test]
 fn all_halves_load_alike() {
     for first in (0..=u16::MAX).step_by(LANES) {
-        let mut bytes = [0; 4 * LANES];
-        for (l, half) in bytes[..2 * LANES].as_chunks_mut::<2>().0.iter_mut().enumerate() {
-            *half = (first + l as u16).to_le_bytes();
-        }
-        same_at_every_level(Loads(&bytes));
+        let half = |l: usize| first + l as u16;
+        let x = from_fn(|i| {
+            if i < 2 * LANES {
+                half(i / 2).to_le_bytes()[i % 2]
+            } else {
+                0
+            }
+        });
+        gives(LoadF16 { x }, from_fn(|l| bits(f16::from_bits(half(l)).to_f32())));
+        gives(
+            LoadBf16 { x },
+            from_fn(|l| bits(bf16::from_bits(half(l)).to_f32())),
+        );
     }
 }
 
-/// Each lane's own neighbours add up in the documented tree: values whose sum depends on the order.
+/// Values whose sum depends on the order.
 #[test]
-fn a_sum_is_the_tree_of_halves() {
-    struct Sum([f32; LANES]);
-    impl Kernel for Sum {
-        type Output = f32;
-
-        #[inline(always)]
-        fn call<S: Isa>(self, isa: S) -> f32 {
-            isa.sum(isa.load(&self.0))
-        }
-    }
+fn a_sum_is_by_halving() {
     for l in 0..LANES {
         for m in 0..LANES {
             let mut x = [1.0; LANES];
             x[l] = 1e9;
             x[m] = -1e9;
-            let mut tree = x;
-            for half in [8, 4, 2, 1] {
-                for l in 0..half {
-                    tree[l] += tree[l + half];
-                }
-            }
-            for level in Level::available() {
-                assert_eq!(level.run(Sum(x)), tree[0], "{level}: {l} {m}");
-            }
+            gives(ReduceSum { x }, bits(sum_by_halving(x)));
         }
     }
 }

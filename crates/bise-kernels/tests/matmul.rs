@@ -3,7 +3,7 @@
 mod random_blocks;
 
 use bise_kernels::block::{
-    CODED_ZERO, CodedFormat, DType, FormatVisitor, IntFormat, Parts, PlainFormat, Unpacked,
+    CODEBOOK_ZERO, CodebookFormat, DType, DecodedBlock, FormatVisitor, IntFormat, PlainFormat, UnpackedBlock,
 };
 use bise_kernels::isa::Level;
 use bise_kernels::matmul::{Activations, Matrix, Weights, matmul};
@@ -12,6 +12,7 @@ use bise_kernels::tensor::Tensor;
 use bise_kernels::threads::Threads;
 use proptest::prelude::*;
 use random_blocks::random_blocks;
+use std::fmt;
 
 /// Reproducible values around zero with a heavy tail.
 fn values(seed: u64, n: usize) -> Vec<f32> {
@@ -27,7 +28,8 @@ fn values(seed: u64, n: usize) -> Vec<f32> {
         .collect()
 }
 
-/// The contract, written down once more and as plainly as possible.
+/// A row of weights times a row of activations: the contract, written down once more and as plainly as
+/// possible.
 struct Formula<'a> {
     row: &'a [u8],
     x: &'a [f32],
@@ -39,7 +41,8 @@ impl FormatVisitor for Formula<'_> {
     fn plain<F: PlainFormat>(self) -> f32 {
         let mut acc = [0f32; 16];
         for (k, x) in self.x.iter().enumerate() {
-            acc[k % 16] = F::to_f32(&self.row[k * F::BYTES..][..F::BYTES]).mul_add(*x, acc[k % 16]);
+            let w = F::to_f32(&self.row[k * F::BYTES..][..F::BYTES]);
+            acc[k % 16] = w.mul_add(*x, acc[k % 16]);
         }
         for half in [8, 4, 2, 1] {
             for l in 0..half {
@@ -50,44 +53,60 @@ impl FormatVisitor for Formula<'_> {
     }
 
     fn int<F: IntFormat>(self) -> f32 {
-        let mut acc = 0f32;
-        for (block, xs) in self.row.chunks_exact(F::BYTES).zip(self.x.chunks_exact(F::LEN)) {
-            let mut w = Parts::ZERO;
-            F::split(block, &mut w);
-            for (j, xs) in xs.chunks_exact(32).enumerate() {
-                let (d, x) = quantized(xs);
-                for (h, x) in x.chunks_exact(F::GROUP).enumerate() {
-                    let g = j * 32 / F::GROUP + h;
-                    let products = x.iter().zip(&w.q[g * F::GROUP..]);
-                    let isum: i32 = products.map(|(x, q)| x * F::number(*q)).sum();
-                    acc = (isum as f32).mul_add(w.scale::<F>(g) * d, acc);
-                    if F::HAS_MIN {
-                        acc = (-w.min::<F>(g)).mul_add(d * x.iter().sum::<i32>() as f32, acc);
-                    }
-                }
+        let mut weights = Vec::new();
+        for block in self.row.chunks_exact(F::BYTES) {
+            let mut block_weights = UnpackedBlock::ZERO;
+            F::unpack(block, &mut block_weights);
+            for (g, q) in block_weights.q[..F::LEN].chunks_exact(F::SUB_BLOCK).enumerate() {
+                weights.push(SubBlock {
+                    q: q.iter().map(|q| F::number(*q)).collect(),
+                    scale: block_weights.scale::<F>(g),
+                    min: F::HAS_MIN.then(|| block_weights.min::<F>(g)),
+                });
             }
         }
-        acc
+        quantized_product(&weights, self.x)
     }
 
-    fn coded<F: CodedFormat>(self) -> f32 {
-        let mut acc = 0f32;
-        for (block, xs) in self.row.chunks_exact(F::BYTES).zip(self.x.chunks_exact(F::LEN)) {
-            let w = Unpacked::new::<F>(block);
-            for (j, xs) in xs.chunks_exact(32).enumerate() {
-                let (d, x) = quantized(xs);
-                for (h, x) in x.chunks_exact(F::GROUP).enumerate() {
-                    let g = j * 32 / F::GROUP + h;
-                    let products = x.iter().zip(&w.q[g * F::GROUP..]);
-                    let isum: i32 = products
-                        .map(|(x, q)| x * (i32::from(*q) - i32::from(CODED_ZERO)))
-                        .sum();
-                    acc = (isum as f32).mul_add(w.scale[g] * d, acc);
-                }
+    fn codebook<F: CodebookFormat>(self) -> f32 {
+        let mut weights = Vec::new();
+        for block in self.row.chunks_exact(F::BYTES) {
+            let block = DecodedBlock::new::<F>(block);
+            for (g, q) in block.q[..F::LEN].chunks_exact(F::SUB_BLOCK).enumerate() {
+                weights.push(SubBlock {
+                    q: q.iter()
+                        .map(|q| i32::from(*q) - i32::from(CODEBOOK_ZERO))
+                        .collect(),
+                    scale: block.scale[g],
+                    min: None,
+                });
             }
         }
-        acc
+        quantized_product(&weights, self.x)
     }
+}
+
+/// Weights that share a scale: `scale * q - min`.
+struct SubBlock {
+    q: Vec<i32>,
+    scale: f32,
+    min: Option<f32>,
+}
+
+fn quantized_product(weights: &[SubBlock], x: &[f32]) -> f32 {
+    let activations: Vec<(f32, Vec<i32>)> = x.chunks_exact(32).map(quantized).collect();
+    let (mut acc, mut column) = (0f32, 0);
+    for w in weights {
+        let (d, x) = &activations[column / 32];
+        let x = &x[column % 32..][..w.q.len()];
+        let isum: i32 = x.iter().zip(&w.q).map(|(x, q)| x * q).sum();
+        acc = (isum as f32).mul_add(w.scale * d, acc);
+        if let Some(min) = w.min {
+            acc = (-min).mul_add(d * x.iter().sum::<i32>() as f32, acc);
+        }
+        column += w.q.len();
+    }
+    acc
 }
 
 /// The scale and the integers of 32 activations.
@@ -103,6 +122,7 @@ fn quantized(x: &[f32]) -> (f32, Vec<i32>) {
     (amax / 127.0, x.iter().map(int).collect())
 }
 
+/// Weights of a format, and rows of activations that they are multiplied with.
 struct Case {
     dtype: DType,
     rows: usize,
@@ -110,6 +130,19 @@ struct Case {
     batch: usize,
     weights: Vec<u8>,
     x: Vec<f32>,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            dtype,
+            rows,
+            cols,
+            batch,
+            ..
+        } = self;
+        write!(f, "{dtype} {rows}x{cols} times {batch} rows")
+    }
 }
 
 impl Case {
@@ -175,6 +208,8 @@ fn product(w: &Weights, x: &mut Activations) -> Vec<u32> {
     out.iter().map(|y| y.to_bits()).collect()
 }
 
+/// Rows of weights around 16 and 32; batches for gemv and gemm, with whole and short last tiles and
+/// blocks at every level.
 #[test]
 fn every_level_computes_the_formula_for_every_format_and_tail() {
     for &dtype in DType::ALL {
@@ -218,18 +253,7 @@ fn every_level_computes_the_formula_for_long_unquantized_rows() {
 fn every_level_computes(case: &Case) {
     let expected = case.formula();
     for level in Level::available() {
-        let Case {
-            dtype,
-            rows,
-            cols,
-            batch,
-            ..
-        } = case;
-        assert_eq!(
-            case.kernel(level),
-            expected,
-            "{dtype} {rows}x{cols}, batch {batch}, {level}"
-        );
+        assert_eq!(case.kernel(level), expected, "{case} at {level}");
     }
 }
 
@@ -321,6 +345,16 @@ fn products_are_those_of_the_dequantized_weights_within_half_a_step() {
             }
         }
     }
+}
+
+/// Models are shared between threads, and texts move from one to another.
+#[test]
+fn what_products_take_may_go_from_thread_to_thread() {
+    fn send_and_sync<T: Send + Sync>() {}
+    send_and_sync::<Activations>();
+    send_and_sync::<Weights>();
+    send_and_sync::<Tensor>();
+    send_and_sync::<Threads>();
 }
 
 #[test]

@@ -5,21 +5,21 @@
 //! ```
 
 use super::search::{self, nonlinear};
-use super::{Format, IntFormat, Parts, dequantize_int, pack_halves, read_f16, unpack_halves};
+use super::{
+    Format, IntFormat, Symmetric, UnpackedBlock, dequantize_int, pack_halves, read_f16, unpack_halves,
+};
 
 /// One of 16 levels, denser around zero, one f16 scale for 32.
 pub struct IQ4_NL;
 
 impl IntFormat for IQ4_NL {
-    const BITS: u32 = 4;
+    type SubBlocks = Symmetric<32, 8>;
     const TABLE: Option<[u8; 16]> = Some(nonlinear::TABLE);
-    const GROUP: usize = 32;
-    const HAS_MIN: bool = false;
 
     #[inline(always)]
-    fn split(block: &[u8], parts: &mut Parts) {
-        parts.d = read_f16(block, 0);
-        unpack_halves(&block[2..18], &mut parts.q);
+    fn unpack(block: &[u8], unpacked: &mut UnpackedBlock) {
+        unpacked.d = read_f16(block, 0);
+        unpack_halves(&block[2..18], &mut unpacked.q);
     }
 }
 

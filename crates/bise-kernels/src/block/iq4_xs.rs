@@ -2,33 +2,33 @@
 //!
 //! ```text
 //! | d: f16
-//! | scales_h: u16; bits 2g and 2g + 1 are the high two of sc of group g
+//! | scales_h: u16; bits 2g and 2g + 1 are the high two of sc of sub-block g
 //! | scales_l: 4 bytes; nibble g, low ones first, holds the low four
 //! | qs: 128 bytes; byte 16g + i holds q of value 32g + i in its low nibble, of value 32g + 16 + i in its high one |
 //! ```
 
 use super::search::{self, SuperBlock, nonlinear};
-use super::{Format, IntFormat, Parts, dequantize_int, pack_halves, read_f16, unpack_halves};
+use super::{
+    Format, IntFormat, Symmetric, UnpackedBlock, dequantize_int, pack_halves, read_f16, unpack_halves,
+};
 
 /// One of 16 levels, denser around zero, 6-bit signed scales for 32, an f16 scale of those for 256.
 pub struct IQ4_XS;
 
 impl IntFormat for IQ4_XS {
-    const BITS: u32 = 4;
+    type SubBlocks = Symmetric<32, 8>;
     const TABLE: Option<[u8; 16]> = Some(nonlinear::TABLE);
-    const GROUP: usize = 32;
-    const HAS_MIN: bool = false;
-    const FACTOR_BITS: u32 = 6;
-    const FACTOR_ZERO: u8 = 32;
+    const SUB_SCALE_BITS: u32 = 6;
+    const SUB_SCALE_ZERO: u8 = 32;
 
     #[inline(always)]
-    fn split(block: &[u8], parts: &mut Parts) {
-        parts.d = read_f16(block, 0);
+    fn unpack(block: &[u8], unpacked: &mut UnpackedBlock) {
+        unpacked.d = read_f16(block, 0);
         for g in 0..8 {
             let low = block[4 + g / 2] >> (g % 2 * 4) & 15;
             let high = block[2 + g / 4] >> (g % 4 * 2) & 3;
-            parts.factor[g] = low | high << 4;
-            unpack_halves(&block[8 + 16 * g..], &mut parts.q[32 * g..]);
+            unpacked.sub_scale[g] = low | high << 4;
+            unpack_halves(&block[8 + 16 * g..], &mut unpacked.q[32 * g..]);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The storage formats of GGUF tensors: one file per format, one line in `registry` for each.
 //!
-//! A tensor row is a whole number of *blocks*. A format says how many values a block holds, how many
-//! bytes it takes, and how the two turn into each other. Quantized formats also say how a block falls
-//! apart into small integers and scales ([`IntFormat`], or [`CodedFormat`] when that takes more than cutting out bits),
-//! which is all that the kernels need to know.
+//! A tensor row is a whole number of *blocks*. A format says how many values a block holds, how
+//! many bytes it takes, and how the two turn into each other. Quantized formats also say how a
+//! block falls apart into small integers and scales ([`IntFormat`], or [`CodebookFormat`] when that
+//! takes more than cutting out bits), which is all that the kernels need to know.
 
 // The formats bear the names that GGML gives them.
 #![allow(non_camel_case_types)]
@@ -26,8 +26,8 @@ mod registry;
 mod search;
 
 pub use coded::{
-    BITS as CODED_BITS, CodedFormat, IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS, Integers, MXFP4,
-    TQ1_0, TQ2_0, Unpacked, ZERO as CODED_ZERO,
+    CodebookFormat, DecodedBlock, IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS, Integers, MXFP4,
+    TQ1_0, TQ2_0, ZERO as CODEBOOK_ZERO,
 };
 pub use iq4_nl::IQ4_NL;
 pub use iq4_xs::IQ4_XS;
@@ -49,23 +49,26 @@ use half::f16;
 
 /// A storage format: how [`LEN`](Format::LEN) values become [`BYTES`](Format::BYTES) bytes.
 ///
-/// Implementations mark their functions `#[inline(always)]`: the registry compiles the loops over blocks for
-/// each instruction set, and only inlined code is compiled with its features.
+/// Implementations mark their functions `#[inline(always)]`: the registry compiles the loops over
+/// blocks for each instruction set, and only inlined code is compiled with its features.
 pub trait Format: Send + Sync + 'static {
     /// Values in a block.
     const LEN: usize;
     /// Bytes in a block.
     const BYTES: usize;
-    /// Byte offsets of the little-endian 16-bit fields of a block; a big-endian file has them swapped.
+    /// Byte offsets of the little-endian 16-bit fields of a block; a big-endian file has them
+    /// swapped.
     const U16_FIELDS: &'static [usize];
+    /// Byte offsets of its little-endian 32-bit fields.
+    const U32_FIELDS: &'static [usize] = &[];
 
     /// Writes the `LEN` values of `block` (`BYTES` long) to `out`.
     fn dequantize(block: &[u8], out: &mut [f32]);
 
     /// Stores the `LEN` values of `x` in `block` (`BYTES` long).
     ///
-    /// `importance`, as long as `x`, weighs the squared error of each value; formats that do no search
-    /// ignore it.
+    /// `importance`, as long as `x`, weighs the squared error of each value; formats that do no
+    /// search ignore it.
     fn quantize(x: &[f32], importance: Option<&[f32]>, block: &mut [u8]);
 }
 
@@ -81,34 +84,75 @@ pub trait PlainFormat: Format {
     fn load<S: Isa>(isa: S, bytes: &[u8]) -> S::F;
 }
 
-/// A quantized format: each value `i`, in group `g = i / GROUP`, is
+/// Neighbouring values that share a scale: all that a kernel has to know of a format when its
+/// weights are unpacked to unsigned bytes. Formats do not implement it; they name a [`Symmetric`]
+/// or an [`Affine`] one.
+pub trait SubBlockSpec: Send + Sync + 'static {
+    /// Values that share a scale: 16 or 32.
+    const LEN: usize;
+    /// Integers lie in `0..2^BITS`.
+    const BITS: u32;
+    /// Whether there is a minimum besides the scale.
+    const HAS_MIN: bool;
+    /// The integer that stands for 0.
+    const ZERO: i32 = if Self::HAS_MIN { 0 } else { 1 << (Self::BITS - 1) };
+    /// Nothing, or an error of the compiler when kernels have no such sub-blocks.
+    const CHECKED: () = assert!((Self::LEN == 16 || Self::LEN == 32) && 0 < Self::BITS && Self::BITS <= 8);
+}
+
+/// `LEN` values `x = scale * (q - 2^(BITS - 1))`.
+pub struct Symmetric<const LEN: usize, const BITS: u32>;
+
+impl<const LEN: usize, const BITS: u32> SubBlockSpec for Symmetric<LEN, BITS> {
+    const LEN: usize = LEN;
+    const BITS: u32 = BITS;
+    const HAS_MIN: bool = false;
+}
+
+/// `LEN` values `x = scale * q - min`.
+pub struct Affine<const LEN: usize, const BITS: u32>;
+
+impl<const LEN: usize, const BITS: u32> SubBlockSpec for Affine<LEN, BITS> {
+    const LEN: usize = LEN;
+    const BITS: u32 = BITS;
+    const HAS_MIN: bool = true;
+}
+
+/// A quantized format: each value `i`, in sub-block `g = i / SUB_BLOCK`, is
 ///
 /// ```text
-/// x[i] = scale[g] * (q[i] - ZERO) - min[g]     scale[g] = d * (factor[g] - FACTOR_ZERO)     min[g] = dmin * min_factor[g]
+/// x[i]     = scale[g] * (q[i] - ZERO) - min[g]
+/// scale[g] = d * (sub_scale[g] - SUB_SCALE_ZERO)
+/// min[g]   = dmin * sub_min[g]
 /// ```
 ///
-/// with unsigned integers `q`, and `scale` and `min` rounded to f32 once. Where there is a `TABLE`, `TABLE[q[i]]` stands in
-/// for `q[i]`.
+/// with unsigned integers `q`, and `scale` and `min` rounded to f32 once. Where there is a `TABLE`,
+/// `TABLE[q[i]]` stands in for `q[i]`.
 pub trait IntFormat: Format {
-    /// Integers lie in `0..2^BITS`: 2, 3, 4, 5, 6 or 8.
-    const BITS: u32;
+    /// What shares a scale: [`Symmetric`] or [`Affine`] integers. Formats with the same are
+    /// multiplied by the same machine code, and a new one is compiled because a format names it.
+    type SubBlocks: SubBlockSpec;
     /// What the integers stand for, in formats where they are places in a table.
     const TABLE: Option<[u8; 16]> = None;
-    /// Integers, or the entries of the table, lie in `0..2^WIDTH`.
-    const WIDTH: u32 = if Self::TABLE.is_some() { 8 } else { Self::BITS };
-    /// The integer or entry that stands for 0; formats with minima have integers from 0 on.
-    const ZERO: i32 = if Self::HAS_MIN { 0 } else { 1 << (Self::WIDTH - 1) };
-    /// Values that share a scale: 16 or 32, a divisor of `LEN`.
-    const GROUP: usize;
-    /// Whether groups have a minimum.
-    const HAS_MIN: bool;
-    /// Factors lie in `0..2^FACTOR_BITS`: 4, 6 or 8 bits; 0 for formats of one group a block, which have no factors.
-    const FACTOR_BITS: u32 = 0;
-    /// The factor that stands for 0.
-    const FACTOR_ZERO: u8 = 0;
 
-    /// Takes `block` (`BYTES` long) apart; what the format does not have it leaves alone.
-    fn split(block: &[u8], parts: &mut Parts);
+    /// Integers, or the entries of the table, lie in `0..2^WIDTH`.
+    const WIDTH: u32 = <Self::SubBlocks as SubBlockSpec>::BITS;
+    /// Stored integers lie in `0..2^BITS`: 2, 3, 4, 5, 6 or 8.
+    const BITS: u32 = if Self::TABLE.is_some() { 4 } else { Self::WIDTH };
+    /// The integer or entry that stands for 0.
+    const ZERO: i32 = <Self::SubBlocks as SubBlockSpec>::ZERO;
+    /// Values that share a scale, a divisor of `LEN`.
+    const SUB_BLOCK: usize = <Self::SubBlocks as SubBlockSpec>::LEN;
+    /// Whether sub-blocks have a minimum.
+    const HAS_MIN: bool = <Self::SubBlocks as SubBlockSpec>::HAS_MIN;
+    /// The integer scales and minima of sub-blocks lie in `0..2^SUB_SCALE_BITS`: 4, 6 or 8 bits; 0
+    /// for formats of one sub-block a block, which have none.
+    const SUB_SCALE_BITS: u32 = 0;
+    /// The integer scale that stands for 0.
+    const SUB_SCALE_ZERO: u8 = 0;
+
+    /// Unpacks `block`, `BYTES` long; what the format does not have it leaves alone.
+    fn unpack(block: &[u8], unpacked: &mut UnpackedBlock);
 
     /// The number that scales multiply, of the stored integer `q`.
     #[inline(always)]
@@ -123,54 +167,56 @@ pub trait IntFormat: Format {
 
 /// Values in the longest block.
 const MAX_LEN: usize = 256;
-/// Groups in a block of the most.
-pub(crate) const MAX_GROUPS: usize = MAX_LEN / 16;
+/// Sub-blocks in a block of the most.
+pub(crate) const MAX_SUB_BLOCKS: usize = MAX_LEN / 16;
 
-/// A block of an [`IntFormat`], taken apart; only the first `LEN` values and `LEN / GROUP` groups count.
-pub struct Parts {
+/// A block of an [`IntFormat`], unpacked; only the first `LEN` values and `LEN / SUB_BLOCK`
+/// sub-blocks count.
+pub struct UnpackedBlock {
     /// What the scales are multiples of.
     pub d: f16,
     /// What the minima are multiples of; 0 in formats without.
     pub dmin: f16,
-    /// The factor of each group's scale; 1 in formats without factors.
-    pub factor: [u8; MAX_GROUPS],
-    /// The factor of each group's minimum; 1 in formats without factors.
-    pub min_factor: [u8; MAX_GROUPS],
+    /// The integer scale of each sub-block; 1 in formats that have none.
+    pub sub_scale: [u8; MAX_SUB_BLOCKS],
+    /// The integer minimum of each sub-block; 1 in formats that have none.
+    pub sub_min: [u8; MAX_SUB_BLOCKS],
     /// The integers, in the order of the values.
     pub q: [u8; MAX_LEN],
 }
 
-impl Parts {
+impl UnpackedBlock {
     /// A block of which every value is 0.
     pub const ZERO: Self = Self {
         d: f16::ZERO,
         dmin: f16::ZERO,
-        factor: [1; MAX_GROUPS],
-        min_factor: [1; MAX_GROUPS],
+        sub_scale: [1; MAX_SUB_BLOCKS],
+        sub_min: [1; MAX_SUB_BLOCKS],
         q: [0; MAX_LEN],
     };
 
-    /// The scale of group `g`.
+    /// The scale of sub-block `g`.
     #[inline(always)]
     pub fn scale<F: IntFormat>(&self, g: usize) -> f32 {
-        self.d.to_f32() * (f32::from(self.factor[g]) - f32::from(F::FACTOR_ZERO))
+        self.d.to_f32() * (f32::from(self.sub_scale[g]) - f32::from(F::SUB_SCALE_ZERO))
     }
 
-    /// The minimum of group `g`.
+    /// The minimum of sub-block `g`.
     #[inline(always)]
     pub fn min<F: IntFormat>(&self, g: usize) -> f32 {
-        self.dmin.to_f32() * f32::from(self.min_factor[g])
+        self.dmin.to_f32() * f32::from(self.sub_min[g])
     }
 }
 
-/// [`Format::dequantize`] for every [`IntFormat`]: `x = scale * q - min`, each operation rounded to f32.
+/// [`Format::dequantize`] for every [`IntFormat`]: `x = scale * q - min`, each operation rounded to
+/// f32.
 #[inline(always)]
 fn dequantize_int<F: IntFormat>(block: &[u8], out: &mut [f32]) {
-    let mut w = Parts::ZERO;
-    F::split(block, &mut w);
-    for (g, out) in out.chunks_exact_mut(F::GROUP).enumerate() {
+    let mut w = UnpackedBlock::ZERO;
+    F::unpack(block, &mut w);
+    for (g, out) in out.chunks_exact_mut(F::SUB_BLOCK).enumerate() {
         let (scale, min) = (w.scale::<F>(g), w.min::<F>(g));
-        for (x, &q) in out.iter_mut().zip(&w.q[g * F::GROUP..]) {
+        for (x, &q) in out.iter_mut().zip(&w.q[g * F::SUB_BLOCK..]) {
             *x = scale * F::number(q) as f32;
             if F::HAS_MIN {
                 *x -= min;
@@ -194,7 +240,8 @@ fn write_f16(block: &mut [u8], at: usize, x: f32) {
 /// The largest magnitude, or NaN when there is a NaN.
 #[inline(always)]
 fn magnitude(x: &[f32]) -> f32 {
-    // Without the sign, floats are ordered as their bits are; and integers need no order of operations.
+    // Without the sign, floats are ordered as their bits are; and integers need no order of
+    // operations.
     f32::from_bits(x.iter().fold(0, |m, v| m.max(v.abs().to_bits())))
 }
 
@@ -208,7 +255,8 @@ fn extreme(x: &[f32]) -> f32 {
 /// The least and the greatest value, where -0 is less than 0.
 #[inline(always)]
 fn range(x: &[f32]) -> (f32, f32) {
-    // Flipping the magnitude of negative floats orders all bits as signed integers; doing so twice changes nothing.
+    // Flipping the magnitude of negative floats orders all bits as signed integers; doing so twice
+    // changes nothing.
     let ordered = |bits: i32| bits ^ (bits >> 31 & i32::MAX);
     let (least, greatest) = x.iter().fold((i32::MAX, i32::MIN), |(least, greatest), v| {
         let v = ordered(v.to_bits() as i32);
@@ -235,8 +283,8 @@ fn truncate(level: impl Fn(usize) -> f32, top: u8) -> [u8; 32] {
 /// The whole part of `v` when that lies in `0..=255`, else 0.
 #[inline(always)]
 fn whole(v: f32) -> u8 {
-    // From 2^23 to 2^24 floats are the integers, so the sum is rounded to one, and its last bits are the
-    // integer's. Unlike a cast, this is the same few operations in every lane of a vector.
+    // From 2^23 to 2^24 floats are the integers, so the sum is rounded to one, and its last bits
+    // are the integer's. Unlike a cast, this is the same few operations in every lane of a vector.
     const INTEGERS: f32 = 8_388_608.0;
     let v = if v > 0.0 { v } else { 0.0 };
     let v = if v < 256.0 { v } else { 0.0 };
@@ -249,7 +297,8 @@ fn whole(v: f32) -> u8 {
     down.to_bits() as u8
 }
 
-/// Reads 32 values from bytes that hold value `i` in the low nibble and value `i + 16` in the high one.
+/// Reads 32 values from bytes that hold value `i` in the low nibble and value `i + 16` in the high
+/// one.
 #[inline(always)]
 fn unpack_halves(bytes: &[u8], q: &mut [u8]) {
     for (i, byte) in bytes[..16].iter().enumerate() {

@@ -35,6 +35,7 @@ impl Format for F32 {
     const LEN: usize = 1;
     const BYTES: usize = 4;
     const U16_FIELDS: &'static [usize] = &[];
+    const U32_FIELDS: &'static [usize] = &[0];
 
     #[inline(always)]
     fn dequantize(block: &[u8], out: &mut [f32]) {

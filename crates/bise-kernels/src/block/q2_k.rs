@@ -1,31 +1,29 @@
 //! Q2_K: 256 values in 84 bytes, `x = d * sc * q - dmin * m`; `sc` and `m` are shared by 16 values.
 //!
 //! ```text
-//! | scales: 16 bytes; byte g holds sc of group g in its low nibble, m in its high one
+//! | scales: 16 bytes; byte g holds sc of sub-block g in its low nibble, m in its high one
 //! | qs: 64 bytes; byte 32h + l holds value 128h + 32s + l in bits 2s and 2s + 1
 //! | d: f16 | dmin: f16 |
 //! ```
 
 use super::search::{self, SuperBlock};
-use super::{Format, IntFormat, Parts, dequantize_int, read_f16};
+use super::{Affine, Format, IntFormat, UnpackedBlock, dequantize_int, read_f16};
 
 /// 2-bit integers, 4-bit scales and minima for 16, f16 scales of those for 256.
 pub struct Q2_K;
 
 impl IntFormat for Q2_K {
-    const BITS: u32 = 2;
-    const GROUP: usize = 16;
-    const HAS_MIN: bool = true;
-    const FACTOR_BITS: u32 = 4;
+    type SubBlocks = Affine<16, 2>;
+    const SUB_SCALE_BITS: u32 = 4;
 
     #[inline(always)]
-    fn split(block: &[u8], parts: &mut Parts) {
-        (parts.d, parts.dmin) = (read_f16(block, 80), read_f16(block, 82));
+    fn unpack(block: &[u8], unpacked: &mut UnpackedBlock) {
+        (unpacked.d, unpacked.dmin) = (read_f16(block, 80), read_f16(block, 82));
         for (g, byte) in block[..16].iter().enumerate() {
-            parts.factor[g] = byte & 15;
-            parts.min_factor[g] = byte >> 4;
+            unpacked.sub_scale[g] = byte & 15;
+            unpacked.sub_min[g] = byte >> 4;
         }
-        unpack_pairs(&block[16..80], &mut parts.q);
+        unpack_pairs(&block[16..80], &mut unpacked.q);
     }
 }
 

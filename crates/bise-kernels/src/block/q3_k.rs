@@ -3,36 +3,34 @@
 //! ```text
 //! | hmask: 32 bytes; bit b of byte l is the third bit of value 32b + l
 //! | qs: 64 bytes; byte 32h + l holds the low bits of value 128h + 32s + l in bits 2s and 2s + 1
-//! | scales: 12 bytes; sc of group g has its low four bits in byte g % 8, in the nibble g / 8,
+//! | scales: 12 bytes; sc of sub-block g has its low four bits in byte g % 8, in the nibble g / 8,
 //! |         and its high two in byte 8 + g % 4, from bit 2 * (g / 4)
 //! | d: f16 |
 //! ```
 
 use super::q2_k::{pack_pairs, unpack_pairs};
 use super::search::{self, SuperBlock};
-use super::{Format, IntFormat, Parts, dequantize_int, read_f16};
+use super::{Format, IntFormat, Symmetric, UnpackedBlock, dequantize_int, read_f16};
 
 /// 3-bit integers around zero, 6-bit signed scales for 16, an f16 scale of those for 256.
 pub struct Q3_K;
 
 impl IntFormat for Q3_K {
-    const BITS: u32 = 3;
-    const GROUP: usize = 16;
-    const HAS_MIN: bool = false;
-    const FACTOR_BITS: u32 = 6;
-    const FACTOR_ZERO: u8 = 32;
+    type SubBlocks = Symmetric<16, 3>;
+    const SUB_SCALE_BITS: u32 = 6;
+    const SUB_SCALE_ZERO: u8 = 32;
 
     #[inline(always)]
-    fn split(block: &[u8], parts: &mut Parts) {
-        parts.d = read_f16(block, 108);
+    fn unpack(block: &[u8], unpacked: &mut UnpackedBlock) {
+        unpacked.d = read_f16(block, 108);
         let scales = &block[96..108];
-        for (g, factor) in parts.factor.iter_mut().enumerate() {
+        for (g, sub_scale) in unpacked.sub_scale.iter_mut().enumerate() {
             let low = scales[g % 8] >> (g / 8 * 4) & 15;
             let high = scales[8 + g % 4] >> (g / 4 * 2) & 3;
-            *factor = low | high << 4;
+            *sub_scale = low | high << 4;
         }
-        unpack_pairs(&block[32..96], &mut parts.q);
-        for (b, q) in parts.q.chunks_exact_mut(32).enumerate() {
+        unpack_pairs(&block[32..96], &mut unpacked.q);
+        for (b, q) in unpacked.q.chunks_exact_mut(32).enumerate() {
             for (q, mask) in q.iter_mut().zip(&block[..32]) {
                 *q |= (mask >> b & 1) << 2;
             }

@@ -5,22 +5,20 @@
 //! ```
 
 use super::{
-    Format, IntFormat, Parts, dequantize_int, extreme, pack_halves, read_f16, reciprocal, search, truncate,
-    unpack_halves, write_f16,
+    Format, IntFormat, Symmetric, UnpackedBlock, dequantize_int, extreme, pack_halves, read_f16, reciprocal,
+    search, truncate, unpack_halves, write_f16,
 };
 
 /// 4-bit integers around zero, one f16 scale for 32.
 pub struct Q4_0;
 
 impl IntFormat for Q4_0 {
-    const BITS: u32 = 4;
-    const GROUP: usize = 32;
-    const HAS_MIN: bool = false;
+    type SubBlocks = Symmetric<32, 4>;
 
     #[inline(always)]
-    fn split(block: &[u8], parts: &mut Parts) {
-        parts.d = read_f16(block, 0);
-        unpack_halves(&block[2..18], &mut parts.q);
+    fn unpack(block: &[u8], unpacked: &mut UnpackedBlock) {
+        unpacked.d = read_f16(block, 0);
+        unpack_halves(&block[2..18], &mut unpacked.q);
     }
 }
 
@@ -34,7 +32,8 @@ impl Format for Q4_0 {
         dequantize_int::<Self>(block, out);
     }
 
-    /// The value of largest magnitude becomes exactly -8; with importance, the least weighted squared error that `search` finds.
+    /// The value of largest magnitude becomes exactly -8; with importance, the least weighted
+    /// squared error that `search` finds.
     #[inline(always)]
     fn quantize(x: &[f32], importance: Option<&[f32]>, block: &mut [u8]) {
         if let Some(importance) = importance {

@@ -5,22 +5,20 @@
 //! ```
 
 use super::{
-    Format, IntFormat, Parts, dequantize_int, pack_halves, range, read_f16, reciprocal, search, truncate,
-    unpack_halves, write_f16,
+    Affine, Format, IntFormat, UnpackedBlock, dequantize_int, pack_halves, range, read_f16, reciprocal,
+    search, truncate, unpack_halves, write_f16,
 };
 
 /// 4-bit integers, one f16 scale and one f16 offset for 32.
 pub struct Q4_1;
 
 impl IntFormat for Q4_1 {
-    const BITS: u32 = 4;
-    const GROUP: usize = 32;
-    const HAS_MIN: bool = true;
+    type SubBlocks = Affine<32, 4>;
 
     #[inline(always)]
-    fn split(block: &[u8], parts: &mut Parts) {
-        (parts.d, parts.dmin) = (read_f16(block, 0), -read_f16(block, 2));
-        unpack_halves(&block[4..20], &mut parts.q);
+    fn unpack(block: &[u8], unpacked: &mut UnpackedBlock) {
+        (unpacked.d, unpacked.dmin) = (read_f16(block, 0), -read_f16(block, 2));
+        unpack_halves(&block[4..20], &mut unpacked.q);
     }
 }
 
@@ -34,7 +32,8 @@ impl Format for Q4_1 {
         dequantize_int::<Self>(block, out);
     }
 
-    /// The least value becomes 0, the greatest 15; with importance, the least weighted squared error that `search` finds.
+    /// The least value becomes 0, the greatest 15; with importance, the least weighted squared
+    /// error that `search` finds.
     #[inline(always)]
     fn quantize(x: &[f32], importance: Option<&[f32]>, block: &mut [u8]) {
         if let Some(importance) = importance {

@@ -1,29 +1,28 @@
-//! Q4_K: 256 values in 144 bytes, `x = d * sc * q - dmin * m`; `sc` and `m` are shared by 32 values.
+//! Q4_K: 256 values in 144 bytes, `x = d * sc * q - dmin * m`; `sc` and `m` are shared by 32
+//! values.
 //!
 //! ```text
 //! | d: f16 | dmin: f16
-//! | scales: 12 bytes; for g < 4: byte g holds sc of group g in its low six bits, byte 4 + g its m;
-//! |         byte 8 + g holds the low four bits of sc and m of group 4 + g,
+//! | scales: 12 bytes; for g < 4: byte g holds sc of sub-block g in its low six bits, byte 4 + g its m;
+//! |         byte 8 + g holds the low four bits of sc and m of sub-block 4 + g,
 //! |         whose high two bits are the high two bits of bytes g and 4 + g
 //! | qs: 128 bytes; byte 32p + l holds value 64p + l in its low nibble, value 64p + 32 + l in its high one |
 //! ```
 
 use super::search::{self, SuperBlock};
-use super::{Format, IntFormat, Parts, dequantize_int, read_f16};
+use super::{Affine, Format, IntFormat, UnpackedBlock, dequantize_int, read_f16};
 
 /// 4-bit integers, 6-bit scales and minima for 32, f16 scales of those for 256.
 pub struct Q4_K;
 
 impl IntFormat for Q4_K {
-    const BITS: u32 = 4;
-    const GROUP: usize = 32;
-    const HAS_MIN: bool = true;
-    const FACTOR_BITS: u32 = 6;
+    type SubBlocks = Affine<32, 4>;
+    const SUB_SCALE_BITS: u32 = 6;
 
     #[inline(always)]
-    fn split(block: &[u8], parts: &mut Parts) {
-        split_scales(block, parts);
-        unpack_nibbles(&block[16..144], &mut parts.q);
+    fn unpack(block: &[u8], unpacked: &mut UnpackedBlock) {
+        unpack_scales(block, unpacked);
+        unpack_nibbles(&block[16..144], &mut unpacked.q);
     }
 }
 
@@ -46,17 +45,18 @@ impl Format for Q4_K {
     }
 }
 
-/// Reads `d`, `dmin` and `scales` (the first 16 bytes of `block`): what makes scales and minima of 8 groups.
+/// Reads `d`, `dmin` and `scales` (the first 16 bytes of `block`): what makes scales and minima of
+/// 8 sub-blocks.
 #[inline(always)]
-pub(super) fn split_scales(block: &[u8], parts: &mut Parts) {
-    (parts.d, parts.dmin) = (read_f16(block, 0), read_f16(block, 2));
+pub(super) fn unpack_scales(block: &[u8], unpacked: &mut UnpackedBlock) {
+    (unpacked.d, unpacked.dmin) = (read_f16(block, 0), read_f16(block, 2));
     let packed = &block[4..16];
     for g in 0..4 {
         let (a, b, low) = (packed[g], packed[4 + g], packed[8 + g]);
-        parts.factor[g] = a & 63;
-        parts.min_factor[g] = b & 63;
-        parts.factor[4 + g] = low & 15 | (a >> 6) << 4;
-        parts.min_factor[4 + g] = low >> 4 | (b >> 6) << 4;
+        unpacked.sub_scale[g] = a & 63;
+        unpacked.sub_min[g] = b & 63;
+        unpacked.sub_scale[4 + g] = low & 15 | (a >> 6) << 4;
+        unpacked.sub_min[4 + g] = low >> 4 | (b >> 6) << 4;
     }
 }
 

@@ -6,22 +6,20 @@
 //! ```
 
 use super::{
-    Format, IntFormat, Parts, dequantize_int, extreme, pack_halves, read_f16, reciprocal, search, truncate,
-    write_f16,
+    Format, IntFormat, Symmetric, UnpackedBlock, dequantize_int, extreme, pack_halves, read_f16, reciprocal,
+    search, truncate, write_f16,
 };
 
 /// 5-bit integers around zero, one f16 scale for 32.
 pub struct Q5_0;
 
 impl IntFormat for Q5_0 {
-    const BITS: u32 = 5;
-    const GROUP: usize = 32;
-    const HAS_MIN: bool = false;
+    type SubBlocks = Symmetric<32, 5>;
 
     #[inline(always)]
-    fn split(block: &[u8], parts: &mut Parts) {
-        parts.d = read_f16(block, 0);
-        unpack_levels(&block[2..22], &mut parts.q);
+    fn unpack(block: &[u8], unpacked: &mut UnpackedBlock) {
+        unpacked.d = read_f16(block, 0);
+        unpack_levels(&block[2..22], &mut unpacked.q);
     }
 }
 
@@ -35,7 +33,8 @@ impl Format for Q5_0 {
         dequantize_int::<Self>(block, out);
     }
 
-    /// The value of largest magnitude becomes exactly -16; with importance, the least weighted squared error that `search` finds.
+    /// The value of largest magnitude becomes exactly -16; with importance, the least weighted
+    /// squared error that `search` finds.
     #[inline(always)]
     fn quantize(x: &[f32], importance: Option<&[f32]>, block: &mut [u8]) {
         if let Some(importance) = importance {

@@ -7,21 +7,20 @@
 
 use super::q5_0::{pack_levels, unpack_levels};
 use super::{
-    Format, IntFormat, Parts, dequantize_int, range, read_f16, reciprocal, search, truncate, write_f16,
+    Affine, Format, IntFormat, UnpackedBlock, dequantize_int, range, read_f16, reciprocal, search, truncate,
+    write_f16,
 };
 
 /// 5-bit integers, one f16 scale and one f16 offset for 32.
 pub struct Q5_1;
 
 impl IntFormat for Q5_1 {
-    const BITS: u32 = 5;
-    const GROUP: usize = 32;
-    const HAS_MIN: bool = true;
+    type SubBlocks = Affine<32, 5>;
 
     #[inline(always)]
-    fn split(block: &[u8], parts: &mut Parts) {
-        (parts.d, parts.dmin) = (read_f16(block, 0), -read_f16(block, 2));
-        unpack_levels(&block[4..24], &mut parts.q);
+    fn unpack(block: &[u8], unpacked: &mut UnpackedBlock) {
+        (unpacked.d, unpacked.dmin) = (read_f16(block, 0), -read_f16(block, 2));
+        unpack_levels(&block[4..24], &mut unpacked.q);
     }
 }
 
@@ -35,7 +34,8 @@ impl Format for Q5_1 {
         dequantize_int::<Self>(block, out);
     }
 
-    /// The least value becomes 0, the greatest 31; with importance, the least weighted squared error that `search` finds.
+    /// The least value becomes 0, the greatest 31; with importance, the least weighted squared
+    /// error that `search` finds.
     #[inline(always)]
     fn quantize(x: &[f32], importance: Option<&[f32]>, block: &mut [u8]) {
         if let Some(importance) = importance {

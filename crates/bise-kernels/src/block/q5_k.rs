@@ -1,4 +1,5 @@
-//! Q5_K: 256 values in 176 bytes, `x = d * sc * q - dmin * m`; `sc` and `m` are shared by 32 values.
+//! Q5_K: 256 values in 176 bytes, `x = d * sc * q - dmin * m`; `sc` and `m` are shared by 32
+//! values.
 //!
 //! ```text
 //! | d: f16 | dmin: f16 | scales: 12 bytes, all as in Q4_K
@@ -7,23 +8,21 @@
 //! |     of value 64p + 32 + l in its high one |
 //! ```
 
-use super::q4_k::{pack_nibbles, pack_scales, split_scales, unpack_nibbles};
-use super::{Format, IntFormat, Parts, dequantize_int, search};
+use super::q4_k::{pack_nibbles, pack_scales, unpack_nibbles, unpack_scales};
+use super::{Affine, Format, IntFormat, UnpackedBlock, dequantize_int, search};
 
 /// 5-bit integers, 6-bit scales and minima for 32, f16 scales of those for 256.
 pub struct Q5_K;
 
 impl IntFormat for Q5_K {
-    const BITS: u32 = 5;
-    const GROUP: usize = 32;
-    const HAS_MIN: bool = true;
-    const FACTOR_BITS: u32 = 6;
+    type SubBlocks = Affine<32, 5>;
+    const SUB_SCALE_BITS: u32 = 6;
 
     #[inline(always)]
-    fn split(block: &[u8], parts: &mut Parts) {
-        split_scales(block, parts);
-        unpack_nibbles(&block[48..176], &mut parts.q);
-        for (b, q) in parts.q.chunks_exact_mut(32).enumerate() {
+    fn unpack(block: &[u8], unpacked: &mut UnpackedBlock) {
+        unpack_scales(block, unpacked);
+        unpack_nibbles(&block[48..176], &mut unpacked.q);
+        for (b, q) in unpacked.q.chunks_exact_mut(32).enumerate() {
             for (q, high) in q.iter_mut().zip(&block[16..48]) {
                 *q |= (high >> b & 1) << 4;
             }

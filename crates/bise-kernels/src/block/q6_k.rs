@@ -4,32 +4,33 @@
 //! | ql: 128 bytes; byte 64h + l holds the low bits of value 128h + l in its low nibble,
 //! |     of value 128h + 64 + l in its high one
 //! | qh: 64 bytes; byte 32h + l holds the high bits of value 128h + 32s + l in bits 2s and 2s + 1
-//! | scales: 16 x i8, sc of group g
+//! | scales: 16 x i8, sc of sub-block g
 //! | d: f16 |
 //! ```
 
 use super::q2_k::{pack_pairs, unpack_pairs};
 use super::search::{self, SuperBlock};
-use super::{Format, IntFormat, Parts, dequantize_int, read_f16};
+use super::{Format, IntFormat, Symmetric, UnpackedBlock, dequantize_int, read_f16};
 
 /// 6-bit integers around zero, 8-bit signed scales for 16, an f16 scale of those for 256.
 pub struct Q6_K;
 
 impl IntFormat for Q6_K {
-    const BITS: u32 = 6;
-    const GROUP: usize = 16;
-    const HAS_MIN: bool = false;
-    const FACTOR_BITS: u32 = 8;
-    const FACTOR_ZERO: u8 = 128;
+    type SubBlocks = Symmetric<16, 6>;
+    const SUB_SCALE_BITS: u32 = 8;
+    const SUB_SCALE_ZERO: u8 = 128;
 
     #[inline(always)]
-    fn split(block: &[u8], parts: &mut Parts) {
-        parts.d = read_f16(block, 208);
-        for (factor, byte) in parts.factor.iter_mut().zip(&block[192..208]) {
-            *factor = byte ^ 128;
+    fn unpack(block: &[u8], unpacked: &mut UnpackedBlock) {
+        unpacked.d = read_f16(block, 208);
+        for (sub_scale, byte) in unpacked.sub_scale.iter_mut().zip(&block[192..208]) {
+            *sub_scale = byte ^ 128;
         }
-        unpack_pairs(&block[128..192], &mut parts.q);
-        for (bytes, q) in block[..128].chunks_exact(64).zip(parts.q.chunks_exact_mut(128)) {
+        unpack_pairs(&block[128..192], &mut unpacked.q);
+        for (bytes, q) in block[..128]
+            .chunks_exact(64)
+            .zip(unpacked.q.chunks_exact_mut(128))
+        {
             for (l, byte) in bytes.iter().enumerate() {
                 q[l] = q[l] << 4 | byte & 15;
                 q[64 + l] = q[64 + l] << 4 | byte >> 4;

@@ -4,20 +4,21 @@
 //! | d: f16 | qs: 32 x i8 |
 //! ```
 
-use super::{Format, IntFormat, Parts, dequantize_int, magnitude, read_f16, reciprocal, whole, write_f16};
+use super::{
+    Format, IntFormat, Symmetric, UnpackedBlock, dequantize_int, magnitude, read_f16, reciprocal, whole,
+    write_f16,
+};
 
 /// 8-bit integers, one f16 scale for 32.
 pub struct Q8_0;
 
 impl IntFormat for Q8_0 {
-    const BITS: u32 = 8;
-    const GROUP: usize = 32;
-    const HAS_MIN: bool = false;
+    type SubBlocks = Symmetric<32, 8>;
 
     #[inline(always)]
-    fn split(block: &[u8], parts: &mut Parts) {
-        parts.d = read_f16(block, 0);
-        for (q, byte) in parts.q.iter_mut().zip(&block[2..34]) {
+    fn unpack(block: &[u8], unpacked: &mut UnpackedBlock) {
+        unpacked.d = read_f16(block, 0);
+        for (q, byte) in unpacked.q.iter_mut().zip(&block[2..34]) {
             *q = byte ^ 128;
         }
     }
@@ -36,8 +37,8 @@ impl Format for Q8_0 {
     /// The value of largest magnitude becomes 127; halves round away from zero.
     #[inline(always)]
     fn quantize(x: &[f32], _: Option<&[f32]>, block: &mut [u8]) {
-        // Adding a half would round the float just below 0.5 up to 1; with the float below a half, halves and
-        // all above still reach the next integer.
+        // Adding a half would round the float just below 0.5 up to 1; with the float below a half,
+        // halves and all above still reach the next integer.
         const HALF: f32 = 0.5f32.next_down();
         let d = magnitude(x) / 127.0;
         let inverse = reciprocal(d);

@@ -16,7 +16,7 @@ pub trait FormatVisitor {
     /// Called for quantized formats.
     fn int<F: IntFormat>(self) -> Self::Output;
     /// Called for quantized formats that are unpacked to be multiplied.
-    fn coded<F: CodedFormat>(self) -> Self::Output;
+    fn codebook<F: CodebookFormat>(self) -> Self::Output;
 }
 
 /// Declares [`DType`] from lines `kind Type = id, "name"`.
@@ -63,19 +63,19 @@ formats! {
     int Q4_K = 12, "Q4_K";
     int Q5_K = 13, "Q5_K";
     int Q6_K = 14, "Q6_K";
-    coded IQ2_XXS = 16, "IQ2_XXS";
-    coded IQ2_XS = 17, "IQ2_XS";
-    coded IQ3_XXS = 18, "IQ3_XXS";
-    coded IQ1_S = 19, "IQ1_S";
+    codebook IQ2_XXS = 16, "IQ2_XXS";
+    codebook IQ2_XS = 17, "IQ2_XS";
+    codebook IQ3_XXS = 18, "IQ3_XXS";
+    codebook IQ1_S = 19, "IQ1_S";
     int IQ4_NL = 20, "IQ4_NL";
-    coded IQ3_S = 21, "IQ3_S";
-    coded IQ2_S = 22, "IQ2_S";
+    codebook IQ3_S = 21, "IQ3_S";
+    codebook IQ2_S = 22, "IQ2_S";
     int IQ4_XS = 23, "IQ4_XS";
-    coded IQ1_M = 29, "IQ1_M";
+    codebook IQ1_M = 29, "IQ1_M";
     plain Bf16 = 30, "BF16";
-    coded TQ1_0 = 34, "TQ1_0";
-    coded TQ2_0 = 35, "TQ2_0";
-    coded MXFP4 = 39, "MXFP4";
+    codebook TQ1_0 = 34, "TQ1_0";
+    codebook TQ2_0 = 35, "TQ2_0";
+    codebook MXFP4 = 39, "MXFP4";
 }
 
 /// Values that one thread quantizes at a time.
@@ -89,12 +89,14 @@ struct AnyFormat {
     len: usize,
     bytes: usize,
     u16_fields: &'static [usize],
+    u32_fields: &'static [usize],
     dequantize: fn(&[u8], &mut [f32]),
     /// `None` for formats that are only read.
     quantize: Option<Quantizer>,
 }
 
-/// Every level gives the same values and the same bytes: formats use no operation whose result differs.
+/// Every level gives the same values and the same bytes: formats use no operation whose result
+/// differs.
 static LEVEL: LazyLock<Level> = LazyLock::new(Level::detect);
 
 struct Dequantize<'a, F> {
@@ -115,13 +117,13 @@ impl<F: Format> Kernel for Dequantize<'_, F> {
     }
 }
 
-struct DequantizeCoded<'a, F> {
+struct DequantizeCodebook<'a, F> {
     blocks: &'a [u8],
     out: &'a mut [f32],
     format: PhantomData<F>,
 }
 
-impl<F: CodedFormat> Kernel for DequantizeCoded<'_, F> {
+impl<F: CodebookFormat> Kernel for DequantizeCodebook<'_, F> {
     type Output = ();
 
     #[inline(always)]
@@ -159,6 +161,7 @@ impl AnyFormat {
             len: F::LEN,
             bytes: F::BYTES,
             u16_fields: F::U16_FIELDS,
+            u32_fields: F::U32_FIELDS,
             dequantize: |blocks, out| {
                 LEVEL.run(Dequantize {
                     blocks,
@@ -185,13 +188,14 @@ impl AnyFormat {
         Self::of::<F>()
     }
 
-    fn coded<F: CodedFormat>() -> Self {
+    fn codebook<F: CodebookFormat>() -> Self {
         Self {
             len: F::LEN,
             bytes: F::BYTES,
             u16_fields: F::U16_FIELDS,
+            u32_fields: &[],
             dequantize: |blocks, out| {
-                LEVEL.run(DequantizeCoded {
+                LEVEL.run(DequantizeCodebook {
                     blocks,
                     out,
                     format: PhantomData::<F>,
@@ -241,7 +245,8 @@ impl DType {
         self.format().quantize.is_some()
     }
 
-    /// Bytes of `n` values, or `None` when `n` is not a whole number of blocks or the size overflows.
+    /// Bytes of `n` values, or `None` when `n` is not a whole number of blocks or the size
+    /// overflows.
     pub fn bytes_for(self, n: u64) -> Option<u64> {
         let format = self.format();
         let whole = n.is_multiple_of(format.len as u64);
@@ -267,11 +272,12 @@ impl DType {
         (format.dequantize)(bytes, out);
     }
 
-    /// Quantizes whole blocks, in parallel; `importance` (as long as `x`) weighs each value's squared error.
+    /// Quantizes whole blocks, in parallel; `importance` (as long as `x`) weighs each value's
+    /// squared error.
     ///
     /// # Panics
-    /// When the type is only read ([`can_quantize`](Self::can_quantize)), when `out` is not as long as the blocks of `x`, or
-    /// `importance` not as long as `x`.
+    /// When the type is only read ([`can_quantize`](Self::can_quantize)), when `out` is not as long
+    /// as the blocks of `x`, or `importance` not as long as `x`.
     pub fn quantize(self, x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
         let format = self.format();
         assert_eq!(
@@ -299,10 +305,10 @@ impl DType {
     /// Turns blocks of a big-endian file into little-endian ones, in place.
     pub fn swap_endian(self, bytes: &mut [u8]) {
         let format = self.format();
-        if self == DType::F32 {
-            bytes.as_chunks_mut::<4>().0.iter_mut().for_each(|b| b.reverse());
-        }
         for block in bytes.chunks_exact_mut(format.bytes) {
+            for &at in format.u32_fields {
+                block[at..at + 4].reverse();
+            }
             for &at in format.u16_fields {
                 block.swap(at, at + 1);
             }
@@ -359,11 +365,11 @@ mod tests {
         }
 
         /// Takes `x` for blocks.
-        fn coded<F: CodedFormat>(self) -> Self::Output {
+        fn codebook<F: CodebookFormat>(self) -> Self::Output {
             let bytes: Vec<u8> = self.x.iter().flat_map(|x| x.to_le_bytes()).collect();
             let blocks = &bytes[..bytes.len() / F::BYTES * F::BYTES];
             let mut out = vec![0.0; blocks.len() / F::BYTES * F::LEN];
-            self.level.run(DequantizeCoded {
+            self.level.run(DequantizeCodebook {
                 blocks,
                 out: &mut out,
                 format: PhantomData::<F>,

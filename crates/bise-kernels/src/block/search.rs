@@ -1,11 +1,12 @@
-//! Scales and levels for super-blocks of 256 values, what the K formats share, and for single blocks of 32.
+//! Scales and levels for super-blocks of 256 values, what the K formats share, and for single
+//! blocks of 32.
 //!
-//! A super-block stores `x = d * scale[g] * q[i] - dmin * min[g]`, small integers but for `d` and `dmin`. The
-//! search looks for the least weighted squared error in three steps:
+//! A super-block stores `x = d * scale[g] * q[i] - dmin * min[g]`, small integers but for `d` and
+//! `dmin`. The search looks for the least weighted squared error in three steps:
 //!
-//! 1. *Fit.* Each group alone finds a real scale and minimum: candidates give levels, and levels give the
+//! 1. *Fit.* Each sub-block alone finds a real scale and minimum: candidates give levels, and levels give the
 //!    best scale and minimum in closed form (least squares).
-//! 2. *Grid.* `d` and `dmin` follow from the largest scale and minimum. Each group then tries the stored
+//! 2. *Grid.* `d` and `dmin` follow from the largest scale and minimum. Each sub-block then tries the stored
 //!    integers around its own scale and minimum, with levels picked anew for each.
 //! 3. *Refit.* With all integers fixed, the best `d` and `dmin` are least squares again; back to 2, while the
 //!    error falls.
@@ -19,15 +20,16 @@ mod single;
 mod symmetric;
 
 use crate::isa::LANES;
-use affine::Affine;
+use affine::AffineScheme;
 use half::f16;
-use nonlinear::Nonlinear;
-use symmetric::Symmetric;
+use nonlinear::NonlinearScheme;
+use symmetric::SymmetricScheme;
 
 /// Values in a super-block.
 const LEN: usize = 256;
 
-/// A super-block as integers: `x = d * scale[g] * q[i] - dmin * min[g]` for value `i` of group `g`.
+/// A super-block as integers: `x = d * scale[g] * q[i] - dmin * min[g]` for value `i` of sub-block
+/// `g`.
 #[derive(Clone)]
 pub(super) struct SuperBlock {
     pub d: f16,
@@ -46,7 +48,7 @@ const ZERO: SuperBlock = SuperBlock {
     q: [0; LEN],
 };
 
-/// Levels `0..=levels`, scales and minima `0..=steps`, for groups of `G`.
+/// Levels `0..=levels`, scales and minima `0..=steps`, for sub-blocks of `G`.
 #[inline(always)]
 pub(super) fn affine<const G: usize>(
     x: &[f32],
@@ -55,28 +57,28 @@ pub(super) fn affine<const G: usize>(
     steps: u8,
 ) -> SuperBlock {
     let (levels, steps) = (f32::from(levels), f32::from(steps));
-    search::<G>(x, importance, Affine { levels, steps })
+    search::<G>(x, importance, AffineScheme { levels, steps })
 }
 
-/// Levels `-levels..levels`, scales `-steps..steps`, no minima, for groups of 16.
+/// Levels `-levels..levels`, scales `-steps..steps`, no minima, for sub-blocks of 16.
 #[inline(always)]
 pub(super) fn symmetric(x: &[f32], importance: Option<&[f32]>, levels: u8, steps: u8) -> SuperBlock {
     let (levels, steps) = (f32::from(levels), f32::from(steps));
-    search::<16>(x, importance, Symmetric { levels, steps })
+    search::<16>(x, importance, SymmetricScheme { levels, steps })
 }
 
-/// Levels of the table in [`nonlinear`], scales `-steps..steps`, no minima, for groups of 32.
+/// Levels of the table in [`nonlinear`], scales `-steps..steps`, no minima, for sub-blocks of 32.
 #[inline(always)]
 pub(super) fn nonlinear(x: &[f32], importance: Option<&[f32]>, steps: u8) -> SuperBlock {
     let steps = f32::from(steps);
-    search::<32>(x, importance, Nonlinear { steps })
+    search::<32>(x, importance, NonlinearScheme { steps })
 }
 
 /// The scale and the levels of the same table for 32 values: `x = d * level`.
 #[inline(always)]
 pub(super) fn one_scale(x: &[f32], importance: Option<&[f32]>) -> (f16, [i8; 32]) {
     match Values::new(x, importance) {
-        Some(values) => values.one_scale(Nonlinear { steps: 1.0 }),
+        Some(values) => values.one_scale(NonlinearScheme { steps: 1.0 }),
         None => (f16::ZERO, [0; 32]),
     }
 }
@@ -86,17 +88,18 @@ pub(super) fn one_scale(x: &[f32], importance: Option<&[f32]>) -> (f16, [i8; 32]
 pub(super) fn symmetric_block(x: &[f32], importance: &[f32], levels: u8) -> (f16, [i8; 32]) {
     let levels = f32::from(levels);
     match Values::new(x, Some(importance)) {
-        Some(values) => values.one_scale(Symmetric { levels, steps: 1.0 }),
+        Some(values) => values.one_scale(SymmetricScheme { levels, steps: 1.0 }),
         None => (f16::ZERO, [0; 32]),
     }
 }
 
-/// The scale, the minimum, of either sign, and the levels `0..=levels` of 32 values: `x = d * q - m`.
+/// The scale, the minimum, of either sign, and the levels `0..=levels` of 32 values:
+/// `x = d * q - m`.
 #[inline(always)]
 pub(super) fn affine_block(x: &[f32], importance: &[f32], levels: u8) -> (f16, f16, [i8; 32]) {
     let levels = f32::from(levels);
     match Values::new(x, Some(importance)) {
-        Some(values) => values.scale_and_min(Affine { levels, steps: 1.0 }),
+        Some(values) => values.scale_and_min(AffineScheme { levels, steps: 1.0 }),
         None => (f16::ZERO, f16::ZERO, [0; 32]),
     }
 }
@@ -109,15 +112,15 @@ fn search<const G: usize>(x: &[f32], importance: Option<&[f32]>, scheme: impl Sc
     }
 }
 
-/// What groups of `G` values can store, and how each step of the search is done for them.
+/// What sub-blocks of `G` values can store, and how each step of the search is done for them.
 trait Scheme<const G: usize>: Copy {
     /// Grids that are tried: the first, and those after a refit.
     const ROUNDS: usize;
     /// The level nearest to `v`, and of two as near the even one; NaN becomes the least.
     fn level(self, v: f32) -> f32;
-    /// The best scale and minimum of a group that stores them exactly.
+    /// The best scale and minimum of a sub-block that stores them exactly.
     fn fit(self, x: &[f32; G], w: &[f32; G]) -> Pair;
-    /// `d` and `dmin`, as real numbers, that cover the scales and minima of all groups.
+    /// `d` and `dmin`, as real numbers, that cover the scales and minima of all sub-blocks.
     fn cover(self, fits: &[Pair]) -> Pair;
     /// Stored scales and minima to try around `near`, which is in units of `d` and `dmin`.
     fn around(self, near: Pair) -> [Lanes; 2];
@@ -144,7 +147,8 @@ struct Values {
 }
 
 impl Values {
-    /// `None` when every value is nearer to zero than to what any scale can store, or one is not finite.
+    /// `None` when every value is nearer to zero than to what any scale can store, or one is not
+    /// finite.
     #[inline(always)]
     fn new(x: &[f32], importance: Option<&[f32]>) -> Option<Self> {
         let most = super::magnitude(x);
@@ -209,7 +213,7 @@ impl Values {
         best
     }
 
-    /// Picks each group's stored scale and minimum near `fits`; gives the error.
+    /// Picks each sub-block's stored scale and minimum near `fits`; gives the error.
     #[inline(always)]
     fn grid<const G: usize, P: Scheme<G>>(
         &self,
@@ -236,7 +240,8 @@ impl Values {
         total
     }
 
-    /// The best `d` and `dmin` for the integers that `found` has with `unit`, or `None` when undetermined.
+    /// The best `d` and `dmin` for the integers that `found` has with `unit`, or `None` when
+    /// undetermined.
     ///
     /// With `a = scale * q` and `x = d * a - dmin * min`, these are the normal equations.
     #[inline(always)]
@@ -295,7 +300,8 @@ impl Values {
         }
     }
 
-    /// The f16 nearest to `v` units, neither zero nor infinite unless `v` is zero, and its value in units.
+    /// The f16 nearest to `v` units, neither zero nor infinite unless `v` is zero, and its value in
+    /// units.
     #[inline(always)]
     fn round(&self, v: f32) -> (f16, f32) {
         let v = v * self.unit;
@@ -307,7 +313,7 @@ impl Values {
     }
 }
 
-/// Weighted squared errors of a group for candidate scales and minima.
+/// Weighted squared errors of a sub-block for candidate scales and minima.
 #[inline(always)]
 fn errors<const G: usize>(
     scheme: impl Scheme<G>,

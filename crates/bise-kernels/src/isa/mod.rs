@@ -1,12 +1,12 @@
 //! Instruction sets: what the kernels ask of a CPU, and which CPU features answer.
 //!
 //! Kernels see every machine as one with [`LANES`] = 16 logical lanes, whatever the width of its
-//! registers. That is what makes results equal: a chain or a tree over 16 lanes is the same arithmetic in
-//! one AVX-512 register, two AVX2 ones, or an array walked by the scalar level, which is the executable
-//! specification of the others.
+//! registers. That is what makes results equal: 16 accumulators and their horizontal sum are the
+//! same arithmetic in one AVX-512 register, two AVX2 ones, or an array walked by the scalar level,
+//! which is the executable specification of the others.
 //!
-//! An [`Isa`] value is a token: its constructor has proved that the features are there, so kernels need
-//! no `unsafe` of their own.
+//! An [`Isa`] value is a token: its constructor has proved that the features are there, so kernels
+//! need no `unsafe` of their own.
 
 mod scalar;
 
@@ -34,17 +34,22 @@ pub trait Isa: Copy + Send + Sync + 'static {
     type I: Copy;
     /// 64 bytes, four for each lane.
     type B: Copy;
-    /// 16 lanes of integer sums on their way to `I`, perhaps in a form that holds only so much.
+    /// 16 lanes of dot products on their way to `I`, perhaps in a form that holds only so much.
     type P: Copy;
 
-    /// How many `F` the registers hold: a kernel keeps up to three quarters of them as sums.
-    const REGISTERS: usize;
-    /// Columns that a matrix product works on at a time: as many as the registers hold sums of, for [`STRIPS`](Self::STRIPS).
-    const COLUMNS: usize;
-    /// Strips of [`LANES`] rows of weights that a product with many columns works on at a time: 1 or 2.
-    const STRIPS: usize = 1;
-    /// Whether [`dot`](Self::dot) takes weights of 8 bits as `w - 128`: some machines only multiply signed bytes.
-    const CENTERS_BYTES: bool;
+    /// Whether the register file holds 32 vectors of 16 lanes, as AVX-512's does. Kernels then keep
+    /// up to 24 of them as accumulators, elsewhere up to six: this decides how many outputs they
+    /// work on at a time.
+    const MANY_ACCUMULATORS: bool;
+    /// Rows of activations that a product of quantized weights works on at a time: as many as the
+    /// registers hold accumulators of, for [`WEIGHT_VECTORS`](Self::WEIGHT_VECTORS).
+    const NR: usize;
+    /// Vectors of [`LANES`] rows of weights that a product with many rows of activations works on
+    /// at a time: 1 or 2.
+    const WEIGHT_VECTORS: usize = 1;
+    /// Whether [`dot_accumulate`](Self::dot_accumulate) takes weights of 8 bits as `w - 128`: some
+    /// machines only multiply signed bytes.
+    const SIGNED_WEIGHTS: bool;
 
     /// Runs a kernel compiled with the features of this instruction set.
     fn run<K: Kernel>(self, kernel: K) -> K::Output;
@@ -64,7 +69,7 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// Lane `l` is `x[l]`.
     fn load_u8(self, x: &[u8; LANES]) -> Self::F;
     /// Lanes `l` and `l + 8` are `x[l]`.
-    fn load_twice(self, x: &[f32; LANES / 2]) -> Self::F;
+    fn broadcast_half(self, x: &[f32; LANES / 2]) -> Self::F;
     /// Writes lane `l` to `out[l]`.
     fn store(self, x: Self::F, out: &mut [f32; LANES]);
     /// `a + b`.
@@ -73,7 +78,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a * b + c`, rounded once.
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
-    /// `acc[c] = fma(w, x[c], acc[c])` for each `c`, with no more of `w` in registers at a time than it takes.
+    /// `acc[c] = fma(w, x[c], acc[c])` for each `c`, with no more of `w` in registers at a time
+    /// than it takes.
     #[inline(always)]
     fn fma_all<const N: usize>(self, w: &[f32; LANES], x: &[Self::F; N], acc: &mut [Self::F; N]) {
         let w = self.load(w);
@@ -81,16 +87,14 @@ pub trait Isa: Copy + Send + Sync + 'static {
             acc[c] = self.fma(w, x[c], acc[c]);
         }
     }
-    /// Lane by lane the larger of `|x|` and `most`, which has no sign: of both the one whose bits are the larger integer. So
-    /// infinity is above all numbers, and NaN above infinity.
-    fn larger(self, most: Self::F, x: Self::F) -> Self::F;
+    /// Lane by lane the larger of `|x|` and `most`, which has no sign: of both the one whose bits
+    /// are the larger integer. So infinity is above all numbers, and NaN above infinity.
+    fn max_abs(self, most: Self::F, x: Self::F) -> Self::F;
     /// The largest lane in that order, when none has a sign.
-    fn largest(self, x: Self::F) -> f32;
+    fn reduce_max(self, x: Self::F) -> f32;
     /// The sum of all lanes by halving: lanes `l` and `l + 8`, then `l + 4`, `l + 2`, `l + 1`.
-    fn sum(self, x: Self::F) -> f32;
+    fn reduce_sum(self, x: Self::F) -> f32;
 
-    /// How many times [`dot`](Self::dot) may add weights below `2^bits` to one sum.
-    fn capacity(bits: u32) -> usize;
     /// Bytes `4l .. 4l + 4` of `w` belong to lane `l`.
     fn load_bytes(self, w: &[u8; 4 * LANES]) -> Self::B;
     /// Writes what [`load_bytes`](Self::load_bytes) reads.
@@ -98,33 +102,38 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// Asks for the cache line at `at`, which may be any address, to be brought near.
     #[inline(always)]
     fn prefetch(self, _at: *const u8) {}
-    /// Each byte shifted right by `shift` bits, left when `shift` is negative, and cut to the bits of `mask`: a field of
-    /// each byte, so `mask` has only bits that the shift brings from the byte itself. `shift` is known at compile time
-    /// once loops are unrolled.
-    fn field(self, w: Self::B, shift: i32, mask: u8) -> Self::B;
+    /// Each byte shifted right by `shift` bits, left when `shift` is negative, and cut to the bits
+    /// of `mask`, which has only bits that the shift brings from the byte itself. `shift` is known
+    /// at compile time once loops are unrolled.
+    fn shift_mask(self, w: Self::B, shift: i32, mask: u8) -> Self::B;
     /// The bits of both.
     fn or(self, a: Self::B, b: Self::B) -> Self::B;
     /// Each byte, below 16, replaced by the byte of `table` at that place.
     fn lookup(self, table: &[u8; 16], places: Self::B) -> Self::B;
-    /// A sum of nothing.
-    fn begin(self) -> Self::P;
-    /// A sum of weights below `2^bits`, and what to add to it when it has ended: together they are `start` in every lane.
+
+    /// How many times [`dot_accumulate`](Self::dot_accumulate) may add weights below `2^bits` to
+    /// one sum, before it has to be widened.
+    fn max_accumulate(bits: u32) -> usize;
+    /// Dot products of nothing.
+    fn dot_zero(self) -> Self::P;
+    /// Dot products of weights below `2^bits`, and what to add to them once they are widened:
+    /// together they are `start` in every lane.
     #[inline(always)]
-    fn begin_at(self, start: i32, bits: u32) -> (Self::P, Self::I) {
+    fn dot_start(self, start: i32, bits: u32) -> (Self::P, Self::I) {
         let _ = bits;
-        (self.begin(), self.splat_int(start))
+        (self.dot_zero(), self.splat_int(start))
     }
-    /// Adds to each lane the exact dot product of its four bytes of `w`, all below `2^bits`, with `x`, whose values
-    /// lie in `-127..=127`.
-    fn dot(self, sum: Self::P, w: Self::B, x: [i8; 4], bits: u32) -> Self::P;
-    /// The same sums, finished here: the compiler may not mix what adds to them before and after. Left alone, it reorders
-    /// exact additions until the registers do not suffice.
+    /// Adds to each lane the exact dot product of its four bytes of `w`, all below `2^bits`, with
+    /// `x`, whose values lie in `-127..=127`.
+    fn dot_accumulate(self, sum: Self::P, w: Self::B, x: [i8; 4], bits: u32) -> Self::P;
+    /// `sum`, over which the compiler may not move additions to it. Left alone, it reorders exact
+    /// additions until the registers do not suffice.
     #[inline(always)]
-    fn settle(self, sum: Self::P) -> Self::P {
+    fn optimization_barrier(self, sum: Self::P) -> Self::P {
         sum
     }
-    /// The sums of weights below `2^bits`.
-    fn end(self, sum: Self::P, bits: u32) -> Self::I;
+    /// Dot products of weights below `2^bits` in 32 bits.
+    fn dot_widen(self, sum: Self::P, bits: u32) -> Self::I;
     /// `x` in every lane.
     fn splat_int(self, x: i32) -> Self::I;
     /// `a + b`.
@@ -179,18 +188,18 @@ impl Level {
         }
     }
 
-    /// [`Isa::COLUMNS`] of this level.
-    pub fn columns(self) -> usize {
-        struct Columns;
-        impl Kernel for Columns {
+    /// [`Isa::NR`] of this level.
+    pub fn nr(self) -> usize {
+        struct Nr;
+        impl Kernel for Nr {
             type Output = usize;
 
             #[inline(always)]
             fn call<S: Isa>(self, _: S) -> usize {
-                S::COLUMNS
+                S::NR
             }
         }
-        self.run(Columns)
+        self.run(Nr)
     }
 
     /// Runs a kernel compiled for this level.

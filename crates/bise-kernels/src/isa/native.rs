@@ -1,4 +1,5 @@
-//! Architectures with the scalar level only. (`isa/x86_64` and `isa/aarch64` take this module's place on others.)
+//! Architectures with the scalar level only. (`isa/x86_64` and `isa/aarch64` take this module's
+//! place on others.)
 
 use crate::isa::Kernel;
 

@@ -14,9 +14,9 @@ impl Isa for Scalar {
     type B = [u8; 4 * LANES];
     type P = [i32; LANES];
 
-    const REGISTERS: usize = 8;
-    const COLUMNS: usize = 2;
-    const CENTERS_BYTES: bool = false;
+    const MANY_ACCUMULATORS: bool = false;
+    const NR: usize = 2;
+    const SIGNED_WEIGHTS: bool = false;
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -59,7 +59,7 @@ impl Isa for Scalar {
     }
 
     #[inline(always)]
-    fn load_twice(self, x: &[f32; LANES / 2]) -> Self::F {
+    fn broadcast_half(self, x: &[f32; LANES / 2]) -> Self::F {
         from_fn(|l| x[l % (LANES / 2)])
     }
 
@@ -84,17 +84,17 @@ impl Isa for Scalar {
     }
 
     #[inline(always)]
-    fn larger(self, most: Self::F, x: Self::F) -> Self::F {
+    fn max_abs(self, most: Self::F, x: Self::F) -> Self::F {
         from_fn(|l| f32::from_bits(x[l].abs().to_bits().max(most[l].to_bits())))
     }
 
     #[inline(always)]
-    fn largest(self, x: Self::F) -> f32 {
+    fn reduce_max(self, x: Self::F) -> f32 {
         f32::from_bits(x.into_iter().fold(0, |most, x| most.max(x.to_bits())))
     }
 
     #[inline(always)]
-    fn sum(self, mut x: Self::F) -> f32 {
+    fn reduce_sum(self, mut x: Self::F) -> f32 {
         for half in [8, 4, 2, 1] {
             for l in 0..half {
                 x[l] += x[l + half];
@@ -103,7 +103,7 @@ impl Isa for Scalar {
         x[0]
     }
 
-    fn capacity(_: u32) -> usize {
+    fn max_accumulate(_: u32) -> usize {
         usize::MAX
     }
 
@@ -118,7 +118,7 @@ impl Isa for Scalar {
     }
 
     #[inline(always)]
-    fn field(self, w: Self::B, shift: i32, mask: u8) -> Self::B {
+    fn shift_mask(self, w: Self::B, shift: i32, mask: u8) -> Self::B {
         w.map(|byte| if shift < 0 { byte << -shift } else { byte >> shift } & mask)
     }
 
@@ -133,12 +133,12 @@ impl Isa for Scalar {
     }
 
     #[inline(always)]
-    fn begin(self) -> Self::P {
+    fn dot_zero(self) -> Self::P {
         [0; LANES]
     }
 
     #[inline(always)]
-    fn dot(self, sum: Self::P, w: Self::B, x: [i8; 4], _: u32) -> Self::P {
+    fn dot_accumulate(self, sum: Self::P, w: Self::B, x: [i8; 4], _: u32) -> Self::P {
         from_fn(|l| {
             let products = (0..4).map(|j| i32::from(w[4 * l + j]) * i32::from(x[j]));
             sum[l] + products.sum::<i32>()
@@ -146,7 +146,7 @@ impl Isa for Scalar {
     }
 
     #[inline(always)]
-    fn end(self, sum: Self::P, _: u32) -> Self::I {
+    fn dot_widen(self, sum: Self::P, _: u32) -> Self::I {
         sum
     }
 

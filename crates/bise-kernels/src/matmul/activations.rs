@@ -1,7 +1,9 @@
 //! The inputs of a matrix product: f32 rows, and the same rows quantized to 8 bits.
 
+use super::packed::{PackedActivations, PackedTile, Packing};
 use super::plain::panel;
-use super::tiles::{Needs, Tiles};
+use super::tiling::Tiling;
+use super::tuning;
 use crate::isa::{Isa, Kernel, LANES, Level};
 use crate::threads::for_each_piece;
 use rayon::prelude::*;
@@ -12,16 +14,19 @@ pub const GROUP: usize = 32;
 /// Rows of `width` inputs, each kept as f32 and, in groups of 32, as `x ~ d * q`:
 ///
 /// ```text
-/// amax = max |x|    d = amax / 127    q = round_ties_even(x * (127 / amax)), 0 when 127 / amax is infinite
+/// amax = max |x|
+/// d    = amax / 127
+/// q    = round_ties_even(x * (127 / amax)), 0 when 127 / amax is infinite
 /// ```
 ///
-/// A group in which something is no number, or infinite, has NaN for `d`, and so has every product with it.
+/// A group in which something is no number, or infinite, has NaN for `d`, and so has every product
+/// with it.
 ///
-/// Beside them stand `d * sum(q)` of each 32 and of each 16, which formats with minima multiply. The last
-/// group is filled up with zeros.
+/// Beside them stand `d * sum(q)` of each 32 and of each 16, which formats with minima multiply.
+/// The last group is filled up with zeros.
 ///
-/// They belong to one [`Level`], at which they are quantized, packed for the kernels, and multiplied. What is kept here is the
-/// same at every level, but for how rows are packed.
+/// They belong to one [`Level`], at which they are quantized, packed for the kernels, and
+/// multiplied. What is kept here is the same at every level, but for how rows are packed.
 pub struct Activations {
     level: Level,
     width: usize,
@@ -30,8 +35,8 @@ pub struct Activations {
     d: Vec<f32>,
     sum32: Vec<f32>,
     sum16: Vec<f32>,
-    tiles: Tiles,
-    panel_tiles: panel::Tiles,
+    packed: PackedActivations,
+    plain_packed: panel::PackedActivations,
 }
 
 /// One quantized row of [`Activations`].
@@ -54,8 +59,8 @@ impl<'a> QuantizedRow<'a> {
 }
 
 impl Activations {
-    /// No rows, but room for `rows` of `width` values, so that [`set`](Self::set) within that allocates nothing. Their products
-    /// are computed at `level`.
+    /// No rows, but room for `rows` of `width` values, so that [`set`](Self::set) within that
+    /// allocates nothing. Their products are computed at `level`.
     pub fn with_capacity(level: Level, rows: usize, width: usize) -> Self {
         let groups = rows * width.div_ceil(GROUP);
         Self {
@@ -66,17 +71,17 @@ impl Activations {
             d: Vec::with_capacity(groups),
             sum32: Vec::with_capacity(groups),
             sum16: Vec::with_capacity(2 * groups),
-            tiles: Tiles::default(),
-            panel_tiles: panel::Tiles::default(),
+            packed: PackedActivations::default(),
+            plain_packed: panel::PackedActivations::default(),
         }
     }
 
-    /// Bytes that a row of `width` values takes: f32, integers with their scales and sums, and the tiles in which many rows meet
-    /// quantized weights or, if there are such, unquantized ones.
+    /// Bytes that a row of `width` values takes: f32, integers with their scales and sums, and the
+    /// packed copies that meet quantized weights and, if there are such, unquantized ones.
     pub fn row_bytes(width: usize, unquantized: bool) -> u64 {
         let integers = width.next_multiple_of(GROUP) as u64;
         let panels = if unquantized {
-            width.next_multiple_of(panel::STRETCH)
+            width.next_multiple_of(tuning::PLAIN_KC)
         } else {
             0
         };
@@ -126,18 +131,26 @@ impl Activations {
         }
     }
 
-    /// The rows in tiles for the kernels of this level, for weights with these `needs`.
-    pub(super) fn tiles(&mut self, needs: Needs) -> &Tiles {
-        let mut tiles = std::mem::take(&mut self.tiles);
-        tiles.make(self.level, needs, self.len(), |n| self.row(n));
-        self.tiles = tiles;
-        &self.tiles
+    /// Packs the quantized rows, unless they are packed already.
+    pub(super) fn pack(&mut self, tiling: Tiling, packing: Packing) {
+        let mut packed = std::mem::take(&mut self.packed);
+        packed.pack(self.level, tiling, packing, |n| self.row(n));
+        self.packed = packed;
     }
 
-    /// The f32 rows in tiles for the kernels of this level.
-    pub(super) fn panel_tiles(&mut self) -> &panel::Tiles {
-        self.panel_tiles.make(self.level, &self.x, self.width);
-        &self.panel_tiles
+    /// The quantized rows as they were packed last.
+    pub(super) fn packed(&self) -> &[PackedTile] {
+        self.packed.tiles()
+    }
+
+    /// Packs the f32 rows, unless they are packed already.
+    pub(super) fn pack_plain(&mut self, tiling: Tiling) {
+        self.plain_packed.pack(tiling, &self.x, self.width);
+    }
+
+    /// The f32 rows as they were packed.
+    pub(super) fn plain_packed(&self) -> &panel::PackedActivations {
+        &self.plain_packed
     }
 
     /// Holds the rows of `x`, each `width` long, and nothing else.
@@ -151,8 +164,8 @@ impl Activations {
         });
     }
 
-    /// Holds `rows` rows of `width` values and nothing else: those that `write(n, row)` writes, on all threads. A row is
-    /// quantized while it is still near.
+    /// Holds `rows` rows of `width` values and nothing else: those that `write(n, row)` writes, on
+    /// all threads. A row is quantized while it is still near.
     pub fn fill(&mut self, rows: usize, width: usize, write: impl Fn(usize, &mut [f32]) + Sync) {
         self.resize(width, rows);
         let level = self.level;
@@ -178,8 +191,8 @@ impl Activations {
         });
     }
 
-    /// Holds the rows of `other` that `rows` names, in that order, and nothing else. `other` may be of another level: its rows
-    /// are quantized to the same bits, and are packed anew.
+    /// Holds the rows of `other` that `rows` names, in that order, and nothing else. `other` may be
+    /// of another level: its rows are quantized to the same bits, and are packed anew.
     ///
     /// # Panics
     /// When `other` has no such row.
@@ -201,8 +214,8 @@ impl Activations {
     fn resize(&mut self, width: usize, rows: usize) {
         let groups = rows * width.div_ceil(GROUP);
         self.width = width;
-        self.tiles.clear();
-        self.panel_tiles.clear();
+        self.packed.clear();
+        self.plain_packed.clear();
         self.x.resize(rows * width, 0.0);
         self.q.resize(groups * GROUP, 0);
         self.d.resize(groups, 0.0);
@@ -238,17 +251,19 @@ impl Kernel for Quantize<'_> {
     }
 }
 
-/// Writes the integers of a group; gives its scale and the sums of both halves' integers, which are exact.
+/// Writes the integers of a group; gives its scale and the sums of both halves' integers, which are
+/// exact.
 #[inline(always)]
 fn quantize_group<S: Isa>(isa: S, x: &[f32; GROUP], q: &mut [i8; GROUP]) -> (f32, [f32; 2]) {
-    // From 2^23 on floats are the integers: the sum is rounded to one, ties to even, and its last bits are that integer's.
+    // From 2^23 on floats are the integers: the sum is rounded to one, ties to even, and its last
+    // bits are that integer's.
     const INTEGERS: f32 = 12_582_912.0;
     let halves = x.as_chunks::<LANES>().0;
-    let most = isa.larger(
-        isa.larger(isa.splat(0.0), isa.load(&halves[0])),
+    let most = isa.max_abs(
+        isa.max_abs(isa.splat(0.0), isa.load(&halves[0])),
         isa.load(&halves[1]),
     );
-    let amax = isa.largest(most);
+    let amax = isa.reduce_max(most);
     if !amax.is_finite() {
         q.fill(0);
         return (f32::NAN, [0.0; 2]);
@@ -259,7 +274,7 @@ fn quantize_group<S: Isa>(isa: S, x: &[f32; GROUP], q: &mut [i8; GROUP]) -> (f32
     for (half, q) in q.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
         let shifted = isa.mul(isa.load(&halves[half]), inverse);
         let shifted = isa.add(shifted, isa.splat(INTEGERS));
-        sums[half] = isa.sum(isa.add(shifted, isa.splat(-INTEGERS)));
+        sums[half] = isa.reduce_sum(isa.add(shifted, isa.splat(-INTEGERS)));
         let mut bits = [0f32; LANES];
         isa.store(shifted, &mut bits);
         *q = bits.map(|x| x.to_bits() as i8);

@@ -1,4 +1,5 @@
-//! Kernels of tiles: compiled once for each width, as they are once for each instruction set.
+//! Kernels of tiles, compiled once for each width and each instruction set: one function of all
+//! widths took minutes to compile.
 
 use crate::isa::{Isa, Kernel, Level};
 
@@ -6,7 +7,8 @@ use crate::isa::{Isa, Kernel, Level};
 ///
 /// Implementations mark both functions `#[inline(always)]`, as those of [`Kernel`] do.
 pub(super) trait TileKernel {
-    /// The widest tile that there is at an instruction set. Wider ones are not made, and are not compiled.
+    /// The widest tile that there is at an instruction set. Wider ones are not made, and are not
+    /// compiled.
     fn widest<S: Isa>() -> usize;
     /// The computation.
     fn call<S: Isa, const N: usize>(self, isa: S);
@@ -15,7 +17,7 @@ pub(super) trait TileKernel {
 /// Runs the instance of `kernel` for `level` and a tile of `width` rows.
 ///
 /// # Panics
-/// When `width` is more than the widest tile at `level`: the tile was cut for another level.
+/// When `width` is more than the widest tile at `level`: the tile was packed for another level.
 pub(super) fn at_width(level: Level, width: usize, kernel: impl TileKernel) {
     match width {
         1 => level.run(AtWidth::<_, 1>(kernel)),
@@ -48,5 +50,5 @@ impl<T: TileKernel, const N: usize> Kernel for AtWidth<T, N> {
 #[cold]
 #[inline(never)]
 fn too_wide(width: usize, widest: usize) -> ! {
-    panic!("a tile of {width} rows, cut for another level: here the widest has {widest}")
+    panic!("a tile of {width} rows, packed for another level: here the widest has {widest}")
 }

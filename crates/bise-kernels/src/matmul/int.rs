@@ -1,67 +1,43 @@
-//! Quantized weights times 8-bit activations: the chain that every kernel of an [`IntFormat`] computes.
+//! Quantized weights times 8-bit activations: the contract, and the accumulation that keeps it.
 //!
-//! For the groups `g` of a row in ascending order, with the weights' `scale` and `min` and the activations'
-//! `d` and integers `x`:
+//! For the sub-blocks `g` of a row in ascending order, with the weights' `scale` and `min` and the
+//! activations' `d` and integers `x`:
 //!
 //! ```text
-//! isum = sum of q[i] * x[i] over the group                  exact, in i32
+//! isum = sum of q[i] * x[i] over the sub-block              exact, in i32
 //! acc  = fma(isum, scale[g] * d, acc)
 //! acc  = fma(-min[g], d * sum(x), acc)                      formats with minima
 //! ```
 //!
-//! Sixteen rows fill the lanes, and as many tokens as the registers hold sums of go with them. For few tokens, each vector
-//! of weights is unpacked on its way from memory; for more, `section` unpacks some columns once for all. The
-//! stored integers are unsigned; what their product lacks, `-ZERO * sum(x)`, is exact and comes from the tile.
+//! Sixteen rows of weights fill the lanes, and as many rows of activations go with them as the
+//! registers hold accumulators of. The stored integers are unsigned; what their product lacks,
+//! `-ZERO * sum(x)`, is exact and comes with the packed activations.
 
-use super::interleaved::{Block, CELL, Factors};
-use super::tiles::Tile;
-use crate::block::IntFormat;
-use crate::isa::{Isa, Kernel, LANES};
-use crate::threads::Strip;
-use std::marker::PhantomData;
+use super::packed::PackedTile;
+use crate::isa::{Isa, LANES};
 
-/// Sixteen rows of weights, one a lane, in groups and in *cells* of 32 columns: what the chains take from them.
-pub(super) trait Panel<S: Isa> {
+/// Columns that a kernel multiplies in one step: those of one scale of the activations.
+pub(super) const K_STEP: usize = 32;
+
+/// Sixteen rows of weights, one a lane, as kernels read them: sub-block by sub-block, and four
+/// columns at a time.
+pub(super) trait PackedWeights<S: Isa> {
     /// Columns that share a scale: 16 or 32.
-    const GROUP: usize;
-    /// Integers lie in `0..2^WIDTH`.
-    const WIDTH: u32;
-    /// Whether groups have a minimum.
+    const SUB_BLOCK: usize;
+    /// Integers lie in `0..2^BITS`.
+    const BITS: u32;
+    /// Whether sub-blocks have a minimum.
     const HAS_MIN: bool;
 
-    /// The scales of group `g`.
+    /// The scales of sub-block `g`.
     fn scale(&self, isa: S, g: usize) -> S::F;
-    /// The negative minima of group `g`.
+    /// The negative minima of sub-block `g`.
     fn minus_min(&self, isa: S, g: usize) -> S::F;
-    /// The unsigned integers of columns `32 cell + 4 v .. 32 cell + 4 v + 4` of each row.
-    fn vector(&self, isa: S, cell: usize, v: usize) -> S::B;
+    /// The unsigned integers of columns `32 step + 4 v .. 32 step + 4 v + 4` of each row.
+    fn vector(&self, isa: S, step: usize, v: usize) -> S::B;
 }
 
-/// How far ahead weights are asked for: far enough for memory, near enough to stay in the first cache.
-const AHEAD: usize = 4096;
-
-/// How many rows of activations are few: for them it is faster to unpack the weights once for each tile, on their way from
-/// memory, than once for all.
-pub(super) struct Few<F>(pub PhantomData<F>);
-
-impl<F: IntFormat> Kernel for Few<F> {
-    type Output = usize;
-
-    #[inline(always)]
-    fn call<S: Isa>(self, _: S) -> usize {
-        // The more groups, and the more factors of each, the longer unpacking takes. Whole bytes are hardly packed.
-        let tiles = match (S::STRIPS, F::GROUP, F::HAS_MIN) {
-            _ if F::WIDTH == 8 => 8,
-            (1, 16, true) => 1,
-            (1, 16, false) => 2,
-            (2, 32, _) => 6,
-            _ => 4,
-        };
-        tiles * S::COLUMNS
-    }
-}
-
-/// What the chains of `N` rows of activations take from a tile.
+/// A tile of `N` rows of packed activations.
 pub(super) struct Inputs<'a, const N: usize> {
     q: &'a [[[i8; 4]; N]],
     d: &'a [[f32; N]],
@@ -72,7 +48,7 @@ pub(super) struct Inputs<'a, const N: usize> {
 impl<'a, const N: usize> Inputs<'a, N> {
     /// The parts of a tile of width `N`.
     #[inline(always)]
-    pub fn new(t: &'a Tile) -> Self {
+    pub fn new(t: &'a PackedTile) -> Self {
         Self {
             q: t.q.as_chunks().0,
             d: t.d.as_chunks().0,
@@ -82,105 +58,68 @@ impl<'a, const N: usize> Inputs<'a, N> {
     }
 }
 
-/// The chains of 16 rows of weights and the `N` rows of activations of a tile.
+/// Adds step `step` of `R` times 16 rows of weights, which is step `at` of the whole rows, to the
+/// accumulators.
 #[inline(always)]
-pub(super) fn tile<S: Isa, F: IntFormat, const N: usize>(
+pub(super) fn accumulate<S: Isa, W: PackedWeights<S>, const R: usize, const N: usize>(
     isa: S,
-    weights: &[u8],
-    t: &Tile,
-    out: &mut Strip<'_>,
-) {
-    let x = Inputs::new(t);
-    let mut factors = Factors::ZERO;
-    let mut acc = [[isa.splat(0.0); N]];
-    for (b, bytes) in weights.chunks_exact(Block::<S, F>::BYTES).enumerate() {
-        let block = Block::<S, F>::new(isa, bytes, &mut factors);
-        let cells = F::LEN / CELL;
-        for cell in 0..cells {
-            // Little by little: a burst would fill the queue of misses and stall.
-            for line in (0..Block::<S, F>::BYTES / cells).step_by(64) {
-                isa.prefetch(block.part(cell).wrapping_add(AHEAD + line));
-            }
-            links(isa, [&block], cell, &x, b * cells + cell, &mut acc);
-        }
-    }
-    for c in 0..N {
-        put(isa, acc[0][c], out.row(t.first + c));
-    }
-}
-
-/// Writes the lanes of `y` that `out` has room for.
-#[inline(always)]
-pub(super) fn put<S: Isa>(isa: S, y: S::F, out: &mut [f32]) {
-    if let Some(out) = out.first_chunk_mut() {
-        return isa.store(y, out);
-    }
-    let mut all = [0f32; LANES];
-    isa.store(y, &mut all);
-    out.copy_from_slice(&all[..out.len()]);
-}
-
-/// The chains' links of the panels' `cell`, which meets the inputs of the row's cell `at`.
-#[inline(always)]
-pub(super) fn links<S: Isa, P: Panel<S>, const R: usize, const N: usize>(
-    isa: S,
-    panels: [&P; R],
-    cell: usize,
+    weights: [&W; R],
+    step: usize,
     x: &Inputs<'_, N>,
     at: usize,
     acc: &mut [[S::F; N]; R],
 ) {
-    group(isa, panels, cell, 0, x, at, acc);
-    if P::GROUP < CELL {
-        group(isa, panels, cell, 1, x, at, acc);
+    accumulate_sub_block(isa, weights, step, 0, x, at, acc);
+    if W::SUB_BLOCK < K_STEP {
+        accumulate_sub_block(isa, weights, step, 1, x, at, acc);
     }
 }
 
-/// The links of the cell's group `part`.
+/// Adds sub-block `part` of a step to the accumulators.
 #[inline(always)]
-fn group<S: Isa, P: Panel<S>, const R: usize, const N: usize>(
+fn accumulate_sub_block<S: Isa, W: PackedWeights<S>, const R: usize, const N: usize>(
     isa: S,
-    panels: [&P; R],
-    cell: usize,
+    weights: [&W; R],
+    step: usize,
     part: usize,
     x: &Inputs<'_, N>,
     at: usize,
     acc: &mut [[S::F; N]; R],
 ) {
-    let g = at * (CELL / P::GROUP) + part;
-    let q = &x.q[g * (P::GROUP / 4)..][..P::GROUP / 4];
-    let mut sums = Sums {
+    let g = at * (K_STEP / W::SUB_BLOCK) + part;
+    let q = &x.q[g * (W::SUB_BLOCK / 4)..][..W::SUB_BLOCK / 4];
+    let mut sums = DotSums {
         isum: [[isa.splat_int(0); N]; R],
-        sum: [[isa.begin(); N]; R],
+        dot: [[isa.dot_zero(); N]; R],
     };
-    if !(P::HAS_MIN || P::WIDTH == 8 && S::CENTERS_BYTES) {
+    if !(W::HAS_MIN || W::BITS == 8 && S::SIGNED_WEIGHTS) {
         let bias = &x.bias[g];
         for c in 0..N {
             for r in 0..R {
-                (sums.sum[r][c], sums.isum[r][c]) = isa.begin_at(bias[c], P::WIDTH);
+                (sums.dot[r][c], sums.isum[r][c]) = isa.dot_start(bias[c], W::BITS);
             }
         }
     }
-    // Written out, for where a vector lies in a byte has to be known when this is compiled.
-    sums.add(isa, panels, cell, part, 0, q);
-    sums.add(isa, panels, cell, part, 1, q);
-    sums.add(isa, panels, cell, part, 2, q);
-    sums.add(isa, panels, cell, part, 3, q);
-    if P::GROUP == 32 {
-        sums.add(isa, panels, cell, part, 4, q);
-        sums.add(isa, panels, cell, part, 5, q);
-        sums.add(isa, panels, cell, part, 6, q);
-        sums.add(isa, panels, cell, part, 7, q);
+    // Written out: where a vector lies in a byte has to be known when this is compiled.
+    sums.add(isa, weights, step, part, 0, q);
+    sums.add(isa, weights, step, part, 1, q);
+    sums.add(isa, weights, step, part, 2, q);
+    sums.add(isa, weights, step, part, 3, q);
+    if W::SUB_BLOCK == 32 {
+        sums.add(isa, weights, step, part, 4, q);
+        sums.add(isa, weights, step, part, 5, q);
+        sums.add(isa, weights, step, part, 6, q);
+        sums.add(isa, weights, step, part, 7, q);
     }
-    let here = cell * (CELL / P::GROUP) + part;
+    let here = step * (K_STEP / W::SUB_BLOCK) + part;
     for r in 0..R {
-        let scale = panels[r].scale(isa, here);
+        let scale = weights[r].scale(isa, here);
         for c in 0..N {
             let d = isa.splat(x.d[at][c]);
             acc[r][c] = isa.fma(isa.to_f32(sums.isum[r][c]), isa.mul(scale, d), acc[r][c]);
         }
-        if P::HAS_MIN {
-            let minus_min = panels[r].minus_min(isa, here);
+        if W::HAS_MIN {
+            let minus_min = weights[r].minus_min(isa, here);
             for c in 0..N {
                 acc[r][c] = isa.fma(minus_min, isa.splat(x.sums[g][c]), acc[r][c]);
             }
@@ -188,42 +127,55 @@ fn group<S: Isa, P: Panel<S>, const R: usize, const N: usize>(
     }
 }
 
-/// The integer sums of a group.
-struct Sums<S: Isa, const R: usize, const N: usize> {
+/// The integer dot products of a sub-block.
+struct DotSums<S: Isa, const R: usize, const N: usize> {
     isum: [[S::I; N]; R],
     /// What is not yet in `isum`.
-    sum: [[S::P; N]; R],
+    dot: [[S::P; N]; R],
 }
 
-impl<S: Isa, const R: usize, const N: usize> Sums<S, R, N> {
-    /// Adds the products of the group's vector `v` with its inputs `q[v]`.
+impl<S: Isa, const R: usize, const N: usize> DotSums<S, R, N> {
+    /// Adds the products of the sub-block's vector `v` of weights with its inputs `q[v]`.
     #[inline(always)]
-    fn add<P: Panel<S>>(
+    fn add<W: PackedWeights<S>>(
         &mut self,
         isa: S,
-        panels: [&P; R],
-        cell: usize,
+        weights: [&W; R],
+        step: usize,
         part: usize,
         v: usize,
         q: &[[[i8; 4]; N]],
     ) {
-        let vectors = P::GROUP / 4;
-        let mut w = [panels[0].vector(isa, cell, part * vectors + v); R];
+        let vectors = W::SUB_BLOCK / 4;
+        let mut w = [weights[0].vector(isa, step, part * vectors + v); R];
         for r in 1..R {
-            w[r] = panels[r].vector(isa, cell, part * vectors + v);
+            w[r] = weights[r].vector(isa, step, part * vectors + v);
         }
         for c in 0..N {
             for r in 0..R {
-                self.sum[r][c] = isa.settle(isa.dot(self.sum[r][c], w[r], q[v][c], P::WIDTH));
+                let dot = isa.dot_accumulate(self.dot[r][c], w[r], q[v][c], W::BITS);
+                self.dot[r][c] = isa.optimization_barrier(dot);
             }
         }
-        if (v + 1).is_multiple_of(vectors.min(S::capacity(P::WIDTH))) {
+        if (v + 1).is_multiple_of(vectors.min(S::max_accumulate(W::BITS))) {
             for c in 0..N {
                 for r in 0..R {
-                    self.isum[r][c] = isa.add_int(self.isum[r][c], isa.end(self.sum[r][c], P::WIDTH));
-                    self.sum[r][c] = isa.begin();
+                    let wide = isa.dot_widen(self.dot[r][c], W::BITS);
+                    self.isum[r][c] = isa.add_int(self.isum[r][c], wide);
+                    self.dot[r][c] = isa.dot_zero();
                 }
             }
         }
     }
+}
+
+/// Writes the lanes of `y` that `out` has room for.
+#[inline(always)]
+pub(super) fn store_partial<S: Isa>(isa: S, y: S::F, out: &mut [f32]) {
+    if let Some(out) = out.first_chunk_mut() {
+        return isa.store(y, out);
+    }
+    let mut all = [0f32; LANES];
+    isa.store(y, &mut all);
+    out.copy_from_slice(&all[..out.len()]);
 }

@@ -1,8 +1,9 @@
-//! Small integers packed into bytes without a bit to spare, so that whole vectors of them unpack at once.
+//! Small integers packed into bytes without a bit to spare, so that whole vectors of them unpack at
+//! once.
 //!
-//! Integers of 3, 5 and 6 bits fall into a low part of 2 or 4 bits and a high part of the rest; each part is a *plane*.
-//! A plane of `p` bits for `n` integers has `m = n * p / 8` bytes, and byte `j` holds integers `j, j + m, j + 2m, ...`, from
-//! its low bits up.
+//! Integers of 3, 5 and 6 bits fall into a low part of 2 or 4 bits and a high part of the rest;
+//! each part is a *plane*. A plane of `p` bits for `n` integers has `m = n * p / 8` bytes, and byte
+//! `j` holds integers `j, j + m, j + 2m, ...`, from its low bits up.
 
 /// Planes are whole units of so many bytes.
 const UNIT: usize = 32;
@@ -16,7 +17,8 @@ pub const fn low_bits(bits: u32) -> u32 {
     }
 }
 
-/// Packs `values`, a multiple of 128, all below `2^bits`, into `planes` (`values.len() * bits / 8` bytes).
+/// Packs `values`, a multiple of 128, all below `2^bits`, into `planes` (`values.len() * bits / 8`
+/// bytes).
 #[inline(always)]
 pub fn pack(bits: u32, values: &[u8], planes: &mut [u8]) {
     let low = low_bits(bits);
@@ -50,12 +52,14 @@ pub fn unpack(bits: u32, planes: &[u8], values: &mut [u8]) {
     }
 }
 
-/// Adds the `width` bits of each value that start at bit `from` to the bits below, which are there already.
+/// Adds the `width` bits of each value that start at bit `from` to the bits below, which are there
+/// already.
 #[inline(always)]
 fn unpack_plane(width: u32, from: u32, plane: &[u8], values: &mut [u8]) {
     let mask = (0xffu32 >> (8 - width)) as u8;
     for (i, values) in values.chunks_exact_mut(plane.len()).enumerate() {
-        // Copies of whole arrays leave no doubt that a store changes no byte still to be read: loops become vectors.
+        // Copies of whole arrays leave no doubt that a store changes no byte still to be read:
+        // loops become vectors.
         for (values, bytes) in values
             .as_chunks_mut::<UNIT>()
             .0

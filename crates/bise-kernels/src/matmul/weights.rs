@@ -2,7 +2,7 @@
 
 use super::Matrix;
 use super::interleaved::Interleave;
-use crate::block::{CodedFormat, DType, FormatVisitor, IntFormat, PlainFormat};
+use crate::block::{CodebookFormat, DType, FormatVisitor, IntFormat, PlainFormat};
 use crate::isa::{LANES, Level};
 use crate::mmap::Buffer;
 use crate::tensor::Tensor;
@@ -12,7 +12,8 @@ use std::marker::PhantomData;
 
 /// The weights of a linear map from `cols` to `rows` values, ready to be multiplied.
 ///
-/// Unquantized and coded weights stay in the tensor's rows; other quantized ones are copied, with 16 rows side by side.
+/// Unquantized weights and those of codebooks stay in the tensor's rows; other quantized ones are
+/// copied, with 16 rows side by side.
 pub struct Weights {
     dtype: DType,
     rows: usize,
@@ -57,8 +58,8 @@ impl Weights {
         }
     }
 
-    /// Whether all scales that were copied are finite numbers. Of weights that stay in the tensor's rows nothing is known, and
-    /// this is true.
+    /// Whether all scales that were copied are finite numbers. Of weights that stay in the tensor's
+    /// rows nothing is known, and this is true.
     pub fn is_finite(&self) -> bool {
         self.finite
     }
@@ -91,7 +92,7 @@ impl FormatVisitor for LayOut<'_> {
         Ok((Layout::Rows(self.tensor.clone()), true))
     }
 
-    fn coded<F: CodedFormat>(self) -> Self::Output {
+    fn codebook<F: CodebookFormat>(self) -> Self::Output {
         Ok((Layout::Rows(self.tensor.clone()), true))
     }
 

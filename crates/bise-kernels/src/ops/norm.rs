@@ -45,5 +45,5 @@ fn sum_of_squares<S: Isa>(isa: S, x: &[f32]) -> f32 {
     let mut last = [0f32; LANES];
     last[..rest.len()].copy_from_slice(rest);
     let last = isa.load(&last);
-    isa.sum(isa.fma(last, last, acc))
+    isa.reduce_sum(isa.fma(last, last, acc))
 }

@@ -1,8 +1,8 @@
 //! The codebooks of the IQ types: *grids* of magnitudes, and signs.
 //!
 //! Grids are facts of the file format that follow no rule. `grids.bin` has them in 16 bits an entry
-//! (`tools/fixtures/codebooks.py` makes it and says how they lie); here they are unfolded to a byte a value when the
-//! crate is compiled: value `k` of an entry is its `k`-th byte from the lowest.
+//! (`tools/fixtures/codebooks.py` makes it and says how they lie); here they are unfolded to a byte
+//! a value when the crate is compiled: value `k` of an entry is its `k`-th byte from the lowest.
 
 use super::ZERO;
 
@@ -77,13 +77,15 @@ pub fn signed(magnitudes: u64, signs: u8) -> [u8; 8] {
     with_flips(magnitudes, SIGNS[usize::from(signs)])
 }
 
-/// The same by the low seven bits of `signs`; the eighth is negative where that makes an even number of signs.
+/// The same by the low seven bits of `signs`; the eighth is negative where that makes an even
+/// number of signs.
 #[inline(always)]
 pub fn signed_evenly(magnitudes: u64, signs: u32) -> [u8; 8] {
     with_flips(magnitudes, EVEN_SIGNS[(signs & 127) as usize])
 }
 
-/// `64 + m` of each byte `m`, and where `flips` is 63, `64 - m = (63 - m) + 1`: no byte carries into the next.
+/// `64 + m` of each byte `m`, and where `flips` is 63, `64 - m = (63 - m) + 1`: no byte carries
+/// into the next.
 #[inline(always)]
 fn with_flips(magnitudes: u64, flips: u64) -> [u8; 8] {
     const ZEROS: u64 = u64::from_le_bytes([ZERO; 8]);

@@ -1,5 +1,5 @@
-//! IQ1_S: 256 values in 50 bytes, eight to an entry of 2048, `x = d * (2 s + 1) * (q + delta)`, where `q` is -1, 0 or 1 and
-//! `delta` 1/8 or -1/8; `s` and `delta` are shared by 32 values.
+//! IQ1_S: 256 values in 50 bytes, eight to an entry of 2048, `x = d * (2 s + 1) * (q + delta)`,
+//! where `q` is -1, 0 or 1 and `delta` 1/8 or -1/8; `s` and `delta` are shared by 32 values.
 //!
 //! ```text
 //! | d: f16
@@ -8,20 +8,21 @@
 //! |     and in bit 15 whether delta is negative |
 //! ```
 
-use super::{CodedFormat, Integers, codebook, read_u16};
-use crate::block::{MAX_GROUPS, read_f16};
+use super::{BITS, CodebookFormat, Integers, codebook, read_u16};
+use crate::block::{MAX_SUB_BLOCKS, Symmetric, read_f16};
 
 /// About one and a half bits: entries of 2048, scales of three bits for 32.
 pub struct IQ1_S;
 
-impl CodedFormat for IQ1_S {
+impl CodebookFormat for IQ1_S {
+    type SubBlocks = Symmetric<32, BITS>;
+
     const LEN: usize = 256;
     const BYTES: usize = 50;
     const U16_FIELDS: &'static [usize] = &[0, 34, 36, 38, 40, 42, 44, 46, 48];
-    const GROUP: usize = 32;
 
     #[inline(always)]
-    fn split(block: &[u8], scale: &mut [f32; MAX_GROUPS], q: &mut impl Integers) {
+    fn decode(block: &[u8], scale: &mut [f32; MAX_SUB_BLOCKS], q: &mut impl Integers) {
         let d = read_f16(block, 0).to_f32();
         for g in 0..8 {
             let high = read_u16(block, 34 + 2 * g);

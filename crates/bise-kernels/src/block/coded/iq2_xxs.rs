@@ -1,4 +1,5 @@
-//! IQ2_XXS: 256 values in 66 bytes, eight to an entry of 256, `x = d * (1/2 + s) / 4 * q`; `s` is shared by 32 values.
+//! IQ2_XXS: 256 values in 66 bytes, eight to an entry of 256, `x = d * (1/2 + s) / 4 * q`; `s` is
+//! shared by 32 values.
 //!
 //! ```text
 //! | d: f16
@@ -6,23 +7,24 @@
 //! ```
 
 use super::codebook::{self, signed_evenly};
-use super::{CodedFormat, Integers, read_u32};
-use crate::block::{MAX_GROUPS, read_f16};
+use super::{BITS, CodebookFormat, Integers, read_u32};
+use crate::block::{MAX_SUB_BLOCKS, Symmetric, read_f16};
 
 /// About two bits: entries of 256 and signs, scales of four bits for 32.
 pub struct IQ2_XXS;
 
-impl CodedFormat for IQ2_XXS {
+impl CodebookFormat for IQ2_XXS {
+    type SubBlocks = Symmetric<32, BITS>;
+
     const LEN: usize = 256;
     const BYTES: usize = 66;
     const U16_FIELDS: &'static [usize] = &[
         0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 42, 44, 46, 48, 50,
         52, 54, 56, 58, 60, 62, 64,
     ];
-    const GROUP: usize = 32;
 
     #[inline(always)]
-    fn split(block: &[u8], scale: &mut [f32; MAX_GROUPS], q: &mut impl Integers) {
+    fn decode(block: &[u8], scale: &mut [f32; MAX_SUB_BLOCKS], q: &mut impl Integers) {
         let d = read_f16(block, 0).to_f32();
         for g in 0..8 {
             let (entries, signs) = (read_u32(block, 2 + 8 * g), read_u32(block, 6 + 8 * g));

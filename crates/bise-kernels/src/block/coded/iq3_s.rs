@@ -1,28 +1,30 @@
-//! IQ3_S: 256 values in 110 bytes, four to an entry of 512, `x = d * (1 + 2 s) * q`; `s` is shared by 32 values.
+//! IQ3_S: 256 values in 110 bytes, four to an entry of 512, `x = d * (1 + 2 s) * q`; `s` is shared
+//! by 32 values.
 //!
 //! ```text
 //! | d: f16
 //! | qs: 64 bytes; byte i holds the low 8 bits of the entry for values 4i .. 4i + 4
 //! | qh: 8 bytes; bit i % 8 of byte i / 8 is the high bit of entry i
 //! | signs: 32 bytes; bit k of byte i is the sign of value 8i + k
-//! | scales: 4 bytes; byte i holds s of group 2i in its low nibble, of group 2i + 1 in its high one |
+//! | scales: 4 bytes; byte i holds s of sub-block 2i in its low nibble, of sub-block 2i + 1 in its high one |
 //! ```
 
 use super::codebook::{self, signed};
-use super::{CodedFormat, Integers, nibble};
-use crate::block::{MAX_GROUPS, read_f16};
+use super::{BITS, CodebookFormat, Integers, nibble};
+use crate::block::{MAX_SUB_BLOCKS, Symmetric, read_f16};
 
 /// About three and a half bits: entries of 512 and signs, scales of four bits for 32.
 pub struct IQ3_S;
 
-impl CodedFormat for IQ3_S {
+impl CodebookFormat for IQ3_S {
+    type SubBlocks = Symmetric<32, BITS>;
+
     const LEN: usize = 256;
     const BYTES: usize = 110;
     const U16_FIELDS: &'static [usize] = &[0];
-    const GROUP: usize = 32;
 
     #[inline(always)]
-    fn split(block: &[u8], scale: &mut [f32; MAX_GROUPS], q: &mut impl Integers) {
+    fn decode(block: &[u8], scale: &mut [f32; MAX_SUB_BLOCKS], q: &mut impl Integers) {
         let d = read_f16(block, 0).to_f32();
         for g in 0..8 {
             scale[g] = d * f32::from(1 + 2 * nibble(&block[106..110], g));

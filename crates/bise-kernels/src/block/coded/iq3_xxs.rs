@@ -1,4 +1,5 @@
-//! IQ3_XXS: 256 values in 98 bytes, four to an entry of 256, `x = d * (1/2 + s) / 2 * q`; `s` is shared by 32 values.
+//! IQ3_XXS: 256 values in 98 bytes, four to an entry of 256, `x = d * (1/2 + s) / 2 * q`; `s` is
+//! shared by 32 values.
 //!
 //! ```text
 //! | d: f16
@@ -7,20 +8,21 @@
 //! ```
 
 use super::codebook::{self, signed_evenly};
-use super::{CodedFormat, Integers, read_u32};
-use crate::block::{MAX_GROUPS, read_f16};
+use super::{BITS, CodebookFormat, Integers, read_u32};
+use crate::block::{MAX_SUB_BLOCKS, Symmetric, read_f16};
 
 /// About three bits: entries of 256 and signs, scales of four bits for 32.
 pub struct IQ3_XXS;
 
-impl CodedFormat for IQ3_XXS {
+impl CodebookFormat for IQ3_XXS {
+    type SubBlocks = Symmetric<32, BITS>;
+
     const LEN: usize = 256;
     const BYTES: usize = 98;
     const U16_FIELDS: &'static [usize] = &[0];
-    const GROUP: usize = 32;
 
     #[inline(always)]
-    fn split(block: &[u8], scale: &mut [f32; MAX_GROUPS], q: &mut impl Integers) {
+    fn decode(block: &[u8], scale: &mut [f32; MAX_SUB_BLOCKS], q: &mut impl Integers) {
         let d = read_f16(block, 0).to_f32();
         for g in 0..8 {
             let signs = read_u32(block, 66 + 4 * g);

@@ -1,12 +1,14 @@
-//! Formats whose blocks name entries of a codebook, or pack digits: what a block stores is not what the kernels multiply.
+//! Formats whose blocks name entries of a codebook, or pack digits: what a block stores is not what
+//! the kernels multiply.
 //!
-//! They are read and not written. Each value `i`, in group `g = i / GROUP`, is
+//! They are read and not written. Each value `i`, in sub-block `g = i / SUB_BLOCK`, is
 //!
 //! ```text
 //! x[i] = scale[g] * (q[i] - ZERO)
 //! ```
 //!
-//! with integers `q` below `2^BITS` and `scale` rounded to f32 once: for every format here the products are exact.
+//! with integers `q` below `2^BITS` and `scale` rounded to f32 once: for every format here the
+//! products are exact.
 
 mod codebook;
 mod iq1_m;
@@ -31,9 +33,9 @@ pub use mxfp4::MXFP4;
 pub use tq1_0::TQ1_0;
 pub use tq2_0::TQ2_0;
 
-use super::{MAX_GROUPS, MAX_LEN};
+use super::{MAX_LEN, MAX_SUB_BLOCKS, SubBlockSpec};
 
-/// Bits of the integers of every [`CodedFormat`]: magnitudes go up to 62.
+/// Bits of the integers of every [`CodebookFormat`]: magnitudes go up to 62.
 pub const BITS: u32 = 7;
 /// The integer that stands for 0.
 pub const ZERO: u8 = 1 << (BITS - 1);
@@ -41,18 +43,23 @@ pub const ZERO: u8 = 1 << (BITS - 1);
 /// A quantized format that is unpacked to bytes before it is multiplied.
 ///
 /// Implementations mark their functions `#[inline(always)]`, as those of [`super::Format`] do.
-pub trait CodedFormat: Send + Sync + 'static {
+pub trait CodebookFormat: Send + Sync + 'static {
+    /// What shares a scale: [`Symmetric`](super::Symmetric) integers of `BITS`.
+    type SubBlocks: SubBlockSpec;
+
     /// Values in a block.
     const LEN: usize;
     /// Bytes in a block.
     const BYTES: usize;
-    /// Byte offsets of the little-endian 16-bit fields of a block; a big-endian file has them swapped.
+    /// Byte offsets of the little-endian 16-bit fields of a block; a big-endian file has them
+    /// swapped.
     const U16_FIELDS: &'static [usize];
     /// Values that share a scale: 16 or 32, a divisor of `LEN`.
-    const GROUP: usize;
+    const SUB_BLOCK: usize = <Self::SubBlocks as SubBlockSpec>::LEN;
 
-    /// Takes `block` (`BYTES` long) apart: the scales of its groups, and all its integers, put to `q` eight at a time.
-    fn split(block: &[u8], scale: &mut [f32; MAX_GROUPS], q: &mut impl Integers);
+    /// Decodes `block`, `BYTES` long: the scales of its sub-blocks, and all its integers, put to
+    /// `q` eight at a time.
+    fn decode(block: &[u8], scale: &mut [f32; MAX_SUB_BLOCKS], q: &mut impl Integers);
 }
 
 /// A place for the integers of a block.
@@ -61,18 +68,20 @@ pub trait Integers {
     fn put(&mut self, i: usize, q: [u8; 8]);
 }
 
-/// A block of a [`CodedFormat`], taken apart; only the first `LEN` values and `LEN / GROUP` groups count.
-pub struct Unpacked {
-    /// The scale of each group.
-    pub scale: [f32; MAX_GROUPS],
+/// A block of a [`CodebookFormat`], decoded; only the first `LEN` values and `LEN / SUB_BLOCK`
+/// sub-blocks count.
+pub struct DecodedBlock {
+    /// The scale of each sub-block.
+    pub scale: [f32; MAX_SUB_BLOCKS],
     /// The integers, in the order of the values.
     pub q: [u8; MAX_LEN],
 }
 
-impl Unpacked {
-    /// Takes `block` (`BYTES` long) apart.
+impl DecodedBlock {
+    /// Decodes `block`, `BYTES` long.
     #[inline(always)]
-    pub fn new<F: CodedFormat>(block: &[u8]) -> Self {
+    pub fn new<F: CodebookFormat>(block: &[u8]) -> Self {
+        const { assert!(F::SubBlocks::ZERO == ZERO as i32 && !F::SubBlocks::HAS_MIN) }
         struct Row([u8; MAX_LEN]);
 
         impl Integers for Row {
@@ -82,18 +91,18 @@ impl Unpacked {
             }
         }
 
-        let (mut scale, mut q) = ([0.0; MAX_GROUPS], Row([ZERO; MAX_LEN]));
-        F::split(block, &mut scale, &mut q);
+        let (mut scale, mut q) = ([0.0; MAX_SUB_BLOCKS], Row([ZERO; MAX_LEN]));
+        F::decode(block, &mut scale, &mut q);
         Self { scale, q: q.0 }
     }
 }
 
 /// Writes the `LEN` values of `block` (`BYTES` long) to `out`.
 #[inline(always)]
-pub(super) fn dequantize<F: CodedFormat>(block: &[u8], out: &mut [f32]) {
-    let w = Unpacked::new::<F>(block);
-    for (g, out) in out.chunks_exact_mut(F::GROUP).enumerate() {
-        for (x, &q) in out.iter_mut().zip(&w.q[g * F::GROUP..]) {
+pub(super) fn dequantize<F: CodebookFormat>(block: &[u8], out: &mut [f32]) {
+    let w = DecodedBlock::new::<F>(block);
+    for (g, out) in out.chunks_exact_mut(F::SUB_BLOCK).enumerate() {
+        for (x, &q) in out.iter_mut().zip(&w.q[g * F::SUB_BLOCK..]) {
             *x = w.scale[g] * f32::from(q as i8 - ZERO as i8);
         }
     }

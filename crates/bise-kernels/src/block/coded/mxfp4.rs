@@ -1,13 +1,15 @@
-//! MXFP4: 32 floats of four bits in 17 bytes, `x = 2^(e - 127) * v`, as the Open Compute Project defines them.
+//! MXFP4: 32 floats of four bits in 17 bytes, `x = 2^(e - 127) * v`, as the Open Compute Project
+//! defines them.
 //!
 //! ```text
 //! | e: u8 | qs: 16 bytes; byte i holds value i in its low nibble, value i + 16 in its high one |
 //! ```
 //!
-//! A nibble has the sign in its top bit and stands for `v` of 0, 1/2, 1, 3/2, 2, 3, 4 or 6; the integers are twice that.
+//! A nibble has the sign in its top bit and stands for `v` of 0, 1/2, 1, 3/2, 2, 3, 4 or 6; the
+//! integers are twice that.
 
-use super::{CodedFormat, Integers, ZERO, put_all};
-use crate::block::{MAX_GROUPS, unpack_halves};
+use super::{BITS, CodebookFormat, Integers, ZERO, put_all};
+use crate::block::{MAX_SUB_BLOCKS, Symmetric, unpack_halves};
 
 /// Floats of four bits, a power of two for 32.
 pub struct MXFP4;
@@ -23,14 +25,15 @@ const VALUES: [u8; 16] = {
     values
 };
 
-impl CodedFormat for MXFP4 {
+impl CodebookFormat for MXFP4 {
+    type SubBlocks = Symmetric<32, BITS>;
+
     const LEN: usize = 32;
     const BYTES: usize = 17;
     const U16_FIELDS: &'static [usize] = &[];
-    const GROUP: usize = 32;
 
     #[inline(always)]
-    fn split(block: &[u8], scale: &mut [f32; MAX_GROUPS], q: &mut impl Integers) {
+    fn decode(block: &[u8], scale: &mut [f32; MAX_SUB_BLOCKS], q: &mut impl Integers) {
         scale[0] = half_of_power(block[0]);
         let mut all = [0; 32];
         unpack_halves(&block[1..17], &mut all);

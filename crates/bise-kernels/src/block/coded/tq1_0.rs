@@ -7,23 +7,25 @@
 //! | d: f16 |
 //! ```
 //!
-//! A byte `b` stands for the fraction `b / 256`, whose ternary digits behind the point are the digits, first one first.
+//! A byte `b` stands for the fraction `b / 256`, whose ternary digits behind the point are the
+//! digits, first one first.
 
-use super::{CodedFormat, Integers, ZERO, put_all};
-use crate::block::{MAX_GROUPS, read_f16};
+use super::{BITS, CodebookFormat, Integers, ZERO, put_all};
+use crate::block::{MAX_SUB_BLOCKS, Symmetric, read_f16};
 
 /// Ternary digits, five to a byte, one f16 scale for 256.
 pub struct TQ1_0;
 
-impl CodedFormat for TQ1_0 {
+impl CodebookFormat for TQ1_0 {
+    type SubBlocks = Symmetric<32, BITS>;
+
     const LEN: usize = 256;
     const BYTES: usize = 54;
     const U16_FIELDS: &'static [usize] = &[52];
-    const GROUP: usize = 32;
 
     #[inline(always)]
-    fn split(block: &[u8], scale: &mut [f32; MAX_GROUPS], q: &mut impl Integers) {
-        *scale = [read_f16(block, 52).to_f32(); MAX_GROUPS];
+    fn decode(block: &[u8], scale: &mut [f32; MAX_SUB_BLOCKS], q: &mut impl Integers) {
+        *scale = [read_f16(block, 52).to_f32(); MAX_SUB_BLOCKS];
         let mut all = [0; 256];
         digits::<32>(&block[..32], &mut all[..160]);
         digits::<16>(&block[32..48], &mut all[160..240]);

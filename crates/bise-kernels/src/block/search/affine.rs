@@ -1,16 +1,16 @@
-//! Groups with a scale and a minimum: `x = s * q - m`.
+//! Sub-blocks with a scale and a minimum: `x = s * q - m`.
 
 use super::{Lanes, Pair, Scheme, at_least, errors, inverse, least, nearest};
 use crate::isa::LANES;
 
 /// Levels `0..=levels`, scales and minima `0..=steps`.
 #[derive(Clone, Copy)]
-pub(super) struct Affine {
+pub(super) struct AffineScheme {
     pub levels: f32,
     pub steps: f32,
 }
 
-impl<const G: usize> Scheme<G> for Affine {
+impl<const G: usize> Scheme<G> for AffineScheme {
     const ROUNDS: usize = 3;
 
     #[inline(always)]
@@ -18,7 +18,8 @@ impl<const G: usize> Scheme<G> for Affine {
         nearest(v, 0.0, self.levels)
     }
 
-    /// Candidates cover 0.6 to 1.05 of the range of values, alternately nearer to its lower and upper end.
+    /// Candidates cover 0.6 to 1.05 of the range of values, alternately nearer to its lower and
+    /// upper end.
     #[inline(always)]
     fn fit(self, x: &[f32; G], w: &[f32; G]) -> Pair {
         let (mut low, mut high) = (0f32, x[0]);
@@ -61,11 +62,11 @@ impl<const G: usize> Scheme<G> for Affine {
     }
 }
 
-impl Affine {
+impl AffineScheme {
     /// Replaces candidates by the least-squares scale and minimum for the levels that they give.
     ///
-    /// With `y = x + min` and `y = s * q - e`, the normal equations give `s` and `e`; `min + e` must not
-    /// be negative, and where it would be, `x = s * q` is fitted.
+    /// With `y = x + min` and `y = s * q - e`, the normal equations give `s` and `e`; `min + e`
+    /// must not be negative, and where it would be, `x = s * q` is fitted.
     #[inline(always)]
     pub(super) fn refine<const G: usize>(
         self,

@@ -1,4 +1,4 @@
-//! Groups with a signed scale, and levels from a table: `x = s * level`.
+//! Sub-blocks with a signed scale, and levels from a table: `x = s * level`.
 
 use super::{Lanes, Pair, Scheme, at_least, inverse, least, nearest};
 use crate::block::extreme;
@@ -31,11 +31,11 @@ pub(in crate::block) fn place(level: i8) -> u8 {
 
 /// Levels of the table, scales `-steps..steps`.
 #[derive(Clone, Copy)]
-pub(super) struct Nonlinear {
+pub(super) struct NonlinearScheme {
     pub steps: f32,
 }
 
-impl Scheme<32> for Nonlinear {
+impl Scheme<32> for NonlinearScheme {
     const ROUNDS: usize = 2;
 
     #[inline(always)]

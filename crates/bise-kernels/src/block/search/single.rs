@@ -1,14 +1,14 @@
 //! Blocks of 32 values with a scale of their own, and perhaps a minimum.
 
-use super::affine::Affine;
+use super::affine::AffineScheme;
 use super::{Pair, Scheme, SuperBlock, Values, ZERO, at_least, errors, inverse, least};
 use crate::isa::LANES;
 use half::f16;
 use std::array::from_fn;
 
 impl Values {
-    /// The first 32 values with a scale of their own, `x = d * q`: candidates around the best fit, then least squares, while
-    /// the error falls.
+    /// The first 32 values with a scale of their own, `x = d * q`: candidates around the best fit,
+    /// then least squares, while the error falls.
     #[inline(always)]
     pub(super) fn one_scale<P: Scheme<32>>(&self, scheme: P) -> (f16, [i8; 32]) {
         let (x, w) = (&self.x.as_chunks().0[0], &self.w.as_chunks().0[0]);
@@ -34,12 +34,13 @@ impl Values {
         (found.d, self.first_levels(scheme, &mut found))
     }
 
-    /// The first 32 values with a scale and a minimum of their own, `x = d * q - m`: candidates around the best fit, each
-    /// brought to its least squares, while the error falls.
+    /// The first 32 values with a scale and a minimum of their own, `x = d * q - m`: candidates
+    /// around the best fit, each brought to its least squares, while the error falls.
     #[inline(always)]
-    pub(super) fn scale_and_min(&self, scheme: Affine) -> (f16, f16, [i8; 32]) {
+    pub(super) fn scale_and_min(&self, scheme: AffineScheme) -> (f16, f16, [i8; 32]) {
         let (x, w): (&[f32; 32], _) = (&self.x.as_chunks().0[0], &self.w.as_chunks().0[0]);
-        // A fit has no negative minimum: values that all lie above zero are counted from the least of them.
+        // A fit has no negative minimum: values that all lie above zero are counted from the least
+        // of them.
         let low = at_least(
             0.0,
             x.iter().fold(f32::MAX, |low, &v| if v < low { v } else { low }),
@@ -48,7 +49,7 @@ impl Values {
         let mut near = scheme.fit(&y, w);
         let mut found = ZERO;
         let mut best = f32::INFINITY;
-        for _ in 0..2 * <Affine as Scheme<32>>::ROUNDS {
+        for _ in 0..2 * <AffineScheme as Scheme<32>>::ROUNDS {
             let step = |n: usize| n as f32 - 1.0;
             let mut scale = from_fn(|l| near.scale * (1.0 + step(l / 4) / 32.0));
             let mut min = from_fn(|l| at_least(0.0, near.min + near.scale * step(l % 4) / 4.0));

@@ -1,4 +1,4 @@
-//! Groups with a signed scale alone: `x = s * q`.
+//! Sub-blocks with a signed scale alone: `x = s * q`.
 
 use super::{Lanes, Pair, Scheme, at_least, inverse, least, nearest};
 use crate::block::extreme;
@@ -6,12 +6,12 @@ use crate::isa::LANES;
 
 /// Levels `-levels..levels`, scales `-steps..steps`.
 #[derive(Clone, Copy)]
-pub(super) struct Symmetric {
+pub(super) struct SymmetricScheme {
     pub levels: f32,
     pub steps: f32,
 }
 
-impl<const G: usize> Scheme<G> for Symmetric {
+impl<const G: usize> Scheme<G> for SymmetricScheme {
     const ROUNDS: usize = 2;
 
     #[inline(always)]

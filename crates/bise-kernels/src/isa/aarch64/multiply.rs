@@ -1,5 +1,6 @@
-//! The products of bytes that AArch64 has: long multiplication everywhere, dot products of signed bytes (`dotprod`), and
-//! of unsigned with signed ones (`i8mm`). The dot products are in assembly, as their intrinsics are not stable.
+//! The products of bytes that AArch64 has: long multiplication everywhere, dot products of signed
+//! bytes (`dotprod`), and of unsigned with signed ones (`i8mm`). The dot products are in assembly,
+//! as their intrinsics are not stable.
 
 use super::neon::{Multiply, Neon};
 use crate::isa::Kernel;
@@ -38,7 +39,7 @@ fn with_neon<K: Kernel>(isa: Smull, kernel: K) -> K::Output {
 }
 
 impl Multiply for LongProducts {
-    const CENTERS_BYTES: bool = true;
+    const SIGNED_WEIGHTS: bool = true;
 
     fn detect() -> Option<Self> {
         Some(Self(()))
@@ -52,7 +53,7 @@ impl Multiply for LongProducts {
 
     /// Two products stay within `2 * 128 * 127 < 2^15`, so that pairs add up in 16 bits.
     #[inline(always)]
-    fn dot(self, sum: int32x4_t, w: uint8x16_t, x: int8x16_t, bits: u32) -> int32x4_t {
+    fn dot_accumulate(self, sum: int32x4_t, w: uint8x16_t, x: int8x16_t, bits: u32) -> int32x4_t {
         // SAFETY: NEON was detected.
         unsafe {
             let w = signed(w, bits);
@@ -73,7 +74,7 @@ fn with_dotprod<K: Kernel>(isa: Dotprod, kernel: K) -> K::Output {
 }
 
 impl Multiply for SignedDots {
-    const CENTERS_BYTES: bool = true;
+    const SIGNED_WEIGHTS: bool = true;
 
     fn detect() -> Option<Self> {
         is_aarch64_feature_detected!("dotprod").then_some(Self(()))
@@ -86,7 +87,7 @@ impl Multiply for SignedDots {
     }
 
     #[inline(always)]
-    fn dot(self, sum: int32x4_t, w: uint8x16_t, x: int8x16_t, bits: u32) -> int32x4_t {
+    fn dot_accumulate(self, sum: int32x4_t, w: uint8x16_t, x: int8x16_t, bits: u32) -> int32x4_t {
         // SAFETY: the features were detected.
         unsafe { sdot(sum, signed(w, bits), x) }
     }
@@ -115,7 +116,7 @@ fn with_i8mm<K: Kernel>(isa: I8mm, kernel: K) -> K::Output {
 }
 
 impl Multiply for MixedDots {
-    const CENTERS_BYTES: bool = false;
+    const SIGNED_WEIGHTS: bool = false;
 
     fn detect() -> Option<Self> {
         is_aarch64_feature_detected!("i8mm").then_some(Self(()))
@@ -128,7 +129,7 @@ impl Multiply for MixedDots {
     }
 
     #[inline(always)]
-    fn dot(self, sum: int32x4_t, w: uint8x16_t, x: int8x16_t, _: u32) -> int32x4_t {
+    fn dot_accumulate(self, sum: int32x4_t, w: uint8x16_t, x: int8x16_t, _: u32) -> int32x4_t {
         // SAFETY: the features were detected.
         unsafe { usdot(sum, w, x) }
     }

@@ -9,17 +9,18 @@ use std::fmt::Debug;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neon<M>(M);
 
-/// How a level multiplies bytes into sums of 32 bits: all that tells the levels apart. A value proves that the CPU can.
+/// How a level multiplies bytes into sums of 32 bits: all that tells the levels apart. A value
+/// proves that the CPU can.
 pub trait Multiply: Copy + Debug + Eq + Send + Sync + 'static {
-    /// [`Isa::CENTERS_BYTES`].
-    const CENTERS_BYTES: bool;
+    /// [`Isa::SIGNED_WEIGHTS`].
+    const SIGNED_WEIGHTS: bool;
 
     /// The proof, on a CPU that has the features besides NEON.
     fn detect() -> Option<Self>;
     /// Runs a kernel compiled with these features and NEON.
     fn run<K: Kernel>(isa: Neon<Self>, kernel: K) -> K::Output;
-    /// [`Isa::dot`] on a quarter of the lanes, with the four bytes of `x` in each.
-    fn dot(self, sum: int32x4_t, w: uint8x16_t, x: int8x16_t, bits: u32) -> int32x4_t;
+    /// [`Isa::dot_accumulate`] on a quarter of the lanes, with the four bytes of `x` in each.
+    fn dot_accumulate(self, sum: int32x4_t, w: uint8x16_t, x: int8x16_t, bits: u32) -> int32x4_t;
 }
 
 impl<M: Multiply> Neon<M> {
@@ -33,18 +34,19 @@ impl<M: Multiply> Neon<M> {
     }
 }
 
-// SAFETY, for every block below: `self` exists only where `Neon::detect` found NEON, and each pointer comes from
-// an array reference at least as long as the access.
+// SAFETY, for every block below: `self` exists only where `Neon::detect` found NEON, and each
+// pointer comes from an array reference at least as long as the access.
 impl<M: Multiply> Isa for Neon<M> {
     type F = [float32x4_t; 4];
     type I = [int32x4_t; 4];
     type B = [uint8x16_t; 4];
     type P = [int32x4_t; 4];
 
-    /// Of 32 registers, sums take 16, weights four, and activations and half-way products what they need.
-    const REGISTERS: usize = 8;
-    const COLUMNS: usize = 4;
-    const CENTERS_BYTES: bool = M::CENTERS_BYTES;
+    /// Of 32 registers, sums take 16, weights four, and activations and half-way products what they
+    /// need.
+    const MANY_ACCUMULATORS: bool = false;
+    const NR: usize = 4;
+    const SIGNED_WEIGHTS: bool = M::SIGNED_WEIGHTS;
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -146,7 +148,7 @@ impl<M: Multiply> Isa for Neon<M> {
     }
 
     #[inline(always)]
-    fn load_twice(self, x: &[f32; LANES / 2]) -> Self::F {
+    fn broadcast_half(self, x: &[f32; LANES / 2]) -> Self::F {
         // SAFETY: NEON was detected; the two loads are the array.
         let (low, high) = unsafe { (vld1q_f32(x.as_ptr()), vld1q_f32(x.as_ptr().add(4))) };
         [low, high, low, high]
@@ -216,7 +218,7 @@ impl<M: Multiply> Isa for Neon<M> {
     }
 
     #[inline(always)]
-    fn larger(self, mut most: Self::F, x: Self::F) -> Self::F {
+    fn max_abs(self, mut most: Self::F, x: Self::F) -> Self::F {
         // SAFETY: NEON was detected.
         unsafe {
             for i in 0..4 {
@@ -228,7 +230,7 @@ impl<M: Multiply> Isa for Neon<M> {
     }
 
     #[inline(always)]
-    fn largest(self, x: Self::F) -> f32 {
+    fn reduce_max(self, x: Self::F) -> f32 {
         // SAFETY: NEON was detected.
         unsafe {
             let low = vmaxq_u32(vreinterpretq_u32_f32(x[0]), vreinterpretq_u32_f32(x[2]));
@@ -238,7 +240,7 @@ impl<M: Multiply> Isa for Neon<M> {
     }
 
     #[inline(always)]
-    fn sum(self, x: Self::F) -> f32 {
+    fn reduce_sum(self, x: Self::F) -> f32 {
         // SAFETY: NEON was detected.
         unsafe {
             let eight = [vaddq_f32(x[0], x[2]), vaddq_f32(x[1], x[3])];
@@ -249,7 +251,7 @@ impl<M: Multiply> Isa for Neon<M> {
     }
 
     #[inline(always)]
-    fn capacity(_: u32) -> usize {
+    fn max_accumulate(_: u32) -> usize {
         usize::MAX
     }
 
@@ -280,7 +282,7 @@ impl<M: Multiply> Isa for Neon<M> {
     }
 
     #[inline(always)]
-    fn field(self, w: Self::B, shift: i32, mask: u8) -> Self::B {
+    fn shift_mask(self, w: Self::B, shift: i32, mask: u8) -> Self::B {
         // SAFETY: NEON was detected.
         unsafe {
             let (left, mask) = (vdupq_n_s8(-shift as i8), vdupq_n_u8(mask));
@@ -321,30 +323,30 @@ impl<M: Multiply> Isa for Neon<M> {
     }
 
     #[inline(always)]
-    fn begin(self) -> Self::P {
+    fn dot_zero(self) -> Self::P {
         self.splat_int(0)
     }
 
     #[inline(always)]
-    fn begin_at(self, start: i32, _: u32) -> (Self::P, Self::I) {
+    fn dot_start(self, start: i32, _: u32) -> (Self::P, Self::I) {
         (self.splat_int(start), self.splat_int(0))
     }
 
     #[inline(always)]
-    fn dot(self, sum: Self::P, w: Self::B, x: [i8; 4], bits: u32) -> Self::P {
+    fn dot_accumulate(self, sum: Self::P, w: Self::B, x: [i8; 4], bits: u32) -> Self::P {
         let x = i32::from_ne_bytes([x[0] as u8, x[1] as u8, x[2] as u8, x[3] as u8]);
         // SAFETY: NEON was detected.
         let x = unsafe { vreinterpretq_s8_s32(vdupq_n_s32(x)) };
         [
-            self.0.dot(sum[0], w[0], x, bits),
-            self.0.dot(sum[1], w[1], x, bits),
-            self.0.dot(sum[2], w[2], x, bits),
-            self.0.dot(sum[3], w[3], x, bits),
+            self.0.dot_accumulate(sum[0], w[0], x, bits),
+            self.0.dot_accumulate(sum[1], w[1], x, bits),
+            self.0.dot_accumulate(sum[2], w[2], x, bits),
+            self.0.dot_accumulate(sum[3], w[3], x, bits),
         ]
     }
 
     #[inline(always)]
-    fn end(self, sum: Self::P, _: u32) -> Self::I {
+    fn dot_widen(self, sum: Self::P, _: u32) -> Self::I {
         sum
     }
 
@@ -381,7 +383,8 @@ impl<M: Multiply> Isa for Neon<M> {
     }
 }
 
-/// The four f16 in the lower half of `x` (in assembly, as the intrinsic needs a type that is not stable).
+/// The four f16 in the lower half of `x` (in assembly, as the intrinsic needs a type that is not
+/// stable).
 #[inline]
 #[target_feature(enable = "neon")]
 fn low_f16(x: uint8x16_t) -> float32x4_t {

@@ -20,8 +20,8 @@ fn with_features<K: Kernel>(isa: Avx2, kernel: K) -> K::Output {
 
 /// Sums are of 16 bits, two a lane; for weights of 8 bits, which need more, of 32.
 impl Multiply for Maddubs {
-    const COLUMNS: usize = 6;
-    const CENTERS_BYTES: bool = true;
+    const NR: usize = 6;
+    const SIGNED_WEIGHTS: bool = true;
 
     fn detect() -> Option<Self> {
         is_x86_feature_detected!("avx2").then_some(Self(()))
@@ -34,7 +34,7 @@ impl Multiply for Maddubs {
     }
 
     #[inline(always)]
-    fn dot(self, sum: __m256i, w: __m256i, x: __m256i, bits: u32) -> __m256i {
+    fn dot_accumulate(self, sum: __m256i, w: __m256i, x: __m256i, bits: u32) -> __m256i {
         // SAFETY: the features were detected.
         unsafe {
             if bits < 8 {
@@ -47,7 +47,7 @@ impl Multiply for Maddubs {
 
     /// Each `dot` adds two products to a 16-bit sum.
     #[inline(always)]
-    fn capacity(bits: u32) -> usize {
+    fn max_accumulate(bits: u32) -> usize {
         if bits == 8 {
             usize::MAX
         } else {
@@ -56,13 +56,13 @@ impl Multiply for Maddubs {
     }
 
     #[inline(always)]
-    fn settle(self, sums: [__m256i; 2]) -> [__m256i; 2] {
+    fn optimization_barrier(self, sums: [__m256i; 2]) -> [__m256i; 2] {
         // SAFETY: the features were detected.
         unsafe { settled(sums) }
     }
 
     #[inline(always)]
-    fn end(self, sum: __m256i, bits: u32) -> __m256i {
+    fn dot_widen(self, sum: __m256i, bits: u32) -> __m256i {
         if bits == 8 {
             return sum;
         }
@@ -71,8 +71,9 @@ impl Multiply for Maddubs {
     }
 }
 
-/// The dot products of four bytes of `w - 128` with `x`, as `|w - 128| * (x with the sign of w - 128)`: two products stay
-/// below `2 * 128 * 127 < 2^15`, so nothing saturates.
+/// The dot products of four bytes of `w - 128` with `x`, as
+/// `|w - 128| * (x with the sign of w - 128)`: two products stay below `2 * 128 * 127 < 2^15`, so
+/// nothing saturates.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn centred(w: __m256i, x: __m256i) -> __m256i {

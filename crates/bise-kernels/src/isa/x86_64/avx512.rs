@@ -27,19 +27,21 @@ fn with_features<K: Kernel>(isa: Avx512, kernel: K) -> K::Output {
     kernel.call(isa)
 }
 
-// SAFETY, for every block below: `self` exists only where `Avx512::detect` found the features, and each
-// pointer comes from an array reference at least as long as the access; loads and stores are unaligned ones.
+// SAFETY, for every block below: `self` exists only where `Avx512::detect` found the features, and
+// each pointer comes from an array reference at least as long as the access; loads and stores are
+// unaligned ones.
 impl Isa for Avx512 {
     type F = __m512;
     type I = __m512i;
     type B = __m512i;
     type P = __m512i;
 
-    const REGISTERS: usize = 32;
-    const COLUMNS: usize = 6;
-    /// A value that is spread over a register serves two multiplications: alone, each of them would wait for a load.
-    const STRIPS: usize = 2;
-    const CENTERS_BYTES: bool = false;
+    const MANY_ACCUMULATORS: bool = true;
+    const NR: usize = 6;
+    /// A value that is spread over a register serves two multiplications: alone, each of them would
+    /// wait for a load.
+    const WEIGHT_VECTORS: usize = 2;
+    const SIGNED_WEIGHTS: bool = false;
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -93,7 +95,7 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn load_twice(self, x: &[f32; LANES / 2]) -> Self::F {
+    fn broadcast_half(self, x: &[f32; LANES / 2]) -> Self::F {
         // SAFETY: the features were detected; the unaligned load is the array.
         unsafe { _mm512_broadcast_f32x8(_mm256_loadu_ps(x.as_ptr())) }
     }
@@ -123,7 +125,7 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn larger(self, most: Self::F, x: Self::F) -> Self::F {
+    fn max_abs(self, most: Self::F, x: Self::F) -> Self::F {
         // SAFETY: the features were detected.
         unsafe {
             let (x, most) = (_mm512_castps_si512(_mm512_abs_ps(x)), _mm512_castps_si512(most));
@@ -132,7 +134,7 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn largest(self, x: Self::F) -> f32 {
+    fn reduce_max(self, x: Self::F) -> f32 {
         // SAFETY: the features were detected.
         unsafe {
             let x = _mm512_castps_si512(x);
@@ -148,7 +150,7 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn sum(self, x: Self::F) -> f32 {
+    fn reduce_sum(self, x: Self::F) -> f32 {
         // SAFETY: the features were detected.
         unsafe {
             let eight = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x));
@@ -159,7 +161,7 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn capacity(_: u32) -> usize {
+    fn max_accumulate(_: u32) -> usize {
         usize::MAX
     }
 
@@ -182,7 +184,7 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn field(self, w: Self::B, shift: i32, mask: u8) -> Self::B {
+    fn shift_mask(self, w: Self::B, shift: i32, mask: u8) -> Self::B {
         // SAFETY: the features were detected.
         unsafe {
             let count = _mm_cvtsi32_si128(shift.abs());
@@ -211,18 +213,21 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn begin(self) -> Self::P {
+    fn dot_zero(self) -> Self::P {
         // SAFETY: the features were detected.
         unsafe { _mm512_setzero_si512() }
     }
 
     #[inline(always)]
-    fn begin_at(self, start: i32, _: u32) -> (Self::P, Self::I) {
-        (self.settle(self.splat_int(start)), self.splat_int(0))
+    fn dot_start(self, start: i32, _: u32) -> (Self::P, Self::I) {
+        (
+            self.optimization_barrier(self.splat_int(start)),
+            self.splat_int(0),
+        )
     }
 
     #[inline(always)]
-    fn dot(self, sum: Self::P, w: Self::B, x: [i8; 4], _: u32) -> Self::P {
+    fn dot_accumulate(self, sum: Self::P, w: Self::B, x: [i8; 4], _: u32) -> Self::P {
         // SAFETY: the features were detected.
         unsafe {
             let x = i32::from_ne_bytes([x[0] as u8, x[1] as u8, x[2] as u8, x[3] as u8]);
@@ -231,13 +236,13 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn settle(self, sum: Self::P) -> Self::P {
+    fn optimization_barrier(self, sum: Self::P) -> Self::P {
         // SAFETY: the features were detected.
         unsafe { settled(sum) }
     }
 
     #[inline(always)]
-    fn end(self, sum: Self::P, _: u32) -> Self::I {
+    fn dot_widen(self, sum: Self::P, _: u32) -> Self::I {
         sum
     }
 

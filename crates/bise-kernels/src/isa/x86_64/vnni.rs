@@ -1,4 +1,5 @@
-//! VNNI on 256-bit registers: four products added to a 32-bit sum by one instruction, in either of its encodings.
+//! VNNI on 256-bit registers: four products added to a 32-bit sum by one instruction, in either of
+//! its encodings.
 
 use super::ymm::{Multiply, Ymm};
 use crate::isa::Kernel;
@@ -7,7 +8,8 @@ use std::arch::x86_64::*;
 /// The AVX-VNNI level, of Intel's processors without AVX-512.
 pub type AvxVnni = Ymm<VexDpbusd>;
 
-/// The level of AVX-512's instructions on 256-bit registers: what [`AvxVnni`] does, encoded otherwise.
+/// The level of AVX-512's instructions on 256-bit registers: what [`AvxVnni`] does, encoded
+/// otherwise.
 pub type Avx512Vl = Ymm<EvexDpbusd>;
 
 /// Proof that the CPU has AVX-VNNI.
@@ -21,7 +23,7 @@ fn with_avx_vnni<K: Kernel>(isa: AvxVnni, kernel: K) -> K::Output {
 }
 
 impl Multiply for VexDpbusd {
-    const COLUMNS: usize = 6;
+    const NR: usize = 6;
 
     fn detect() -> Option<Self> {
         is_x86_feature_detected!("avxvnni").then_some(Self(()))
@@ -34,7 +36,7 @@ impl Multiply for VexDpbusd {
     }
 
     #[inline(always)]
-    fn dot(self, sum: __m256i, w: __m256i, x: __m256i, _: u32) -> __m256i {
+    fn dot_accumulate(self, sum: __m256i, w: __m256i, x: __m256i, _: u32) -> __m256i {
         // SAFETY: AVX-VNNI was detected.
         unsafe { _mm256_dpbusd_avx_epi32(sum, w, x) }
     }
@@ -52,7 +54,7 @@ fn with_avx512_vl<K: Kernel>(isa: Avx512Vl, kernel: K) -> K::Output {
 
 impl Multiply for EvexDpbusd {
     /// There are 32 registers, twice as many as without AVX-512.
-    const COLUMNS: usize = 6;
+    const NR: usize = 6;
 
     fn detect() -> Option<Self> {
         let found = is_x86_feature_detected!("avx512f")
@@ -68,7 +70,7 @@ impl Multiply for EvexDpbusd {
     }
 
     #[inline(always)]
-    fn dot(self, sum: __m256i, w: __m256i, x: __m256i, _: u32) -> __m256i {
+    fn dot_accumulate(self, sum: __m256i, w: __m256i, x: __m256i, _: u32) -> __m256i {
         // SAFETY: AVX-512 VL and VNNI were detected.
         unsafe { _mm256_dpbusd_epi32(sum, w, x) }
     }

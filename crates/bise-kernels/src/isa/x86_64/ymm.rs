@@ -1,4 +1,5 @@
-//! What the levels with 256-bit registers share: 16 lanes in two registers of eight, by AVX2, FMA and F16C.
+//! What the levels with 256-bit registers share: 16 lanes in two registers of eight, by AVX2, FMA
+//! and F16C.
 
 use crate::isa::{Isa, Kernel, LANES};
 use std::arch::x86_64::*;
@@ -8,37 +9,38 @@ use std::fmt::Debug;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ymm<M>(M);
 
-/// How a level multiplies bytes: all that tells the 256-bit levels apart. A value proves that the CPU can.
+/// How a level multiplies bytes: all that tells the 256-bit levels apart. A value proves that the
+/// CPU can.
 ///
 /// What is not overridden suits 32-bit sums of unsigned bytes, as VNNI has them.
 pub trait Multiply: Copy + Debug + Eq + Send + Sync + 'static {
-    /// [`Isa::COLUMNS`].
-    const COLUMNS: usize;
-    /// [`Isa::CENTERS_BYTES`].
-    const CENTERS_BYTES: bool = false;
+    /// [`Isa::NR`].
+    const NR: usize;
+    /// [`Isa::SIGNED_WEIGHTS`].
+    const SIGNED_WEIGHTS: bool = false;
 
     /// The proof, on a CPU that has the features besides those of [`Ymm`].
     fn detect() -> Option<Self>;
     /// Runs a kernel compiled with these features and those of [`Ymm`].
     fn run<K: Kernel>(isa: Ymm<Self>, kernel: K) -> K::Output;
 
-    /// [`Isa::dot`] on half of the lanes, with the four bytes of `x` in each.
-    fn dot(self, sum: __m256i, w: __m256i, x: __m256i, bits: u32) -> __m256i;
+    /// [`Isa::dot_accumulate`] on half of the lanes, with the four bytes of `x` in each.
+    fn dot_accumulate(self, sum: __m256i, w: __m256i, x: __m256i, bits: u32) -> __m256i;
 
-    /// [`Isa::capacity`].
-    fn capacity(_bits: u32) -> usize {
+    /// [`Isa::max_accumulate`].
+    fn max_accumulate(_bits: u32) -> usize {
         usize::MAX
     }
 
-    /// [`Isa::settle`].
+    /// [`Isa::optimization_barrier`].
     #[inline(always)]
-    fn settle(self, sums: [__m256i; 2]) -> [__m256i; 2] {
+    fn optimization_barrier(self, sums: [__m256i; 2]) -> [__m256i; 2] {
         sums
     }
 
-    /// [`Isa::end`] on half of the lanes.
+    /// [`Isa::dot_widen`] on half of the lanes.
     #[inline(always)]
-    fn end(self, sum: __m256i, _bits: u32) -> __m256i {
+    fn dot_widen(self, sum: __m256i, _bits: u32) -> __m256i {
         sum
     }
 }
@@ -53,17 +55,18 @@ impl<M: Multiply> Ymm<M> {
     }
 }
 
-// SAFETY, for every block below: `self` exists only where `Ymm::detect` found the features, and each
-// pointer comes from an array reference at least as long as the access; loads and stores are unaligned ones.
+// SAFETY, for every block below: `self` exists only where `Ymm::detect` found the features, and
+// each pointer comes from an array reference at least as long as the access; loads and stores are
+// unaligned ones.
 impl<M: Multiply> Isa for Ymm<M> {
     type F = [__m256; 2];
     type I = [__m256i; 2];
     type B = [__m256i; 2];
     type P = [__m256i; 2];
 
-    const REGISTERS: usize = 8;
-    const COLUMNS: usize = M::COLUMNS;
-    const CENTERS_BYTES: bool = M::CENTERS_BYTES;
+    const MANY_ACCUMULATORS: bool = false;
+    const NR: usize = M::NR;
+    const SIGNED_WEIGHTS: bool = M::SIGNED_WEIGHTS;
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -107,7 +110,8 @@ impl<M: Multiply> Isa for Ymm<M> {
 
     #[inline(always)]
     fn load_i8(self, x: &[u8; LANES]) -> Self::F {
-        // SAFETY: the features were detected; both unaligned loads of eight bytes lie within the array.
+        // SAFETY: the features were detected; both unaligned loads of eight bytes lie within the
+        // array.
         unsafe {
             let low = _mm256_cvtepi8_epi32(_mm_loadl_epi64(x.as_ptr().cast()));
             let high = _mm256_cvtepi8_epi32(_mm_loadl_epi64(x.as_ptr().add(8).cast()));
@@ -130,7 +134,8 @@ impl<M: Multiply> Isa for Ymm<M> {
 
     #[inline(always)]
     fn load_u8(self, x: &[u8; LANES]) -> Self::F {
-        // SAFETY: the features were detected; both unaligned loads of eight bytes lie within the array.
+        // SAFETY: the features were detected; both unaligned loads of eight bytes lie within the
+        // array.
         unsafe {
             let (low, high) = (x.as_ptr().cast(), x.as_ptr().add(8).cast());
             [
@@ -141,7 +146,7 @@ impl<M: Multiply> Isa for Ymm<M> {
     }
 
     #[inline(always)]
-    fn load_twice(self, x: &[f32; LANES / 2]) -> Self::F {
+    fn broadcast_half(self, x: &[f32; LANES / 2]) -> Self::F {
         // SAFETY: the features were detected; the load is the array.
         unsafe { [_mm256_loadu_ps(x.as_ptr()); 2] }
     }
@@ -191,7 +196,7 @@ impl<M: Multiply> Isa for Ymm<M> {
     }
 
     #[inline(always)]
-    fn larger(self, most: Self::F, x: Self::F) -> Self::F {
+    fn max_abs(self, most: Self::F, x: Self::F) -> Self::F {
         // SAFETY: the features were detected.
         unsafe {
             let magnitude = _mm256_set1_epi32(i32::MAX);
@@ -205,7 +210,7 @@ impl<M: Multiply> Isa for Ymm<M> {
     }
 
     #[inline(always)]
-    fn largest(self, x: Self::F) -> f32 {
+    fn reduce_max(self, x: Self::F) -> f32 {
         // SAFETY: the features were detected.
         unsafe {
             let eight = _mm256_max_epi32(_mm256_castps_si256(x[0]), _mm256_castps_si256(x[1]));
@@ -220,7 +225,7 @@ impl<M: Multiply> Isa for Ymm<M> {
     }
 
     #[inline(always)]
-    fn sum(self, x: Self::F) -> f32 {
+    fn reduce_sum(self, x: Self::F) -> f32 {
         // SAFETY: the features were detected.
         unsafe {
             let eight = _mm256_add_ps(x[0], x[1]);
@@ -230,8 +235,8 @@ impl<M: Multiply> Isa for Ymm<M> {
         }
     }
 
-    fn capacity(bits: u32) -> usize {
-        M::capacity(bits)
+    fn max_accumulate(bits: u32) -> usize {
+        M::max_accumulate(bits)
     }
 
     #[inline(always)]
@@ -261,7 +266,7 @@ impl<M: Multiply> Isa for Ymm<M> {
     }
 
     #[inline(always)]
-    fn field(self, w: Self::B, shift: i32, mask: u8) -> Self::B {
+    fn shift_mask(self, w: Self::B, shift: i32, mask: u8) -> Self::B {
         // SAFETY: the features were detected.
         unsafe {
             let (count, mask) = (_mm_cvtsi32_si128(shift.abs()), _mm256_set1_epi8(mask as i8));
@@ -296,39 +301,39 @@ impl<M: Multiply> Isa for Ymm<M> {
     }
 
     #[inline(always)]
-    fn begin(self) -> Self::P {
+    fn dot_zero(self) -> Self::P {
         // SAFETY: the features were detected.
         unsafe { [_mm256_setzero_si256(); 2] }
     }
 
     #[inline(always)]
-    fn begin_at(self, start: i32, bits: u32) -> (Self::P, Self::I) {
-        if M::capacity(bits) == usize::MAX {
+    fn dot_start(self, start: i32, bits: u32) -> (Self::P, Self::I) {
+        if M::max_accumulate(bits) == usize::MAX {
             (self.splat_int(start), self.splat_int(0))
         } else {
-            (self.begin(), self.splat_int(start))
+            (self.dot_zero(), self.splat_int(start))
         }
     }
 
     #[inline(always)]
-    fn dot(self, sum: Self::P, w: Self::B, x: [i8; 4], bits: u32) -> Self::P {
+    fn dot_accumulate(self, sum: Self::P, w: Self::B, x: [i8; 4], bits: u32) -> Self::P {
         let x = i32::from_ne_bytes([x[0] as u8, x[1] as u8, x[2] as u8, x[3] as u8]);
         // SAFETY: the features were detected.
         let x = unsafe { _mm256_set1_epi32(x) };
         [
-            self.0.dot(sum[0], w[0], x, bits),
-            self.0.dot(sum[1], w[1], x, bits),
+            self.0.dot_accumulate(sum[0], w[0], x, bits),
+            self.0.dot_accumulate(sum[1], w[1], x, bits),
         ]
     }
 
     #[inline(always)]
-    fn settle(self, sum: Self::P) -> Self::P {
-        self.0.settle(sum)
+    fn optimization_barrier(self, sum: Self::P) -> Self::P {
+        self.0.optimization_barrier(sum)
     }
 
     #[inline(always)]
-    fn end(self, sum: Self::P, bits: u32) -> Self::I {
-        [self.0.end(sum[0], bits), self.0.end(sum[1], bits)]
+    fn dot_widen(self, sum: Self::P, bits: u32) -> Self::I {
+        [self.0.dot_widen(sum[0], bits), self.0.dot_widen(sum[1], bits)]
     }
 
     #[inline(always)]

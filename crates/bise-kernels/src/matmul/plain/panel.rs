@@ -2,61 +2,44 @@
 //!
 //! ```text
 //! for each block of rows of activations
-//!     for each stretch of 1024 columns
-//!         for each half of the chains
-//!             unpack 8 rows of weights to a panel of f32        once for the block, to stay in the first cache
-//!             for each tile of a few rows: go on with its chains
-//!     the tree of each 16 chains
+//!     for each 1024 columns
+//!         for each half of the accumulators
+//!             unpack 8 rows of weights to f32      once for the block, to stay in the first cache
+//!             for each tile of a few rows: add to its accumulators
+//!     the sum of each 16 accumulators
 //! ```
 //!
-//! Registers of eight lanes would need two sums for the 16 chains of each output, and hold the sums of six outputs. So chains
-//! go in *halves* and rows of weights in *pairs*: 16 lanes are chains `8 half .. 8 half + 8` of both rows of a pair. Eight
-//! activations serve both, and the sums of twelve outputs fill the registers, which is as many as it takes to multiply
-//! faster than weights and activations are loaded.
+//! Registers of eight lanes would need two of them for the 16 accumulators of each output, and hold
+//! those of six outputs. So accumulators go in *halves* and rows of weights in *pairs*: 16 lanes
+//! are accumulators `8 half .. 8 half + 8` of both rows of a pair. Eight activations serve both,
+//! and twelve outputs fill the registers, which is as many as it takes to multiply faster than
+//! weights and activations are loaded.
 
 use crate::block::PlainFormat;
-use crate::isa::{Isa, Kernel, LANES, Level};
+use crate::isa::{Isa, Kernel, LANES};
 use crate::matmul::Matrix;
 use crate::matmul::at_width::TileKernel;
-use crate::matmul::cut::{Cut, of_tile};
+use crate::matmul::microkernel::Run;
 use crate::matmul::plain::onward;
+use crate::matmul::tiling::{Tiling, of_tile};
+use crate::matmul::tuning::{NC, PLAIN_KC as KC, PLAIN_MR as MR};
 use crate::threads::{Strip, for_each_piece};
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Chains of a half.
+/// Accumulators of a half.
 const HALF: usize = LANES / 2;
-/// Pairs of rows in a strip.
-const PAIRS: usize = 4;
-/// Rows of weights in a strip.
-pub(crate) const ROWS: usize = 2 * PAIRS;
-/// Links of each chain in a stretch.
-const LINKS: usize = 64;
-/// Columns of a stretch.
-pub(crate) const STRETCH: usize = LINKS * LANES;
-/// Rows of activations in a block, at most.
-const BLOCK: usize = 528;
-/// Activations in a block, at most: all of them are read again for each strip, and ought to come from a cache.
-const NEAR: usize = 10 << 18;
+/// Pairs of rows in a panel.
+const PAIRS: usize = MR / 2;
+/// Steps of 16 columns in a panel.
+const STEPS: usize = KC / LANES;
 
-/// Rows of activations, `width` long, that make a block at most.
-pub(crate) fn block_rows(width: usize) -> usize {
-    (NEAR / width).clamp(LANES, BLOCK)
-}
-
-/// What is unpacked of rows of `cols` columns one after the other: the first column of each stretch, and both halves of its chains.
-pub(crate) fn parts(cols: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..cols)
-        .step_by(STRETCH)
-        .flat_map(|first| [(first, 0), (first, 1)])
-}
-
-/// Half of the chains of a strip, as far as a stretch goes.
+/// Up to `KC` columns of `MR` rows of weights in f32: those that half of the accumulators take.
 #[repr(align(64))]
-pub(crate) struct Panel {
-    /// `[pair][link][row of the pair][chain of the half]`
-    w: [[[f32; LANES]; LINKS]; PAIRS],
+pub(in crate::matmul) struct WeightPanel {
+    /// `[pair][step][row of the pair][accumulator of the half]`
+    w: [[[f32; LANES]; STEPS]; PAIRS],
     half: usize,
     /// The first column.
     first: usize,
@@ -64,11 +47,11 @@ pub(crate) struct Panel {
     width: usize,
 }
 
-impl Panel {
+impl WeightPanel {
     /// Without columns.
-    pub(crate) fn new() -> Self {
+    const fn new() -> Self {
         Self {
-            w: [[[0.0; LANES]; LINKS]; PAIRS],
+            w: [[[0.0; LANES]; STEPS]; PAIRS],
             half: 0,
             first: 0,
             width: 0,
@@ -76,39 +59,41 @@ impl Panel {
     }
 }
 
-/// Chains of a strip and a block, between two stretches.
+/// Accumulators of `MR` rows of weights and a block of activations, between two panels.
 #[repr(align(64))]
-pub(crate) struct Sums {
-    /// `[half][pair][row of activations][row of the pair][chain of the half]`
-    acc: [[[[f32; LANES]; BLOCK]; PAIRS]; 2],
+pub(in crate::matmul) struct Accumulators {
+    /// `[half][pair][row of activations][row of the pair][accumulator of the half]`
+    halves: [[[[f32; LANES]; NC]; PAIRS]; 2],
 }
 
-impl Sums {
-    /// Without links.
-    pub(crate) fn new() -> Self {
-        Self {
-            acc: [[[[0.0; LANES]; BLOCK]; PAIRS]; 2],
-        }
-    }
+/// What a thread works in.
+pub(in crate::matmul) struct Workspace {
+    pub(in crate::matmul) panel: WeightPanel,
+    pub(in crate::matmul) acc: Accumulators,
 }
 
 thread_local! {
-    /// Where a thread works: every strip finds what the last one left.
-    pub(crate) static ROOM: RefCell<(Box<Panel>, Box<Sums>)> =
-        RefCell::new((Box::new(Panel::new()), Box::new(Sums::new())));
+    /// The workspace of this thread: every task finds what the last one left.
+    pub(in crate::matmul) static WORKSPACE: RefCell<Box<Workspace>> = RefCell::new(Box::new(Workspace {
+        panel: WeightPanel::new(),
+        acc: Accumulators {
+            halves: [[[[0.0; LANES]; NC]; PAIRS]; 2],
+        },
+    }));
 }
 
-/// Unpacks half of the chains of the rows of `w` from `row` on, as far as a stretch goes.
-pub(crate) struct Unpack<'a, F> {
-    pub(crate) w: Matrix<'a>,
-    pub(crate) row: usize,
-    /// Rows of the strip.
-    pub(crate) rows: usize,
-    pub(crate) half: usize,
+/// Unpacks the panel of the rows of `w` from `row` on and the columns from `first` on.
+pub(in crate::matmul) struct Unpack<'a, F> {
+    pub(in crate::matmul) w: Matrix<'a>,
+    pub(in crate::matmul) row: usize,
+    /// Rows of weights.
+    pub(in crate::matmul) rows: usize,
+    /// Which of the accumulators they are for.
+    pub(in crate::matmul) half: usize,
     /// The first column.
-    pub(crate) first: usize,
-    pub(crate) panel: &'a mut Panel,
-    pub(crate) format: PhantomData<F>,
+    pub(in crate::matmul) first: usize,
+    pub(in crate::matmul) panel: &'a mut WeightPanel,
+    pub(in crate::matmul) format: PhantomData<F>,
 }
 
 impl<F: PlainFormat> Kernel for Unpack<'_, F> {
@@ -118,17 +103,16 @@ impl<F: PlainFormat> Kernel for Unpack<'_, F> {
     fn call<S: Isa>(self, isa: S) {
         let Self { w, rows, panel, .. } = self;
         (panel.half, panel.first) = (self.half, self.first);
-        panel.width = (w.cols() - self.first).min(STRETCH);
+        panel.width = (w.cols() - self.first).min(KC);
         let columns = self.first * F::BYTES..(self.first + panel.width) * F::BYTES;
         let half = HALF * F::BYTES;
-        for (pair, links) in panel.w.iter_mut().enumerate() {
+        for (pair, steps) in panel.w.iter_mut().enumerate() {
             // What the rows do not have is multiplied too, and not written.
             let [a, b] = [2 * pair, 2 * pair + 1].map(|r| w.row(self.row + r.min(rows - 1)));
-            let next =
-                [2 * pair, 2 * pair + 1].map(|r| onward::<F>(w, self.row, ROWS, r, self.first + STRETCH));
+            let next = [2 * pair, 2 * pair + 1].map(|r| onward::<F>(w, self.row, MR, r, self.first + KC));
             let (a, b) = (&a[columns.clone()], &b[columns.clone()]);
-            for (link, values) in links.iter_mut().enumerate().take(panel.width.div_ceil(LANES)) {
-                let from = (link * LANES + self.half * HALF) * F::BYTES;
+            for (step, values) in steps.iter_mut().enumerate().take(panel.width.div_ceil(LANES)) {
+                let from = (step * LANES + self.half * HALF) * F::BYTES;
                 if self.half == 0 {
                     for next in next {
                         isa.prefetch(next.wrapping_add(from));
@@ -153,181 +137,183 @@ impl<F: PlainFormat> Kernel for Unpack<'_, F> {
     }
 }
 
-/// How many rows of activations a tile has at most: with eight or four rows of weights, sums fill the registers.
-pub(super) const fn most<S: Isa>() -> usize {
-    if S::REGISTERS >= 32 { 6 } else { 3 }
+/// Rows of activations in a tile, at most: with eight or four rows of weights, accumulators fill
+/// the registers.
+const fn nr<S: Isa>() -> usize {
+    if S::MANY_ACCUMULATORS { 6 } else { 3 }
 }
 
-/// [`most`] of a level.
-struct Most;
+/// [`nr`] of a level.
+pub(in crate::matmul) struct Nr;
 
-impl Kernel for Most {
+impl Kernel for Nr {
     type Output = usize;
 
     #[inline(always)]
     fn call<S: Isa>(self, _: S) -> usize {
-        most::<S>()
+        nr::<S>()
     }
 }
 
-/// Rows of activations in tiles. What a kernel reads lies side by side.
+/// Packed rows of activations. What a kernel reads lies side by side.
 #[derive(Default)]
-pub(crate) struct Tiles {
-    /// `[stretch][half][tile][link][row of the tile][chain of the half]`; the last stretch is filled up with zeros.
+pub(in crate::matmul) struct PackedActivations {
+    /// `[KC columns][half][tile][step][row of the tile][accumulator of the half]`; the last columns
+    /// are filled up with zeros.
     values: Vec<f32>,
     /// Without rows when there is nothing here.
-    pub(crate) cut: Cut,
+    tiling: Tiling,
 }
 
-impl Tiles {
+impl PackedActivations {
     /// Forgets the rows, and keeps the memory.
-    pub(crate) fn clear(&mut self) {
-        self.cut = Cut::default();
+    pub(in crate::matmul) fn clear(&mut self) {
+        self.tiling = Tiling::default();
     }
 
-    /// Makes the tiles of rows that are each `width` long, for the kernels of `level`, unless they are there already.
-    pub(crate) fn make(&mut self, level: Level, x: &[f32], width: usize) {
-        if self.cut.tiles() > 0 {
+    /// Packs the rows of a tiling, each `width` long, unless they are packed already.
+    pub(in crate::matmul) fn pack(&mut self, tiling: Tiling, x: &[f32], width: usize) {
+        if self.tiling == tiling {
             return;
         }
-        let cut = Cut::new(x.len() / width, level.run(Most));
-        self.cut = cut;
-        let half = x.len() / width * LINKS * HALF;
-        self.values.resize(width.div_ceil(STRETCH) * 2 * half, 0.0);
+        self.tiling = tiling;
+        let half = x.len() / width * STEPS * HALF;
+        self.values.resize(width.div_ceil(KC) * 2 * half, 0.0);
         for_each_piece(&mut self.values, half, |i, values| {
-            let (stretch, half) = (i / 2, i % 2);
-            for t in 0..cut.tiles() {
-                let rows = cut.rows(&(t..t + 1));
-                let tile = &mut values[rows.start * LINKS * HALF..rows.end * LINKS * HALF];
+            let (columns, half) = (i / 2, i % 2);
+            for t in 0..tiling.tiles() {
+                let rows = tiling.rows(&(t..t + 1));
+                let tile = &mut values[rows.start * STEPS * HALF..rows.end * STEPS * HALF];
                 for (c, row) in rows.clone().enumerate() {
                     let row = &x[row * width..][..width];
-                    let row = &row[stretch * STRETCH..width.min((stretch + 1) * STRETCH)];
-                    lay(row, half, c, rows.len(), tile);
+                    let row = &row[columns * KC..width.min((columns + 1) * KC)];
+                    pack_row(row, half, c, rows.len(), tile);
                 }
             }
         });
     }
 
-    /// What meets a panel of tile `t`.
-    fn tile(&self, t: usize, panel: &Panel) -> &[f32] {
-        let before = (panel.first / STRETCH * 2 + panel.half) * self.cut.rows(&(0..self.cut.tiles())).len();
-        let rows = self.cut.rows(&(t..t + 1));
-        &self.values[(before + rows.start) * LINKS * HALF..(before + rows.end) * LINKS * HALF]
+    /// The part of tile `t` that is multiplied with a panel.
+    fn tile(&self, t: usize, panel: &WeightPanel) -> &[f32] {
+        let all = self.tiling.rows(&(0..self.tiling.tiles())).len();
+        let before = (panel.first / KC * 2 + panel.half) * all;
+        let rows = self.tiling.rows(&(t..t + 1));
+        &self.values[(before + rows.start) * STEPS * HALF..(before + rows.end) * STEPS * HALF]
     }
 }
 
-/// Lays half of the chains of a stretch of a row into column `c` of a tile of `width` rows.
-fn lay(row: &[f32], half: usize, c: usize, width: usize, tile: &mut [f32]) {
-    let chains = tile.as_chunks_mut::<HALF>().0.iter_mut().skip(c).step_by(width);
-    for (link, chains) in chains.enumerate() {
-        let from = link * LANES + half * HALF;
+/// Packs what half of the accumulators take of some columns of a row into column `c` of a tile of
+/// `width` rows.
+fn pack_row(row: &[f32], half: usize, c: usize, width: usize, tile: &mut [f32]) {
+    let packed = tile.as_chunks_mut::<HALF>().0.iter_mut().skip(c).step_by(width);
+    for (step, packed) in packed.enumerate() {
+        let from = step * LANES + half * HALF;
         let some = &row[from.min(row.len())..(from + HALF).min(row.len())];
-        *chains = [0.0; HALF];
-        chains[..some.len()].copy_from_slice(some);
+        *packed = [0.0; HALF];
+        packed[..some.len()].copy_from_slice(some);
     }
 }
 
-/// Goes on with the chains of a panel and of neighbouring tiles of one width.
-pub(crate) struct PanelTiles<'a> {
-    pub(crate) panel: &'a Panel,
-    pub(crate) tiles: &'a Tiles,
-    pub(crate) run: Range<usize>,
-    /// The first row of the block.
-    pub(crate) first: usize,
-    pub(crate) sums: &'a mut Sums,
+/// Adds the products of a panel with neighbouring tiles of one width.
+pub(in crate::matmul) struct PanelKernel<'a> {
+    pub(in crate::matmul) panel: &'a WeightPanel,
+    pub(in crate::matmul) packed: &'a PackedActivations,
+    pub(in crate::matmul) run: Run,
+    pub(in crate::matmul) acc: &'a mut Accumulators,
 }
 
-impl TileKernel for PanelTiles<'_> {
+impl TileKernel for PanelKernel<'_> {
     #[inline(always)]
     fn widest<S: Isa>() -> usize {
-        most::<S>()
+        nr::<S>()
     }
 
     #[inline(always)]
     fn call<S: Isa, const N: usize>(self, isa: S) {
-        let Self { panel, tiles, .. } = self;
-        let (w, sums) = (&panel.w, &mut self.sums.acc[panel.half]);
-        // Chains begin in the first stretch.
-        let (links, begin) = (panel.width.div_ceil(LANES), panel.first == 0);
-        for t in self.run {
-            let at = tiles.cut.start(t) - self.first;
-            let x = tiles.tile(t, panel);
+        let Self { panel, packed, .. } = self;
+        let (w, acc) = (&panel.w, &mut self.acc.halves[panel.half]);
+        let (steps, begin) = (panel.width.div_ceil(LANES), panel.first == 0);
+        for t in self.run.tiles {
+            let at = packed.tiling.start(t) - self.run.first_row;
+            let x = packed.tile(t, panel);
             let mut next = x.as_ptr_range().end;
-            let x = &x.as_chunks::<HALF>().0.as_chunks::<N>().0.as_chunks::<LINKS>().0[0];
-            if S::REGISTERS >= 32 {
-                tile(isa, w, &x[..links], begin, next, at, sums);
+            let x = &x.as_chunks::<HALF>().0.as_chunks::<N>().0.as_chunks::<STEPS>().0[0];
+            if S::MANY_ACCUMULATORS {
+                tile(isa, w, &x[..steps], begin, next, at, acc);
             } else {
-                for (w, sums) in w.as_chunks::<2>().0.iter().zip(sums.as_chunks_mut::<2>().0) {
-                    next = tile(isa, w, &x[..links], begin, next, at, sums);
+                for (w, acc) in w.as_chunks::<2>().0.iter().zip(acc.as_chunks_mut::<2>().0) {
+                    next = tile(isa, w, &x[..steps], begin, next, at, acc);
                 }
             }
         }
     }
 }
 
-/// Goes on with half of the chains of `P` pairs of rows of weights and `N` rows of activations. Asks for a part of the next tile,
-/// at `next`, and gives the place of the part after that.
+/// Adds the products of `P` pairs of rows of weights with `N` rows of activations to half of their
+/// accumulators. Asks for a part of the next tile, at `next`, and gives the place of the part after
+/// that.
 #[inline(always)]
 fn tile<S: Isa, const P: usize, const N: usize>(
     isa: S,
-    w: &[[[f32; LANES]; LINKS]; P],
+    w: &[[[f32; LANES]; STEPS]; P],
     x: &[[[f32; HALF]; N]],
     begin: bool,
     next: *const f32,
     at: usize,
-    sums: &mut [[[f32; LANES]; BLOCK]; P],
+    kept: &mut [[[f32; LANES]; NC]; P],
 ) -> *const f32 {
-    // As many cache lines for each of the `PAIRS / P` parts, and no branch in the loop for asking once too often.
-    let lines = N * P * LINKS * HALF / (PAIRS * LANES);
-    let at_a_time = lines.div_ceil(LINKS);
-    let sums = sums.each_mut().map(|rows| of_tile::<N>(rows, at));
+    // As many cache lines for each of the `PAIRS / P` parts, and no branch in the loop for asking
+    // once too often.
+    let lines = N * P * STEPS * HALF / (PAIRS * LANES);
+    let at_a_time = lines.div_ceil(STEPS);
+    let kept = kept.each_mut().map(|rows| of_tile::<N>(rows, at));
     let mut acc = [[isa.splat(0.0); N]; P];
     if !begin {
         for p in 0..P {
             for c in 0..N {
-                acc[p][c] = isa.load(&sums[p][c]);
+                acc[p][c] = isa.load(&kept[p][c]);
             }
         }
     }
-    for link in 0..x.len().min(LINKS) {
+    for step in 0..x.len().min(STEPS) {
         let mut inputs = [isa.splat(0.0); N];
         for c in 0..N {
-            inputs[c] = isa.load_twice(&x[link][c]);
+            inputs[c] = isa.broadcast_half(&x[step][c]);
         }
         for line in 0..at_a_time {
-            isa.prefetch(next.wrapping_add((link * at_a_time + line) * LANES).cast());
+            isa.prefetch(next.wrapping_add((step * at_a_time + line) * LANES).cast());
         }
         for p in 0..P {
-            isa.fma_all(&w[p][link], &inputs, &mut acc[p]);
+            isa.fma_all(&w[p][step], &inputs, &mut acc[p]);
         }
     }
     for p in 0..P {
         for c in 0..N {
-            isa.store(acc[p][c], &mut sums[p][c]);
+            isa.store(acc[p][c], &mut kept[p][c]);
         }
     }
     next.wrapping_add(lines * LANES)
 }
 
 /// Writes the outputs of a strip for the rows of a block.
-pub(crate) struct Trees<'a, 's> {
-    pub(crate) sums: &'a Sums,
-    pub(crate) rows: Range<usize>,
-    pub(crate) strip: &'a mut Strip<'s>,
+pub(in crate::matmul) struct HorizontalSums<'a, 's> {
+    pub(in crate::matmul) acc: &'a Accumulators,
+    pub(in crate::matmul) rows: Range<usize>,
+    pub(in crate::matmul) out: &'a mut Strip<'s>,
 }
 
-impl Kernel for Trees<'_, '_> {
+impl Kernel for HorizontalSums<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn call<S: Isa>(self, isa: S) {
         for (c, row) in self.rows.enumerate() {
-            for (r, y) in self.strip.row(row).iter_mut().enumerate() {
-                let mut chains = [0f32; LANES];
-                for (half, chains) in chains.as_chunks_mut::<HALF>().0.iter_mut().enumerate() {
-                    chains.copy_from_slice(&self.sums.acc[half][r / 2][c][r % 2 * HALF..][..HALF]);
+            for (r, y) in self.out.row(row).iter_mut().enumerate() {
+                let mut all = [0f32; LANES];
+                for (half, some) in all.as_chunks_mut::<HALF>().0.iter_mut().enumerate() {
+                    some.copy_from_slice(&self.acc.halves[half][r / 2][c][r % 2 * HALF..][..HALF]);
                 }
-                *y = isa.sum(isa.load(&chains));
+                *y = isa.reduce_sum(isa.load(&all));
             }
         }
     }

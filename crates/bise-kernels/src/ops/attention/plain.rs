@@ -65,7 +65,7 @@ impl<F: PlainFormat + Load> KvFormat for F {
     ) -> [[f32; CHUNK]; N] {
         let mut scores = [[0f32; CHUNK]; N];
         let panel = head_dim * LANES * F::BYTES;
-        if S::REGISTERS >= 32 {
+        if S::MANY_ACCUMULATORS {
             let sums = product::<S, F, N, 4, MAX_HEAD_DIM>(isa, queries, 0..head_dim, chunk, head_dim);
             save(isa, &sums, 0, &mut scores);
         } else {
@@ -91,7 +91,7 @@ impl<F: PlainFormat + Load> KvFormat for F {
         let panel = CHUNK * LANES * F::BYTES;
         let panels = head_dim.div_ceil(LANES);
         let mut i = 0;
-        while S::REGISTERS >= 32 && i + 4 <= panels {
+        while S::MANY_ACCUMULATORS && i + 4 <= panels {
             let v = &values[i * panel..];
             let sums = product::<S, F, N, 4, CHUNK>(isa, &weights.p, seen.clone(), v, CHUNK);
             merge(isa, &sums, weights, i * LANES, rows);

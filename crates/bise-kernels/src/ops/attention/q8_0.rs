@@ -3,7 +3,7 @@
 //! Heads are filled up with zeros to whole blocks, `groups` of them. A chunk is
 //!
 //! ```text
-//! keys          [64 / 16][groups][8][16][4]   four values of each of 16 keys, plus 128, as `Isa::dot` takes them
+//! keys          [64 / 16][groups][8][16][4]   four values of each of 16 keys, plus 128, as `Isa::dot_accumulate` takes them
 //! key scales    [64 / 16][groups][16]         f16
 //! values        [2 groups][64][16]            16 values of one position side by side
 //! value scales  [groups][64]                  f16
@@ -192,18 +192,18 @@ impl KvFormat for Q8_0 {
 /// The exact products of group `g` of each query with 16 keys.
 #[inline(always)]
 fn dots<S: Isa, const N: usize>(isa: S, queries: &Queries<N>, g: usize, keys: &[u8]) -> [S::I; N] {
-    let mut sum = [isa.begin(); N];
+    let mut sum = [isa.dot_zero(); N];
     for (i, four) in keys.as_chunks::<{ 4 * LANES }>().0.iter().enumerate() {
         isa.prefetch(four.as_ptr().wrapping_add(AHEAD));
         let four = isa.load_bytes(four);
         for r in 0..N {
-            sum[r] = isa.dot(sum[r], four, queries.q[r][g * GROUP / 4 + i], 8);
+            sum[r] = isa.dot_accumulate(sum[r], four, queries.q[r][g * GROUP / 4 + i], 8);
         }
     }
     let mut isum = [isa.splat_int(0); N];
     for r in 0..N {
-        isum[r] = isa.end(sum[r], 8);
-        if !S::CENTERS_BYTES {
+        isum[r] = isa.dot_widen(sum[r], 8);
+        if !S::SIGNED_WEIGHTS {
             isum[r] = isa.add_int(isum[r], isa.splat_int(queries.bias[r][g]));
         }
     }

@@ -144,5 +144,5 @@ fn sum<S: Isa>(isa: S, p: &[f32; CHUNK]) -> f32 {
     for quarter in &quarters[1..] {
         sum = isa.add(sum, isa.load(quarter));
     }
-    isa.sum(sum)
+    isa.reduce_sum(sum)
 }

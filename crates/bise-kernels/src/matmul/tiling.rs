@@ -1,16 +1,17 @@
-//! How rows of activations are cut into tiles.
+//! How rows of activations are divided into tiles, and tiles into blocks.
 
 use crate::isa::LANES;
 use std::ops::Range;
 
-/// Rows cut into tiles, as few as can be and all about as wide: the first ones may be one row wider than the others.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Cut {
+/// Rows divided into tiles, as few as can be and all about as wide: the first ones may be one row
+/// wider than the others.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tiling {
     rows: usize,
     tiles: usize,
 }
 
-impl Cut {
+impl Tiling {
     /// `rows` rows in tiles of at most `widest`.
     pub fn new(rows: usize, widest: usize) -> Self {
         Self {
@@ -54,7 +55,7 @@ impl Cut {
     }
 }
 
-/// The sums of the `N` rows of a tile, of which `at` is the first, among those of a block.
+/// The accumulators of the `N` rows of a tile, of which `at` is the first, among those of a block.
 #[inline(always)]
 pub(crate) fn of_tile<const N: usize>(block: &mut [[f32; LANES]], at: usize) -> &mut [[f32; LANES]; N] {
     block[at..].first_chunk_mut().expect("as many rows as the tile")
@@ -74,15 +75,18 @@ mod tests {
             (529, 6, 528),
             (1000, 4, 264),
         ] {
-            let cut = Cut::new(rows, widest);
+            let tiling = Tiling::new(rows, widest);
             let mut next = 0;
-            for block in cut.blocks(block_rows) {
-                assert!(cut.rows(&block).len() <= block_rows);
-                for run in cut.runs(&block) {
+            for block in tiling.blocks(block_rows) {
+                assert!(tiling.rows(&block).len() <= block_rows);
+                for run in tiling.runs(&block) {
                     for t in run.clone() {
-                        assert_eq!((cut.start(t), cut.width(t)), (next, cut.width(run.start)));
-                        assert!((1..=widest).contains(&cut.width(t)));
-                        next += cut.width(t);
+                        assert_eq!(
+                            (tiling.start(t), tiling.width(t)),
+                            (next, tiling.width(run.start))
+                        );
+                        assert!((1..=widest).contains(&tiling.width(t)));
+                        next += tiling.width(t);
                     }
                 }
             }
