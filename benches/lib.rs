@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 /// Wall time, whose throughput is a share of what the machine can do at most: of `Bytes`, what memory gives to be read;
 /// of `Elements`, each a multiplication or an addition, what the best instruction set computes with 8-bit integers.
-pub struct OfLimits(Formatter);
+pub struct OfRoofline(Formatter);
 
 struct Formatter {
     bytes_per_second: f64,
     operations_per_second: f64,
 }
 
-impl OfLimits {
+impl OfRoofline {
     /// Measures the limits, with all cores.
     pub fn measured() -> Self {
         let (level, threads) = (Level::detect(), std::thread::available_parallelism());
@@ -30,15 +30,15 @@ impl OfLimits {
 }
 
 /// Criterion with few samples: there are many benches, and figures are compared within a run.
-pub fn criterion() -> Criterion<OfLimits> {
+pub fn criterion() -> Criterion<OfRoofline> {
     let brief = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    brief.with_measurement(OfLimits::measured())
+    brief.with_measurement(OfRoofline::measured())
 }
 
-impl Measurement for OfLimits {
+impl Measurement for OfRoofline {
     type Intermediate = Instant;
     type Value = Duration;
 

@@ -1,6 +1,6 @@
 //! Matrix products of every format, at the shape of Mistral 7B's query projection, for one token and for several.
 
-use bise_benches::{OfLimits, criterion, values};
+use bise_benches::{OfRoofline, criterion, values};
 use bise_kernels::block::DType;
 use bise_kernels::isa::Level;
 use bise_kernels::matmul::{Activations, Weights, matmul};
@@ -33,7 +33,7 @@ fn throughput(dtype: DType, batch: usize) -> Throughput {
     }
 }
 
-fn bench(c: &mut Criterion<OfLimits>) {
+fn bench(c: &mut Criterion<OfRoofline>) {
     for batch in [1, 2, 4, 8, 16, 64, 512] {
         let mut group = c.benchmark_group(format!("{ROWS}x{COLS}, {batch} tokens"));
         for &dtype in DType::ALL {

@@ -1,6 +1,6 @@
 //! What is not a matrix product, at the shapes of Mistral 7B: none of it should show in a profile.
 
-use bise_benches::{OfLimits, criterion, values};
+use bise_benches::{OfRoofline, criterion, values};
 use bise_kernels::isa::Level;
 use bise_kernels::ops::{
     Attention, AttentionWorkspace, CHUNK, KeyValues, KvType, RopeTable, attend, rms_norm, store, swiglu,
@@ -58,7 +58,7 @@ impl KeyValues for Cache {
 }
 
 /// The last `tokens` of `positions` tokens attend to all before them.
-fn attention(c: &mut Criterion<OfLimits>, kind: KvType, tokens: usize, positions: usize) {
+fn attention(c: &mut Criterion<OfRoofline>, kind: KvType, tokens: usize, positions: usize) {
     let cache = Cache::filled(kind, tokens, positions);
     let mut group = c.benchmark_group(format!("attention, {tokens} tokens of {positions}"));
     group.throughput(if tokens == 1 {
@@ -86,14 +86,14 @@ fn attention(c: &mut Criterion<OfLimits>, kind: KvType, tokens: usize, positions
     group.finish();
 }
 
-fn attentions(c: &mut Criterion<OfLimits>) {
+fn attentions(c: &mut Criterion<OfRoofline>) {
     for (tokens, positions) in [(1, 16384), (512, 8192)] {
         attention(c, KvType::F16, tokens, positions);
         attention(c, KvType::Q8_0, tokens, positions);
     }
 }
 
-fn elementwise(c: &mut Criterion<OfLimits>) {
+fn elementwise(c: &mut Criterion<OfRoofline>) {
     let level = Level::detect();
     for tokens in [1, 512] {
         let mut group = c.benchmark_group(format!("elementwise, {tokens} tokens"));
@@ -125,7 +125,7 @@ fn elementwise(c: &mut Criterion<OfLimits>) {
     }
 }
 
-fn sampling(c: &mut Criterion<OfLimits>) {
+fn sampling(c: &mut Criterion<OfRoofline>) {
     let mut group = c.benchmark_group(format!("a token of {VOCABULARY}"));
     let logits: Vec<f32> = values(VOCABULARY).iter().map(|x| 10.0 * x).collect();
     group.throughput(Throughput::Bytes(4 * VOCABULARY as u64));

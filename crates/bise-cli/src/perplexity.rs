@@ -1,4 +1,4 @@
-//! `bise perplexity`: how well the model foresees a text.
+//! `bise perplexity`: how well a model predicts a text.
 
 use crate::Outcome;
 use crate::loading::Which;
@@ -9,7 +9,7 @@ use serde_json::json;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-/// Measure how well the model foresees a text
+/// Measure the perplexity of a text: how well the model predicts it
 ///
 /// The text is tokenized as a whole and cut into chunks; each begins with the token that begins a text and is
 /// processed alone. Perplexity is the exponential of the mean negative log-likelihood of all tokens of the text.

@@ -466,7 +466,7 @@ fn perplexity(model: &str) -> f64 {
         .unwrap()
 }
 
-/// F32 foresees the held-out text as transformers does, and good quantization hardly worse.
+/// F32 predicts the held-out text as transformers does, and good quantization hardly worse.
 #[test]
 fn perplexity_of_the_held_out_text() {
     let folder = tempfile::tempdir().unwrap();

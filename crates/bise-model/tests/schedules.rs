@@ -191,7 +191,7 @@ proptest! {
 
     #[test]
     fn a_sequence_in_company_is_the_same_as_alone(
-        which in 0..MODELS.len(), kv in prop_oneof![Just(KvType::F16), Just(KvType::Q8_0)],
+        which in 0..MODELS.len(), kv in prop_oneof![Just(KvType::F16), Just(KvType::F32), Just(KvType::Q8_0)],
         events in proptest::collection::vec(event(), 4..24), level in any::<prop::sample::Index>(), threads in 1usize..4,
     ) {
         let (name, model) = &MODELS[which];

@@ -144,7 +144,7 @@ pub fn run(args: Args) -> Result<Outcome> {
                 model: &model,
                 name: &name,
                 level,
-                limits: Limits::of(&pool, level),
+                roofline: Roofline::of(&pool, level),
             };
             for test in bench.tests() {
                 results.push(pool.run(|| bench.measure(test))?);
@@ -175,13 +175,13 @@ fn print_last(results: &[Measured], out: &mut impl Write, json: bool) -> io::Res
 
 /// What the machine can do at most.
 #[derive(Clone, Copy)]
-struct Limits {
+struct Roofline {
     threads: usize,
     bytes: f64,
     operations: f64,
 }
 
-impl Limits {
+impl Roofline {
     fn of(pool: &Threads, level: Level) -> Self {
         let threads = pool.count();
         let bytes = pool.run(|| measure::read_bandwidth(level, threads));
@@ -226,7 +226,7 @@ struct Bench<'a> {
     model: &'a Model,
     name: &'a str,
     level: Level,
-    limits: Limits,
+    roofline: Roofline,
 }
 
 impl Bench<'_> {
@@ -292,16 +292,16 @@ impl Bench<'_> {
 
     /// The result of a test.
     fn measured(&self, test: String, spent: Spent, samples: Vec<f64>) -> Measured {
-        let mut limits = self.limits;
+        let mut roofline = self.roofline;
         if let Spent::Bytes(_) = spent {
             // How much memory gives can change from minute to minute, where machines share it.
-            let now = measure::read_bandwidth(self.level, limits.threads);
-            limits.bytes = limits.bytes.max(now);
+            let now = measure::read_bandwidth(self.level, roofline.threads);
+            roofline.bytes = roofline.bytes.max(now);
         }
         Measured {
             model: self.name.to_owned(),
             level: self.level,
-            limits,
+            roofline,
             test,
             spent,
             work: Work::of_a_token(self.model),
@@ -321,12 +321,12 @@ enum Spent {
     Instead(f64),
 }
 
-/// The weights that tokens meet.
+/// How many weights a token is multiplied with, and how many bytes it reads.
 #[derive(Clone, Copy, Default)]
 struct Work {
     /// Those that each token is multiplied with.
     values: f64,
-    /// Those of the output matrix, which only the last token of a prompt meets.
+    /// Those of the output matrix, which only the last token of a prompt is multiplied with.
     output_values: f64,
     /// What generating a token reads.
     bytes: f64,
@@ -372,7 +372,7 @@ impl Work {
 struct Measured {
     model: String,
     level: Level,
-    limits: Limits,
+    roofline: Roofline,
     test: String,
     spent: Spent,
     work: Work,
@@ -400,14 +400,14 @@ impl Measured {
         let (takes, share) = match self.spent {
             Spent::Operations(tokens) => {
                 let operations = self.work.operations(tokens) * rate;
-                let share = operations / self.limits.operations;
+                let share = operations / self.roofline.operations;
                 (format!("{:.3} TOPS", operations / 1e12), percent(share))
             }
             Spent::Bytes(cached) => {
                 let bytes = (self.work.bytes + cached) * rate;
                 (
                     format!("{:.1} GB/s", bytes / 1e9),
-                    percent(bytes / self.limits.bytes),
+                    percent(bytes / self.roofline.bytes),
                 )
             }
             Spent::Instead(plain) => (format!("{:.2} times the speed", rate / plain), String::new()),
@@ -416,7 +416,7 @@ impl Measured {
             "| {} | {} | {} | {} | {rate:.2} | {} | {takes} | {share} |",
             self.model,
             self.level,
-            self.limits.threads,
+            self.roofline.threads,
             self.test,
             percent((most - least) / rate),
         )
@@ -425,9 +425,9 @@ impl Measured {
     fn json(&self) -> Value {
         let rate = self.median();
         let mut json = json!({
-            "model": self.model, "isa": self.level.name(), "threads": self.limits.threads,
+            "model": self.model, "isa": self.level.name(), "threads": self.roofline.threads,
             "test": self.test, "tokens_per_second": rate, "samples": self.samples,
-            "read_bandwidth": self.limits.bytes, "integer_peak": self.limits.operations,
+            "read_bandwidth": self.roofline.bytes, "integer_peak": self.roofline.operations,
         });
         // What a batch of one reads and computes says nothing of batches with drafts in them.
         if let Spent::Instead(plain) = self.spent {
@@ -442,9 +442,9 @@ impl Measured {
         let (bytes, operations) = (self.work.bytes * rate, self.work.operations(tokens) * rate);
         json["weight_bytes_per_second"] = json!(bytes);
         json["cache_bytes_per_second"] = json!(cached * rate);
-        json["percent_of_read_bandwidth"] = json!((bytes + cached * rate) / self.limits.bytes * 100.0);
+        json["percent_of_read_bandwidth"] = json!((bytes + cached * rate) / self.roofline.bytes * 100.0);
         json["operations_per_second"] = json!(operations);
-        json["percent_of_integer_peak"] = json!(operations / self.limits.operations * 100.0);
+        json["percent_of_integer_peak"] = json!(operations / self.roofline.operations * 100.0);
         json
     }
 }

@@ -199,3 +199,38 @@ impl Strip<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_written_and_nothing_else() {
+        let mut out = vec![0.0; 10 * 7];
+        for_each_block(&mut out, 7, &[1..2, 4..7, 7..8], 3, |first, column, mut strip| {
+            for row in 0..strip.rows() {
+                for (i, value) in strip.row(row).iter_mut().enumerate() {
+                    *value += ((first + row) * 10 + column + i) as f32;
+                }
+            }
+        });
+        for (i, value) in out.iter().enumerate() {
+            let (row, column) = (i / 7, i % 7);
+            let written = row == 1 || (4..8).contains(&row);
+            let expected = if written { row * 10 + column } else { 0 };
+            assert_eq!(*value, expected as f32, "row {row}, column {column}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "blocks of rows that ascend")]
+    fn blocks_that_overlap_are_refused() {
+        for_each_block(&mut [0.0; 12], 3, &[0..2, 1..3], 3, |_, _, _| {});
+    }
+
+    #[test]
+    #[should_panic(expected = "blocks of the rows that there are")]
+    fn blocks_past_the_end_are_refused() {
+        for_each_block(&mut [0.0; 12], 3, &[0..2, 3..5], 3, |_, _, _| {});
+    }
+}

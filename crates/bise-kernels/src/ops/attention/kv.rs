@@ -56,7 +56,7 @@ pub trait KvFormat: Send + Sync + 'static {
         isa: S,
         queries: &Self::Queries<N>,
         head_dim: usize,
-        chunk: &[u8],
+        chunk: Chunk<'_>,
     ) -> [[f32; CHUNK]; N];
 
     /// Adds to each row `o`, the sum of `p[j] v[j]` over the positions `seen` of `chunk`: `O = fma(o, b, O a)`.
@@ -65,9 +65,33 @@ pub trait KvFormat: Send + Sync + 'static {
         weights: &Weights<N>,
         seen: Range<usize>,
         head_dim: usize,
-        chunk: &[u8],
+        chunk: Chunk<'_>,
         rows: &mut [SoftmaxState; N],
     );
+}
+
+/// The bytes of a chunk, and of the one that comes next.
+#[derive(Clone, Copy)]
+pub struct Chunk<'a> {
+    pub bytes: &'a [u8],
+    pub next: &'a [u8],
+}
+
+/// How far ahead of where they are read keys and values are asked for: half a chunk of heads of 128
+/// values in F16, so that values come while their keys are multiplied, and the next keys meanwhile.
+const AHEAD: usize = 16 << 10;
+
+impl Chunk<'_> {
+    /// How far from what is read at `at` lies what should come into the cache meanwhile; it may lie
+    /// in the next chunk.
+    #[inline(always)]
+    pub fn ahead(&self, at: usize) -> usize {
+        let end = self.bytes.as_ptr_range().end as usize;
+        match at + AHEAD < self.bytes.len() {
+            true => AHEAD,
+            false => AHEAD.wrapping_add((self.next.as_ptr() as usize).wrapping_sub(end)),
+        }
+    }
 }
 
 /// What `N` queries take of a chunk.

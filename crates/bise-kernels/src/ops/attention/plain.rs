@@ -7,7 +7,7 @@
 //! values  [head_dim / 16, rounded up][64][16]   16 values of one position side by side
 //! ```
 
-use super::kv::{CHUNK, KvFormat, MAX_HEAD_DIM, Weights};
+use super::kv::{CHUNK, Chunk, KvFormat, MAX_HEAD_DIM, Weights};
 use super::tile::SoftmaxState;
 use crate::block::{F16, F32, PlainFormat};
 use crate::isa::{Isa, LANES};
@@ -61,17 +61,19 @@ impl<F: PlainFormat + Load> KvFormat for F {
         isa: S,
         queries: &Self::Queries<N>,
         head_dim: usize,
-        chunk: &[u8],
+        chunk: Chunk<'_>,
     ) -> [[f32; CHUNK]; N] {
         let mut scores = [[0f32; CHUNK]; N];
         let panel = head_dim * LANES * F::BYTES;
         if S::MANY_ACCUMULATORS {
-            let sums = product::<S, F, N, 4, MAX_HEAD_DIM>(isa, queries, 0..head_dim, chunk, head_dim);
+            let (keys, ahead) = (chunk.bytes, chunk.ahead(0));
+            let sums = product::<S, F, N, 4, MAX_HEAD_DIM>(isa, queries, 0..head_dim, keys, head_dim, ahead);
             save(isa, &sums, 0, &mut scores);
         } else {
             for i in 0..CHUNK / LANES {
-                let keys = &chunk[i * panel..][..panel];
-                let sums = product::<S, F, N, 1, MAX_HEAD_DIM>(isa, queries, 0..head_dim, keys, head_dim);
+                let (keys, ahead) = (&chunk.bytes[i * panel..][..panel], chunk.ahead(i * panel));
+                let sums =
+                    product::<S, F, N, 1, MAX_HEAD_DIM>(isa, queries, 0..head_dim, keys, head_dim, ahead);
                 save(isa, &sums, i * LANES, &mut scores);
             }
         }
@@ -84,22 +86,24 @@ impl<F: PlainFormat + Load> KvFormat for F {
         weights: &Weights<N>,
         seen: Range<usize>,
         head_dim: usize,
-        chunk: &[u8],
+        chunk: Chunk<'_>,
         rows: &mut [SoftmaxState; N],
     ) {
-        let values = &chunk[CHUNK * head_dim * F::BYTES..];
+        let start = CHUNK * head_dim * F::BYTES;
         let panel = CHUNK * LANES * F::BYTES;
         let panels = head_dim.div_ceil(LANES);
         let mut i = 0;
         while S::MANY_ACCUMULATORS && i + 4 <= panels {
-            let v = &values[i * panel..];
-            let sums = product::<S, F, N, 4, CHUNK>(isa, &weights.p, seen.clone(), v, CHUNK);
+            let at = start + i * panel;
+            let (v, ahead) = (&chunk.bytes[at..], chunk.ahead(at));
+            let sums = product::<S, F, N, 4, CHUNK>(isa, &weights.p, seen.clone(), v, CHUNK, ahead);
             merge(isa, &sums, weights, i * LANES, rows);
             i += 4;
         }
         while i < panels {
-            let v = &values[i * panel..];
-            let sums = product::<S, F, N, 1, CHUNK>(isa, &weights.p, seen.clone(), v, CHUNK);
+            let at = start + i * panel;
+            let (v, ahead) = (&chunk.bytes[at..], chunk.ahead(at));
+            let sums = product::<S, F, N, 1, CHUNK>(isa, &weights.p, seen.clone(), v, CHUNK, ahead);
             merge(isa, &sums, weights, i * LANES, rows);
             i += 1;
         }
@@ -160,12 +164,8 @@ impl Load for F32 {
     }
 }
 
-/// How far ahead of where they are read keys and values are asked for: half a chunk of heads of 128 values in F16, so that values
-/// come while their keys are multiplied, and the next keys meanwhile.
-pub(super) const AHEAD: usize = 16 << 10;
-
 /// `sum over k of a[r][k] b[v][k][l]` for `k` in `range`, one fma chain for each `r`, `v` and `l`, with `V` neighbouring
-/// panels `b[v]` of `height` rows.
+/// panels `b[v]` of `height` rows. What lies `ahead` bytes further is asked for.
 #[inline(always)]
 pub(super) fn product<S: Isa, F: Load, const N: usize, const V: usize, const K: usize>(
     isa: S,
@@ -173,6 +173,7 @@ pub(super) fn product<S: Isa, F: Load, const N: usize, const V: usize, const K: 
     range: Range<usize>,
     panels: &[u8],
     height: usize,
+    ahead: usize,
 ) -> [[S::F; V]; N] {
     // Slices that are all as long as the loop need no checks in it.
     let len = range.len();
@@ -189,7 +190,7 @@ pub(super) fn product<S: Isa, F: Load, const N: usize, const V: usize, const K: 
     for k in 0..len {
         let mut w = [isa.splat(0.0); V];
         for v in 0..V {
-            isa.prefetch((&raw const b[v][k]).cast::<u8>().wrapping_add(AHEAD));
+            isa.prefetch((&raw const b[v][k]).cast::<u8>().wrapping_add(ahead));
             w[v] = F::load(isa, &b[v][k]);
         }
         for r in 0..N {

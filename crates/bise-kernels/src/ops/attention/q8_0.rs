@@ -9,8 +9,8 @@
 //! value scales  [groups][64]                  f16
 //! ```
 
-use super::kv::{CHUNK, KvFormat, MAX_HEAD_DIM, Weights};
-use super::plain::{AHEAD, Load, merge, product, save};
+use super::kv::{CHUNK, Chunk, KvFormat, MAX_HEAD_DIM, Weights};
+use super::plain::{Load, merge, product, save};
 use super::tile::SoftmaxState;
 use crate::block::{F16, Format, PlainFormat, Q8_0};
 use crate::isa::{Isa, LANES};
@@ -137,16 +137,17 @@ impl KvFormat for Q8_0 {
         isa: S,
         queries: &Queries<N>,
         head_dim: usize,
-        chunk: &[u8],
+        chunk: Chunk<'_>,
     ) -> [[f32; CHUNK]; N] {
-        let (keys, scales) = chunk.split_at(parts(head_dim)[0]);
+        let (keys, scales) = chunk.bytes.split_at(parts(head_dim)[0]);
         let groups = head_dim.div_ceil(GROUP);
         let mut scores = [[0f32; CHUNK]; N];
         for panel in 0..CHUNK / LANES {
             let mut acc = [[isa.splat(0.0)]; N];
             for g in 0..groups {
                 let at = panel * groups + g;
-                let isum = dots(isa, queries, g, &keys[at * KEYS..][..KEYS]);
+                let ahead = chunk.ahead(at * KEYS);
+                let isum = dots(isa, queries, g, &keys[at * KEYS..][..KEYS], ahead);
                 let scale = <F16 as PlainFormat>::load(isa, &scales[at * SCALES..][..SCALES]);
                 for r in 0..N {
                     let d = isa.mul(scale, isa.splat(queries.d[r][g]));
@@ -164,14 +165,14 @@ impl KvFormat for Q8_0 {
         weights: &Weights<N>,
         seen: Range<usize>,
         head_dim: usize,
-        chunk: &[u8],
+        chunk: Chunk<'_>,
         rows: &mut [SoftmaxState; N],
     ) {
         let [_, values, scales, _] = parts(head_dim);
         let panel = CHUNK * LANES;
         for g in 0..head_dim.div_ceil(GROUP) {
             let mut scaled = [[0f32; CHUNK]; N];
-            let d = &chunk[scales + g * CHUNK * 2..][..CHUNK * 2];
+            let d = &chunk.bytes[scales + g * CHUNK * 2..][..CHUNK * 2];
             for (i, d) in d.as_chunks::<SCALES>().0.iter().enumerate() {
                 let d = isa.load_f16(d);
                 for r in 0..N {
@@ -181,8 +182,9 @@ impl KvFormat for Q8_0 {
                 }
             }
             for half in 0..2 {
-                let v = &chunk[values + (2 * g + half) * panel..][..panel];
-                let sums = product::<S, i8, N, 1, CHUNK>(isa, &scaled, seen.clone(), v, CHUNK);
+                let at = values + (2 * g + half) * panel;
+                let (v, ahead) = (&chunk.bytes[at..][..panel], chunk.ahead(at));
+                let sums = product::<S, i8, N, 1, CHUNK>(isa, &scaled, seen.clone(), v, CHUNK, ahead);
                 merge(isa, &sums, weights, g * GROUP + half * LANES, rows);
             }
         }
@@ -191,10 +193,16 @@ impl KvFormat for Q8_0 {
 
 /// The exact products of group `g` of each query with 16 keys.
 #[inline(always)]
-fn dots<S: Isa, const N: usize>(isa: S, queries: &Queries<N>, g: usize, keys: &[u8]) -> [S::I; N] {
+fn dots<S: Isa, const N: usize>(
+    isa: S,
+    queries: &Queries<N>,
+    g: usize,
+    keys: &[u8],
+    ahead: usize,
+) -> [S::I; N] {
     let mut sum = [isa.dot_zero(); N];
     for (i, four) in keys.as_chunks::<{ 4 * LANES }>().0.iter().enumerate() {
-        isa.prefetch(four.as_ptr().wrapping_add(AHEAD));
+        isa.prefetch(four.as_ptr().wrapping_add(ahead));
         let four = isa.load_bytes(four);
         for r in 0..N {
             sum[r] = isa.dot_accumulate(sum[r], four, queries.q[r][g * GROUP / 4 + i], 8);

@@ -1,6 +1,6 @@
 //! A few queries over a span of chunks.
 
-use super::kv::{CHUNK, KvFormat, MAX_HEAD_DIM, Weights};
+use super::kv::{CHUNK, Chunk, KvFormat, MAX_HEAD_DIM, Weights};
 use crate::isa::{Isa, LANES};
 use crate::ops::exp;
 use std::array::from_mut;
@@ -37,6 +37,7 @@ pub(super) fn span<'k, S: Isa, K: KvFormat, const N: usize>(
     chunk: impl Fn(usize) -> &'k [u8],
 ) -> [SoftmaxState; N] {
     let mut rows = [SoftmaxState::EMPTY; N];
+    let end_of_span = chunks.end;
     for c in chunks {
         let mut seen = [(0, 0); N];
         for r in 0..N {
@@ -48,17 +49,21 @@ pub(super) fn span<'k, S: Isa, K: KvFormat, const N: usize>(
             continue;
         }
         let bytes = chunk(c);
-        let scores = K::scores::<S, N>(isa, queries, head_dim, bytes);
+        let chunk = Chunk {
+            bytes,
+            next: if c + 1 < end_of_span { chunk(c + 1) } else { bytes },
+        };
+        let scores = K::scores::<S, N>(isa, queries, head_dim, chunk);
         if alike {
             let weights = softmax_weights(isa, &scores, start..end, &mut rows);
-            K::add_weighted_values(isa, &weights, start..end, head_dim, bytes, &mut rows);
+            K::add_weighted_values(isa, &weights, start..end, head_dim, chunk, &mut rows);
         } else {
             for r in 0..N {
                 let (start, end) = seen[r];
                 if start < end {
                     let row = from_mut(&mut rows[r]);
                     let weights = softmax_weights(isa, &[scores[r]], start..end, row);
-                    K::add_weighted_values(isa, &weights, start..end, head_dim, bytes, row);
+                    K::add_weighted_values(isa, &weights, start..end, head_dim, chunk, row);
                 }
             }
         }
