@@ -1,8 +1,8 @@
 //! `bise inspect`: what a model is, what its files hold, and what it needs to run.
 
-use crate::Outcome;
 use crate::loading::{self, Which, describe, size};
 use crate::machine;
+use crate::outcome::Outcome;
 use crate::runtime::{self, DEFAULT_CONTEXT, KvTypeName};
 use anyhow::{Context as _, Result};
 use bise_format::TensorName;
