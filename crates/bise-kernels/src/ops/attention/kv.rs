@@ -1,6 +1,5 @@
 //! What attention asks of a format of cached keys and values.
 
-use super::tile::SoftmaxState;
 use crate::block::{F16, F32, Q8_0};
 use crate::isa::Isa;
 use std::ops::Range;
@@ -78,4 +77,24 @@ pub struct Weights<const N: usize> {
     pub a: [f32; N],
     /// Of the chunk.
     pub b: [f32; N],
+}
+
+/// What a query has found in the keys seen so far.
+#[derive(Clone, Copy)]
+pub struct SoftmaxState {
+    /// The largest score; minus infinity before any key.
+    pub max: f32,
+    /// The sum of `exp(score - max)`.
+    pub total: f32,
+    /// The sum of `exp(score - max)` times the value.
+    pub sums: [f32; MAX_HEAD_DIM],
+}
+
+impl SoftmaxState {
+    /// Nothing.
+    pub const EMPTY: Self = Self {
+        max: f32::NEG_INFINITY,
+        total: 0.0,
+        sums: [0.0; MAX_HEAD_DIM],
+    };
 }

@@ -41,11 +41,10 @@ pub use kv::{CHUNK, KvType, MAX_HEAD_DIM};
 use crate::block::{F16, F32, Q8_0};
 use crate::isa::{Isa, Kernel, Level};
 use crate::threads::{Strip, for_each_block, for_each_piece};
-use kv::KvFormat;
+use kv::{KvFormat, SoftmaxState};
 use std::array::from_fn;
 use std::marker::PhantomData;
 use std::ops::Range;
-use tile::SoftmaxState;
 
 /// Chunks in a span.
 const SPAN: usize = 8;

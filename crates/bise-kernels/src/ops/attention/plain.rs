@@ -7,8 +7,8 @@
 //! values  [head_dim / 16, rounded up][64][16]   16 values of one position side by side
 //! ```
 
+use super::kv::SoftmaxState;
 use super::kv::{CHUNK, KvFormat, MAX_HEAD_DIM, Weights};
-use super::tile::SoftmaxState;
 use crate::block::{F16, F32, PlainFormat};
 use crate::isa::{Isa, LANES};
 use std::hint::black_box;

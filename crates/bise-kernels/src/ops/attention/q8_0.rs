@@ -9,9 +9,9 @@
 //! value scales  [groups][64]                  f16
 //! ```
 
+use super::kv::SoftmaxState;
 use super::kv::{CHUNK, KvFormat, MAX_HEAD_DIM, Weights};
 use super::plain::{AHEAD, Load, merge, product, save};
-use super::tile::SoftmaxState;
 use crate::block::{F16, Format, PlainFormat, Q8_0};
 use crate::isa::{Isa, LANES};
 use std::ops::Range;
