@@ -2,7 +2,7 @@
 
 use crate::choose::weigh::{Job, SquaredError, weights};
 use crate::error::QuantizeError;
-use crate::write::pipeline::Slab;
+use crate::write::plan::Slab;
 use crate::write::source::StackedTensor;
 use bise_kernels::block::DType;
 use std::ops::Range;
