@@ -1,19 +1,11 @@
-//! What must stand in one place only, held by looking through the sources.
+//! What must stand in one place only, and what must not use what, held by looking through the sources.
 
+mod imports;
+mod source;
+
+use imports::Crate;
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-
-/// The sources below `folder`, by their paths.
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            found.push(path);
-        }
-    }
-}
 
 /// The code of a source, line by line, without comments and without the unit tests at its end.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -44,40 +36,103 @@ fn names_a_tensor(line: &str) -> bool {
     literals.any(|text| text == "output.weight" || PARTS.iter().any(|part| text.contains(part)))
 }
 
-/// GGUF's names of tensors are read and written by `TensorName` alone.
-#[test]
-fn tensor_names_have_one_place() {
-    // Mistral's own name of the output matrix is that of GGUF.
-    const ALLOWED: [&str; 2] = [
-        "crates/bise-format/src/tensor_name.rs",
-        "crates/bise-format/src/native.rs",
-    ];
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+/// Fails with `advice` where a line of code of the workspace is `found`, but for the files below `allowed`.
+fn refuse_lines(allowed: &[&str], advice: &str, found: impl Fn(&str) -> bool) {
     let mut paths = Vec::new();
-    for folder in ["crates", "tools"] {
-        for entry in fs::read_dir(root.join(folder)).unwrap() {
-            let src = entry.unwrap().path().join("src");
-            if src.is_dir() {
-                sources(&src, &mut paths);
-            }
-        }
+    for src in source::crates() {
+        source::sources(&src, &mut paths);
     }
     assert!(paths.len() > 200, "{} sources", paths.len());
     let mut wrong = Vec::new();
     for path in paths {
-        let name = path
-            .strip_prefix(&root)
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .replace('\\', "/");
+        let name = source::name(&path);
         let is_test = name.ends_with("/tests.rs");
-        if is_test || ALLOWED.contains(&&*name) {
+        if is_test || allowed.iter().any(|prefix| name.starts_with(prefix)) {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
-        let found = code(&text).filter(|(_, line)| names_a_tensor(line));
-        wrong.extend(found.map(|(n, line)| format!("{name}:{}: {}", n + 1, line.trim())));
+        let lines = code(&text).filter(|(_, line)| found(line));
+        wrong.extend(lines.map(|(n, line)| format!("{name}:{}: {}", n + 1, line.trim())));
     }
-    assert!(wrong.is_empty(), "use TensorName:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{advice}:\n{}", wrong.join("\n"));
+}
+
+/// GGUF's names of tensors are read and written by `TensorName` alone.
+#[test]
+fn tensor_names_have_one_place() {
+    // Mistral's own name of the output matrix is that of GGUF.
+    let allowed = [
+        "crates/bise-format/src/tensor_name.rs",
+        "crates/bise-format/src/native.rs",
+    ];
+    refuse_lines(&allowed, "use TensorName", names_a_tensor);
+}
+
+/// The circles among files that are not `allowed`: each is all files that reach one another.
+fn circles(read: &Crate, allowed: impl Fn(usize) -> bool) -> Vec<Vec<usize>> {
+    let files = 0..read.files.len();
+    let mut used = vec![Vec::new(); files.len()];
+    for &(user, owner) in read.uses.keys() {
+        if !allowed(user) && !allowed(owner) {
+            used[user].push(owner);
+        }
+    }
+    let reached = |start: usize| {
+        let (mut found, mut open) = (BTreeSet::new(), vec![start]);
+        while let Some(user) = open.pop() {
+            open.extend(used[user].iter().copied().filter(|owner| found.insert(*owner)));
+        }
+        found
+    };
+    let reached: Vec<BTreeSet<usize>> = files.clone().map(reached).collect();
+    let circle = |n: usize| -> Vec<usize> {
+        let with = reached[n].iter().copied();
+        with.filter(|other| reached[*other].contains(&n)).collect()
+    };
+    let all = files.map(|n| (n, circle(n)));
+    all.filter(|(n, circle)| circle.first() == Some(n))
+        .map(|(_, circle)| circle)
+        .collect()
+}
+
+/// Files do not use one another in circles: what stands below does not know what stands upon it.
+///
+/// File A uses file B when A's code imports an item that B defines, or has a path to it. Comments and what stands under
+/// `#[cfg(test)]` are no code. Items are what `fn`, `struct`, `enum`, `trait`, `type`, `const`, `static` or
+/// `macro_rules!` defines at the top of a module; calls of methods are not followed, nor are paths into other crates, which
+/// Cargo keeps in order. `mod b;` is no use, and neither is the import of a module before an item of it is named.
+/// A `pub use` in a file that declares modules, a facade, is a use only if the file's own code has the name too.
+/// Who names an item by way of a facade uses the file that defines it.
+#[test]
+fn files_do_not_import_in_circles() {
+    // Files, or folders; to be emptied.
+    const STILL_ALLOWED: [&str; 5] = [
+        "crates/bise-kernels/src/block/search",
+        "crates/bise-kernels/src/isa/",
+        "crates/bise-kernels/src/matmul/",
+        "crates/bise-model/src/generation/",
+        "crates/bise-model/src/loading/",
+    ];
+    let mut wrong = String::new();
+    let mut uses = 0;
+    for src in source::crates() {
+        let roots = [src.join("lib.rs"), src.join("main.rs")];
+        let read = imports::read(roots.iter().find(|root| root.exists()).unwrap());
+        uses += read.uses.len();
+        let names: Vec<_> = read.files.iter().map(|path| source::name(path)).collect();
+        let allowed = |n: usize| STILL_ALLOWED.iter().any(|prefix| names[n].starts_with(prefix));
+        for circle in circles(&read, allowed) {
+            wrong += "a circle:\n";
+            for &user in &circle {
+                wrong += &format!("  {}\n", names[user]);
+                for owner in &circle {
+                    if let Some(path) = read.uses.get(&(user, *owner)) {
+                        wrong += &format!("    uses {} by {path}\n", names[*owner]);
+                    }
+                }
+            }
+        }
+    }
+    assert!(uses > 500, "{uses} uses");
+    assert!(wrong.is_empty(), "{wrong}");
 }
