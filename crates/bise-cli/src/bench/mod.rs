@@ -8,12 +8,12 @@ mod timing;
 use crate::loading::{self, Loading, Which};
 use crate::machine;
 use crate::outcome::Outcome;
-use crate::runtime::KvTypeName;
+use crate::runtime::kv_types;
 use anyhow::Result;
 use bise_format::atomic::claim;
 use bise_kernels::isa::Level;
 use bise_kernels::threads::Threads;
-use bise_model::ContextOptions;
+use bise_model::{ContextOptions, KvType};
 use bise_quantize::Synthetic;
 use measured::{Limits, Measured};
 use replay::Text;
@@ -65,8 +65,8 @@ pub struct Args {
     #[arg(long, value_delimiter = ',')]
     isa: Vec<Level>,
     /// Format of cached keys and values
-    #[arg(long, value_name = "TYPE", default_value = "f16")]
-    kv_type: KvTypeName,
+    #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = kv_types())]
+    kv_type: KvType,
     /// Print a JSON array
     #[arg(long)]
     json: bool,
@@ -88,7 +88,7 @@ impl Args {
         let longest = |counts: &[usize]| counts.iter().copied().max().unwrap_or(0);
         let tokens = longest(&self.prompt).max(longest(&self.generate));
         ContextOptions {
-            kv: self.kv_type.kv_type(),
+            kv: self.kv_type,
             ..ContextOptions::new(longest(&self.depth).saturating_add(tokens))
         }
     }
@@ -154,7 +154,7 @@ pub fn run(args: Args) -> Result<Outcome> {
                 name: &name,
                 level,
                 limits: Limits::of(&pool, level),
-                kv: args.kv_type.kv_type(),
+                kv: args.kv_type,
                 repetitions: args.repetitions,
             };
             for test in args.tests() {

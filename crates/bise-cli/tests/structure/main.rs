@@ -3,6 +3,7 @@
 mod imports;
 mod source;
 
+use bise_kernels::block::DType;
 use imports::Crate;
 use std::collections::BTreeSet;
 use std::fs;
@@ -66,6 +67,34 @@ fn tensor_names_have_one_place() {
         "crates/bise-format/src/native.rs",
     ];
     refuse_lines(&allowed, "use TensorName", names_a_tensor);
+}
+
+/// Whether the code in `line` names a format that tensors are stored in. F32 is not counted: it is what numbers are
+/// computed in, and the name of values' types too.
+fn names_a_format(line: &str) -> bool {
+    // Every second piece is outside of quotes.
+    let code: String = line.split('"').step_by(2).collect();
+    let code = code.split("//").next().unwrap_or_default();
+    let mut words = code.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    let formats = || DType::ALL.iter().filter(|dtype| **dtype != DType::F32);
+    words.any(|word| formats().any(|dtype| word == format!("{dtype:?}")))
+}
+
+/// What is different about a format stands in its own file, and everybody else asks the registry: a new format is a file and
+/// a line.
+#[test]
+fn formats_are_named_by_the_registry() {
+    let allowed = [
+        // The formats, and their table.
+        "crates/bise-kernels/src/block/",
+        // Those that keys and values are cached in, and their table.
+        "crates/bise-kernels/src/ops/attention/kv.rs",
+        "crates/bise-kernels/src/ops/attention/plain.rs",
+        "crates/bise-kernels/src/ops/attention/q8_0.rs",
+        // Which tensors get which types.
+        "tools/quantize/src/choose/recipe.rs",
+    ];
+    refuse_lines(&allowed, "ask the registry", names_a_format);
 }
 
 /// The circles among files that are not `allowed`: each is all files that reach one another.

@@ -189,13 +189,9 @@ fn fault(name: &str, stored: &Stored, shape: &[u64]) -> Option<String> {
     }
 }
 
+/// The type without scales of the same name.
 fn dtype(dtype: Dtype) -> Option<DType> {
-    match dtype {
-        Dtype::F32 => Some(DType::F32),
-        Dtype::F16 => Some(DType::F16),
-        Dtype::BF16 => Some(DType::Bf16),
-        _ => None,
-    }
+    DType::from_name(&dtype.to_string()).filter(|dtype| !dtype.is_quantized())
 }
 
 /// The tensors that `expected` describes, all of which are known to be there, with their names in

@@ -11,7 +11,7 @@
 //! The unit does not depend on the budget, so a larger budget never has a larger error.
 
 use crate::choose::choice;
-use crate::choose::recipe::{Target, fit};
+use crate::choose::recipe::{CANDIDATES, Target, fit};
 use crate::choose::role::{Facts, Role};
 use crate::choose::size::Budget;
 use crate::error::QuantizeError;
@@ -20,17 +20,6 @@ use crate::write::source::StackedTensor;
 use bise_format::gguf::Metadata;
 use bise_kernels::block::DType;
 use std::collections::BTreeMap;
-
-/// Types that a matrix may be given, the smallest first, as far as they fit.
-const CANDIDATES: [DType; 7] = [
-    DType::Q2_K,
-    DType::Q3_K,
-    DType::Q4_K,
-    DType::Q5_K,
-    DType::Q6_K,
-    DType::Q8_0,
-    DType::F16,
-];
 
 /// What is fixed about a file before its types are chosen.
 pub(crate) struct Plan {
