@@ -1,6 +1,6 @@
 //! `bise completions`: what a shell needs to complete command lines.
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 use anyhow::Result;
 use clap_complete::Shell;
 use std::io::{self, Write};

@@ -1,11 +1,12 @@
 //! `bise imatrix`: how large the inputs of each matrix are, for the quantizer.
 
+use crate::destination;
 use crate::interrupt::Interrupt;
 use crate::loading::Which;
 use crate::messages::{note, say};
+use crate::outcome::Outcome;
 use crate::progress::Bar;
 use crate::runtime::{self, Runtime};
-use crate::{Outcome, destination};
 use anyhow::Result;
 use bise_format::{FfnMatrix, TensorName};
 use bise_model::InputSums;

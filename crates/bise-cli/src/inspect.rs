@@ -1,15 +1,15 @@
 //! `bise inspect`: what a model is, what its files hold, and what it needs to run.
 
-use crate::Outcome;
 use crate::loading::{self, Which, describe, size};
 use crate::machine;
-use crate::runtime::{self, DEFAULT_CONTEXT, KvTypeName};
+use crate::outcome::Outcome;
+use crate::runtime::{self, DEFAULT_CONTEXT, kv_types};
 use anyhow::{Context as _, Result};
 use bise_format::TensorName;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::Value;
 use bise_model::chat::Template;
-use bise_model::{Config, ContextOptions, Hashed, MemoryNeeds, fingerprint};
+use bise_model::{Config, ContextOptions, Hashed, KvType, MemoryNeeds, fingerprint};
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -27,8 +27,8 @@ pub struct Args {
     #[arg(short, long = "ctx", value_name = "CTX", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
     /// Format of cached keys and values to tell the memory for
-    #[arg(long, value_name = "TYPE", default_value = "f16")]
-    kv_type: KvTypeName,
+    #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = kv_types())]
+    kv_type: KvType,
     /// Take the fingerprint of all weights
     #[arg(long)]
     hash: bool,
@@ -43,7 +43,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     let config = Config::from_checkpoint(&checkpoint).with_context(|| loading::name(path))?;
     let usual = config.context_length.min(DEFAULT_CONTEXT);
     let options = ContextOptions {
-        kv: args.kv_type.kv_type(),
+        kv: args.kv_type,
         ..ContextOptions::new(args.context.map_or(usual, |c| c as usize))
     };
     let hashed = if args.hash { Hashed::All } else { Hashed::Samples };

@@ -3,7 +3,7 @@
 //! Where nothing would be lost the program ends at once, with 128 and the signal's number. Work that would leave something
 //! behind asks to be told instead, as [`Interrupt`]; if it is told again, the program ends all the same.
 
-use crate::{messages, progress};
+use crate::{messages, shown};
 use anyhow::{Context as _, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -87,7 +87,7 @@ fn heed(signal: i32) {
 
 /// Ends the program, and leaves the terminal as it was.
 fn end(state: &State) -> ! {
-    progress::clear();
+    shown::clear();
     #[cfg(unix)]
     if let Some(terminal) = &state.terminal {
         use rustix::termios::{OptionalActions, tcsetattr};

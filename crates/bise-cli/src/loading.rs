@@ -8,7 +8,7 @@ use bise_format::checkpoint::Checkpoint;
 use bise_kernels::memory::Available;
 use bise_kernels::mmap::FileBytes;
 use bise_kernels::tensor::Tensor;
-use bise_model::{Advice, Config, ContextOptions, KvType, LoadOptions, MemoryNeeds, Model, advise};
+use bise_model::{Advice, Config, ContextOptions, LoadOptions, MemoryNeeds, Model, advise};
 use clap::Args;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -193,8 +193,7 @@ fn preflight(
     }
     let advice = match advise(checkpoint, config, options, available.bytes) {
         Some(Advice::Context(tokens)) => format!("--ctx {tokens} would fit"),
-        Some(Advice::KvType(KvType::Q8_0)) => "--kv-type q8_0 would fit".to_owned(),
-        Some(Advice::KvType(_)) => "another --kv-type would fit".to_owned(),
+        Some(Advice::KvType(kv)) => format!("--kv-type {kv} would fit"),
         Some(Advice::Weights(dtype)) => format!("weights of type {dtype} would fit: see bise quantize"),
         None => "no type or context would fit".to_owned(),
     };

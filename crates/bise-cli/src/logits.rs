@@ -1,10 +1,11 @@
 //! `bise logits`: write what the model says at every position, for comparison with other software.
 
+use crate::destination;
 use crate::interrupt::Interrupt;
 use crate::loading::Which;
+use crate::outcome::Outcome;
 use crate::progress::Bar;
 use crate::runtime::{self, Runtime};
-use crate::{Outcome, destination};
 use anyhow::{Result, anyhow, ensure};
 use bise_model::Model;
 use safetensors::tensor::{Dtype, TensorView, serialize};

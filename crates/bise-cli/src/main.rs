@@ -17,6 +17,7 @@ mod machine;
 mod man;
 mod messages;
 mod numbers;
+mod outcome;
 mod perplexity;
 mod probe;
 mod progress;
@@ -26,6 +27,7 @@ mod run;
 mod runtime;
 mod sampling;
 mod session;
+mod shown;
 mod stop_texts;
 mod tokenize;
 mod usage;
@@ -33,6 +35,7 @@ mod verify;
 
 use bise_kernels::isa::Level;
 use clap::{CommandFactory, Parser, Subcommand};
+use outcome::Outcome;
 use std::io;
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -85,17 +88,6 @@ enum Command {
     Bench(bench::Args),
     Completions(completions::Args),
     Man(man::Args),
-}
-
-/// How a command that did its work ends.
-enum Outcome {
-    Done,
-    /// What was to be checked is not good.
-    Bad,
-    /// The text was cut off before its grammar let it end.
-    CutOff,
-    /// By a signal, such as Ctrl-C.
-    Interrupted,
 }
 
 fn main() -> ExitCode {

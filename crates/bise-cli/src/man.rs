@@ -1,6 +1,6 @@
 //! `bise man`: the manual, one page for the program and one for each command.
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 use anyhow::{Context as _, Result};
 use bise_format::atomic::write_atomic;
 use std::fs;

@@ -1,6 +1,6 @@
 //! What the program says besides its results: lines on standard error, with one prefix for errors and one for notes.
 
-use crate::progress;
+use crate::shown;
 use std::fmt::Display;
 use std::io::{self, Write};
 
@@ -16,7 +16,7 @@ pub fn note(text: impl Display) {
 
 /// Prints a line to standard error; when nobody reads that, there is nobody to tell.
 pub fn say(line: impl Display) {
-    progress::suspend(|| {
+    shown::suspend(|| {
         let _ = writeln!(io::stderr(), "{line}");
     });
 }

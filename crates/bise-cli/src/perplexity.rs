@@ -1,7 +1,7 @@
 //! `bise perplexity`: how well a model predicts a text.
 
-use crate::Outcome;
 use crate::loading::Which;
+use crate::outcome::Outcome;
 use crate::progress::Bar;
 use crate::runtime::{self, Runtime};
 use anyhow::{Result, ensure};

@@ -1,34 +1,17 @@
 //! How far the work is: a bar on the terminal, where it takes over a second.
 
 use crate::interrupt::Interrupt;
+use crate::shown;
 use bise_model::Watch;
 use bise_quantize::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Work that takes less is not worth a bar.
 const SOON: Duration = Duration::from_secs(1);
-
-/// The bar that is shown.
-static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
-
-/// Takes away what is shown.
-pub fn clear() {
-    let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).take();
-    shown.inspect(ProgressBar::finish_and_clear);
-}
-
-/// Writes with `write` to standard error, so that no bar gets into it.
-pub fn suspend(write: impl FnOnce()) {
-    let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    match shown {
-        Some(bar) => bar.suspend(write),
-        None => write(),
-    }
-}
 
 /// A bar on standard error, if that is a terminal; gone when it is dropped.
 pub struct Bar {
@@ -100,8 +83,7 @@ impl Bar {
     fn show(&self) {
         let ended = self.ended.load(Ordering::Relaxed);
         if !ended && self.bar.is_hidden() && self.start.elapsed() >= SOON {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
-            *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.bar.clone());
+            shown::show(&self.bar);
         }
     }
 
@@ -109,7 +91,7 @@ impl Bar {
     pub fn end(&self) -> bool {
         let first = !self.ended.swap(true, Ordering::Relaxed);
         if first {
-            SHOWN.lock().unwrap_or_else(PoisonError::into_inner).take();
+            shown::forget();
             self.bar.finish_and_clear();
         }
         first

@@ -1,10 +1,11 @@
 //! `bise repack`: one file of stacked experts from older layouts.
 
 use crate::messages::{note, say};
+use crate::outcome::Outcome;
 use crate::probe;
 use crate::progress::Stoppable;
 use crate::quantize::stoppable;
-use crate::{Outcome, runtime};
+use crate::runtime;
 use anyhow::Result;
 use bise_quantize::{Prober, repack};
 use std::path::PathBuf;

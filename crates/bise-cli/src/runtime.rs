@@ -12,7 +12,8 @@ use bise_kernels::threads::Threads;
 use bise_model::chat::Template;
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
 use bise_model::{Config, Context, ContextOptions, KvType, Model};
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -36,8 +37,8 @@ pub struct Runtime {
         value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
     /// Format of cached keys and values: less memory, or closer to exact
-    #[arg(long, value_name = "TYPE", default_value = "f16")]
-    kv_type: KvTypeName,
+    #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = kv_types())]
+    kv_type: KvType,
     /// Instruction set: scalar; avx2, avxvnni, avx512vl or avx512; neon, dotprod or i8mm [default: the best that this machine
     /// has]
     #[arg(long)]
@@ -49,13 +50,11 @@ pub struct Runtime {
     loading: Loading,
 }
 
-/// [`KvType`] on the command line.
-#[derive(Clone, Copy, ValueEnum)]
-pub enum KvTypeName {
-    F16,
-    F32,
-    #[value(name = "q8_0")]
-    Q8_0,
+/// Reads the format of cached keys and values.
+pub fn kv_types() -> impl TypedValueParser<Value = KvType> {
+    let named = |name: String| KvType::ALL.into_iter().find(|kind| kind.name() == name);
+    let names = PossibleValuesParser::new(KvType::ALL.map(KvType::name));
+    names.map(move |name| named(name).expect("one of the names"))
 }
 
 impl Runtime {
@@ -80,7 +79,7 @@ impl Runtime {
         ContextOptions {
             max_tokens: self.context.map_or(usual, |c| c as usize),
             prefill_chunk: self.batch as usize,
-            kv: self.kv_type.kv_type(),
+            kv: self.kv_type,
             level: self.isa.unwrap_or_else(Level::detect),
         }
     }
@@ -103,17 +102,6 @@ impl Runtime {
             }
         }
         Ok(Context::new(model, options)?)
-    }
-}
-
-impl KvTypeName {
-    /// The model's name for it.
-    pub fn kv_type(self) -> KvType {
-        match self {
-            KvTypeName::F16 => KvType::F16,
-            KvTypeName::F32 => KvType::F32,
-            KvTypeName::Q8_0 => KvType::Q8_0,
-        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! `bise tokenize`: show the tokens of a text, or of a conversation.
 
+use crate::outcome::Outcome;
 use crate::usage::Misuse;
-use crate::{Outcome, loading, runtime};
+use crate::{loading, runtime};
 use anyhow::{Context as _, Result, ensure};
 use bise_model::chat::{Conversation, Template};
 use bise_model::tokenizer::Tokenizer;

@@ -1,8 +1,9 @@
 //! `bise verify`: is a file what it was when it was written?
 
+use crate::outcome::Outcome;
 use crate::probe;
 use crate::progress::Bar;
-use crate::{Outcome, loading, runtime};
+use crate::{loading, runtime};
 use anyhow::{Context as _, Result, ensure};
 use bise_format::locate;
 use bise_quantize::{Fault, FaultKind, Prober, Verdict, verify, verify_bytes};

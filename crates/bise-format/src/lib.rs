@@ -8,6 +8,7 @@
 pub mod atomic;
 pub mod checkpoint;
 mod error;
+mod expected;
 pub mod foreign;
 pub mod gguf;
 mod hf;
@@ -16,6 +17,7 @@ mod locate;
 mod names;
 mod native;
 mod open;
+mod small_file;
 mod tensor_name;
 mod tokenizer;
 

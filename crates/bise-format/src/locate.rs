@@ -3,23 +3,15 @@
 //! Everything is told from names and first bytes. Each message is a line with the problem, and one with the cure.
 
 mod absent;
+mod evidence;
 mod folder;
+
+pub(crate) use evidence::{UNFINISHED, start_of};
 
 use crate::error::OpenError;
 use crate::foreign::Foreign;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
-
-/// Names that unfinished downloads have, after the file's own.
-pub(crate) const UNFINISHED: [&str; 6] = [
-    ".incomplete",
-    ".part",
-    ".partial",
-    ".download",
-    ".crdownload",
-    ".aria2",
-];
 
 /// Refuses a path that shows from outside to be no model, and says what it is and what to do.
 ///
@@ -39,15 +31,6 @@ pub fn locate(src: &Path) -> Result<(), OpenError> {
         }
         Err(error) => Err(OpenError::io(src, error)),
     }
-}
-
-/// The first bytes of a file.
-pub(crate) fn start_of(path: &Path) -> Result<Vec<u8>, OpenError> {
-    let mut start = Vec::new();
-    let file = File::open(path).map_err(|e| OpenError::io(path, e))?;
-    let read = file.take(1024).read_to_end(&mut start);
-    read.map_err(|e| OpenError::io(path, e))?;
-    Ok(start)
 }
 
 /// A file that is given as a model: GGUF, and nothing else.

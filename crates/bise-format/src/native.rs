@@ -8,8 +8,9 @@
 //! ```
 
 use crate::error::OpenError;
-use crate::hf::{Config, Files, Layout, Shards, read_bounded_json};
-use crate::names::{Expected, Stacking};
+use crate::expected::{Expected, Layout, Stacking};
+use crate::hf::{Config, Files, Shards};
+use crate::small_file::read_bounded_json;
 use crate::{FfnMatrix, LayerTensor, TensorName};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};

@@ -31,7 +31,7 @@ impl ContextOptions {
         Self {
             max_tokens,
             prefill_chunk: 512,
-            kv: KvType::F16,
+            kv: KvType::default(),
             level: Level::detect(),
         }
     }

@@ -11,9 +11,6 @@ use crate::model::Model;
 use bise_format::TensorName;
 use bise_kernels::ops::KvType;
 
-/// The largest number in F16.
-const F16_MAX: f32 = 65504.0;
-
 /// Looks at the steps of a pass for the first whose result is not finite.
 pub(crate) struct Finder {
     mixture: bool,
@@ -70,11 +67,7 @@ impl Finder {
             }
             _ => tensors.iter().find_map(find),
         };
-        let most = match kind {
-            KvType::F32 => f32::MAX,
-            KvType::F16 => F16_MAX,
-            KvType::Q8_0 => 127.0 * F16_MAX,
-        };
+        let most = kind.largest();
         let cause = match weight {
             Some(weight) => weight.to_string(),
             None if step == Step::Heads && self.cached > most => format!(

@@ -44,7 +44,7 @@ impl Default for EngineOptions {
         Self {
             rows: 512,
             tokens: 0,
-            kv: KvType::F16,
+            kv: KvType::default(),
             kv_memory: u64::MAX,
             level: Level::detect(),
             threads: None,

@@ -155,7 +155,7 @@ pub fn advise(
         let trained = config.context_length.max(STEP);
         return Some(Advice::Context((good * STEP).min(trained)));
     }
-    let kv = KvType::Q8_0;
+    let kv = KvType::smallest(config.head_dim);
     if total(ContextOptions { kv, ..*options }) <= bytes {
         return Some(Advice::KvType(kv));
     }

@@ -1,6 +1,6 @@
 //! What can go wrong, said so that a person can act on it.
 
-use crate::choose::types;
+use crate::choose::writable;
 use bise_format::OpenError;
 use bise_format::atomic::ClaimError;
 use bise_format::gguf::GgufError;
@@ -73,7 +73,7 @@ pub enum QuantizeError {
         most: String,
     },
 
-    #[error("{} is a type that is only read; expected one of {}", .0, types::names())]
+    #[error("{} is a type that is only read; expected one of {}", .0, writable::names())]
     ReadOnly(DType),
 
     #[error("threads cannot be started: {0}")]

@@ -20,10 +20,10 @@ mod report;
 mod synthetic;
 mod write;
 
-pub use choose::budget::Budget;
-pub use choose::choice::TensorType;
 pub use choose::imatrix::{ImatrixEntry, ImportanceMatrix};
 pub use choose::recipe::Target;
+pub use choose::size::Budget;
+pub use choose::tensor_type::TensorType;
 pub use choose::types;
 pub use choose::weigh::ErrorReport;
 pub use convert::{quantize, quantize_and_probe, quantize_source};

@@ -1,10 +1,11 @@
 //! What is asked of the quantizer, and what its output depends on.
 
-use crate::choose::budget::Budget;
-use crate::choose::choice::TensorType;
 use crate::choose::recipe::Target;
+use crate::choose::size::Budget;
+use crate::choose::tensor_type::TensorType;
 use crate::error::QuantizeError;
-use crate::integrity::seal::{Digest, Seal};
+use crate::integrity::digest::Digest;
+use crate::integrity::seal::Seal;
 use crate::write::writing;
 use bise_format::atomic::claim;
 use bise_kernels::block::DType;

@@ -1,6 +1,7 @@
 //! Recorded texts, generated without and with drafts: what drafts are worth depends on the text, not on the weights.
 
-use super::{Bench, Measured, Spent};
+use super::measured::{Measured, Spent};
+use super::timing::Bench;
 use anyhow::{Context as _, Result, ensure};
 use bise_model::{
     Context, ContextOptions, GenerateError, Limits, Session, Speculation, SpeculationOptions, TokenSampler,
@@ -57,14 +58,14 @@ impl Bench<'_> {
     /// Generates the answer as often as asked, without and with drafts in turn.
     pub(super) fn replay(&self, text: &Text) -> Result<[Measured; 2]> {
         let options = ContextOptions {
-            kv: self.args.kv_type.kv_type(),
+            kv: self.kv,
             level: self.level,
             ..ContextOptions::new(text.prompt.len() + text.answer.len())
         };
         let mut session = Session::new(Context::new(self.model, options)?);
         session.append(&text.prompt);
         let mut samples = [Vec::new(), Vec::new()];
-        for _ in 0..self.args.repetitions {
+        for _ in 0..self.repetitions {
             for (drafts, samples) in [false, true].into_iter().zip(&mut samples) {
                 session.speculate(drafts.then(|| Speculation::new(SpeculationOptions::default())));
                 session.truncate(text.prompt.len());

@@ -9,11 +9,11 @@ mod screen;
 mod settings;
 mod wrap;
 
-use crate::Outcome;
 use crate::constraint::{Asked, Constraints};
 use crate::drafts::{self, Drafts};
 use crate::interrupt::{self, Interrupt};
 use crate::loading::WhichAndText;
+use crate::outcome::Outcome;
 use crate::runtime::{self, Runtime};
 use crate::sampling::Sampling;
 use crate::session::{Keeper, Notes, Sessions, Talk};

@@ -142,7 +142,7 @@ impl Args {
             measure: self.report || self.json,
             threads: self.threads.map(usize::from),
             sliding_window: self.sliding_window,
-            ..Options::new(goal.target.unwrap_or(Target::Plain(DType::Q8_0)))
+            ..Options::new(goal.target.unwrap_or_default())
         }
     }
 }

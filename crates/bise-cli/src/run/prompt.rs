@@ -1,6 +1,6 @@
 //! What the text goes on from.
 
-use super::Args;
+use super::args::Args;
 use super::text::{Conversing, Text};
 use crate::{runtime, usage};
 use anyhow::{Context as _, Result, ensure};

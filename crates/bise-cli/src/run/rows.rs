@@ -8,15 +8,16 @@
 //! What a line gives depends on the line and the options alone, not on the lines before it. Lines that have their results in
 //! the output file already are not done again.
 
-use super::Args;
+use super::args::Args;
 use super::results::Results;
 use crate::constraint::Table;
 use crate::interrupt::Interrupt;
 use crate::messages::note;
+use crate::outcome::Outcome;
 use crate::progress::Bar;
+use crate::runtime;
 use crate::sampling::Sampling;
 use crate::stop_texts::StopTexts;
-use crate::{Outcome, runtime};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use bise_model::chat::{Conversation, Message, Template};
 use bise_model::sampler::Mask;
@@ -27,22 +28,7 @@ use serde_json::{Map, Value, json};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
-
-/// Many prompts.
-#[derive(clap::Args)]
-#[command(next_help_heading = "Many prompts")]
-pub struct Rows {
-    /// Lines of JSON with prompt, or with messages and tools; and with id, max_tokens, stop, seed and other sampling options
-    /// where they differ from those given here; - is standard input
-    #[arg(long, value_name = "FILE", conflicts_with_all =
-        ["prompt", "file", "text", "session", "prompt_cache", "json", "stream", "logprobs", "echo", "context_shift"])]
-    pub input_jsonl: Option<PathBuf>,
-    /// File for a line of JSON for each of them, with index, id, text, stop_reason and tokens, or error; results that are there
-    /// already are not made again [default: standard output]
-    #[arg(long, value_name = "FILE", requires = "input_jsonl")]
-    pub output_jsonl: Option<PathBuf>,
-}
+use std::path::Path;
 
 /// Sampling options of a line, by their names on the command line.
 #[derive(Parser)]

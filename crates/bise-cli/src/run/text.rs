@@ -1,6 +1,6 @@
 //! The text of `bise run`: where it goes on, what it follows, and what is kept of it.
 
-use super::Args;
+use super::args::Args;
 use crate::chat::saved;
 use crate::constraint::{Asked, Table};
 use crate::messages::note;

@@ -1,5 +1,6 @@
 //! What can be wrong with a GGUF file, said so that a person can act on it.
 
+use super::limits::MEMORY;
 use crate::foreign::Foreign;
 use bise_kernels::block::DType;
 use std::fmt;
@@ -44,7 +45,7 @@ pub enum GgufError {
 
     #[error(
         "{place}: the header up to byte {offset} would take more memory than {} times the file",
-        super::MEMORY
+        MEMORY
     )]
     Memory { place: Place, offset: u64 },
 

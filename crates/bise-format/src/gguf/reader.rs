@@ -1,27 +1,40 @@
 //! The parser: a cursor that cannot leave the file, and one function for each part of the header.
 
-use super::{Array, DType, Endian, Gguf, GgufError, Metadata, Place, TensorInfo, Value, ValueType};
-use super::{MAGIC, MAX_DEPTH, MAX_DIMS, MAX_KEY, MAX_TENSOR_NAME, MEMORY, SPARE};
+use super::error::{GgufError, Place};
+use super::header::{Gguf, TensorInfo};
+use super::limits::{MAGIC, MAX_DEPTH, MAX_DIMS, MAX_KEY, MAX_TENSOR_NAME, MEMORY, SPARE};
+use super::sizes;
+use super::value::{Array, Metadata, Value, ValueType};
 use crate::foreign::Foreign;
+use bise_kernels::block::DType;
+use bise_kernels::tensor::Endian;
 use indexmap::IndexMap;
 
-pub(super) fn parse(file: &[u8]) -> Result<Gguf, GgufError> {
-    let mut cursor = Cursor::new(file)?;
-    let tensor_count = cursor.count()?;
-    let entry_count = cursor.count()?;
-    let metadata = cursor.metadata(entry_count)?;
-    let alignment = super::alignment(&metadata)?;
-    let mut tensors = cursor.tensors(tensor_count)?;
-    let data_offset = (cursor.at as u64).next_multiple_of(alignment);
-    place_tensors(&mut tensors, file.len() as u64, data_offset, alignment)?;
-    Ok(Gguf {
-        version: cursor.version,
-        endian: cursor.endian,
-        alignment,
-        metadata,
-        tensors,
-        data_offset,
-    })
+impl Gguf {
+    /// Reads the header of `file`, a whole GGUF file of version 1 to 3 in either byte order.
+    ///
+    /// The tensors' ranges are proven to lie inside the file, at aligned offsets, without overlap.
+    ///
+    /// # Errors
+    /// When anything in the header is malformed, or tensor data is missing.
+    pub fn parse(file: &[u8]) -> Result<Gguf, GgufError> {
+        let mut cursor = Cursor::new(file)?;
+        let tensor_count = cursor.count()?;
+        let entry_count = cursor.count()?;
+        let metadata = cursor.metadata(entry_count)?;
+        let alignment = sizes::alignment(&metadata)?;
+        let mut tensors = cursor.tensors(tensor_count)?;
+        let data_offset = (cursor.at as u64).next_multiple_of(alignment);
+        place_tensors(&mut tensors, file.len() as u64, data_offset, alignment)?;
+        Ok(Gguf {
+            version: cursor.version,
+            endian: cursor.endian,
+            alignment,
+            metadata,
+            tensors,
+            data_offset,
+        })
+    }
 }
 
 /// Proves that every tensor is aligned, inside the file, and apart from the others, and that nothing else is there.
@@ -435,7 +448,7 @@ impl<'a> Cursor<'a> {
             offset: (self.at - 4) as u64,
         })?;
         let offset = self.u64()?;
-        let len = super::tensor_len(name, &dims, dtype, start)?;
+        let len = sizes::tensor_len(name, &dims, dtype, start)?;
         Ok(TensorInfo {
             name: name.to_owned(),
             dims,

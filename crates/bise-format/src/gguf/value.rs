@@ -198,6 +198,13 @@ impl Metadata {
         self.0.insert(key.into(), value.into())
     }
 
+    /// Adds what it lacks.
+    pub(crate) fn set_default(&mut self, key: &str, value: Option<Value>) {
+        if let (None, Some(value)) = (self.get(key), value) {
+            self.insert(key, value);
+        }
+    }
+
     /// Removes `key`; the others keep their order.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         self.0.shift_remove(key)

@@ -1,7 +1,11 @@
 //! The writer: the header is laid out first, then tensor data streams through.
 
-use super::{Array, DType, GgufError, Metadata, Place, TensorInfo, Value};
-use super::{MAGIC, MAX_DEPTH, MAX_KEY, MAX_TENSOR_NAME};
+use super::error::{GgufError, Place};
+use super::header::TensorInfo;
+use super::limits::{MAGIC, MAX_DEPTH, MAX_KEY, MAX_TENSOR_NAME};
+use super::sizes;
+use super::value::{Array, Metadata, Value};
+use bise_kernels::block::DType;
 use indexmap::IndexMap;
 use std::io::Write;
 
@@ -37,7 +41,7 @@ impl Layout {
         metadata: &Metadata,
         tensors: impl IntoIterator<Item = TensorSpec>,
     ) -> Result<Self, GgufError> {
-        let alignment = super::alignment(metadata)?;
+        let alignment = sizes::alignment(metadata)?;
         let tensors = place_tensors(tensors, alignment)?;
         let mut header = Vec::new();
         header.extend_from_slice(MAGIC);
@@ -97,7 +101,7 @@ fn place_tensors(
     let mut offset = 0u64;
     for TensorSpec { name, dims, dtype } in specs {
         check_name(Place::Tensor(name.clone()), &name, MAX_TENSOR_NAME)?;
-        let len = super::tensor_len(&name, &dims, dtype, 0)?;
+        let len = sizes::tensor_len(&name, &dims, dtype, 0)?;
         let info = TensorInfo {
             name: name.clone(),
             dims,

@@ -1,8 +1,8 @@
 //! `config.json`: what of it matters, checked, and as GGUF metadata.
 
-use super::read_bounded_json;
 use crate::error::OpenError;
 use crate::gguf::{Metadata, Value};
+use crate::small_file::read_bounded_json;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -381,7 +381,7 @@ impl Config {
             ),
         ];
         for (key, value) in entries {
-            super::set_default(&mut metadata, &format!("llama.{key}"), value);
+            metadata.set_default(&format!("llama.{key}"), value);
         }
         metadata
     }

@@ -10,9 +10,9 @@
 //! llama.cpp ends texts with the first three, wherever they are from.
 
 use super::config::TokenIds;
-use super::read_bounded_json;
 use crate::error::OpenError;
 use crate::gguf::Metadata;
+use crate::small_file::read_bounded_json;
 use serde::Deserialize;
 use std::path::Path;
 

@@ -7,9 +7,9 @@
 //! STEM.00.safetensors, ..                without a gap
 //! ```
 
-use super::read_bounded_json;
 use crate::error::OpenError;
 use crate::locate::UNFINISHED;
+use crate::small_file::read_bounded_json;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};

@@ -7,16 +7,17 @@ mod shards;
 
 pub(crate) use config::{Config, SpecialTokens};
 pub(crate) use files::Files;
-pub(crate) use shards::{Shards, bounded};
+pub(crate) use shards::Shards;
 
 use crate::TensorName;
 use crate::checkpoint::{Checkpoint, Container};
 use crate::error::OpenError;
+use crate::expected::{Expected, Layout, Stacking};
 use crate::foreign::Foreign;
-use crate::gguf::{Metadata, Value};
+use crate::gguf::Metadata;
 use crate::llama::TensorFaults;
 use crate::locate::start_of;
-use crate::names::{self, Expected, Stacking};
+use crate::names;
 use crate::native;
 use crate::tokenizer;
 use bise_kernels::block::DType;
@@ -27,28 +28,18 @@ use shards::Stored;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-/// A model's configuration and tensors, by the names that its directory's layout has for them.
-pub(crate) struct Layout {
-    pub name: &'static str,
-    pub config: Config,
-    pub shards: Shards,
-    /// The tensors that the configuration asks for, by the names that they have in this layout.
-    pub expected: fn(&Config, &Shards) -> Vec<Expected>,
-}
-
-impl Layout {
-    fn read(directory: &Path, notes: &mut Vec<String>) -> Result<Self, OpenError> {
-        if native::is_native(directory) {
-            return native::layout(directory, notes);
-        }
-        let config = Config::read(directory)?;
-        Ok(Self {
-            name: "Hugging Face",
-            shards: Shards::open(directory, "model", notes)?,
-            expected: names::expected,
-            config,
-        })
+/// The model in `directory`, of whichever layout.
+fn read_layout(directory: &Path, notes: &mut Vec<String>) -> Result<Layout, OpenError> {
+    if native::is_native(directory) {
+        return native::layout(directory, notes);
     }
+    let config = Config::read(directory)?;
+    Ok(Layout {
+        name: "Hugging Face",
+        shards: Shards::open(directory, "model", notes)?,
+        expected: names::expected,
+        config,
+    })
 }
 
 /// A model that is only described: what a file of it would say, and its tensors.
@@ -88,7 +79,7 @@ pub(crate) fn open(directory: &Path) -> Result<(Checkpoint, Vec<String>), OpenEr
         config,
         shards,
         expected,
-    } = Layout::read(directory, &mut notes)?;
+    } = read_layout(directory, &mut notes)?;
     // Before names are made of a number that says nothing.
     let (wanted, there) = (config.tensors(), shards.names().count() as u64);
     if wanted > 2 * there + 4096 {
@@ -198,13 +189,9 @@ fn fault(name: &str, stored: &Stored, shape: &[u64]) -> Option<String> {
     }
 }
 
+/// The type without scales of the same name.
 fn dtype(dtype: Dtype) -> Option<DType> {
-    match dtype {
-        Dtype::F32 => Some(DType::F32),
-        Dtype::F16 => Some(DType::F16),
-        Dtype::BF16 => Some(DType::Bf16),
-        _ => None,
-    }
+    DType::from_name(&dtype.to_string()).filter(|dtype| !dtype.is_quantized())
 }
 
 /// The tensors that `expected` describes, all of which are known to be there, with their names in
@@ -285,25 +272,4 @@ fn refuse_foreign(directory: &Path) -> Result<(), OpenError> {
         }
     }
     Ok(())
-}
-
-/// A JSON file with few values, if it is there: one that would take much more memory than its bytes is refused.
-pub(crate) fn read_bounded_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, OpenError> {
-    match std::fs::read(path) {
-        Ok(bytes) => {
-            bounded(&bytes, bytes.len()).map_err(|what| OpenError::unsupported(path, what))?;
-            serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|e| OpenError::json(path, e))
-        }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(OpenError::io(path, e)),
-    }
-}
-
-/// Adds what `metadata` lacks.
-pub(crate) fn set_default(metadata: &mut Metadata, key: &str, value: Option<Value>) {
-    if let (None, Some(value)) = (metadata.get(key), value) {
-        metadata.insert(key, value);
-    }
 }

@@ -8,6 +8,7 @@ use super::files::{Files, Index};
 use crate::error::OpenError;
 use crate::foreign::Foreign;
 use crate::llama::TensorFaults;
+use crate::small_file::bounded;
 use bise_kernels::mmap::FileBytes;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
@@ -118,25 +119,6 @@ impl Shards {
         }
         Ok(())
     }
-}
-
-/// Refuses JSON that takes much more memory than `file_len` bytes: what describes real weights has long names and few values
-/// beside them.
-pub(crate) fn bounded(json: &[u8], file_len: usize) -> Result<(), String> {
-    const SPARE: usize = 128 << 10;
-    // What the parsers take for an object and for any value, with room for growth.
-    const OBJECT: usize = 640;
-    const VALUE: usize = 96;
-    let cost = |byte: &u8| match byte {
-        b'{' => OBJECT,
-        b',' | b'[' | b':' => VALUE,
-        _ => 0,
-    };
-    let cost: usize = json.iter().map(cost).sum();
-    if cost > 3 * file_len + SPARE {
-        return Err(format!("it has too many entries for {file_len} bytes"));
-    }
-    Ok(())
 }
 
 /// Refuses files that are not safetensors at all.

@@ -7,48 +7,17 @@
 //!
 //! A key under `llama.` that nobody knows is worth a note.
 
+mod error;
+mod faults;
 mod keys;
 mod tensors;
 
+pub use error::LlamaError;
+pub use faults::TensorFaults;
 pub use keys::{Meaning, OF_LAYERS, check_metadata, meaning};
-pub use tensors::{TensorFaults, check_tensors};
+pub use tensors::check_tensors;
 
-use crate::TensorName;
 use crate::checkpoint::Checkpoint;
-use crate::gguf::GgufError;
-
-/// Why a file of this architecture cannot be run as it says.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what the fields are
-pub enum LlamaError {
-    /// A value that cannot be read.
-    #[error(transparent)]
-    Gguf(#[from] GgufError),
-    /// Another architecture.
-    #[error("general.architecture is '{found}'; bise runs 'llama' (Mistral and Mixtral){hint}")]
-    Architecture { found: String, hint: &'static str },
-    /// A file beside models.
-    #[error("general.type is '{found}': {hint}")]
-    Type { found: String, hint: &'static str },
-    /// A key that would change the result.
-    #[error(
-        "metadata key '{key}' is {found}, which changes the result and is not supported; expected {expected}"
-    )]
-    Key {
-        key: String,
-        found: String,
-        expected: String,
-    },
-    /// Scaled rotary frequencies.
-    #[error(
-        "tensor '{}' scales the rotary frequencies, which is not supported",
-        TensorName::RopeFreqs
-    )]
-    RopeFreqs,
-    /// Tensors that are missing, or that nothing uses.
-    #[error("{0}")]
-    Tensors(TensorFaults),
-}
 
 /// Checks keys and tensors; returns what the user should know.
 ///

@@ -1,6 +1,6 @@
 //! Paths at which nothing is.
 
-use super::UNFINISHED;
+use super::evidence::UNFINISHED;
 use super::folder::snapshot;
 use crate::error::OpenError;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Folders that do not hold a model's weights and configuration.
 
-use super::UNFINISHED;
+use super::evidence::{UNFINISHED, start_of};
 use crate::error::OpenError;
 use std::path::{Path, PathBuf};
 
@@ -187,7 +187,7 @@ fn unfinished(src: &Path, names: &[String]) -> Option<String> {
 
 /// What an adapter is for.
 fn base_of(src: &Path) -> Option<String> {
-    let start = super::start_of(&src.join("adapter_config.json")).ok()?;
+    let start = start_of(&src.join("adapter_config.json")).ok()?;
     let text = String::from_utf8_lossy(&start);
     let (_, rest) = text.split_once("\"base_model_name_or_path\"")?;
     let name = rest.split('"').nth(1)?;

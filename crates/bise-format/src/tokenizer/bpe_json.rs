@@ -5,9 +5,10 @@
 //! The normalizer and the pre-tokenizer are kept as they stand there.
 
 use super::settings::{Added, bounded_list};
-use super::{Rules, Token, TokenType, Vocabulary, is_byte, words};
+use super::vocabulary::{Rules, Token, TokenType, Vocabulary, is_byte};
+use super::words;
 use crate::error::OpenError;
-use crate::hf::bounded;
+use crate::small_file::bounded;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Json;

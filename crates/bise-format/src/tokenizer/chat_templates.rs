@@ -5,10 +5,9 @@
 //! texts, or texts by name. `chat_template.json`, which processors of transformers 4 have, says it where nothing else
 //! does.
 
-use super::settings::read_optional;
 use crate::error::OpenError;
 use crate::gguf::Metadata;
-use crate::hf::set_default;
+use crate::small_file::read_optional;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -118,17 +117,17 @@ pub(super) fn describe(templates: Vec<(String, String)>, metadata: &mut Metadata
     let mut names = Vec::new();
     for (name, template) in templates {
         if name == DEFAULT {
-            set_default(metadata, KEY, Some(template.into()));
+            metadata.set_default(KEY, Some(template.into()));
             continue;
         }
         let name: String = name.chars().map(plain).collect();
         if name.is_empty() || names.contains(&name) {
             continue;
         }
-        set_default(metadata, &format!("{KEY}.{name}"), Some(template.into()));
+        metadata.set_default(&format!("{KEY}.{name}"), Some(template.into()));
         names.push(name);
     }
-    set_default(metadata, NAMES_KEY, (!names.is_empty()).then(|| names.into()));
+    metadata.set_default(NAMES_KEY, (!names.is_empty()).then(|| names.into()));
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 
 mod protobuf;
 
-use super::{Token, TokenType, Vocabulary};
+use super::vocabulary::{Token, TokenType, Vocabulary};
 use crate::error::OpenError;
 use protobuf::{Field, Fields};
 use std::path::Path;

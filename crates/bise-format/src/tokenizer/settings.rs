@@ -2,11 +2,11 @@
 
 use super::chat_templates;
 use crate::error::OpenError;
+use crate::small_file::read_optional;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
 use std::path::Path;
 
 /// A token that was added to a vocabulary.
@@ -251,13 +251,5 @@ impl Settings {
                 None => Vec::new(),
             },
         })
-    }
-}
-
-pub(super) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, OpenError> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(OpenError::io(path, e)),
     }
 }

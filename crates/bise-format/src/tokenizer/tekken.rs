@@ -9,7 +9,7 @@
 //! Ids are the special tokens first, filled up with `<SPECIAL_n>`, then the vocabulary by rank. The file lists no
 //! merges: a token has one for each way to cut it into two tokens.
 
-use super::{TokenType, Vocabulary};
+use super::vocabulary::{TokenType, Vocabulary};
 use crate::error::OpenError;
 use crate::gguf::Metadata;
 use base64::Engine as _;
@@ -240,8 +240,7 @@ impl Tekken {
             _ => TokenType::Unused,
         };
         let kinds: Vec<i32> = (0..self.tokens.len()).map(|id| kind(id) as i32).collect();
-        let mut set =
-            |key: &str, value| crate::hf::set_default(metadata, &format!("tokenizer.ggml.{key}"), value);
+        let mut set = |key: &str, value| metadata.set_default(&format!("tokenizer.ggml.{key}"), value);
         set("model", Some("gpt2".into()));
         set("pre", Some("tekken".into()));
         set("scores", Some(vec![0f32; self.tokens.len()].into()));

@@ -9,11 +9,7 @@ pub(crate) const REWIND: usize = CHUNK;
 
 /// GGUF's number for the type of cached keys and values.
 pub(crate) fn type_id(kind: KvType) -> u32 {
-    match kind {
-        KvType::F32 => 0,
-        KvType::F16 => 1,
-        KvType::Q8_0 => 8,
-    }
+    kind.dtype().id()
 }
 
 /// What a cache is for.

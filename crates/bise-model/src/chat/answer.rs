@@ -1,7 +1,7 @@
 //! What the model answered: thoughts, a text, and calls of tools, told apart by control tokens.
 
+use super::encoder::control_token;
 use super::json::Json;
-use super::version::control_token;
 use super::{ChatError, Content, Message, Part, ToolCall, Version};
 use crate::tokenizer::Tokenizer;
 

@@ -11,32 +11,47 @@
 
 use bise_format::gguf::Metadata;
 
+use super::content::Content;
+use super::conversation::Conversation;
+use super::encoder::control_token;
+use super::error::ChatError;
+use super::jinja::Jinja;
 use super::json::Json;
-use super::{
-    ChatError, Content, Conversation, Jinja, Message, Template, Tool, ToolCall, VERSION_KEY, Version, version,
-};
+use super::message::{Message, Tool, ToolCall};
+use super::template::Template;
+use super::version::{VERSION_KEY, Version};
 use crate::tokenizer::{Algorithm, TokenKind, Tokenizer};
 
 /// A text that is cut at control tokens.
 type Parts = Vec<Result<u32, String>>;
 
-/// See [`Template::detect`].
-pub(super) fn detect(metadata: &Metadata, tokenizer: &Tokenizer) -> Result<Option<Template>, ChatError> {
-    let noted = metadata.str(VERSION_KEY).ok().flatten();
-    let version = noted.map(Version::from_name);
-    if let Some(jinja) = Jinja::of_file(metadata)? {
-        return Ok(Some(match version_of(&jinja, tokenizer, version.flatten()) {
-            Some(version) => Template::Mistral(version),
-            None => Template::Jinja(jinja),
-        }));
+impl Template {
+    /// The template that a file needs; `None` if it is not made for chats.
+    ///
+    /// The file's Jinja templates are used, unless what they write is a version of Mistral's format: its tokens are
+    /// then built message by message. Without a template, the version that the quantizer noted decides, then the
+    /// control tokens. A SentencePiece vocabulary of 32000 pieces without any template is taken for Mistral 7B's or
+    /// Mixtral's first one.
+    ///
+    /// # Errors
+    /// When a template of the file is malformed.
+    pub fn detect(metadata: &Metadata, tokenizer: &Tokenizer) -> Result<Option<Self>, ChatError> {
+        let noted = metadata.str(VERSION_KEY).ok().flatten();
+        let version = noted.map(Version::from_name);
+        if let Some(jinja) = Jinja::of_file(metadata)? {
+            return Ok(Some(match version_of(&jinja, tokenizer, version.flatten()) {
+                Some(version) => Template::Mistral(version),
+                None => Template::Jinja(jinja),
+            }));
+        }
+        let version = version.unwrap_or_else(|| by_vocabulary(tokenizer));
+        Ok(version.map(Template::Mistral))
     }
-    let version = version.unwrap_or_else(|| by_vocabulary(tokenizer));
-    Ok(version.map(Template::Mistral))
 }
 
 /// The version that a vocabulary alone tells of.
 fn by_vocabulary(tokenizer: &Tokenizer) -> Option<Version> {
-    let has = |piece| version::control_token(tokenizer, piece).is_some();
+    let has = |piece| control_token(tokenizer, piece).is_some();
     let sentencepiece = tokenizer.vocabulary().algorithm == Algorithm::SentencePiece;
     match () {
         _ if !has("[INST]") => {

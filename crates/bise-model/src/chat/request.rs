@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::json::Json;
-use super::{Message, Tool, ToolCall};
+use super::message::{Message, Tool, ToolCall};
 
 /// Messages, tools and variables, as transformers give them to templates.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -43,6 +43,7 @@ mod mask;
 mod min_p;
 mod mirostat;
 mod options;
+mod order;
 mod penalties;
 mod random;
 mod state;

@@ -1,6 +1,6 @@
 //! The options of `bise run`, and the chain of filters they stand for.
 
-use super::kind::check_order;
+use super::order::check_order;
 use super::{
     Chain, Dry, DryOptions, Greedy, MinP, Mirostat, Penalties, SamplerError, SamplerKind, Temperature, TopK,
     TopP, Typical, Xtc,

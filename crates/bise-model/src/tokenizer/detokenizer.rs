@@ -147,3 +147,16 @@ impl<'a> Detokenizer<'a> {
         self.pending.clear();
     }
 }
+
+impl Tokenizer {
+    /// The text of `ids`. Control tokens, and ids outside the vocabulary, give none.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let mut detokenizer = Detokenizer::new(self);
+        let mut text = String::new();
+        for &id in ids {
+            text.push_str(detokenizer.push(id));
+        }
+        text.push_str(detokenizer.finish());
+        text
+    }
+}

@@ -270,17 +270,6 @@ impl Tokenizer {
         ids
     }
 
-    /// The text of `ids`. Control tokens, and ids outside the vocabulary, give none.
-    pub fn decode(&self, ids: &[u32]) -> String {
-        let mut detokenizer = Detokenizer::new(self);
-        let mut text = String::new();
-        for &id in ids {
-            text.push_str(detokenizer.push(id));
-        }
-        text.push_str(detokenizer.finish());
-        text
-    }
-
     /// The text of one token as the vocabulary writes it (`<s>`, `<0x0A>`, U+2581 for a space, in
     /// byte-level vocabularies U+0120); empty for an id outside the vocabulary.
     pub fn piece(&self, id: u32) -> &str {

@@ -1,60 +1,18 @@
 //! The type of each tensor: what the user says of it, else what the target says, else what fits its rows.
 
-use crate::Options;
 use crate::choose::recipe;
 use crate::choose::role::{Facts, Kind, Role};
-use crate::choose::types;
-use crate::error::{OptionError, QuantizeError};
+use crate::choose::tensor_type::TensorType;
+use crate::error::QuantizeError;
+use crate::options::Options;
 use crate::write::source::StackedTensor;
 use bise_kernels::block::DType;
-use regex::{Regex, RegexBuilder};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
-
-/// The type of tensors whose names match a pattern.
-#[derive(Clone, Debug)]
-pub struct TensorType {
-    pattern: Regex,
-    dtype: DType,
-}
-
-impl FromStr for TensorType {
-    type Err = OptionError;
-
-    /// Parses `PATTERN=TYPE`; the pattern is a regular expression that is looked for anywhere in a name, in any case.
-    fn from_str(text: &str) -> Result<Self, OptionError> {
-        let bad = |what: &str| OptionError(what.to_owned());
-        let (pattern, dtype) = text
-            .rsplit_once('=')
-            .ok_or_else(|| bad("expected PATTERN=TYPE"))?;
-        if pattern.is_empty() {
-            return Err(bad("expected a pattern before `=`"));
-        }
-        let pattern = RegexBuilder::new(pattern).case_insensitive(true).build();
-        let pattern = pattern.map_err(|e| bad(&e.to_string()))?;
-        let dtype = types::dtype(dtype)?;
-        Ok(Self { pattern, dtype })
-    }
-}
-
-impl TensorType {
-    /// The type.
-    pub(crate) fn dtype(&self) -> DType {
-        self.dtype
-    }
-}
-
-impl fmt::Display for TensorType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.pattern, self.dtype)
-    }
-}
 
 /// The type that the user set for this tensor: the embedding's and the output's first, then the first pattern's.
 pub(crate) fn set_by_user(name: &str, role: Role, options: &Options, facts: &Facts) -> Option<DType> {
-    let rule = || rule_of(name, role, options, facts).map(|rule| options.tensor_types[rule].dtype);
+    let rule = || rule_of(name, role, options, facts).map(|rule| options.tensor_types[rule].dtype());
     set_by_option(role, options, facts).or_else(rule)
 }
 
@@ -68,7 +26,7 @@ fn set_by_option(role: Role, options: &Options, facts: &Facts) -> Option<DType> 
 /// The pattern that sets the type of this tensor, if one does.
 fn rule_of(name: &str, role: Role, options: &Options, facts: &Facts) -> Option<usize> {
     let free = role.is_matrix() && set_by_option(role, options, facts).is_none();
-    let matching = |rule: &TensorType| rule.pattern.is_match(name);
+    let matching = |rule: &TensorType| rule.matches(name);
     options.tensor_types.iter().position(matching).filter(|_| free)
 }
 
@@ -147,9 +105,9 @@ pub(crate) fn check_patterns(
     let (matrices, others): (Vec<&StackedTensor>, Vec<_>) = tensors.iter().partition(|t| role(t).is_matrix());
     let names = |tensors: &[&StackedTensor]| tensors.iter().map(|t| t.name.clone()).collect::<Vec<_>>();
     for (i, rule) in options.tensor_types.iter().enumerate() {
-        let matched = |tensors: &[&StackedTensor]| tensors.iter().any(|t| rule.pattern.is_match(&t.name));
+        let matched = |tensors: &[&StackedTensor]| tensors.iter().any(|t| rule.matches(&t.name));
         if !matched(&matrices) {
-            let pattern = rule.pattern.as_str().to_owned();
+            let pattern = rule.pattern().to_owned();
             let closest = closest(&pattern, &names(&matrices));
             return Err(match matched(&others) {
                 true => QuantizeError::NotQuantized { pattern, closest },
@@ -190,30 +148,6 @@ fn closest(pattern: &str, names: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_parse_or_say_why_not() {
-        let parsed: TensorType = r"\.(\d*[13579])\.ATTN_K=q5_k".parse().unwrap();
-        assert_eq!(parsed.dtype, DType::Q5_K);
-        assert!(parsed.pattern.is_match("blk.13.attn_k.weight"));
-        assert!(!parsed.pattern.is_match("blk.12.attn_k.weight"));
-        // A class is what it says, also in capitals.
-        let parsed: TensorType = r"blk\.\D=q8_0".parse().unwrap();
-        assert!(!parsed.pattern.is_match("blk.1.attn_k.weight"));
-        for (text, says) in [
-            ("attn_k", "PATTERN=TYPE"),
-            ("=q4_k", "before"),
-            ("attn_k=q9", "`q9` is no type"),
-            (
-                "attn_k=iq1_s",
-                "IQ1_S is a type that is only read; expected one of F32",
-            ),
-            ("attn(=q4_k", "unclosed group"),
-        ] {
-            let error = text.parse::<TensorType>().unwrap_err().to_string();
-            assert!(error.contains(says), "{text}: {error}");
-        }
-    }
 
     #[test]
     fn close_names_come_first() {

@@ -103,6 +103,9 @@ const IQ4_RULES: &[(Kind, When, DType)] = &[
 /// Other names of recipes.
 const ALIASES: [(&str, &str); 3] = [("Q3_K", "Q3_K_M"), ("Q4_K", "Q4_K_M"), ("Q5_K", "Q5_K_M")];
 
+/// Types that a matrix may be given within a size, the smallest first, as far as they fit.
+pub(crate) const CANDIDATES: [DType; 7] = [Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, DType::Q8_0, DType::F16];
+
 /// llama.cpp's numbers for files of mostly one type.
 #[rustfmt::skip]
 const FILE_TYPES: &[(DType, u32)] = &[
@@ -213,6 +216,13 @@ impl When {
             Grouped => facts.group >= 4,
             EightExperts => facts.experts == 8,
         }
+    }
+}
+
+impl Default for Target {
+    /// What stands for all types where something else chooses them.
+    fn default() -> Self {
+        Self::Plain(DType::Q8_0)
     }
 }
 

@@ -1,10 +1,13 @@
 //! Names of types and recipes: one reading of them for every option.
 
 use crate::choose::recipe::Target;
+use crate::choose::writable::names;
 use crate::error::OptionError;
 use crate::synthetic::Synthetic;
 use bise_kernels::block::DType;
 use std::sync::LazyLock;
+
+pub use crate::choose::writable::dtypes;
 
 /// The type called `name`, in any case, which must be one that can be written.
 ///
@@ -48,21 +51,6 @@ fn bits(target: Target) -> f64 {
         .map(|tensor| (tensor.len as f64, tensor.elements() as f64));
     let (bytes, values) = sizes.fold((0.0, 0.0), |(a, b), (bytes, values)| (a + bytes, b + values));
     8.0 * bytes / values
-}
-
-/// The types that can be written, from the largest to the smallest, with the bits that a weight takes.
-pub fn dtypes() -> Vec<(DType, f64)> {
-    let written = DType::ALL.iter().filter(|dtype| dtype.can_quantize());
-    let bits = |dtype: &DType| 8.0 * dtype.block_bytes() as f64 / dtype.block_len() as f64;
-    let mut types: Vec<_> = written.map(|dtype| (*dtype, bits(dtype))).collect();
-    types.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    types
-}
-
-/// The names of the types that can be written.
-pub(crate) fn names() -> String {
-    let names: Vec<_> = dtypes().iter().map(|(dtype, _)| dtype.name()).collect();
-    names.join(", ")
 }
 
 fn refusal(name: &str, names: String) -> OptionError {

@@ -14,7 +14,7 @@
 //! other arithmetic holds its replay against the source's logits instead, within the tolerance: the deviation of the file
 //! that was measured, and what the rounding of activations may add.
 
-use crate::integrity::seal::{hex, sha256};
+use crate::integrity::digest::{hex, sha256};
 use bise_format::checkpoint::Checkpoint;
 use bise_format::full_text;
 use bise_format::gguf::{GgufError, Metadata};

@@ -9,12 +9,9 @@
 //! A tensor has one SHA-256, of its bytes, or, stacked, one for each expert. Everything has a length that is known before
 //! a tensor is: the header is laid out with zeros and written again in the end.
 
+use crate::integrity::digest::{Digest, hex, sha256};
 use crate::integrity::probe::Probes;
 use bise_format::gguf::{Array, GgufError, Layout, Metadata, TensorInfo, TensorSpec, Value};
-use sha2::{Digest as _, Sha256};
-
-/// A SHA-256.
-pub(crate) type Digest = [u8; 32];
 
 /// Keys that only bise reads.
 pub(crate) const OURS: &str = "bise.";
@@ -190,14 +187,6 @@ pub(crate) fn header_digest(header: &[u8], stated: &str) -> Digest {
         open[at..at + ZEROS.len()].copy_from_slice(ZEROS.as_bytes());
     }
     sha256(&open)
-}
-
-pub(crate) fn sha256(bytes: &[u8]) -> Digest {
-    Sha256::digest(bytes).into()
-}
-
-pub(crate) fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

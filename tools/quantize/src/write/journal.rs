@@ -8,8 +8,8 @@
 //! end, so that one pass of hashing serves the journal and the file's own hashes. A record counts when the bytes in the
 //! file hash to it: one that is torn, or got to the disk before its slab, does not.
 
-use crate::integrity::seal::Digest;
-use crate::write::pipeline::Plan;
+use crate::integrity::digest::Digest;
+use crate::write::plan::Plan;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};

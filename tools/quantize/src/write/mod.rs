@@ -2,6 +2,7 @@
 
 mod journal;
 pub(crate) mod pipeline;
+pub(crate) mod plan;
 mod queue;
 pub(crate) mod slab;
 pub(crate) mod source;

@@ -8,71 +8,21 @@
 //! A matrix is a tensor, or one expert of a stacked one. Memory is the window: a few slabs for each worker.
 
 use crate::error::QuantizeError;
-use crate::integrity::seal::Digest;
+use crate::integrity::digest::Digest;
 use crate::progress::Progress;
 use crate::write::journal::{Hashes, Journal};
+use crate::write::plan::{Plan, Slab};
 use crate::write::queue::Queue;
 use crate::write::source::StackedTensor;
-use bise_format::gguf::Layout;
 use rayon::ThreadPool;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
-use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-/// Values in a slab, if rows are no longer than that.
-const SLAB: u64 = 1 << 19;
 /// Hashed slabs that may wait for the writer.
 const WAITING: usize = 2;
 /// Bytes between two calls to the system to get what is written to the disk.
 const SYNC: u64 = 256 << 20;
-
-/// Some rows of a tensor: what is made, hashed, written and recorded at a time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Slab {
-    /// Which tensor.
-    pub tensor: usize,
-    pub rows: Range<u64>,
-    /// Where in the file.
-    pub offset: u64,
-    /// In the file.
-    pub len: usize,
-    /// Whether it is its matrix's last.
-    pub ends_matrix: bool,
-}
-
-/// All slabs of a file, in its order.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    pub slabs: Vec<Slab>,
-}
-
-impl Plan {
-    pub(crate) fn new(layout: &Layout) -> Self {
-        let mut slabs = Vec::new();
-        for (tensor, info) in layout.tensors().values().enumerate() {
-            let columns = info.dims[0];
-            let rows = info.dims.get(1).copied().unwrap_or(1);
-            let step = (SLAB / columns).max(1);
-            let row_len = info.dtype.bytes_for(columns).expect("rows are whole blocks");
-            let all: u64 = info.dims[1..].iter().product();
-            for matrix in (0..all).step_by(rows as usize) {
-                let end = matrix + rows;
-                slabs.extend((matrix..end).step_by(step as usize).map(|first| {
-                    let rows = first..(first + step).min(end);
-                    Slab {
-                        tensor,
-                        offset: layout.data_offset() + info.offset + first * row_len,
-                        len: ((rows.end - first) * row_len) as usize,
-                        ends_matrix: rows.end == end,
-                        rows,
-                    }
-                }));
-            }
-        }
-        Self { slabs }
-    }
-}
 
 pub(crate) fn pool(threads: Option<usize>) -> Result<ThreadPool, QuantizeError> {
     Ok(rayon::ThreadPoolBuilder::new()

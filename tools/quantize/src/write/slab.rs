@@ -2,7 +2,7 @@
 
 use crate::choose::weigh::{Job, SquaredError, weights};
 use crate::error::QuantizeError;
-use crate::write::pipeline::Slab;
+use crate::write::plan::Slab;
 use crate::write::source::StackedTensor;
 use bise_kernels::block::DType;
 use std::ops::Range;
@@ -41,6 +41,18 @@ pub(crate) fn make(job: &Job<'_>, rows: &Range<u64>, out: &mut [u8]) -> Result<S
     Ok(error)
 }
 
+/// The largest value that a tensor of this type may have: f16's, but for types without scales that hold more.
+fn largest(dtype: DType) -> f32 {
+    const F16_MAX: f32 = 65504.0;
+    let (mut stored, mut read) = (vec![0; dtype.block_bytes()], [0f32]);
+    if dtype.is_quantized() {
+        return F16_MAX;
+    }
+    dtype.quantize(&[2.0 * F16_MAX], None, &mut stored);
+    dtype.dequantize(&stored, &mut read);
+    if read[0].is_finite() { f32::MAX } else { F16_MAX }
+}
+
 /// Values must be numbers, and those beyond f16 would become infinite in F16, and as scales in quantized blocks.
 fn check_values(
     tensor: &StackedTensor,
@@ -48,11 +60,7 @@ fn check_values(
     rows: Range<u64>,
     x: &[f32],
 ) -> Result<(), QuantizeError> {
-    const LARGEST: f32 = 65504.0;
-    let largest = match dtype {
-        DType::F32 | DType::Bf16 => f32::MAX,
-        _ => LARGEST,
-    };
+    let largest = largest(dtype);
     // Without the sign, floats are ordered as their bits are, and what is no number comes last.
     let magnitude = |v: &f32| (v.to_bits() & i32::MAX as u32) as i32;
     let most = x.iter().fold(0, |most, v| most.max(magnitude(v)));

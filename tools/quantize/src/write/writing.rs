@@ -2,11 +2,13 @@
 
 use crate::choose::weigh::{Job, SquaredError, Weighing};
 use crate::error::QuantizeError;
+use crate::integrity::digest::Digest;
 use crate::integrity::probe::Prober;
-use crate::integrity::seal::{Digest, Seal};
+use crate::integrity::seal::Seal;
 use crate::progress::Progress;
 use crate::write::journal::{Found, Hashes, Journal};
-use crate::write::pipeline::{self, Output, Plan};
+use crate::write::pipeline::{self, Output};
+use crate::write::plan::Plan;
 use crate::write::slab;
 use crate::write::source::StackedTensor;
 use bise_format::atomic::Unfinished;

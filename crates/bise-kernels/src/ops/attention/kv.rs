@@ -1,8 +1,8 @@
 //! What attention asks of a format of cached keys and values.
 
-use super::tile::SoftmaxState;
-use crate::block::{F16, F32, Q8_0};
+use crate::block::{DType, F16, F32, Q8_0};
 use crate::isa::Isa;
+use std::fmt;
 use std::ops::Range;
 
 /// Positions in a chunk.
@@ -23,13 +23,84 @@ pub enum KvType {
     Q8_0,
 }
 
+/// Code to be compiled once for each format; [`KvType::visit`] picks the instance.
+pub(super) trait KvVisitor {
+    /// What a visit gives.
+    type Output;
+    /// Called for the format.
+    fn visit<K: KvFormat>(self) -> Self::Output;
+}
+
 impl KvType {
+    /// Every format.
+    pub const ALL: [Self; 3] = [Self::F16, Self::F32, Self::Q8_0];
+
+    /// Runs the visitor's instance for this format. Nothing else tells formats apart.
+    pub(super) fn visit<V: KvVisitor>(self, visitor: V) -> V::Output {
+        match self {
+            Self::F16 => visitor.visit::<F16>(),
+            Self::F32 => visitor.visit::<F32>(),
+            Self::Q8_0 => visitor.visit::<Q8_0>(),
+        }
+    }
+
+    fn facts(self) -> Facts {
+        self.visit(FactsOf)
+    }
+
+    /// The name that users know, such as `q8_0`.
+    pub fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// The type of a tensor of such values.
+    pub fn dtype(self) -> DType {
+        self.facts().dtype
+    }
+
+    /// The largest value that can be held.
+    pub fn largest(self) -> f32 {
+        self.facts().largest
+    }
+
     /// Bytes of a chunk of one head.
     pub fn chunk_bytes(self, head_dim: usize) -> usize {
-        match self {
-            KvType::F16 => F16::chunk_bytes(head_dim),
-            KvType::F32 => F32::chunk_bytes(head_dim),
-            KvType::Q8_0 => Q8_0::chunk_bytes(head_dim),
+        (self.facts().chunk_bytes)(head_dim)
+    }
+
+    /// The format of the least bytes.
+    pub fn smallest(head_dim: usize) -> Self {
+        let formats = Self::ALL.into_iter();
+        let smallest = formats.min_by_key(|kind| kind.chunk_bytes(head_dim));
+        smallest.unwrap_or_default()
+    }
+}
+
+impl fmt::Display for KvType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What there is to know about a format.
+struct Facts {
+    name: &'static str,
+    dtype: DType,
+    largest: f32,
+    chunk_bytes: fn(usize) -> usize,
+}
+
+struct FactsOf;
+
+impl KvVisitor for FactsOf {
+    type Output = Facts;
+
+    fn visit<K: KvFormat>(self) -> Facts {
+        Facts {
+            name: K::NAME,
+            dtype: K::DTYPE,
+            largest: K::LARGEST,
+            chunk_bytes: K::chunk_bytes,
         }
     }
 }
@@ -41,6 +112,15 @@ impl KvType {
 pub trait KvFormat: Send + Sync + 'static {
     /// `N` queries, as the keys are multiplied with them.
     type Queries<const N: usize>;
+
+    /// The name that users know.
+    const NAME: &'static str;
+
+    /// The type of a tensor of such values.
+    const DTYPE: DType;
+
+    /// The largest value that can be held.
+    const LARGEST: f32;
 
     /// Bytes of a chunk.
     fn chunk_bytes(head_dim: usize) -> usize;
@@ -102,4 +182,24 @@ pub struct Weights<const N: usize> {
     pub a: [f32; N],
     /// Of the chunk.
     pub b: [f32; N],
+}
+
+/// What a query has found in the keys seen so far.
+#[derive(Clone, Copy)]
+pub struct SoftmaxState {
+    /// The largest score; minus infinity before any key.
+    pub max: f32,
+    /// The sum of `exp(score - max)`.
+    pub total: f32,
+    /// The sum of `exp(score - max)` times the value.
+    pub sums: [f32; MAX_HEAD_DIM],
+}
+
+impl SoftmaxState {
+    /// Nothing.
+    pub const EMPTY: Self = Self {
+        max: f32::NEG_INFINITY,
+        total: 0.0,
+        sums: [0.0; MAX_HEAD_DIM],
+    };
 }

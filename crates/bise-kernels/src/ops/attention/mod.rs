@@ -38,14 +38,12 @@ mod tile;
 
 pub use kv::{CHUNK, KvType, MAX_HEAD_DIM};
 
-use crate::block::{F16, F32, Q8_0};
 use crate::isa::{Isa, Kernel, Level};
 use crate::threads::{Strip, for_each_block, for_each_piece};
-use kv::KvFormat;
+use kv::{KvFormat, KvVisitor, SoftmaxState};
 use std::array::from_fn;
 use std::marker::PhantomData;
 use std::ops::Range;
-use tile::SoftmaxState;
 
 /// Chunks in a span.
 const SPAN: usize = 8;
@@ -89,28 +87,50 @@ pub fn partials_len(heads: usize, head_dim: usize, chunks: usize) -> usize {
 
 /// Stores the key and the value of position `j` of a chunk of `kind`, each `head_dim` long.
 pub fn store(level: Level, kind: KvType, j: usize, pair: [&[f32]; 2], chunk: &mut [u8]) {
-    level.run(Store { kind, j, pair, chunk });
+    kind.visit(Store {
+        level,
+        j,
+        pair,
+        chunk,
+    });
 }
 
 struct Store<'a> {
-    kind: KvType,
+    level: Level,
     j: usize,
     /// A key and a value.
     pair: [&'a [f32]; 2],
     chunk: &'a mut [u8],
 }
 
-impl Kernel for Store<'_> {
+impl KvVisitor for Store<'_> {
+    type Output = ();
+
+    fn visit<K: KvFormat>(self) {
+        self.level.run(StoreIn {
+            store: self,
+            format: PhantomData::<K>,
+        });
+    }
+}
+
+struct StoreIn<'a, K> {
+    store: Store<'a>,
+    format: PhantomData<K>,
+}
+
+impl<K: KvFormat> Kernel for StoreIn<'_, K> {
     type Output = ();
 
     #[inline(always)]
     fn call<S: Isa>(self, _: S) {
-        let (j, [key, value], chunk) = (self.j, self.pair, self.chunk);
-        match self.kind {
-            KvType::F16 => F16::store(j, key, value, chunk),
-            KvType::F32 => F32::store(j, key, value, chunk),
-            KvType::Q8_0 => Q8_0::store(j, key, value, chunk),
-        }
+        let Store {
+            j,
+            pair: [key, value],
+            chunk,
+            ..
+        } = self.store;
+        K::store(j, key, value, chunk);
     }
 }
 
@@ -192,10 +212,27 @@ pub fn attend(
     workspace: &mut Workspace,
     out: &mut [f32],
 ) {
-    match kind {
-        KvType::F16 => attend_in::<F16>(level, attention, workspace, out),
-        KvType::F32 => attend_in::<F32>(level, attention, workspace, out),
-        KvType::Q8_0 => attend_in::<Q8_0>(level, attention, workspace, out),
+    kind.visit(Attend {
+        level,
+        attention,
+        workspace,
+        out,
+    });
+}
+
+/// The arguments of [`attend`].
+struct Attend<'a, 'q> {
+    level: Level,
+    attention: &'a Attention<'q>,
+    workspace: &'a mut Workspace,
+    out: &'a mut [f32],
+}
+
+impl KvVisitor for Attend<'_, '_> {
+    type Output = ();
+
+    fn visit<K: KvFormat>(self) {
+        attend_in::<K>(self.level, self.attention, self.workspace, self.out);
     }
 }
 

@@ -7,15 +7,40 @@
 //! values  [head_dim / 16, rounded up][64][16]   16 values of one position side by side
 //! ```
 
-use super::kv::{CHUNK, Chunk, KvFormat, MAX_HEAD_DIM, Weights};
-use super::tile::SoftmaxState;
-use crate::block::{F16, F32, PlainFormat};
+use super::kv::{CHUNK, Chunk, KvFormat, MAX_HEAD_DIM, SoftmaxState, Weights};
+use crate::block::{DType, F16, F32, PlainFormat};
 use crate::isa::{Isa, LANES};
 use std::hint::black_box;
 use std::ops::Range;
 
-impl<F: PlainFormat + Load> KvFormat for F {
+/// A format of keys and values without scales; see [`KvFormat`].
+pub trait PlainKvFormat: PlainFormat + Load {
+    /// The name that users know.
+    const NAME: &'static str;
+    /// The type of a tensor of such values.
+    const DTYPE: DType;
+    /// The largest value that can be held.
+    const LARGEST: f32;
+}
+
+impl PlainKvFormat for F16 {
+    const NAME: &'static str = "f16";
+    const DTYPE: DType = DType::F16;
+    const LARGEST: f32 = 65504.0;
+}
+
+impl PlainKvFormat for F32 {
+    const NAME: &'static str = "f32";
+    const DTYPE: DType = DType::F32;
+    const LARGEST: f32 = f32::MAX;
+}
+
+impl<F: PlainKvFormat> KvFormat for F {
     type Queries<const N: usize> = [[f32; MAX_HEAD_DIM]; N];
+
+    const NAME: &'static str = F::NAME;
+    const DTYPE: DType = F::DTYPE;
+    const LARGEST: f32 = F::LARGEST;
 
     #[inline(always)]
     fn chunk_bytes(head_dim: usize) -> usize {

@@ -9,10 +9,9 @@
 //! value scales  [groups][64]                  f16
 //! ```
 
-use super::kv::{CHUNK, Chunk, KvFormat, MAX_HEAD_DIM, Weights};
+use super::kv::{CHUNK, Chunk, KvFormat, MAX_HEAD_DIM, SoftmaxState, Weights};
 use super::plain::{Load, merge, product, save};
-use super::tile::SoftmaxState;
-use crate::block::{F16, Format, PlainFormat, Q8_0};
+use crate::block::{DType, F16, Format, PlainFormat, Q8_0};
 use crate::isa::{Isa, LANES};
 use std::ops::Range;
 
@@ -77,6 +76,11 @@ impl Load for i8 {
 
 impl KvFormat for Q8_0 {
     type Queries<const N: usize> = Queries<N>;
+
+    const NAME: &'static str = "q8_0";
+    const DTYPE: DType = DType::Q8_0;
+    /// 127 times the largest scale, in F16.
+    const LARGEST: f32 = 127.0 * 65504.0;
 
     #[inline(always)]
     fn chunk_bytes(head_dim: usize) -> usize {

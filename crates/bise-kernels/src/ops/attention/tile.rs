@@ -1,30 +1,10 @@
 //! A few queries over a span of chunks.
 
-use super::kv::{CHUNK, Chunk, KvFormat, MAX_HEAD_DIM, Weights};
+use super::kv::{CHUNK, Chunk, KvFormat, SoftmaxState, Weights};
 use crate::isa::{Isa, LANES};
 use crate::ops::exp;
 use std::array::from_mut;
 use std::ops::Range;
-
-/// What a query has found in the keys seen so far.
-#[derive(Clone, Copy)]
-pub struct SoftmaxState {
-    /// The largest score; minus infinity before any key.
-    pub max: f32,
-    /// The sum of `exp(score - max)`.
-    pub total: f32,
-    /// The sum of `exp(score - max)` times the value.
-    pub sums: [f32; MAX_HEAD_DIM],
-}
-
-impl SoftmaxState {
-    /// Nothing.
-    const EMPTY: Self = Self {
-        max: f32::NEG_INFINITY,
-        total: 0.0,
-        sums: [0.0; MAX_HEAD_DIM],
-    };
-}
 
 /// What `N` queries find in `chunks`; query `r` sees the positions `visible[r]`.
 #[inline(always)]

@@ -1,6 +1,7 @@
 //! Reading GBNF.
 
-use super::{ConstraintError, Expr, Rules};
+use super::super::ConstraintError;
+use super::rules::{Expr, Rules};
 use std::collections::HashMap;
 
 /// Parentheses within parentheses, at most.

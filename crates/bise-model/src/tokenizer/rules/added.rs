@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::super::literals::Literals;
-use super::Controls;
+use super::place::Controls;
 
 /// An added token, with the flags of `tokenizer.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

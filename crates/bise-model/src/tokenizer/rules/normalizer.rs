@@ -3,8 +3,9 @@
 use serde::Deserialize;
 use unicode_normalization::UnicodeNormalization;
 
+use super::super::error::TokenizerError;
 use super::pattern::{Pattern, Spec};
-use super::{Place, TokenizerError};
+use super::place::Place;
 
 /// A normalizer as `tokenizer.json` has it.
 #[derive(Debug, Deserialize, Default)]

@@ -7,7 +7,7 @@
 use regex::Regex;
 use serde::Deserialize;
 
-use super::TokenizerError;
+use super::super::error::TokenizerError;
 
 /// A pattern as `tokenizer.json` has it.
 #[derive(Debug, Deserialize)]

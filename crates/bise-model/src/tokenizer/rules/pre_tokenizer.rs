@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
+use super::super::error::TokenizerError;
 use super::pattern::{Pattern, Spec};
-use super::{Place, TokenizerError};
+use super::place::Place;
 
 /// A pre-tokenizer as `tokenizer.json` has it.
 #[derive(Debug, Deserialize, Default)]

@@ -5,7 +5,7 @@
 //! NAME.in_sum2: F32 [columns, matrices]                      NAME.counts: F32 [1, matrices]
 //! ```
 
-use super::{ImatrixEntry, ImportanceMatrix};
+use super::matrix::{ImatrixEntry, ImportanceMatrix};
 use crate::error::QuantizeError;
 use bise_format::gguf::{Gguf, GgufWriter, Metadata, TensorInfo, TensorSpec};
 use bise_kernels::block::DType;

@@ -7,7 +7,7 @@
 //!
 //! A value is the mean square of an input, times `calls`; all experts of a mixture are one entry.
 
-use super::{ImatrixEntry, ImportanceMatrix};
+use super::matrix::{ImatrixEntry, ImportanceMatrix};
 
 /// No file has more entries, longer names or longer rows; a larger number says that this is another format.
 const MOST: u32 = 1 << 28;

@@ -1,6 +1,7 @@
 //! The header: its own hash, each entry, and what a tokenizer needs.
 
-use super::{FaultKind, Verdict};
+use super::verdict::{FaultKind, Verdict};
+use crate::integrity::digest::hex;
 use crate::integrity::seal;
 use bise_format::TensorName;
 use bise_format::gguf::{Array, Gguf, Value};
@@ -13,7 +14,7 @@ pub(super) fn check(file: &[u8], gguf: &Gguf, verdict: &mut Verdict) {
     check_length(file, gguf, verdict);
     let header = &file[..file.len().min(gguf.data_offset as usize)];
     let stated = gguf.metadata.str(seal::HEADER).ok().flatten().unwrap_or_default();
-    if seal::hex(&seal::header_digest(header, stated)) != stated {
+    if hex(&seal::header_digest(header, stated)) != stated {
         let what = "the header does not hash to what it says";
         if verdict.faults.len() == before {
             verdict.fault(FaultKind::Header, what);

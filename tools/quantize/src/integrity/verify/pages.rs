@@ -6,7 +6,7 @@
 //! - whole rows of zeros, or the same row again, as of tokens that were added and never trained;
 //! - the same matrix again, as in layers or experts that were copied.
 
-use super::{FaultKind, Verdict};
+use super::verdict::{FaultKind, Verdict};
 use bise_format::gguf::{Gguf, TensorInfo};
 use bise_kernels::mmap::FileBytes;
 use rayon::prelude::*;

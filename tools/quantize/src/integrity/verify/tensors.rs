@@ -1,7 +1,8 @@
 //! Tensor data: hashes, and where there are none, values.
 
-use super::{FaultKind, Verdict};
-use crate::integrity::seal::{self, hex, sha256};
+use super::verdict::{FaultKind, Verdict};
+use crate::integrity::digest::{hex, sha256};
+use crate::integrity::seal;
 use bise_format::TensorName;
 use bise_format::gguf::{Gguf, TensorInfo};
 use bise_kernels::mmap::FileBytes;
