@@ -6,6 +6,7 @@ mod synthetic;
 use crate::Outcome;
 use crate::loading::{self, Loading, Which};
 use crate::machine;
+use crate::numbers::Expected;
 use crate::runtime::KvTypeName;
 use anyhow::Result;
 use bise_format::atomic::claim;
@@ -25,15 +26,17 @@ use std::time::Instant;
 
 /// Measure how fast a model runs
 ///
-/// Each test is named as llama-bench names it: pp512 processes a prompt of 512 tokens, tg128 generates 128 tokens one by
-/// one, and @d1024 does so after 1024 other tokens. The figure is the median. Beside it stands what the test takes of the
-/// machine, whose limits are measured too: for prompts the integer operations of the weights, for generation the bytes
-/// of weights, keys and values read. Lists are separated by commas.
+/// Each test is named as llama-bench names it: pp512 processes a prompt of 512 tokens, tg128
+/// generates 128 tokens one by one, and @d1024 does so after 1024 other tokens. The figure is the
+/// median. Beside it stands what the test takes of the machine, whose limits are measured too: for
+/// prompts the integer operations of the weights, for generation the bytes of weights, keys and
+/// values read. Lists are separated by commas.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     which: Which,
-    /// Measure random weights of a published shape instead: mistral-7b, mixtral-8x7b or mixtral-8x22b, a colon, and a type or recipe
+    /// Measure random weights of a published shape instead: mistral-7b, mixtral-8x7b or
+    /// mixtral-8x22b, a colon, and a type or recipe
     #[arg(long, value_name = "SHAPE:TYPE", conflicts_with_all = ["model", "named"])]
     synthetic: Option<String>,
     /// Layers of the synthetic model [default: as many as the shape has]
@@ -51,8 +54,8 @@ pub struct Args {
     /// Tokens processed before a test
     #[arg(short, long, value_delimiter = ',', default_value = "0", value_parser = tokens)]
     depth: Vec<usize>,
-    /// Generate also the answers of these recorded texts, without drafts and with drafts from the text itself; a JSON array of
-    /// objects with name, prompt and answer, the last two in tokens
+    /// Generate also the answers of these recorded texts, without drafts and with drafts from the
+    /// text itself; a JSON array of objects with name, prompt and answer, the last two in tokens
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
     /// Repetitions of each test
@@ -76,10 +79,10 @@ pub struct Args {
 }
 
 /// A number of tokens that a test may have.
-fn tokens(text: &str) -> Result<usize, String> {
+fn tokens(text: &str) -> Result<usize, Expected> {
     match text.parse() {
         Ok(tokens @ 0..=0x7fff_ffff) => Ok(tokens),
-        _ => Err("expected a number of tokens from 0 to 2^31 - 1".to_owned()),
+        _ => Err(Expected("a number of tokens from 0 to 2^31 - 1")),
     }
 }
 
@@ -315,7 +318,8 @@ impl Bench<'_> {
 enum Spent {
     /// The machine's integer operations, for a prompt of so many tokens.
     Operations(usize),
-    /// The machine's bandwidth, for tokens one by one, which read so many bytes of keys and values besides the weights.
+    /// The machine's bandwidth, for tokens one by one, which read so many bytes of keys and values
+    /// besides the weights.
     Bytes(f64),
     /// So many tokens a second without drafts.
     Instead(f64),
@@ -362,7 +366,8 @@ impl Work {
         work
     }
 
-    /// Multiplications and additions for each token of a prompt of `tokens`, of which the last one meets the output matrix.
+    /// Multiplications and additions for each token of a prompt of `tokens`, of which the last one
+    /// meets the output matrix.
     fn operations(&self, tokens: usize) -> f64 {
         2.0 * (self.values + self.output_values / tokens as f64)
     }

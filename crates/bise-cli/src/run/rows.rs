@@ -1,12 +1,13 @@
-//! `bise run --input-jsonl`: many prompts in one process, each a line of JSON, each answered by a line of JSON.
+//! `bise run --input-jsonl`: many prompts in one process, each a line of JSON, each answered by a
+//! line of JSON.
 //!
 //! ```json
 //! {"prompt": "Once upon", "id": "a", "seed": 7, "max_tokens": 20, "stop": ["."], "temperature": 0.2}
 //! {"messages": [{"role": "user", "content": "Hello"}]}
 //! ```
 //!
-//! What a line gives depends on the line and the options alone, not on the lines before it. Lines that have their results in
-//! the output file already are not done again.
+//! What a line gives depends on the line and the options alone, not on the lines before it. Lines
+//! that have their results in the output file already are not done again.
 
 use super::Args;
 use super::results::Results;
@@ -33,13 +34,13 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args)]
 #[command(next_help_heading = "Many prompts")]
 pub struct Rows {
-    /// Lines of JSON with prompt, or with messages and tools; and with id, max_tokens, stop, seed and other sampling options
-    /// where they differ from those given here; - is standard input
+    /// Lines of JSON with prompt, or with messages and tools; and with id, max_tokens, stop, seed
+    /// and other sampling options where they differ from those given here; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all =
         ["prompt", "file", "text", "session", "prompt_cache", "json", "stream", "logprobs", "echo", "context_shift"])]
     pub input_jsonl: Option<PathBuf>,
-    /// File for a line of JSON for each of them, with index, id, text, stop_reason and tokens, or error; results that are there
-    /// already are not made again [default: standard output]
+    /// File for a line of JSON for each of them, with index, id, text, stop_reason and tokens, or
+    /// error; results that are there already are not made again [default: standard output]
     #[arg(long, value_name = "FILE", requires = "input_jsonl")]
     pub output_jsonl: Option<PathBuf>,
 }
@@ -137,9 +138,7 @@ impl Work<'_, '_> {
         let asked = self.args.constraints.asked()?;
         if let Some(asked) = &asked {
             let mut constraint = asked.constraint(self.table.of(self.tokenizer)?)?;
-            constraint
-                .begin(tokens.len())
-                .map_err(|problem| anyhow!(problem))?;
+            constraint.begin(tokens.len())?;
             sampler.set_mask(Some(Box::new(constraint) as Box<dyn Mask>));
         }
         let mut pieces = match answers && asked.is_none() {

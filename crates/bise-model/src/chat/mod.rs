@@ -1,10 +1,12 @@
-//! From conversations to tokens, as each Mistral model was trained to read them, and from answers to messages.
+//! From conversations to tokens, as each Mistral model was trained to read them, and from answers
+//! to messages.
 //!
-//! A [`Template`] is a [`Version`] of Mistral's format, whose tokens are built message by message, or a Jinja
-//! template such as GGUF files carry. [`Template::detect`] finds what a file needs. Ids are those of
-//! mistral-common, which the goldens in `fixtures/chat` prove.
+//! A [`Template`] is a [`Version`] of Mistral's format, whose tokens are built message by message,
+//! or a Jinja template such as GGUF files carry. [`Template::detect`] finds what a file needs. Ids
+//! are those of mistral-common, which the goldens in `fixtures/chat` prove.
 //!
-//! Whatever a message says, its text never becomes a control token: structure comes from the template alone.
+//! Whatever a message says, its text never becomes a control token: structure comes from the
+//! template alone.
 //!
 //! ```
 //! use bise_model::Model;
@@ -74,10 +76,10 @@ pub enum Template {
 impl Template {
     /// The template that a file needs; `None` if it is not made for chats.
     ///
-    /// The file's Jinja templates are used, unless what they write is a version of Mistral's format: its tokens are
-    /// then built message by message. Without a template, the version that the quantizer noted decides, then the
-    /// control tokens. A SentencePiece vocabulary of 32000 pieces without any template is taken for Mistral 7B's or
-    /// Mixtral's first one.
+    /// The file's Jinja templates are used, unless what they write is a version of Mistral's
+    /// format: its tokens are then built message by message. Without a template, the version that
+    /// the quantizer noted decides, then the control tokens. A SentencePiece vocabulary of 32000
+    /// pieces without any template is taken for Mistral 7B's or Mixtral's first one.
     ///
     /// # Errors
     /// When a template of the file is malformed.
@@ -85,11 +87,13 @@ impl Template {
         detect::detect(metadata, tokenizer)
     }
 
-    /// A template by its name: a [`Version`], also written `mistral-v3` or `v3-tekken`; `gguf` for the Jinja
-    /// templates in `metadata`, or the name of one of them (`default`, `tool_use`); or else the path of a Jinja file.
+    /// A template by its name: a [`Version`], also written `mistral-v3` or `v3-tekken`; `gguf` for
+    /// the Jinja templates in `metadata`, or the name of one of them (`default`, `tool_use`); or
+    /// else the path of a Jinja file.
     ///
     /// # Errors
-    /// For an unknown name, a file that cannot be read, and a Jinja template that is malformed or absent.
+    /// For an unknown name, a file that cannot be read, and a Jinja template that is malformed or
+    /// absent.
     pub fn from_name(name: &str, metadata: &Metadata) -> Result<Self, ChatError> {
         if let Some(version) = Version::from_name(name) {
             return Ok(Self::Mistral(version));
@@ -114,21 +118,21 @@ impl Template {
                         .collect(),
                 })
             }
-            Err(reason) => Err(ChatError::Io {
+            Err(source) => Err(ChatError::Io {
                 path: path.to_owned(),
-                reason,
+                source,
             }),
         }
     }
 
     /// The tokens of a conversation, from the beginning of the sequence to where the answer begins.
     ///
-    /// The last message is the user's or a tool's; it may be the system's. Neighbouring messages of one role
-    /// become one, as in mistral-common.
+    /// The last message is the user's or a tool's; it may be the system's. Neighbouring messages of
+    /// one role become one, as in mistral-common.
     ///
     /// # Errors
-    /// When the format does not allow the messages, when the vocabulary has no token that the format needs, and
-    /// when a Jinja template refuses or fails.
+    /// When the format does not allow the messages, when the vocabulary has no token that the
+    /// format needs, and when a Jinja template refuses or fails.
     pub fn encode(
         &self,
         tokenizer: &Tokenizer,
@@ -159,8 +163,8 @@ impl Template {
         }
     }
 
-    /// The message that the tokens of an answer make, up to the end of the sequence: its text and thoughts and, after
-    /// each `[TOOL_CALLS]` token, calls of tools. Calls without an id get one.
+    /// The message that the tokens of an answer make, up to the end of the sequence: its text and
+    /// thoughts and, after each `[TOOL_CALLS]` token, calls of tools. Calls without an id get one.
     ///
     /// # Errors
     /// When a call is malformed.
