@@ -2,6 +2,7 @@
 
 use crate::machine;
 use crate::messages::note;
+use crate::numbers::Expected;
 use crate::progress::Bar;
 use anyhow::{Context as _, Result, bail};
 use bise_format::checkpoint::Checkpoint;
@@ -48,7 +49,8 @@ static DEFAULT: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
         .map(PathBuf::from)
 });
 
-/// Where the model is that is worked on when none is named; `None` for the one that is part of the program.
+/// Where the model is that is worked on when none is named; `None` for the one that is part of the
+/// program.
 pub fn default() -> Option<&'static Path> {
     DEFAULT.as_deref()
 }
@@ -85,7 +87,8 @@ impl WhichAndText {
 #[derive(Args)]
 #[command(next_help_heading = "Model")]
 pub struct Loading {
-    /// Keys that a token sees, its own included, or off [default: as the file says, 4096 for a Mistral v0.1 that does not]
+    /// Keys that a token sees, its own included, or off [default: as the file says, 4096 for a
+    /// Mistral v0.1 that does not]
     #[arg(long, value_name = "N|off", value_parser = window)]
     sliding_window: Option<Window>,
     /// Load the model even when there seems to be too little memory
@@ -103,11 +106,11 @@ pub struct Loading {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Window(Option<usize>);
 
-fn window(text: &str) -> Result<Window, String> {
+fn window(text: &str) -> Result<Window, Expected> {
     match text.parse::<u32>() {
         _ if text == "off" => Ok(Window(None)),
         Ok(keys) if keys > 0 => Ok(Window(Some(keys as usize))),
-        _ => Err("expected a number of keys from 1 on, or off".to_owned()),
+        _ => Err(Expected("a number of keys from 1 on, or off")),
     }
 }
 
@@ -117,7 +120,8 @@ impl Loading {
         self.force
     }
 
-    /// Loads the model at `path`, or the one that is part of the program, for contexts such as `options` asks for.
+    /// Loads the model at `path`, or the one that is part of the program, for contexts such as
+    /// `options` asks for.
     pub fn open(
         &self,
         path: Option<&Path>,

@@ -1,4 +1,10 @@
 //! `bise`: run and quantize Mistral and Mixtral on the CPU.
+//!
+//! A file or folder for each subcommand, which reads its options, calls the libraries and prints.
+//! `runtime`, `loading`, `sampling` and `session` hold what several have in common; `messages` has
+//! the form of errors and notes, which go to standard error; results go to standard output. The
+//! program ends with 0, with 1 after an error, with 2 after a mistake on the command line, and with
+//! 3 when a text was cut off before its grammar let it end.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -42,9 +48,9 @@ use std::sync::LazyLock;
 
 /// Run and quantize Mistral and Mixtral models on the CPU.
 ///
-/// The same model, tokens and settings give the same result on every machine, with any number of threads.
-/// MODEL is a GGUF file, any part of a split one, or a directory of safetensors in Hugging Face's layout or Mistral's own;
-/// left out, it is a tiny story teller that is part of the program.
+/// The same model, tokens and settings give the same result on every machine, with any number of
+/// threads. MODEL is a GGUF file, any part of a split one, or a directory of safetensors in Hugging
+/// Face's layout or Mistral's own; left out, it is a tiny story teller that is part of the program.
 #[derive(Parser)]
 #[command(
     name = "bise",
@@ -101,7 +107,7 @@ fn main() -> ExitCode {
         // The reader of a pipe had enough: that is its right.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) if error.is::<usage::Misuse>() => {
-            messages::error(error);
+            messages::error(format_args!("{error:#}"));
             ExitCode::from(2)
         }
         Err(error) => {

@@ -1,68 +1,73 @@
-//! Numbers on the command line. What is out of range, infinite or no number is refused where it is read, so that the message
-//! names the option.
+//! Numbers on the command line. What is out of range, infinite or no number is refused where it is
+//! read, so that the message names the option.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::ops::RangeInclusive;
 
-fn number(text: &str, range: RangeInclusive<f32>, expected: &str) -> Result<f32, String> {
+/// What should have stood on the command line.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {0}")]
+pub struct Expected(pub &'static str);
+
+fn number(text: &str, range: RangeInclusive<f32>, expected: &'static str) -> Result<f32, Expected> {
     match text.parse::<f32>() {
         Ok(number) if number.is_finite() && range.contains(&number) => Ok(number),
-        _ => Err(format!("expected {expected}")),
+        _ => Err(Expected(expected)),
     }
 }
 
 /// Any number but infinity.
-pub fn finite(text: &str) -> Result<f32, String> {
+pub fn finite(text: &str) -> Result<f32, Expected> {
     number(text, f32::MIN..=f32::MAX, "a number")
 }
 
 /// 0 or more.
-pub fn not_negative(text: &str) -> Result<f32, String> {
+pub fn not_negative(text: &str) -> Result<f32, Expected> {
     number(text, 0.0..=f32::MAX, "0 or a positive number")
 }
 
 /// More than 0.
-pub fn positive(text: &str) -> Result<f32, String> {
+pub fn positive(text: &str) -> Result<f32, Expected> {
     number(text, f32::from_bits(1)..=f32::MAX, "a positive number")
 }
 
 /// A share or a probability.
-pub fn unit(text: &str) -> Result<f32, String> {
+pub fn unit(text: &str) -> Result<f32, Expected> {
     number(text, 0.0..=1.0, "a number from 0 to 1")
 }
 
 /// A factor that makes nothing smaller.
-pub fn from_one(text: &str) -> Result<f32, String> {
+pub fn from_one(text: &str) -> Result<f32, Expected> {
     number(text, 1.0..=f32::MAX, "a number from 1 on")
 }
 
 /// A number of tokens, of which -1 is as many as there are.
-pub fn all_or(text: &str) -> Result<usize, String> {
+pub fn all_or(text: &str) -> Result<usize, Expected> {
     match text.parse::<i64>() {
         Ok(-1) => Ok(usize::MAX),
         Ok(n @ 0..) => Ok(n as usize),
-        _ => Err("expected a number of tokens, or -1 for all".to_owned()),
+        _ => Err(Expected("a number of tokens, or -1 for all")),
     }
 }
 
 /// Among how many tokens to choose: 0, or -1, among all.
-pub fn top_k(text: &str) -> Result<usize, String> {
+pub fn top_k(text: &str) -> Result<usize, Expected> {
     match text.parse::<i64>() {
         Ok(-1) => Ok(0),
         Ok(n @ 0..) => Ok(n as usize),
-        _ => Err("expected a number of tokens, or 0 for all".to_owned()),
+        _ => Err(Expected("a number of tokens, or 0 for all")),
     }
 }
 
 /// A seed; -1 is another one each time.
-pub fn seed(text: &str) -> Result<u64, String> {
+pub fn seed(text: &str) -> Result<u64, Expected> {
     match text.parse::<u64>() {
         _ if text == "-1" => Ok(RandomState::new().build_hasher().finish()),
         Ok(seed) => Ok(seed),
-        Err(_) => {
-            Err("expected a whole number from 0 to 2^64 - 1, or -1 for another seed each time".to_owned())
-        }
+        Err(_) => Err(Expected(
+            "a whole number from 0 to 2^64 - 1, or -1 for another seed each time",
+        )),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::messages::note;
 use crate::sampling::Sampling;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use bise_format::atomic::{ClaimError, Sole, claim};
+use bise_format::full_text;
 use bise_model::sampler::{Sampler, SamplerState};
 use bise_model::tokenizer::Tokenizer;
 use bise_model::{Extent, Kept, PromptCache, Session, is_session};
@@ -17,7 +18,8 @@ use std::time::{Duration, Instant};
 #[derive(clap::Args)]
 #[command(next_help_heading = "Sessions and drafts")]
 pub struct Sessions {
-    /// Go on where FILE was left, if it exists, and keep text and settings there: after each answer or minute, and at the end
+    /// Go on where FILE was left, if it exists, and keep text and settings there: after each answer
+    /// or minute, and at the end
     #[arg(long, value_name = "FILE")]
     session: Option<PathBuf>,
     /// Keep what was read of prompts in DIR, and do not read it again
@@ -39,7 +41,8 @@ pub struct Notes {
     pub constraint: Option<Asked>,
     /// Where among the tokens a text began that follows the constraint, and has not ended.
     pub constrained_from: Option<usize>,
-    /// Tokens at the beginning that stay when the context is full: the prompt that the text began with.
+    /// Tokens at the beginning that stay when the context is full: the prompt that the text began
+    /// with.
     pub stays: Option<usize>,
     /// Of a conversation.
     pub chat: Option<Talk>,
@@ -62,8 +65,8 @@ pub struct Resumed {
 }
 
 impl Resumed {
-    /// A sampler of the options `given`, and of the session's where they say nothing, that goes on where the session's was;
-    /// all those options; and what the user should know.
+    /// A sampler of the options `given`, and of the session's where they say nothing, that goes on
+    /// where the session's was; all those options; and what the user should know.
     pub fn sampler(
         &self,
         given: &Sampling,
@@ -87,14 +90,14 @@ impl Sessions {
         self.session.as_deref().filter(|path| path.exists())
     }
 
-    /// Takes the session's file for this program, and tries that it and the prompt cache can be written, while `inputs` are
-    /// read.
+    /// Takes the session's file for this program, and tries that it and the prompt cache can be
+    /// written, while `inputs` are read.
     pub fn claim(&self, inputs: &[&Path]) -> Result<Keeper> {
         if let Some(folder) = &self.prompt_cache {
             let name = || format!("--prompt-cache {}", folder.display());
             self.cache()?;
             match claim(&folder.join("try"), &[]) {
-                Err(ClaimError::Io { reason, .. }) => return Err(reason).with_context(name),
+                Err(ClaimError::Io { source, .. }) => return Err(source).with_context(name),
                 other => other.with_context(name)?,
             }
         }
@@ -135,15 +138,15 @@ impl Sessions {
         }))
     }
 
-    /// Makes the text of `session` `prompt`, and processes what is not known of it: to the session, or
-    /// to the cache, which keeps the prompt. Gives how many of its tokens were known.
+    /// Makes the text of `session` `prompt`, and processes what is not known of it: to the session,
+    /// or to the cache, which keeps the prompt. Gives how many of its tokens were known.
     pub fn begin(&self, session: &mut Session, prompt: &[u32]) -> Result<usize> {
         let begun = session.begin(prompt, self.cache()?.as_ref())?;
         for (path, error) in begun.refused {
-            note(format_args!("{}: {error}", path.display()));
+            note(format_args!("{}: {}", path.display(), full_text(&error)));
         }
         if let Some(error) = begun.not_kept {
-            note(format_args!("the prompt cache: {error}"));
+            note(format_args!("the prompt cache: {}", full_text(&error)));
         }
         Ok(begun.known)
     }
@@ -175,8 +178,9 @@ const SHARE: u32 = 30;
 
 /// The file of the session while it is in use.
 ///
-/// A killed program leaves it as it was kept last. A text costs some bytes for each token, its keys and values a hundred
-/// thousand times as much; since they can be computed again, large ones are not written each time.
+/// A killed program leaves it as it was kept last. A text costs some bytes for each token, its keys
+/// and values a hundred thousand times as much; since they can be computed again, large ones are
+/// not written each time.
 pub struct Keeper {
     file: Option<(PathBuf, Sole)>,
     /// When it was last kept whole, and how long that took.

@@ -10,8 +10,9 @@ pub fn parse<C: Parser>() -> C {
     C::try_parse_from(&words).unwrap_or_else(|error| as_typed(error, C::command(), &words).exit())
 }
 
-/// A mistake that shows only when more than the command line is known; the program ends with 2, as with the others.
-#[derive(Debug, thiserror::Error)]
+/// A mistake that shows only when more than the command line is known; the program ends with 2, as
+/// with the others. Also one in a command of a chat, which goes on.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Misuse(pub String);
 
@@ -46,7 +47,8 @@ fn as_typed(mut error: Error, mut command: Command, words: &[OsString]) -> Error
     error
 }
 
-/// The option as it was typed, and its value, where `unknown` is no option but the beginning of a negative number or of -inf.
+/// The option as it was typed, and its value, where `unknown` is no option but the beginning of a
+/// negative number or of -inf.
 fn negative<'w>(unknown: &str, command: Option<&Command>, words: &[&'w str]) -> Option<(String, &'w str)> {
     let named = |word: &str| {
         let mut options = command.into_iter().flat_map(Command::get_arguments);

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 
 /// Check a GGUF file: structure, hashes, and whether it says what it should
 ///
-/// Files that bise quantize has written carry hashes of all their parts and probes: prompts with the logits that follow.
-/// Of other files only the structure, the values and the tokenizer can be checked. Exits with 1 when something is wrong.
+/// Files that bise quantize has written carry hashes of all their parts and probes: prompts with
+/// the logits that follow. Of other files only the structure, the values and the tokenizer can be
+/// checked. Exits with 1 when something is wrong.
 #[derive(clap::Args)]
 pub struct Args {
     /// GGUF file [default: what BISE_MODEL names, or else the built-in story teller]
@@ -82,7 +83,7 @@ fn check_tokenizer(path: Option<&Path>, verdict: &mut Verdict) {
         return;
     }
     if let Err(error) = runtime::read_tokenizer(&checkpoint) {
-        let (kind, what) = (FaultKind::Tokenizer, error.to_string());
+        let (kind, what) = (FaultKind::Tokenizer, format!("{error:#}"));
         verdict.faults.push(Fault { kind, what });
     }
 }

@@ -15,7 +15,8 @@ fn documents(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// What links lead to, and words that are paths in the project; words with capitals alone stand for any name.
+/// What links lead to, and words that are paths in the project; words with capitals alone stand for
+/// any name.
 fn named(text: &str) -> Vec<String> {
     let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let links = links.filter(|link| !link.contains("://") && !link.starts_with('#'));
@@ -27,6 +28,7 @@ fn named(text: &str) -> Vec<String> {
         "benches/",
         "fuzz/",
         "findings/",
+        "examples/",
     ];
     let ends = |c: char| c.is_whitespace() || "`()[]\",;|'".contains(c);
     let words = text

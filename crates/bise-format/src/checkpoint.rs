@@ -1,6 +1,8 @@
-//! A model's metadata and tensors, wherever they are stored: in one GGUF file, in several, or elsewhere.
+//! A model's metadata and tensors, wherever they are stored: in one GGUF file, in several, or
+//! elsewhere.
 //!
-//! Names and metadata are GGUF's. A model that is loaded from a [`Checkpoint`] need not know where it came from.
+//! Names and metadata are GGUF's. A model that is loaded from a [`Checkpoint`] need not know where
+//! it came from.
 
 use crate::TensorName;
 use crate::gguf::{Gguf, GgufError, Metadata, PartName, Split};
@@ -93,13 +95,14 @@ impl fmt::Display for Container {
 
 /// Why files do not make a model's metadata and tensors.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 #[allow(missing_docs)] // the messages say what the fields are
 pub enum CheckpointError {
-    #[error("{}: {reason}", .path.display())]
-    Io { path: PathBuf, reason: io::Error },
+    #[error("{}", .path.display())]
+    Io { path: PathBuf, source: io::Error },
 
-    #[error("{}: {reason}", .path.display())]
-    Gguf { path: PathBuf, reason: GgufError },
+    #[error("{}", .path.display())]
+    Gguf { path: PathBuf, source: GgufError },
 
     #[error("{}: part {} of a model in {count} files, which are found by names that end in `{suffix}` and the like", .path.display(), .number + 1)]
     PartName {
@@ -109,12 +112,12 @@ pub enum CheckpointError {
         suffix: String,
     },
 
-    #[error("{}: part {} of {count} is missing: {reason}", .path.display(), .number + 1)]
+    #[error("{}: part {} of {count} is missing", .path.display(), .number + 1)]
     MissingPart {
         path: PathBuf,
         number: u32,
         count: u32,
-        reason: io::Error,
+        source: io::Error,
     },
 
     #[error("{}: split.no is {found}, but {number} by the file's name", .path.display())]
@@ -275,23 +278,23 @@ struct Part {
 
 impl Part {
     fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let file = FileBytes::map(path).map_err(|reason| CheckpointError::Io {
+        let file = FileBytes::map(path).map_err(|source| CheckpointError::Io {
             path: path.to_owned(),
-            reason,
+            source,
         })?;
-        Self::parse(path.to_owned(), file).map_err(|reason| CheckpointError::Gguf {
+        Self::parse(path.to_owned(), file).map_err(|source| CheckpointError::Gguf {
             path: path.to_owned(),
-            reason,
+            source,
         })
     }
 
     fn open_sibling(path: &Path, number: u32, split: Split) -> Result<Self, CheckpointError> {
         Self::open(path).map_err(|error| match error {
-            CheckpointError::Io { path, reason } => CheckpointError::MissingPart {
+            CheckpointError::Io { path, source } => CheckpointError::MissingPart {
                 path,
                 number,
                 count: split.count,
-                reason,
+                source,
             },
             other => other,
         })

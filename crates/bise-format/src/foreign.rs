@@ -1,9 +1,12 @@
-//! What a file is that should hold a model and does not: what downloads leave behind, and formats of others.
+//! What a file is that should hold a model and does not: what downloads leave behind, and formats
+//! of others.
 
 use std::fmt;
 
-/// A file of another kind than its name says. Displayed as the problem, and what to do about it on a line of its own.
+/// A file of another kind than its name says. Displayed as the problem, and what to do about it on
+/// a line of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Foreign {
     /// No bytes at all.
     Empty,

@@ -1,8 +1,30 @@
 //! Files that models are stored in: GGUF, safetensors with a configuration and a tokenizer.
 //!
-//! [`open`] makes a [`Checkpoint`](checkpoint::Checkpoint) of a path, whatever is there. This crate
-//! knows what files say, of models too ([`llama`]); it runs none. Tensors are views of a file's
-//! bytes, as [`bise_kernels::tensor`] has them.
+//! This crate knows what files say, of models too; it runs none. What one meets, in this order:
+//!
+//! 1. [`open`] makes a [`Checkpoint`](checkpoint::Checkpoint) of a path, whatever is there: a GGUF
+//!    file, one part of several, or a directory of safetensors. Why there is none says an
+//!    [`OpenError`]; [`full_text`] has it with all its causes.
+//! 2. The checkpoint's metadata, [`gguf::Metadata`], are by GGUF's keys wherever they come from,
+//!    and its tensors by GGUF's names, which [`TensorName`] reads and writes. A
+//!    [`Tensor`](bise_kernels::tensor::Tensor) is a view of a file's bytes.
+//! 3. [`llama`] tells what of that is applied, of no weight for the result, or refused.
+//! 4. [`gguf::Gguf`] reads a GGUF file by itself, and [`gguf::GgufWriter`] writes one; [`atomic`]
+//!    lets files appear whole or not at all.
+//!
+//! ```
+//! let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/tiny-mistral");
+//! let (checkpoint, _notes) = bise_format::open(path.as_ref())?;
+//! assert_eq!(checkpoint.metadata.u32("llama.block_count")?, Some(4));
+//! let down = &checkpoint.tensors["blk.0.ffn_down.weight"];
+//! // Outermost extent first: outputs, inputs.
+//! assert_eq!(down.shape(), [256, 512]);
+//! assert_eq!(down.to_vec().len(), 256 * 512);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! No bytes of a file make a function of this crate panic, and what it takes in memory is bounded
+//! by the file's size.
 #![forbid(unsafe_code)]
 
 pub mod atomic;

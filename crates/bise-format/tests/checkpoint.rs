@@ -1,6 +1,7 @@
 //! Models in several files: found by any part, and refused when the parts do not belong together.
 
 use bise_format::checkpoint::Checkpoint;
+use bise_format::full_text;
 use bise_format::gguf::{GgufWriter, Metadata, TensorSpec, Value};
 use bise_kernels::block::DType;
 use bise_kernels::mmap::FileBytes;
@@ -78,7 +79,7 @@ fn check(change: impl FnOnce(&mut Vec<Part>), words: &[&str]) {
     change(&mut parts);
     let folder = write(&parts);
     let error = Checkpoint::open(&path(folder.path(), 2)).err().expect("an error");
-    let error = error.to_string();
+    let error = full_text(&error);
     for word in words {
         assert!(error.contains(word), "`{error}` does not contain `{word}`");
     }

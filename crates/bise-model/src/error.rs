@@ -54,26 +54,26 @@ pub enum LoadError {
         expected: Vec<usize>,
     },
     /// A matrix does not fit in memory.
-    #[error("no memory for tensor '{tensor}', {bytes} bytes: {error}")]
+    #[error("no memory for tensor '{tensor}', {bytes} bytes")]
     Memory {
         /// The tensor.
         tensor: String,
         /// The bytes it takes.
         bytes: usize,
         /// What the system says.
-        error: io::Error,
+        source: io::Error,
     },
     /// The system does not let so much memory be locked.
-    #[error("tensor '{tensor}' cannot be locked in memory: {error}; `ulimit -l` tells how much may be")]
+    #[error("tensor '{tensor}' cannot be locked in memory (`ulimit -l` tells how much may be)")]
     Lock {
         /// The tensor.
         tensor: String,
         /// What the system says.
-        error: io::Error,
+        source: io::Error,
     },
     /// A weight is infinite or NaN.
-    #[error("{0}")]
-    BadWeight(BadWeight),
+    #[error(transparent)]
+    BadWeight(#[from] BadWeight),
     /// A layer or an expert takes more memory than allowed.
     #[error("a layer's weights take {bytes} bytes of memory, and {most} are allowed")]
     Piece {
@@ -104,6 +104,8 @@ pub struct BadWeight {
     /// The value.
     pub value: f32,
 }
+
+impl Error for BadWeight {}
 
 impl fmt::Display for BadWeight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

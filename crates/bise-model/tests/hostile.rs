@@ -2,6 +2,7 @@
 
 mod common;
 
+use bise_format::full_text;
 use bise_format::gguf::Gguf;
 use bise_format::gguf::Metadata;
 use bise_kernels::mmap::FileBytes;
@@ -38,22 +39,22 @@ fn use_file(bytes: Vec<u8>) {
 
 /// Loads the model and its vocabulary, and computes with them.
 fn read_model(path: &Path) -> Result<(), String> {
-    let model = Model::open(path).map_err(|e| e.to_string())?;
-    let vocabulary = Vocabulary::from_metadata(model.metadata()).map_err(|e| e.to_string())?;
-    let tokenizer = Tokenizer::new(vocabulary).map_err(|e| e.to_string())?;
-    let mut context = Context::new(&model, ContextOptions::new(16)).map_err(|e| e.to_string())?;
+    let model = Model::open(path).map_err(|e| full_text(&e))?;
+    let vocabulary = Vocabulary::from_metadata(model.metadata()).map_err(|e| full_text(&e))?;
+    let tokenizer = Tokenizer::new(vocabulary).map_err(|e| full_text(&e))?;
+    let mut context = Context::new(&model, ContextOptions::new(16)).map_err(|e| full_text(&e))?;
     let tokens = tokenizer.encode_prompt(b"ab");
-    context.forward(&tokens).map(drop).map_err(|e| e.to_string())
+    context.forward(&tokens).map(drop).map_err(|e| full_text(&e))
 }
 
 /// Compiles a chat template and writes a conversation with it.
 fn read_template(path: &Path) -> Result<(), String> {
     let template =
-        Template::from_name(path.to_str().unwrap(), &Metadata::new()).map_err(|e| e.to_string())?;
+        Template::from_name(path.to_str().unwrap(), &Metadata::new()).map_err(|e| full_text(&e))?;
     let model = Model::from_bytes(FileBytes::from_vec(GOOD.clone())).unwrap();
     let tokenizer = Tokenizer::new(Vocabulary::from_metadata(model.metadata()).unwrap()).unwrap();
     let encoded = template.encode(&tokenizer, &[Message::user("Hi")], &[]);
-    encoded.map(drop).map_err(|e| e.to_string())
+    encoded.map(drop).map_err(|e| full_text(&e))
 }
 
 /// The readers of `tools/quantize/tests/hostile.rs` try the other folders.
@@ -93,7 +94,8 @@ proptest! {
         use_file(bytes);
     }
 
-    /// The keys that give the model its shape come first; a number there is the likeliest to do harm.
+    /// The keys that give the model its shape come first; a number there is the likeliest to do
+    /// harm.
     #[test]
     fn changed_dimensions(at in 0usize..1200, value in prop_oneof![
         Just(0u32), Just(1), Just(u32::MAX), Just(1 << 31), Just(1 << 30), Just(1 << 16), any::<u32>(),

@@ -14,20 +14,22 @@ use crate::write::source::{Source, StackedTensor, stack};
 use crate::write::writing::{self, Contents, Listeners};
 use bise_format::TensorName;
 use bise_format::checkpoint::Checkpoint;
+use bise_format::full_text;
 use bise_format::gguf::{Metadata, TensorSpec};
 use bise_kernels::block::DType;
 use std::path::Path;
 
-/// Writes the model at `src`, a Hugging Face directory or a GGUF file, to `dst` at the types of `options`.
+/// Writes the model at `src`, a Hugging Face directory or a GGUF file, to `dst` at the types of
+/// `options`.
 ///
-/// `dst` appears, or is replaced, only when all has been written; otherwise it stays as it was. Until then the work lies
-/// beside it, as `.NAME.bise-part` with a `.NAME.bise-journal`: when the program is killed, or stopped by `progress`, the
-/// next call for the same source and options goes on from there and gives the same bytes. When this function fails, both
-/// are gone.
+/// `dst` appears, or is replaced, only when all has been written; otherwise it stays as it was.
+/// Until then the work lies beside it, as `.NAME.bise-part` with a `.NAME.bise-journal`: when the
+/// program is killed, or stopped by `progress`, the next call for the same source and options goes
+/// on from there and gives the same bytes. When this function fails, both are gone.
 ///
 /// # Errors
-/// When the source is damaged, incomplete or of an unknown kind, when `dst` is part of the source or no place for a file, or when
-/// reading or writing fails.
+/// When the source is damaged, incomplete or of an unknown kind, when `dst` is part of the source
+/// or no place for a file, or when reading or writing fails.
 ///
 /// ```
 /// use bise_quantize::{Options, Silent, Target, quantize};
@@ -51,8 +53,8 @@ pub fn quantize(
     quantize_and_probe(src, dst, options, progress, None)
 }
 
-/// [`quantize`], with `prober` to run the source, if it can be run where it lies, and the result: the file then carries
-/// probes besides its hashes.
+/// [`quantize`], with `prober` to run the source, if it can be run where it lies, and the result:
+/// the file then carries probes besides its hashes.
 ///
 /// # Errors
 /// As [`quantize`].
@@ -139,7 +141,8 @@ pub fn quantize_source(
     Ok(report)
 }
 
-/// Probes for a model with embeddings. A source without quantized matrices is run as it lies: that takes no memory.
+/// Probes for a model with embeddings. A source without quantized matrices is run as it lies: that
+/// takes no memory.
 fn probes(
     source: Checkpoint,
     (metadata, tensors): (&Metadata, &[StackedTensor]),
@@ -155,7 +158,7 @@ fn probes(
     } else {
         match prober.logits(source, probes.prompts()) {
             Ok(logits) => probes.set_source(logits),
-            Err(why) => notes.push(format!("the source could not be probed: {why}")),
+            Err(error) => notes.push(format!("the source could not be probed: {}", full_text(&error))),
         }
     }
     Some(probes)

@@ -18,11 +18,11 @@ pub struct OptionError(pub(crate) String);
 #[non_exhaustive]
 #[allow(missing_docs)] // the messages say what the fields are
 pub enum QuantizeError {
-    #[error("{}: {reason}", .path.display())]
-    Io { path: PathBuf, reason: io::Error },
+    #[error("{}", .path.display())]
+    Io { path: PathBuf, source: io::Error },
 
-    #[error("{}: {reason}", .path.display())]
-    Gguf { path: PathBuf, reason: GgufError },
+    #[error("{}", .path.display())]
+    Gguf { path: PathBuf, source: GgufError },
 
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -76,7 +76,7 @@ pub enum QuantizeError {
     #[error("{} is a type that is only read; expected one of {}", .0, writable::names())]
     ReadOnly(DType),
 
-    #[error("threads cannot be started: {0}")]
+    #[error("threads cannot be started")]
     Threads(#[from] rayon::ThreadPoolBuildError),
 
     #[error(
@@ -119,17 +119,17 @@ pub enum QuantizeError {
 }
 
 impl QuantizeError {
-    pub(crate) fn io(path: &Path, reason: io::Error) -> Self {
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),
-            reason,
+            source,
         }
     }
 
-    pub(crate) fn gguf(path: &Path, reason: GgufError) -> Self {
+    pub(crate) fn gguf(path: &Path, source: GgufError) -> Self {
         Self::Gguf {
             path: path.to_owned(),
-            reason,
+            source,
         }
     }
 
@@ -143,8 +143,8 @@ impl QuantizeError {
     /// Names the destination in errors that do not.
     pub(crate) fn at(self, dst: &Path) -> Self {
         match self {
-            Self::Destination(reason) => Self::io(dst, reason),
-            Self::Write(reason) => Self::gguf(dst, reason),
+            Self::Destination(source) => Self::io(dst, source),
+            Self::Write(source) => Self::gguf(dst, source),
             Self::NoRoom { needed, free } => Self::DiskFull {
                 path: dst.to_owned(),
                 needed,

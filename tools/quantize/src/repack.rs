@@ -34,6 +34,13 @@ pub fn repack(
     prober: Option<&Prober<'_>>,
 ) -> Result<Report, QuantizeError> {
     locate(old)?;
+    if old.is_dir() {
+        return Err(QuantizeError::Open(OpenError::Misplaced {
+            path: old.to_owned(),
+            problem: "a folder, and only GGUF files can be repacked".to_owned(),
+            cure: "bise quantize makes a GGUF file of a folder".to_owned(),
+        }));
+    }
     claim(new, &[old])?;
     let checkpoint = Checkpoint::open(old).map_err(OpenError::from)?;
     let checked = llama::check(&checkpoint);

@@ -2,6 +2,7 @@
 
 mod directory;
 
+use bise_format::full_text;
 use bise_quantize::{Options, Progress, QuantizeError, Silent, Target, quantize};
 use directory::with_tensors;
 use safetensors::Dtype;
@@ -158,7 +159,7 @@ impl Progress for Intruder<'_> {
     fn advance(&self, _: u64) {
         let error = quantize(self.0, self.1, &options("Q8_0"), &Silent).unwrap_err();
         assert!(
-            error.to_string().contains("another program is writing it"),
+            full_text(&error).contains("another program is writing it"),
             "{error}"
         );
     }
@@ -178,7 +179,8 @@ fn two_runs_do_not_write_one_file() {
 struct Disk(TempDir);
 
 impl Disk {
-    /// Of ext2 on 2 MiB: no room can be taken there in advance. `None` where mounting is not possible.
+    /// Of ext2 on 2 MiB: no room can be taken there in advance. `None` where mounting is not
+    /// possible.
     fn ext2() -> Option<Self> {
         let image = TempDir::new().unwrap();
         let file = image.path().join("image");
@@ -224,7 +226,7 @@ fn a_disk_that_is_too_small_is_found_at_once() {
     fs::write(&dst, "old").unwrap();
     let error = quantize(src.path(), &dst, &options("Q8_0"), &Silent).unwrap_err();
     assert!(matches!(error, QuantizeError::DiskFull { .. }), "{error}");
-    let text = error.to_string();
+    let text = full_text(&error);
     assert!(
         text.contains("out.gguf: the disk is full: ") && text.contains(" free"),
         "{text}"
@@ -260,7 +262,7 @@ fn a_disk_that_fills_up_leaves_everything_as_it_was() {
     let filler = Filler(&fill, Cell::new(false));
     let error = quantize(src.path(), &dst, &options("Q4_0"), &filler).unwrap_err();
     assert!(filler.1.get(), "there was room at first: {error}");
-    assert!(error.to_string().contains("No space left"), "{error}");
+    assert!(full_text(&error).contains("No space left"), "{error}");
     assert_eq!(fs::read(&dst).unwrap(), b"old");
     assert_eq!(names(disk.0.path()), ["lost+found", "out.gguf", "zzz"]);
     assert!(fs::read(src.path().join("model.safetensors")).unwrap() == before);

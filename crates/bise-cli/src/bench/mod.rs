@@ -7,6 +7,7 @@ mod timing;
 
 use crate::loading::{self, Loading, Which};
 use crate::machine;
+use crate::numbers::Expected;
 use crate::outcome::Outcome;
 use crate::runtime::kv_types;
 use anyhow::Result;
@@ -24,15 +25,17 @@ use timing::{Bench, Kind, Test};
 
 /// Measure how fast a model runs
 ///
-/// Each test is named as llama-bench names it: pp512 processes a prompt of 512 tokens, tg128 generates 128 tokens one by
-/// one, and @d1024 does so after 1024 other tokens. The figure is the median. Beside it stands what the test takes of the
-/// machine, whose limits are measured too: for prompts the integer operations of the weights, for generation the bytes
-/// of weights, keys and values read. Lists are separated by commas.
+/// Each test is named as llama-bench names it: pp512 processes a prompt of 512 tokens, tg128
+/// generates 128 tokens one by one, and @d1024 does so after 1024 other tokens. The figure is the
+/// median. Beside it stands what the test takes of the machine, whose limits are measured too: for
+/// prompts the integer operations of the weights, for generation the bytes of weights, keys and
+/// values read. Lists are separated by commas.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     which: Which,
-    /// Measure random weights of a published shape instead: mistral-7b, mixtral-8x7b or mixtral-8x22b, a colon, and a type or recipe
+    /// Measure random weights of a published shape instead: mistral-7b, mixtral-8x7b or
+    /// mixtral-8x22b, a colon, and a type or recipe
     #[arg(long, value_name = "SHAPE:TYPE", conflicts_with_all = ["model", "named"])]
     synthetic: Option<String>,
     /// Layers of the synthetic model [default: as many as the shape has]
@@ -50,8 +53,8 @@ pub struct Args {
     /// Tokens processed before a test
     #[arg(short, long, value_delimiter = ',', default_value = "0", value_parser = tokens)]
     depth: Vec<usize>,
-    /// Generate also the answers of these recorded texts, without drafts and with drafts from the text itself; a JSON array of
-    /// objects with name, prompt and answer, the last two in tokens
+    /// Generate also the answers of these recorded texts, without drafts and with drafts from the
+    /// text itself; a JSON array of objects with name, prompt and answer, the last two in tokens
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
     /// Repetitions of each test
@@ -75,10 +78,10 @@ pub struct Args {
 }
 
 /// A number of tokens that a test may have.
-fn tokens(text: &str) -> Result<usize, String> {
+fn tokens(text: &str) -> Result<usize, Expected> {
     match text.parse() {
         Ok(tokens @ 0..=0x7fff_ffff) => Ok(tokens),
-        _ => Err("expected a number of tokens from 0 to 2^31 - 1".to_owned()),
+        _ => Err(Expected("a number of tokens from 0 to 2^31 - 1")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The commands of a chat, which begin with a slash.
 
+use crate::usage::Misuse;
 use std::path::PathBuf;
 
 /// What each command is called, what it takes, and what it does.
@@ -52,7 +53,7 @@ impl Command {
     ///
     /// # Errors
     /// What to tell the user about a command that is unknown or lacks something.
-    pub fn parse(entry: &str) -> Result<Self, String> {
+    pub fn parse(entry: &str) -> Result<Self, Misuse> {
         let Some(rest) = entry.strip_prefix('/') else {
             return Ok(Self::Say(entry.to_owned()));
         };
@@ -62,7 +63,7 @@ impl Command {
         let (name, argument) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
         let argument = argument.trim();
         let file = || match argument {
-            "" => Err(format!("/{name} needs the name of a file")),
+            "" => Err(Misuse(format!("/{name} needs the name of a file"))),
             file => Ok(PathBuf::from(file)),
         };
         let command = match name {
@@ -77,16 +78,16 @@ impl Command {
             "stats" => Self::Stats,
             "exit" | "quit" | "bye" => Self::Exit,
             _ => {
-                return Err(format!(
+                return Err(Misuse(format!(
                     "there is no command /{name}; /help shows those there are"
-                ));
+                )));
             }
         };
         let takes_nothing = [
             "help", "?", "reset", "undo", "retry", "stats", "exit", "quit", "bye",
         ];
         if takes_nothing.contains(&name) && !argument.is_empty() {
-            return Err(format!("/{name} takes no argument"));
+            return Err(Misuse(format!("/{name} takes no argument")));
         }
         Ok(command)
     }

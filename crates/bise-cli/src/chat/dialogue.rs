@@ -4,7 +4,7 @@ use crate::constraint::{Asked, Table};
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;
 use crate::session::Sessions;
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use bise_model::chat::{Content, Conversation, Message, Template, Voice};
 use bise_model::sampler::{Mask, Sampler};
 use bise_model::tokenizer::{Detokenizer, Tokenizer};
@@ -149,8 +149,8 @@ impl<'m> Dialogue<'m> {
         }
     }
 
-    /// Answers the last message, which is the user's, in at most `most` tokens, and hands the text to `show` as it comes.
-    /// What was said becomes a message, also when it was cut short.
+    /// Answers the last message, which is the user's, in at most `most` tokens, and hands the text
+    /// to `show` as it comes. What was said becomes a message, also when it was cut short.
     ///
     /// # Errors
     /// When the conversation does not fit the format or the context; nothing has been said then.
@@ -233,15 +233,15 @@ impl<'m> Dialogue<'m> {
         let table = &mut self.table;
         let of = |asked: &Asked| -> Result<Box<dyn Mask>> {
             let mut constraint = asked.constraint(table.of(self.tokenizer)?)?;
-            let begun = constraint.begin(self.session.tokens().len());
-            begun.map_err(|problem| anyhow!(problem))?;
+            constraint.begin(self.session.tokens().len())?;
             Ok(Box::new(constraint))
         };
         sampler.set_mask(self.constraint.as_ref().map(of).transpose()?);
         Ok(self.constraint.is_some())
     }
 
-    /// Reads `tokens`, of which the beginning may be known; false when the user did not want to wait.
+    /// Reads `tokens`, of which the beginning may be known; false when the user did not want to
+    /// wait.
     fn read(&mut self, tokens: &[u32], interrupt: &Interrupt) -> Result<bool> {
         let start = Instant::now();
         let bar = Bar::tokens("reading", tokens.len());

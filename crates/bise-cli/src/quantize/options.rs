@@ -1,5 +1,6 @@
 //! The options of `bise quantize`, and how what was done is told.
 
+use crate::numbers::Expected;
 use bise_kernels::block::DType;
 use bise_quantize::{
     Budget, Options, Prober, Progress, QuantizeError, Report, Source, Target, TensorType, quantize_source,
@@ -14,10 +15,11 @@ use std::path::PathBuf;
 
 /// Make a quantized GGUF file
 ///
-/// SRC is a directory of a Mistral or Mixtral with safetensors in F32, F16 or BF16 and a tokenizer, in Hugging Face's layout
-/// (config.json) or Mistral's own (params.json); or a GGUF file, or any part of a split one. DST appears only when it is
-/// complete; until then the work lies beside it as .DST.bise-part and .DST.bise-journal. Stopped by Ctrl-C or killed, the
-/// same command goes on from there. DST carries hashes and probes for bise verify.
+/// SRC is a directory of a Mistral or Mixtral with safetensors in F32, F16 or BF16 and a tokenizer,
+/// in Hugging Face's layout (config.json) or Mistral's own (params.json); or a GGUF file, or any
+/// part of a split one. DST appears only when it is complete; until then the work lies beside it as
+/// .DST.bise-part and .DST.bise-journal. Stopped by Ctrl-C or killed, the same command goes on from
+/// there. DST carries hashes and probes for bise verify.
 #[derive(clap::Args, Clone, Debug)]
 #[command(version)]
 pub struct Args {
@@ -30,8 +32,8 @@ pub struct Args {
     /// Give all matrices this very type, the base of a recipe
     #[arg(long, conflicts_with_all = ["size", "bpw"])]
     pure: bool,
-    /// The type of matrices whose names PATTERN, a regular expression in any case, is found in; the first that is counts, before
-    /// --pure and the recipe, after --output-type and --embedding-type
+    /// The type of matrices whose names PATTERN, a regular expression in any case, is found in; the
+    /// first that is counts, before --pure and the recipe, after --output-type and --embedding-type
     #[arg(long = "tensor-type", value_name = "PATTERN=TYPE")]
     tensor_types: Vec<TensorType>,
     /// The type of the output matrix
@@ -40,7 +42,8 @@ pub struct Args {
     /// The type of the embedding
     #[arg(long, alias = "token-embedding-type", value_name = "TYPE", value_parser = Types)]
     embedding_type: Option<DType>,
-    /// Importance matrix, of bise imatrix or of llama.cpp: which inputs are large, and errors therefore weigh much
+    /// Importance matrix, of bise imatrix or of llama.cpp: which inputs are large, and errors
+    /// therefore weigh much
     #[arg(long, value_name = "FILE")]
     imatrix: Option<PathBuf>,
     /// Quantize weights that are quantized already: what they lost stays lost, and they lose more
@@ -119,11 +122,11 @@ impl TypedValueParser for Types {
 }
 
 /// A number of keys; 0 for all of them.
-fn window(text: &str) -> Result<u32, String> {
+fn window(text: &str) -> Result<u32, Expected> {
     match text.parse() {
         _ if text == "off" => Ok(0),
         Ok(keys) if (1..=1 << 30).contains(&keys) => Ok(keys),
-        _ => Err("expected a number of keys from 1 to 2^30, or off".to_owned()),
+        _ => Err(Expected("a number of keys from 1 to 2^30, or off")),
     }
 }
 

@@ -1,12 +1,13 @@
-//! `bise run --input-jsonl`: many prompts in one process, each a line of JSON, each answered by a line of JSON.
+//! `bise run --input-jsonl`: many prompts in one process, each a line of JSON, each answered by a
+//! line of JSON.
 //!
 //! ```json
 //! {"prompt": "Once upon", "id": "a", "seed": 7, "max_tokens": 20, "stop": ["."], "temperature": 0.2}
 //! {"messages": [{"role": "user", "content": "Hello"}]}
 //! ```
 //!
-//! What a line gives depends on the line and the options alone, not on the lines before it. Lines that have their results in
-//! the output file already are not done again.
+//! What a line gives depends on the line and the options alone, not on the lines before it. Lines
+//! that have their results in the output file already are not done again.
 
 use super::args::Args;
 use super::results::Results;
@@ -123,9 +124,7 @@ impl Work<'_, '_> {
         let asked = self.args.constraints.asked()?;
         if let Some(asked) = &asked {
             let mut constraint = asked.constraint(self.table.of(self.tokenizer)?)?;
-            constraint
-                .begin(tokens.len())
-                .map_err(|problem| anyhow!(problem))?;
+            constraint.begin(tokens.len())?;
             sampler.set_mask(Some(Box::new(constraint) as Box<dyn Mask>));
         }
         let mut pieces = match answers && asked.is_none() {

@@ -6,7 +6,7 @@ use crate::constraint::{Asked, Table};
 use crate::messages::note;
 use crate::sampling::Sampling;
 use crate::session::{Keeper, Notes, Talk};
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use bise_model::chat::{Content, Conversation, Message};
 use bise_model::sampler::{Mask as _, Sampler};
 use bise_model::tokenizer::{Detokenizer, Tokenizer};
@@ -32,7 +32,8 @@ pub struct Text<'m, 'a> {
     /// With --chat.
     pub talk: Option<Conversing>,
     keeper: Keeper,
-    /// Tokens before the text that were known from a session or the prompt cache, and those that were not.
+    /// Tokens before the text that were known from a session or the prompt cache, and those that
+    /// were not.
     pub known: usize,
     pub unknown: usize,
     /// What the user should know after the text.
@@ -99,8 +100,8 @@ impl<'m, 'a> Text<'m, 'a> {
         })
     }
 
-    /// Makes what follows `prompt` keep to the constraint. One that the session's text has not fulfilled yet goes on holding
-    /// if there is nothing between.
+    /// Makes what follows `prompt` keep to the constraint. One that the session's text has not
+    /// fulfilled yet goes on holding if there is nothing between.
     pub fn constrain(&mut self, prompt: &[u32]) -> Result<()> {
         let asked = self.args.constraints.asked()?;
         let left = self.constraint.take().zip(self.from.take());
@@ -118,13 +119,14 @@ impl<'m, 'a> Text<'m, 'a> {
             asked.name
         );
         let mut constraint = asked.constraint(Table::default().of(self.tokenizer)?)?;
-        constraint.begin(from).map_err(|problem| anyhow!(problem))?;
+        constraint.begin(from)?;
         self.sampler.set_mask(Some(Box::new(constraint)));
         (self.constraint, self.from) = (Some(asked), Some(from));
         Ok(())
     }
 
-    /// An answer begins a text, and has no space in front; a text that follows a grammar is shown to the letter.
+    /// An answer begins a text, and has no space in front; a text that follows a grammar is shown
+    /// to the letter.
     pub fn detokenizer(&self) -> Detokenizer<'m> {
         if self.args.chat_options.chat && self.constraint.is_none() {
             Detokenizer::new(self.tokenizer)
@@ -196,8 +198,8 @@ impl<'m, 'a> Text<'m, 'a> {
         }
     }
 
-    /// Drops the oldest tokens after the first `keep` and says so, if that was asked for; the context is full, as `error`
-    /// says.
+    /// Drops the oldest tokens after the first `keep` and says so, if that was asked for; the
+    /// context is full, as `error` says.
     fn make_room(&mut self, keep: usize, error: GenerateError) -> Result<()> {
         if !self.args.context_shift {
             bail!("{error}; a larger context (-c) or --context-shift would let it go on");
@@ -216,7 +218,8 @@ impl<'m, 'a> Text<'m, 'a> {
         Ok(())
     }
 
-    /// What a text lacks that was stopped before its grammar let it end, and what stopped it; `None` for a text that could end.
+    /// What a text lacks that was stopped before its grammar let it end, and what stopped it;
+    /// `None` for a text that could end.
     pub fn cut_off(&mut self) -> Result<Option<String>> {
         let (Some(asked), Some(from)) = (&self.constraint, self.from) else {
             return Ok(None);
@@ -241,7 +244,8 @@ impl<'m, 'a> Text<'m, 'a> {
         )))
     }
 
-    /// Makes `answer` the conversation's next message, if there is one; a message to which nothing could be said is forgotten.
+    /// Makes `answer` the conversation's next message, if there is one; a message to which nothing
+    /// could be said is forgotten.
     pub fn answered(&mut self, answer: Content, good: bool) {
         let Some(talk) = &mut self.talk else {
             return;
@@ -253,7 +257,8 @@ impl<'m, 'a> Text<'m, 'a> {
         }
     }
 
-    /// Keeps the session in the middle of the text, if asked to. What cannot be kept now may be later.
+    /// Keeps the session in the middle of the text, if asked to. What cannot be kept now may be
+    /// later.
     fn keep_on(&mut self) {
         let notes = self.notes();
         if let Err(error) = self.keeper.keep_on(&mut self.session, &self.sampler, &notes) {

@@ -12,6 +12,7 @@ const DEPTH: usize = 4;
 
 /// Why a path cannot be written. Nothing has been changed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClaimError {
     /// It is what the same command reads.
     #[error(
@@ -42,19 +43,21 @@ pub enum ClaimError {
     #[error("cannot write {}: the file is there and read-only; name another file, or make it writable", .0.display())]
     ReadOnly(PathBuf),
     /// It cannot be written for another reason.
-    #[error("cannot write {}: {reason}", .output.display())]
+    #[error("cannot write {}", .output.display())]
     Io {
         /// The path to be written.
         output: PathBuf,
         /// Why not.
-        reason: io::Error,
+        source: io::Error,
     },
 }
 
-/// Finds out whether a file can be written at `output` while `inputs` are read: files, any parts of split ones, or folders
-/// of models. Called before the work, so that nobody waits for an error; what is at `output` stays as it is.
+/// Finds out whether a file can be written at `output` while `inputs` are read: files, any parts of
+/// split ones, or folders of models. Called before the work, so that nobody waits for an error;
+/// what is at `output` stays as it is.
 ///
-/// Files are told apart by what they are, not by their names: links and other spellings make no difference.
+/// Files are told apart by what they are, not by their names: links and other spellings make no
+/// difference.
 ///
 /// # Errors
 /// When `output` is one of the inputs, or no file can be written there.
@@ -73,9 +76,9 @@ pub fn claim(output: &Path, inputs: &[&Path]) -> Result<(), ClaimError> {
     Ok(())
 }
 
-fn io_error(output: &Path, reason: io::Error) -> ClaimError {
+fn io_error(output: &Path, source: io::Error) -> ClaimError {
     let output = output.to_owned();
-    ClaimError::Io { output, reason }
+    ClaimError::Io { output, source }
 }
 
 /// The file that writing `output` makes or replaces, if that can be done.
@@ -116,7 +119,8 @@ fn same_as(path: &Path, inputs: &[&Path]) -> Option<PathBuf> {
         .find_map(|input| files(input).into_iter().find(same))
 }
 
-/// What tells the regular file at `path` from others. Anything else is not opened: that might take away what a pipe holds.
+/// What tells the regular file at `path` from others. Anything else is not opened: that might take
+/// away what a pipe holds.
 fn regular(path: &Path) -> Option<Handle> {
     let is_file = fs::metadata(path).is_ok_and(|found| found.is_file());
     is_file.then(|| Handle::from_path(path).ok())?
@@ -154,8 +158,8 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Whether the file in the folder of a model is what was made of it, and no part of it: in GGUF, a session, or logits, which
-/// are safetensors under another name than weights have.
+/// Whether the file in the folder of a model is what was made of it, and no part of it: in GGUF, a
+/// session, or logits, which are safetensors under another name than weights have.
 fn is_result(path: &Path) -> bool {
     let mut start = [0; 12];
     let read = File::open(path).and_then(|mut file| file.read(&mut start));
@@ -168,7 +172,7 @@ mod tests {
     use super::*;
 
     fn refused(output: &Path, inputs: &[&Path]) -> String {
-        claim(output, inputs).expect_err("refused").to_string()
+        crate::full_text(&claim(output, inputs).expect_err("refused"))
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::fmt;
 ///
 /// Offsets are bytes from the start of the file.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 #[allow(missing_docs)] // the messages say what the fields are
 pub enum GgufError {
     #[error("not a GGUF file: it starts with bytes {found:02x?} instead of \"GGUF\"")]

@@ -111,7 +111,7 @@ pub(crate) fn open(directory: &Path) -> Result<(Checkpoint, Vec<String>), OpenEr
             // What llama.cpp calls a file for token ids only.
             metadata.insert("tokenizer.ggml.model", "none");
             notes.push(
-                "no tokenizer.model, tokenizer.json or tekken.json: the file has no tokenizer".to_owned(),
+                "no tokenizer.model, tokenizer.json or tekken.json: the model has no tokenizer".to_owned(),
             );
         }
     }

@@ -7,6 +7,7 @@ use crate::gguf::GgufError;
 /// Why a file of this architecture cannot be run as it says.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what the fields are
+#[non_exhaustive]
 pub enum LlamaError {
     /// A value that cannot be read.
     #[error(transparent)]

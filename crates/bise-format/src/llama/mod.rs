@@ -1,7 +1,9 @@
-//! What a file of GGUF's architecture `llama` may say, so that nothing that would change a result is passed over.
+//! What a file of GGUF's architecture `llama` may say, so that nothing that would change a result
+//! is passed over.
 //!
 //! ```text
-//! keys      applied; or of no weight for the result; or refused, but for the value that is as if the key were not there
+//! keys      applied; or of no weight for the result; or refused, but for the value that is as if the
+//!           key were not there
 //! tensors   all that the configuration asks for, and no others
 //! ```
 //!
@@ -22,7 +24,8 @@ use crate::checkpoint::Checkpoint;
 /// Checks keys and tensors; returns what the user should know.
 ///
 /// # Errors
-/// When something would change the result that bise does not apply, or tensors are missing or not used.
+/// When something would change the result that bise does not apply, or tensors are missing or not
+/// used.
 pub fn check(checkpoint: &Checkpoint) -> Result<Vec<String>, LlamaError> {
     let notes = check_metadata(&checkpoint.metadata)?;
     check_tensors(checkpoint)?;

@@ -7,6 +7,7 @@ use super::Version;
 
 /// Why a conversation cannot be encoded, or an answer not understood.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ChatError {
     /// There are no messages.
     #[error("a conversation needs at least one message")]
@@ -56,12 +57,12 @@ pub enum ChatError {
     #[error("the model's file has no chat template (metadata `tokenizer.chat_template`)")]
     NoTemplate,
     /// A template's file cannot be read.
-    #[error("{}: {reason}", .path.display())]
+    #[error("{}", .path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// Why not.
-        reason: io::Error,
+        source: io::Error,
     },
     /// A Jinja template is wrong.
     #[error("chat template {template}{at}: {what}; --template takes another one")]

@@ -1,10 +1,12 @@
-//! From conversations to tokens, as each Mistral model was trained to read them, and from answers to messages.
+//! From conversations to tokens, as each Mistral model was trained to read them, and from answers
+//! to messages.
 //!
-//! A [`Template`] is a [`Version`] of Mistral's format, whose tokens are built message by message, or a Jinja
-//! template such as GGUF files carry. [`Template::detect`] finds what a file needs. Ids are those of
-//! mistral-common, which the goldens in `fixtures/chat` prove.
+//! A [`Template`] is a [`Version`] of Mistral's format, whose tokens are built message by message,
+//! or a Jinja template such as GGUF files carry. [`Template::detect`] finds what a file needs. Ids
+//! are those of mistral-common, which the goldens in `fixtures/chat` prove.
 //!
-//! Whatever a message says, its text never becomes a control token: structure comes from the template alone.
+//! Whatever a message says, its text never becomes a control token: structure comes from the
+//! template alone.
 //!
 //! ```
 //! use bise_model::Model;

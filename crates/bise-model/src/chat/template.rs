@@ -51,9 +51,9 @@ impl Template {
                         .collect(),
                 })
             }
-            Err(reason) => Err(ChatError::Io {
+            Err(source) => Err(ChatError::Io {
                 path: path.to_owned(),
-                reason,
+                source,
             }),
         }
     }

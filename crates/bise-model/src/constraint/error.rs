@@ -2,6 +2,7 @@
 
 /// Why there is no constraint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConstraintError {
     /// The vocabulary has no token that ends a text, so that a constrained text could not end.
     #[error("the vocabulary has no end-of-text token, which constrained text needs")]

@@ -1,12 +1,13 @@
 //! Text that follows a grammar: JSON, a JSON schema, a regular expression, a context-free grammar.
 //!
-//! A [`Constraint`] is a [`Mask`] for the sampler: before each token it forbids all that the text could not go on with.
-//! The grammar is read and followed by the `llguidance` crate; what it is fed with is made here: the
-//! [`TokenTable`], each token of our vocabulary as the bytes that it adds to the text.
+//! A [`Constraint`] is a [`Mask`] for the sampler: before each token it forbids all that the text
+//! could not go on with. The grammar is read and followed by the `llguidance` crate; what it is fed
+//! with is made here: the [`TokenTable`], each token of our vocabulary as the bytes that it adds to
+//! the text.
 //!
-//! The end-of-text token is allowed where the grammar lets the text end, and it is the only one that is where the grammar
-//! leaves nothing else. So the text is always the beginning of one that the grammar describes, and is one of those when
-//! the model ends it.
+//! The end-of-text token is allowed where the grammar lets the text end, and it is the only one
+//! that is where the grammar leaves nothing else. So the text is always the beginning of one that
+//! the grammar describes, and is one of those when the model ends it.
 //!
 //! ```
 //! use bise_model::constraint::{Constraint, Grammar, TokenTable};
@@ -44,7 +45,7 @@ pub use error::ConstraintError;
 pub use grammar::Grammar;
 pub use table::TokenTable;
 
-use crate::sampler::Mask;
+use crate::sampler::{Mask, MaskError};
 use keys::Keys;
 use llguidance::Matcher;
 use llguidance::toktrie::{SimpleVob, TokTrie};
@@ -52,8 +53,9 @@ use std::fmt;
 
 /// What the text so far leaves possible under a [`Grammar`].
 ///
-/// It follows the history that it is asked about: tokens that were taken back are forgotten, new ones are read. Text
-/// before the first history asked about is the prompt, which the grammar says nothing about.
+/// It follows the history that it is asked about: tokens that were taken back are forgotten, new
+/// ones are read. Text before the first history asked about is the prompt, which the grammar says
+/// nothing about.
 ///
 /// ```
 /// use bise_model::Model;
@@ -107,7 +109,7 @@ impl Constraint {
     ///
     /// # Errors
     /// When the parser has failed before.
-    pub fn begin(&mut self, start: usize) -> Result<(), String> {
+    pub fn begin(&mut self, start: usize) -> Result<(), MaskError> {
         self.start = Some(start);
         self.take_back_to(0)
     }
@@ -117,7 +119,7 @@ impl Constraint {
         self.matcher.is_accepting().unwrap_or(false)
     }
 
-    fn take_back_to(&mut self, len: usize) -> Result<(), String> {
+    fn take_back_to(&mut self, len: usize) -> Result<(), MaskError> {
         let tokens = self.read.len() - len;
         if tokens > 0 {
             self.mask = None;
@@ -128,7 +130,7 @@ impl Constraint {
         Ok(())
     }
 
-    fn read(&mut self, tokens: &[u32]) -> Result<(), String> {
+    fn read(&mut self, tokens: &[u32]) -> Result<(), MaskError> {
         if tokens.is_empty() {
             return Ok(());
         }
@@ -139,7 +141,9 @@ impl Constraint {
         self.matcher.consume_tokens(&tokens[..valid]).map_err(reason)?;
         self.read.extend_from_slice(&tokens[..valid]);
         match tokens.get(valid) {
-            Some(token) => Err(format!("token {token} does not follow the grammar")),
+            Some(token) => Err(MaskError::new(format!(
+                "token {token} does not follow the grammar"
+            ))),
             None => Ok(()),
         }
     }
@@ -165,13 +169,13 @@ impl Constraint {
 }
 
 impl Mask for Constraint {
-    fn look(&mut self, history: &[u32]) -> Result<(), String> {
+    fn look(&mut self, history: &[u32]) -> Result<(), MaskError> {
         let start = *self.start.get_or_insert(history.len());
         let text = history.get(start..).ok_or_else(|| {
-            format!(
-                "a history of {} tokens, shorter than the prompt of {start}",
-                history.len()
-            )
+            let len = history.len();
+            MaskError::new(format!(
+                "a history of {len} tokens, shorter than the prompt of {start}"
+            ))
         })?;
         let same = self.read.iter().zip(text).take_while(|(a, b)| a == b).count();
         self.take_back_to(same)?;
@@ -206,8 +210,8 @@ impl fmt::Debug for Constraint {
 }
 
 /// What the parser says, without its notes to itself.
-fn reason(error: impl fmt::Display) -> String {
+fn reason(error: impl fmt::Display) -> MaskError {
     let text = error.to_string();
     let text = text.split("\n<").next().unwrap_or("").trim_end();
-    format!("the grammar cannot be followed: {text}")
+    MaskError::new(format!("the grammar cannot be followed: {text}"))
 }

@@ -106,7 +106,7 @@ impl TokenTable {
             .create_parser(source)
             .map_err(|error| ConstraintError::Grammar {
                 kind,
-                problem: format!("{error:#}"),
+                problem: format!("{error:#}").trim_end().to_owned(),
             })?;
         Ok(Matcher::new(Ok(parser)))
     }

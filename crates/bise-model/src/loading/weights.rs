@@ -161,7 +161,7 @@ impl<'a> Loader<'a> {
         if !weights.is_finite()
             && let Some(weight) = find_bad_weight(name, tensor, 0..tensor.rows())
         {
-            return Err(LoadError::BadWeight(weight));
+            return Err(weight.into());
         }
         if self.options.lock {
             weights.lock().map_err(|e| not_locked(name, e))?;
@@ -173,7 +173,7 @@ impl<'a> Loader<'a> {
     fn norm(&self, name: TensorName) -> Result<RmsNorm, LoadError> {
         let tensor = self.shaped(name, &[self.config.dim])?;
         match find_bad_weight(name, &tensor, 0..tensor.rows()) {
-            Some(weight) => Err(LoadError::BadWeight(weight)),
+            Some(weight) => Err(weight.into()),
             None => Ok(RmsNorm {
                 weight: tensor.to_vec(),
                 eps: self.config.norm_eps,
@@ -248,17 +248,17 @@ impl<'a> Loader<'a> {
     }
 }
 
-fn no_room(name: TensorName, tensor: &Tensor, error: io::Error) -> LoadError {
+fn no_room(name: TensorName, tensor: &Tensor, source: io::Error) -> LoadError {
     LoadError::Memory {
         tensor: name.to_string(),
         bytes: tensor.len(),
-        error,
+        source,
     }
 }
 
-fn not_locked(name: TensorName, error: io::Error) -> LoadError {
+fn not_locked(name: TensorName, source: io::Error) -> LoadError {
     LoadError::Lock {
         tensor: name.to_string(),
-        error,
+        source,
     }
 }

@@ -14,8 +14,8 @@ pub struct Candidate {
 impl Candidate {
     /// Orders candidates: the higher logit first, of equal logits the lower id.
     fn rank(&self) -> u64 {
-        // Adding zero turns -0 into 0. Then flipping all bits but the sign of negative numbers, and the sign,
-        // makes bits grow with the number; inverted, they fall.
+        // Adding zero turns -0 into 0. Then flipping all bits but the sign of negative numbers, and
+        // the sign, makes bits grow with the number; inverted, they fall.
         let bits = (self.logit + 0.0).to_bits();
         let growing = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
         u64::from(!growing) << 32 | u64::from(self.id)
@@ -32,7 +32,8 @@ enum Order {
 
 /// The tokens that are still possible, with their logits: what filters work on.
 ///
-/// There is always at least one. *Rank* means the higher logit first and, of equal logits, the lower id.
+/// There is always at least one. *Rank* means the higher logit first and, of equal logits, the
+/// lower id.
 #[derive(Debug, Clone)]
 pub struct Candidates {
     list: Vec<Candidate>,
@@ -50,7 +51,8 @@ impl Candidates {
         }
     }
 
-    /// Starts anew with the tokens that `allowed` lets through, but those of logit negative infinity.
+    /// Starts anew with the tokens that `allowed` lets through, but those of logit negative
+    /// infinity.
     pub(super) fn fill(&mut self, logits: &[f32], allowed: impl Fn(u32) -> bool) -> Result<(), SamplerError> {
         self.list.clear();
         self.list.reserve(logits.len());
@@ -83,6 +85,9 @@ impl Candidates {
     }
 
     /// The first in rank.
+    ///
+    /// # Panics
+    /// When there are no candidates; a filter must leave at least one.
     pub fn best(&self) -> Candidate {
         let best = self.list.iter().min_by_key(|c| c.rank());
         *best.expect("there is at least one candidate")
@@ -96,8 +101,8 @@ impl Candidates {
         self.forget_rank();
     }
 
-    /// Replaces the logit of each candidate of `listed`, whose ids ascend, by `f` of it and of what is listed with it,
-    /// kept finite.
+    /// Replaces the logit of each candidate of `listed`, whose ids ascend, by `f` of it and of what
+    /// is listed with it, kept finite.
     pub fn change(&mut self, listed: &[(u32, f32)], f: impl Fn(f32, f32) -> f32) {
         let change = |c: &mut Candidate, with: f32| c.logit = finite(f(c.logit, with));
         if self.order == Order::ById {
@@ -116,7 +121,8 @@ impl Candidates {
         self.forget_rank();
     }
 
-    /// Keeps the first `n` in rank, and at least one. Takes time linear in the number of candidates.
+    /// Keeps the first `n` in rank, and at least one. Takes time linear in the number of
+    /// candidates.
     pub fn keep_best(&mut self, n: usize) {
         let n = n.max(1);
         if n >= self.list.len() {
@@ -149,7 +155,8 @@ impl Candidates {
         }
     }
 
-    /// The candidates by rank, and for each `exp(logit - best)`: its probability but for a common factor.
+    /// The candidates by rank, and for each `exp(logit - best)`: its probability but for a common
+    /// factor.
     pub fn weights(&mut self) -> (&[Candidate], &[f64]) {
         self.sort();
         let best = f64::from(self.list[0].logit);

@@ -4,6 +4,7 @@ use super::SamplerKind;
 
 /// Why there is no sampler, or no next token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SamplerError {
     /// An option has no meaning outside its range.
     #[error("{option} is {found}, expected {expected}")]
@@ -43,16 +44,26 @@ pub enum SamplerError {
         /// Its logit.
         found: String,
     },
-    /// Every token is excluded by a logit of negative infinity or by a mask, or there are no logits.
+    /// Every token is excluded by a logit of negative infinity or by a mask, or there are no
+    /// logits.
     #[error("none of {tokens} tokens is allowed")]
     NoCandidate {
         /// The number of logits.
         tokens: usize,
     },
     /// A [`Mask`](super::Mask) has no answer.
-    #[error("{problem}")]
-    Mask {
-        /// What it says.
-        problem: String,
-    },
+    #[error(transparent)]
+    Mask(#[from] MaskError),
+}
+
+/// Why a [`Mask`](super::Mask) cannot tell which tokens may come.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct MaskError(String);
+
+impl MaskError {
+    /// With words for whoever asked for the mask.
+    pub fn new(problem: impl Into<String>) -> Self {
+        Self(problem.into())
+    }
 }

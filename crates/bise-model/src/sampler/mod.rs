@@ -1,7 +1,7 @@
 //! Choosing the next token.
 //!
-//! A [`Mask`] may forbid tokens, and a bias is added to the logits of some; then a chain of filters changes or removes
-//! candidates, and one of the rest is drawn. The chain's default order is
+//! A [`Mask`] may forbid tokens, and a bias is added to the logits of some; then a chain of filters
+//! changes or removes candidates, and one of the rest is drawn. The chain's default order is
 //!
 //! | name | filter |
 //! |---|---|
@@ -14,13 +14,15 @@
 //! | `xtc` | [`Xtc`]: leaving out top choices |
 //! | `temperature` | [`Temperature`], or [`Greedy`] where it is 0 |
 //!
-//! which is llama.cpp's. The Transformers library has the temperature after the penalties; any other order can be asked
-//! for too, and `mirostat` ([`Mirostat`]) as the last of a chain. Each filter sees the probabilities that the candidates
-//! have after those before it. A [`Chain`] of one's own can have filters of one's own.
+//! which is llama.cpp's. The Transformers library has the temperature after the penalties; any
+//! other order can be asked for too, and `mirostat` ([`Mirostat`]) as the last of a chain. Each
+//! filter sees the probabilities that the candidates have after those before it. A [`Chain`] of
+//! one's own can have filters of one's own.
 //!
-//! The same seed gives the same text on every machine: logits are changed in f32 by single operations, probabilities
-//! are computed in f64 with `libm` and added up in one order, ties break on the lower id, and the random numbers of
-//! token `i` depend on the seed and on `i` alone ([`Random`]).
+//! The same seed gives the same text on every machine: logits are changed in f32 by single
+//! operations, probabilities are computed in f64 with `libm` and added up in one order, ties break
+//! on the lower id, and the random numbers of token `i` depend on the seed and on `i` alone
+//! ([`Random`]).
 //!
 //! ```
 //! use bise_model::sampler::{Sampler, SamplerOptions};
@@ -59,7 +61,7 @@ pub use breakers::Breakers;
 pub use candidates::{Candidate, Candidates};
 pub use chain::{Chain, Filter, Step};
 pub use dry::{Dry, DryOptions};
-pub use error::SamplerError;
+pub use error::{MaskError, SamplerError};
 pub use kind::SamplerKind;
 pub use logprobs::{Logprobs, Observer};
 pub use mask::Mask;
@@ -77,12 +79,14 @@ pub use xtc::Xtc;
 
 use draw::draw;
 
-/// Chooses tokens, one after the other. Allocates in its first call only, or when vocabulary or history grow.
+/// Chooses tokens, one after the other. Allocates in its first call only, or when vocabulary or
+/// history grow.
 ///
 /// ```
 /// use bise_model::sampler::{Sampler, SamplerOptions};
 ///
-/// let options = SamplerOptions { temperature: 1.0, top_k: 2, seed: Some(7), ..Default::default() };
+/// let default = SamplerOptions::default();
+/// let options = SamplerOptions { temperature: 1.0, top_k: 2, seed: Some(7), ..default };
 /// let mut sampler = Sampler::new(options.clone())?;
 /// let logits = [1.0, 0.5, 1.5];
 /// let first = sampler.sample(&logits, &[])?;
@@ -151,19 +155,21 @@ impl Sampler {
         self.seed
     }
 
-    /// The next token after `history`, the prompt and all tokens so far, given the `logits` of all tokens.
+    /// The next token after `history`, the prompt and all tokens so far, given the `logits` of all
+    /// tokens.
     ///
     /// # Errors
-    /// When a logit is NaN or positive infinity, or no token is allowed. The next call then takes the same random
-    /// numbers.
+    /// When a logit is NaN or positive infinity, or no token is allowed. The next call then takes
+    /// the same random numbers.
     pub fn sample(&mut self, logits: &[f32], history: &[u32]) -> Result<u32, SamplerError> {
         self.sample_at(self.draws, logits, history)
     }
 
-    /// As [`sample`](Self::sample), with the random numbers of token `index` of the text, counted from 0; the next call of
-    /// `sample` takes those of the token after it.
+    /// As [`sample`](Self::sample), with the random numbers of token `index` of the text, counted
+    /// from 0; the next call of `sample` takes those of the token after it.
     ///
-    /// The token depends on the seed and the arguments alone, and with mirostat on its [`state`](Self::state).
+    /// The token depends on the seed and the arguments alone, and with mirostat on its
+    /// [`state`](Self::state).
     ///
     /// # Errors
     /// As [`sample`](Self::sample).
@@ -177,8 +183,8 @@ impl Sampler {
         Ok(drawn.id)
     }
 
-    /// What [`sample`](Self::sample) would give `ahead` tokens from now, as far as filters know what
-    /// they will have learnt by then. Nothing is learnt, counted or shown to the observer.
+    /// What [`sample`](Self::sample) would give `ahead` tokens from now, as far as filters know
+    /// what they will have learnt by then. Nothing is learnt, counted or shown to the observer.
     ///
     /// # Errors
     /// As [`sample`](Self::sample).
@@ -205,8 +211,7 @@ impl Sampler {
         };
         match &mut self.mask {
             Some(mask) => {
-                mask.look(history)
-                    .map_err(|problem| SamplerError::Mask { problem })?;
+                mask.look(history)?;
                 let allowed = |id| mask.allows(id) && !forbidden(id);
                 self.candidates.fill(logits, allowed)?;
             }
@@ -223,7 +228,8 @@ impl Sampler {
         self.candidates.as_slice()
     }
 
-    /// What the sampler knows, to [`restore`](Self::restore) later, in this sampler or in one of the same options.
+    /// What the sampler knows, to [`restore`](Self::restore) later, in this sampler or in one of
+    /// the same options.
     pub fn state(&self) -> SamplerState {
         SamplerState {
             seed: self.seed,

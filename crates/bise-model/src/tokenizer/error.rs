@@ -4,10 +4,17 @@ use bise_format::gguf::GgufError;
 
 /// Why a vocabulary is refused. Texts never are: every byte string has an encoding.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TokenizerError {
     /// A metadata key is missing or of another type.
     #[error(transparent)]
     Metadata(#[from] GgufError),
+    /// The model comes without a vocabulary.
+    #[error(
+        "the model has no tokenizer\nget tokenizer.model, tokenizer.json or tekken.json from where the weights come from, \
+         and convert the model again if it is a GGUF file"
+    )]
+    Absent,
     /// The file's vocabulary is of another kind.
     #[error("metadata `{key}` is {found:?}, expected \"llama\" (SentencePiece) or \"gpt2\" (byte-level BPE)")]
     Model {

@@ -42,7 +42,11 @@ impl Vocabulary {
     /// # Errors
     /// For another kind of vocabulary, and for keys that are missing, of another type or inconsistent.
     pub fn from_metadata(metadata: &Metadata) -> Result<Self, TokenizerError> {
-        let sentencepiece = match required(metadata.str(MODEL)?, MODEL)? {
+        let model = metadata.str(MODEL)?;
+        if matches!(model, None | Some("none")) && metadata.get(TOKENS).is_none() {
+            return Err(TokenizerError::Absent);
+        }
+        let sentencepiece = match required(model, MODEL)? {
             "llama" => true,
             "gpt2" => false,
             found => {

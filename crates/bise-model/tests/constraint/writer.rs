@@ -37,7 +37,8 @@ pub fn writers() -> &'static [Writer] {
 }
 
 impl Writer {
-    /// What it writes under `grammar` after "Once", up to so many tokens, and whether the model ended the text.
+    /// What it writes under `grammar` after "Once", up to so many tokens, and whether the model
+    /// ended the text.
     pub fn write(
         &self,
         grammar: &Grammar,
@@ -93,7 +94,8 @@ impl Writer {
         constraint.allows(story.tokenizer.vocabulary().eos.unwrap())
     }
 
-    /// Looks at longer, shorter and other histories, in any order: each time as a constraint that never saw another.
+    /// Looks at longer, shorter and other histories, in any order: each time as a constraint that
+    /// never saw another.
     pub fn check_rollback(grammar: &Grammar) {
         let story = &*STORY;
         let byte = |b: u8| story.tokenizer.token(&format!("<0x{b:02X}>")).unwrap();
@@ -122,8 +124,18 @@ impl Writer {
             assert_eq!(used.is_complete(), text.ends_with(']'), "{text}");
             // What does not follow is said, and does no harm.
             let wrong = [&history[..], &[byte(b'x')]].concat();
-            assert!(used.look(&wrong).unwrap_err().contains("does not follow"));
+            assert!(
+                used.look(&wrong)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("does not follow")
+            );
         }
-        assert!(used.look(&[]).unwrap_err().contains("shorter than the prompt"));
+        assert!(
+            used.look(&[])
+                .unwrap_err()
+                .to_string()
+                .contains("shorter than the prompt")
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! Random numbers by place, and samplers that go on where others were.
 
-use bise_model::sampler::{Mask, Sampler, SamplerError, SamplerKind, SamplerOptions, SamplerState};
+use bise_model::sampler::{
+    Mask, MaskError, Sampler, SamplerError, SamplerKind, SamplerOptions, SamplerState,
+};
 use proptest::prelude::*;
 
 use super::off;
@@ -109,9 +111,9 @@ fn a_state_of_another_chain_is_refused() {
 struct Even(usize);
 
 impl Mask for Even {
-    fn look(&mut self, history: &[u32]) -> Result<(), String> {
+    fn look(&mut self, history: &[u32]) -> Result<(), MaskError> {
         if history.len() > self.0 {
-            Err("the text has ended".into())
+            Err(MaskError::new("the text has ended"))
         } else {
             Ok(())
         }
@@ -130,12 +132,8 @@ fn a_mask_lets_through_what_it_allows() {
     go_on(&mut sampler, &mut history, 30);
     assert!(history[1..].iter().all(|token| token % 2 == 0));
     let error = sampler.sample(&logits(&history), &history).unwrap_err();
-    assert_eq!(
-        error,
-        SamplerError::Mask {
-            problem: "the text has ended".into()
-        }
-    );
+    assert_eq!(error, SamplerError::Mask(MaskError::new("the text has ended")));
+    assert_eq!(error.to_string(), "the text has ended");
     assert!(matches!(
         sampler.sample(&[f32::NEG_INFINITY, 1.0], &[]),
         Err(SamplerError::NoCandidate { tokens: 2 })

@@ -123,6 +123,22 @@ fn missing_keys_are_named() {
     }
 }
 
+/// A file that is for ids only is not called one of another kind.
+#[test]
+fn no_tokenizer_is_said_so() {
+    let mut m = metadata();
+    m.remove("tokenizer.ggml.tokens");
+    for model in [None, Some("none")] {
+        m.remove("tokenizer.ggml.model");
+        model.map(|model| m.insert("tokenizer.ggml.model", model));
+        assert!(
+            error(&m).starts_with("the model has no tokenizer\n"),
+            "{}",
+            error(&m)
+        );
+    }
+}
+
 #[test]
 fn other_tokenizers_are_refused() {
     for model in ["bert", "none", ""] {

@@ -1,4 +1,5 @@
-//! Checking a file against what it says of itself (see `seal` and `probe`), or for what no good file has.
+//! Checking a file against what it says of itself (see `seal` and `probe`), or for what no good
+//! file has.
 
 mod header;
 mod pages;
@@ -35,8 +36,8 @@ pub fn verify(path: &Path, prober: Option<&Prober<'_>>) -> io::Result<Verdict> {
 /// Checks a GGUF file that is in memory, as [`verify`] does one at a path.
 pub fn verify_bytes(file: &FileBytes, prober: Option<&Prober<'_>>) -> Verdict {
     let model = || {
-        let checkpoint = Checkpoint::from_bytes(file.clone()).map_err(|error| error.to_string())?;
-        llama::check(&checkpoint).map_err(|error| error.to_string())?;
+        let checkpoint = Checkpoint::from_bytes(file.clone()).map_err(|error| full_text(&error))?;
+        llama::check(&checkpoint).map_err(|error| full_text(&error))?;
         Ok(checkpoint)
     };
     check(file, &model, prober)
@@ -106,7 +107,10 @@ fn check_probes(model: OpenModel<'_>, gguf: &Gguf, prober: Option<&Prober<'_>>, 
         .map_or(ours.prompts(), |recorded| &recorded.prompts);
     let replay = match prober.logits(model, prompts) {
         Ok(replay) => replay,
-        Err(why) => return verdict.fault(FaultKind::Probe, format!("the model does not run: {why}")),
+        Err(error) => {
+            let why = full_text(&error);
+            return verdict.fault(FaultKind::Probe, format!("the model does not run: {why}"));
+        }
     };
     match recorded.map(|recorded| recorded.compare(&replay, CONTRACT)) {
         Some(Ok(what)) => verdict.checked.push(what),

@@ -78,21 +78,21 @@ impl<'a> Fields<'a> {
 
 impl<'a> Field<'a> {
     /// The value of an `int32`, `enum` or `bool` field.
-    pub fn i32(self) -> Result<i32, String> {
+    pub(super) fn i32(self) -> Result<i32, String> {
         match self {
             Self::Varint(value) => Ok(value as i32),
             _ => Err("no integer where one should be".to_owned()),
         }
     }
 
-    pub fn f32(self) -> Result<f32, String> {
+    pub(super) fn f32(self) -> Result<f32, String> {
         match self {
             Self::Fixed32(bytes) => Ok(f32::from_le_bytes(bytes)),
             _ => Err("no float where one should be".to_owned()),
         }
     }
 
-    pub fn text(self) -> Result<&'a str, String> {
+    pub(super) fn text(self) -> Result<&'a str, String> {
         match self {
             Self::Bytes(bytes) => std::str::from_utf8(bytes).map_err(|e| e.to_string()),
             _ => Err("no text where one should be".to_owned()),

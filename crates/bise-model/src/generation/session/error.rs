@@ -5,6 +5,7 @@ use std::io;
 
 /// Why a session could not be saved or restored.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SessionError {
     /// The file could not be read or written.
     #[error(transparent)]
@@ -49,6 +50,6 @@ pub enum SessionError {
         expected: String,
     },
     /// The sampler's state is none.
-    #[error("the session is not sound: {0}")]
+    #[error("the session is not sound")]
     State(#[from] SamplerError),
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 /// Why a model cannot draft for another.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DraftError {
     /// The models do not have the same tokens.
     #[error("the draft model's vocabulary is another one: {what} is {draft}, the model's is {model}")]
@@ -22,8 +23,8 @@ pub enum DraftError {
         draft: String,
     },
     /// The draft model's context cannot be held.
-    #[error("the draft model: {0}")]
-    Load(Box<LoadError>),
+    #[error("the draft model")]
+    Load(#[source] Box<LoadError>),
 }
 
 /// Checks that `draft`'s tokens are `model`'s.
@@ -146,8 +147,8 @@ impl DraftModel {
         }
     }
 
-    /// Puts up to `most` drafts of what follows `text`, guessed by `sampler`, into `drafts`. Where the
-    /// draft model cannot follow it drafts less: nothing depends on it but speed.
+    /// Puts up to `most` drafts of what follows `text`, guessed by `sampler`, into `drafts`. Where
+    /// the draft model cannot follow it drafts less: nothing depends on it but speed.
     pub fn draft(
         &mut self,
         text: &Text<'_>,
@@ -185,8 +186,8 @@ impl DraftModel {
         }
     }
 
-    /// Takes back what the text does not say, and makes room for the rest and `most` drafts, if need be by reading only the
-    /// end of the text.
+    /// Takes back what the text does not say, and makes room for the rest and `most` drafts, if
+    /// need be by reading only the end of the text.
     fn reach(&mut self, text: &Text<'_>, most: usize) -> bool {
         let (capacity, len) = (self.context.capacity(), self.len);
         let fits = |first: usize| capacity.is_none_or(|n| len - first + most <= n);
