@@ -47,7 +47,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         ..ContextOptions::new(args.context.map_or(usual, |c| c as usize))
     };
     let hashed = if args.hash { Hashed::All } else { Hashed::Samples };
-    let facts = Facts {
+    let facts = ModelFacts {
         needs: MemoryNeeds::of(&checkpoint, &config, &options),
         fingerprint: fingerprint(&checkpoint, hashed)?.to_string(),
         chat: chat(&checkpoint, path),
@@ -66,7 +66,7 @@ pub fn run(args: Args) -> Result<Outcome> {
 }
 
 /// All that is told of a model.
-struct Facts {
+struct ModelFacts {
     checkpoint: Checkpoint,
     config: Config,
     options: ContextOptions,
@@ -106,7 +106,7 @@ struct Share {
     bytes: usize,
 }
 
-impl Facts {
+impl ModelFacts {
     fn vocabulary(&self) -> usize {
         self.checkpoint
             .tensor(TensorName::Embedding)

@@ -1,11 +1,11 @@
-//! From a model to a quantized file: types are chosen, slabs written, the result sealed and probed.
+//! From a model to a quantized file: types are chosen, slabs written, the result hashed and tested.
 
-use crate::choose::role::Facts;
-use crate::choose::weigh::Weighing;
+use crate::choose::role::ModelFacts;
+use crate::choose::weigh::ErrorWeights;
 use crate::choose::{budget, choice, sensitivity};
 use crate::error::QuantizeError;
 use crate::integrity::probe::{Prober, Probes};
-use crate::integrity::seal::Seal;
+use crate::integrity::manifest::Manifest;
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::report::Report;
@@ -88,9 +88,9 @@ pub fn quantize_source(
     // What describes the old file's making does not describe the new one's.
     metadata.retain(|key| !key.starts_with("quantize.imatrix."));
     let pool = pipeline::pool(options.threads)?;
-    let weighing = Weighing::new(&tensors, options.imatrix.as_deref(), &mut metadata, &mut notes)?;
+    let weighing = ErrorWeights::new(&tensors, options.imatrix.as_deref(), &mut metadata, &mut notes)?;
     let tied = source.checkpoint.output_is_tied();
-    let facts = Facts::new(&metadata, tied, options.imatrix.is_some());
+    let facts = ModelFacts::new(&metadata, tied, options.imatrix.is_some());
     let facts = facts.map_err(|e| QuantizeError::gguf(src, e))?;
     metadata.insert("general.file_type", options.target.file_type());
     metadata.insert("general.quantization_version", QUANTIZATION_VERSION);
@@ -103,8 +103,8 @@ pub fn quantize_source(
         None => choice::choose(&tensors, options, &facts, &mut notes)?,
         Some(budget) => {
             let plan = budget::Plan::new(&metadata, &tensors, options, &facts, &mut notes)?;
-            let sealed = Seal::new(&metadata, specs(&tensors, &plan.any()).collect(), probes.clone());
-            let header = sealed.map_err(|e| QuantizeError::gguf(dst, e))?;
+            let manifest = Manifest::new(&metadata, specs(&tensors, &plan.any()).collect(), probes.clone());
+            let header = manifest.map_err(|e| QuantizeError::gguf(dst, e))?;
             let plan = plan.after(header.layout().data_offset());
             let errors = sensitivity::measure(&pool, &tensors, &plan, &weighing, progress)?;
             let types = plan.choose(budget, &tensors, &errors, &mut notes)?;
@@ -117,10 +117,10 @@ pub fn quantize_source(
         choice::refuse_requantizing(src, &tensors, &types)?;
     }
     let specs = specs(&tensors, &types).collect();
-    let seal = Seal::new(&metadata, specs, probes).map_err(|e| QuantizeError::gguf(dst, e))?;
-    let mut report = Report::new(&seal, &tensors, notes);
+    let manifest = Manifest::new(&metadata, specs, probes).map_err(|e| QuantizeError::gguf(dst, e))?;
+    let mut report = Report::new(&manifest, &tensors, notes);
     let job = options
-        .identity(src, &seal)
+        .identity(src, &manifest)
         .map_err(|e| QuantizeError::io(src, e))?;
     progress.start(report.source_len);
     let listeners = Listeners { progress, prober };
@@ -131,7 +131,7 @@ pub fn quantize_source(
         pool: &pool,
         verbatim: false,
     };
-    let written = writing::write(dst, &job, seal, contents, listeners).map_err(|e| e.at(dst))?;
+    let written = writing::write(dst, &job, manifest, contents, listeners).map_err(|e| e.at(dst))?;
     report.notes.extend(written.notes);
     progress.finish();
     if options.measure {

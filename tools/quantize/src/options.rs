@@ -5,7 +5,7 @@ use crate::choose::size::Budget;
 use crate::choose::tensor_type::TensorType;
 use crate::error::QuantizeError;
 use crate::integrity::digest::Digest;
-use crate::integrity::seal::Seal;
+use crate::integrity::manifest::Manifest;
 use crate::write::writing;
 use bise_format::atomic::claim;
 use bise_kernels::block::DType;
@@ -81,8 +81,8 @@ impl Options {
     }
 
     /// The job that is done with these options: what the bytes of the output depend on.
-    pub(crate) fn identity(&self, src: &Path, seal: &Seal) -> std::io::Result<Digest> {
-        writing::identity(src, self.imatrix.as_deref(), &self.spelled_out(), seal)
+    pub(crate) fn identity(&self, src: &Path, manifest: &Manifest) -> std::io::Result<Digest> {
+        writing::identity(src, self.imatrix.as_deref(), &self.spelled_out(), manifest)
     }
 
     /// The options that the bytes of the output depend on; of the importance matrix the file counts,

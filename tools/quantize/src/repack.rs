@@ -6,7 +6,7 @@
 //! ```
 
 use crate::error::QuantizeError;
-use crate::integrity::seal::Seal;
+use crate::integrity::manifest::Manifest;
 use crate::progress::Progress;
 use crate::write::pipeline;
 use crate::write::source::{StackedTensor, stack};
@@ -96,9 +96,9 @@ fn write(
     let probes = listeners
         .prober
         .and_then(|_| crate::convert::own_probes(metadata, &tensors));
-    let seal = Seal::new(metadata, specs.collect(), probes).map_err(|e| QuantizeError::gguf(new, e))?;
-    let mut report = Report::new(&seal, &tensors, notes);
-    let job = writing::identity(old, None, "repack", &seal).map_err(|e| QuantizeError::io(old, e))?;
+    let manifest = Manifest::new(metadata, specs.collect(), probes).map_err(|e| QuantizeError::gguf(new, e))?;
+    let mut report = Report::new(&manifest, &tensors, notes);
+    let job = writing::identity(old, None, "repack", &manifest).map_err(|e| QuantizeError::io(old, e))?;
     listeners.progress.start(report.source_len);
     let contents = Contents {
         tensors: &tensors,
@@ -107,7 +107,7 @@ fn write(
         pool: &pipeline::pool(threads)?,
         verbatim: true,
     };
-    let written = writing::write(new, &job, seal, contents, listeners).map_err(|e| e.at(new))?;
+    let written = writing::write(new, &job, manifest, contents, listeners).map_err(|e| e.at(new))?;
     report.notes.extend(written.notes);
     listeners.progress.finish();
     Ok(report)

@@ -1,7 +1,7 @@
 //! What is told of a file that has been written.
 
 use crate::choose::weigh::ErrorReport;
-use crate::integrity::seal::Seal;
+use crate::integrity::manifest::Manifest;
 use crate::write::source::StackedTensor;
 use bise_format::gguf::TensorInfo;
 use bise_kernels::block::DType;
@@ -38,8 +38,8 @@ pub struct TensorReport {
 }
 
 impl Report {
-    pub(crate) fn new(seal: &Seal, tensors: &[StackedTensor], notes: Vec<String>) -> Self {
-        let layout = seal.layout();
+    pub(crate) fn new(manifest: &Manifest, tensors: &[StackedTensor], notes: Vec<String>) -> Self {
+        let layout = manifest.layout();
         Self {
             file_len: layout.file_len(),
             source_len: tensors.iter().map(StackedTensor::source_len).sum(),

@@ -1,7 +1,7 @@
 //! Models of random weights at the shapes of published ones: for measuring speed, where weights do not matter.
 
 use crate::choose::recipe::{Target, fit};
-use crate::choose::role::{Facts, Role};
+use crate::choose::role::{ModelFacts, Role};
 use crate::error::QuantizeError;
 use bise_format::atomic::{claim, write_atomic};
 use bise_format::gguf::{GgufWriter, Layout, Metadata, TensorInfo, TensorSpec};
@@ -77,7 +77,7 @@ impl Synthetic {
         let vocabulary = metadata.u64("llama.vocab_size")?.unwrap_or(0);
         insert_vocabulary(&mut metadata, vocabulary);
         metadata.insert("general.file_type", target.file_type());
-        let facts = Facts::new(&metadata, false, false)?;
+        let facts = ModelFacts::new(&metadata, false, false)?;
         let specs = outline.tensors.into_iter().map(|(name, dims)| {
             let dtype = fit(target.dtype(Role::of(&name, &dims), &facts), dims[0]);
             TensorSpec { name, dims, dtype }

@@ -12,7 +12,7 @@
 
 use crate::choose::choice;
 use crate::choose::recipe::{CANDIDATES, Target, fit};
-use crate::choose::role::{Facts, Role};
+use crate::choose::role::{ModelFacts, Role};
 use crate::choose::size::Budget;
 use crate::error::QuantizeError;
 use crate::options::Options;
@@ -46,7 +46,7 @@ impl Plan {
         metadata: &Metadata,
         tensors: &[StackedTensor],
         options: &Options,
-        facts: &Facts,
+        facts: &ModelFacts,
         notes: &mut Vec<String>,
     ) -> Result<Self, QuantizeError> {
         choice::check_patterns(tensors, options, facts, notes)?;

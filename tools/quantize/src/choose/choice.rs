@@ -1,7 +1,7 @@
 //! The type of each tensor: what the user says of it, else what the target says, else what fits its rows.
 
 use crate::choose::recipe;
-use crate::choose::role::{Facts, Kind, Role};
+use crate::choose::role::{ModelFacts, Kind, Role};
 use crate::choose::tensor_type::TensorType;
 use crate::error::QuantizeError;
 use crate::options::Options;
@@ -11,20 +11,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The type that the user set for this tensor: the embedding's and the output's first, then the first pattern's.
-pub(crate) fn set_by_user(name: &str, role: Role, options: &Options, facts: &Facts) -> Option<DType> {
+pub(crate) fn set_by_user(name: &str, role: Role, options: &Options, facts: &ModelFacts) -> Option<DType> {
     let rule = || rule_of(name, role, options, facts).map(|rule| options.tensor_types[rule].dtype());
     set_by_option(role, options, facts).or_else(rule)
 }
 
 /// The type that `--embedding-type` or `--output-type` sets.
-fn set_by_option(role: Role, options: &Options, facts: &Facts) -> Option<DType> {
+fn set_by_option(role: Role, options: &Options, facts: &ModelFacts) -> Option<DType> {
     let output_too = role.kind == Kind::Output || role.kind == Kind::Embedding && facts.tied;
     let embedding = options.embedding_type.filter(|_| role.kind == Kind::Embedding);
     embedding.or(options.output_type.filter(|_| output_too))
 }
 
 /// The pattern that sets the type of this tensor, if one does.
-fn rule_of(name: &str, role: Role, options: &Options, facts: &Facts) -> Option<usize> {
+fn rule_of(name: &str, role: Role, options: &Options, facts: &ModelFacts) -> Option<usize> {
     let free = role.is_matrix() && set_by_option(role, options, facts).is_none();
     let matching = |rule: &TensorType| rule.matches(name);
     options.tensor_types.iter().position(matching).filter(|_| free)
@@ -37,7 +37,7 @@ fn rule_of(name: &str, role: Role, options: &Options, facts: &Facts) -> Option<u
 pub(crate) fn choose(
     tensors: &[StackedTensor],
     options: &Options,
-    facts: &Facts,
+    facts: &ModelFacts,
     notes: &mut Vec<String>,
 ) -> Result<Vec<DType>, QuantizeError> {
     check_patterns(tensors, options, facts, notes)?;
@@ -98,7 +98,7 @@ const CLOSEST: usize = 5;
 pub(crate) fn check_patterns(
     tensors: &[StackedTensor],
     options: &Options,
-    facts: &Facts,
+    facts: &ModelFacts,
     notes: &mut Vec<String>,
 ) -> Result<(), QuantizeError> {
     let role = |tensor: &StackedTensor| Role::of(&tensor.name, &tensor.dims);

@@ -3,7 +3,7 @@
 //! Vectors and the routers of experts stay F32. For quantized targets the output matrix (the embedding, when
 //! they are one) gets Q6_K, K and V of models with 8 experts get Q8_0, and a recipe's rules say the rest.
 
-use crate::choose::role::{Facts, Kind, Role};
+use crate::choose::role::{ModelFacts, Kind, Role};
 use bise_kernels::block::DType;
 use std::fmt;
 
@@ -173,7 +173,7 @@ impl Target {
     }
 
     /// The type of a tensor with this role.
-    pub(crate) fn dtype(self, role: Role, facts: &Facts) -> DType {
+    pub(crate) fn dtype(self, role: Role, facts: &ModelFacts) -> DType {
         let base = self.base();
         if !role.is_matrix() {
             return DType::F32;
@@ -205,7 +205,7 @@ impl Target {
 }
 
 impl When {
-    fn holds(self, layer: u64, facts: &Facts) -> bool {
+    fn holds(self, layer: u64, facts: &ModelFacts) -> bool {
         match self {
             Always => true,
             First(n) => layer < n,
@@ -260,7 +260,7 @@ pub(crate) fn fit(mut dtype: DType, columns: u64) -> DType {
 mod tests {
     use super::*;
 
-    fn dtype(target: &str, name: &str, facts: Facts) -> DType {
+    fn dtype(target: &str, name: &str, facts: ModelFacts) -> DType {
         Target::from_name(target)
             .unwrap()
             .dtype(Role::of(name, &[256, 256]), &facts)
@@ -282,9 +282,9 @@ mod tests {
 
     #[test]
     fn q4_k_m_of_32_layers() {
-        let facts = Facts {
+        let facts = ModelFacts {
             layers: 32,
-            ..Facts::default()
+            ..ModelFacts::default()
         };
         let sensitive: Vec<u64> = (0..32)
             .filter(|n| dtype("Q4_K_M", &format!("blk.{n}.attn_v.weight"), facts) == DType::Q6_K)
@@ -300,17 +300,17 @@ mod tests {
         assert_eq!(dtype("Q4_K_M", "token_embd.weight", facts), DType::Q4_K);
         assert_eq!(dtype("Q4_K_M", "output.weight", facts), DType::Q6_K);
         assert_eq!(
-            dtype("Q4_K_M", "token_embd.weight", Facts { tied: true, ..facts }),
+            dtype("Q4_K_M", "token_embd.weight", ModelFacts { tied: true, ..facts }),
             DType::Q6_K
         );
     }
 
     #[test]
     fn eight_experts() {
-        let facts = Facts {
+        let facts = ModelFacts {
             layers: 32,
             experts: 8,
-            ..Facts::default()
+            ..ModelFacts::default()
         };
         for (name, expected) in [
             ("blk.0.attn_k.weight", DType::Q8_0),
@@ -354,7 +354,7 @@ mod tests {
         let mut compared = 0;
         for model in golden["models"].as_array().unwrap() {
             let number = |key: &str| model[key].as_u64().unwrap();
-            let facts = Facts {
+            let facts = ModelFacts {
                 layers: number("layers"),
                 experts: number("experts"),
                 group: number("heads") / number("kv_heads"),

@@ -5,7 +5,7 @@ use bise_format::{FfnMatrix, LayerTensor, TensorName};
 
 /// What types depend on, besides the tensor.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Facts {
+pub(crate) struct ModelFacts {
     pub layers: u64,
     /// 0 without experts.
     pub experts: u64,
@@ -17,7 +17,7 @@ pub(crate) struct Facts {
     pub weighted: bool,
 }
 
-impl Facts {
+impl ModelFacts {
     /// Of a model of these metadata, whose output matrix is the embedding (`tied`) or not, `weighted`
     /// by an importance matrix or not.
     pub(crate) fn new(metadata: &Metadata, tied: bool, weighted: bool) -> Result<Self, GgufError> {

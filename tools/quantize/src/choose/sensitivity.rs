@@ -11,7 +11,7 @@
 
 use crate::choose::budget::Plan;
 use crate::choose::role::{Kind, Role};
-use crate::choose::weigh::{Job, SquaredError, Weighing};
+use crate::choose::weigh::{Job, SquaredError, ErrorWeights};
 use crate::error::QuantizeError;
 use crate::progress::Progress;
 use crate::write::slab;
@@ -48,7 +48,7 @@ pub(crate) fn measure(
     pool: &ThreadPool,
     tensors: &[StackedTensor],
     plan: &Plan,
-    weighing: &Weighing,
+    weighing: &ErrorWeights,
     progress: &dyn Progress,
 ) -> Result<Vec<Vec<f64>>, QuantizeError> {
     let mut errors = Vec::with_capacity(tensors.len());

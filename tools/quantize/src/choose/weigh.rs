@@ -10,11 +10,11 @@ use std::ops::{AddAssign, Range};
 use std::path::Path;
 
 /// What the importance matrix says of each tensor.
-pub(crate) struct Weighing {
+pub(crate) struct ErrorWeights {
     tensors: Vec<Option<Importance>>,
 }
 
-impl Weighing {
+impl ErrorWeights {
     /// Reads the importance matrix at `path`, if there is one, and notes in `metadata` where weights come from.
     pub(crate) fn new(
         tensors: &[StackedTensor],

@@ -2,5 +2,5 @@
 
 pub(crate) mod digest;
 pub(crate) mod probe;
-pub(crate) mod seal;
+pub(crate) mod manifest;
 pub(crate) mod verify;

@@ -1,4 +1,4 @@
-//! Checking a file against what it says of itself (see `seal` and `probe`), or for what no good
+//! Checking a file against what it says of itself (see `manifest` and `probe`), or for what no good
 //! file has.
 
 mod header;
@@ -9,7 +9,7 @@ mod verdict;
 pub use verdict::{Fault, FaultKind, Verdict};
 
 use crate::integrity::probe::{Prober, Recorded};
-use crate::integrity::seal;
+use crate::integrity::manifest;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::full_text;
 use bise_format::gguf::{Gguf, GgufError};
@@ -63,10 +63,10 @@ fn check(file: &FileBytes, model: OpenModel<'_>, prober: Option<&Prober<'_>>) ->
         "{} tensors lie in the file, apart from each other",
         gguf.tensors.len()
     ));
-    let ours = [seal::METADATA, seal::TENSORS, seal::HEADER];
-    let sealed = ours.iter().filter(|key| gguf.metadata.get(key).is_some()).count();
-    if sealed > 0 {
-        if sealed < ours.len() {
+    let ours = [manifest::METADATA, manifest::TENSORS, manifest::HEADER];
+    let listed = ours.iter().filter(|key| gguf.metadata.get(key).is_some()).count();
+    if listed > 0 {
+        if listed < ours.len() {
             verdict.fault(
                 FaultKind::Header,
                 "some of the entries under bise.verify are missing",

@@ -1,10 +1,10 @@
 //! Writing one file: what the job is, whether there is room, and what an earlier run has left of it.
 
-use crate::choose::weigh::{Job, SquaredError, Weighing};
+use crate::choose::weigh::{Job, SquaredError, ErrorWeights};
 use crate::error::QuantizeError;
 use crate::integrity::digest::Digest;
 use crate::integrity::probe::Prober;
-use crate::integrity::seal::Seal;
+use crate::integrity::manifest::Manifest;
 use crate::progress::Progress;
 use crate::write::journal::{Found, Hashes, Journal};
 use crate::write::pipeline::{self, Output};
@@ -32,7 +32,7 @@ const IDENTITY: u32 = 1;
 
 /// All that the bytes of the output depend on: the source's files, the importance matrix, what is done with them, this
 /// program's version and method, and the layout.
-pub(crate) fn identity(src: &Path, imatrix: Option<&Path>, what: &str, seal: &Seal) -> io::Result<Digest> {
+pub(crate) fn identity(src: &Path, imatrix: Option<&Path>, what: &str, manifest: &Manifest) -> io::Result<Digest> {
     let mut hash = Sha256::new();
     let mut put = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_le_bytes());
@@ -49,7 +49,7 @@ pub(crate) fn identity(src: &Path, imatrix: Option<&Path>, what: &str, seal: &Se
         put(&found.len().to_le_bytes());
         put(&modified.as_nanos().to_le_bytes());
     }
-    put(seal.layout().header());
+    put(manifest.layout().header());
     Ok(hash.finalize().into())
 }
 
@@ -97,7 +97,7 @@ fn files(src: &Path) -> io::Result<Vec<PathBuf>> {
 pub(crate) struct Contents<'a> {
     pub tensors: &'a [StackedTensor],
     /// How much errors weigh; all the same when `None`.
-    pub weighing: Option<&'a Weighing>,
+    pub weighing: Option<&'a ErrorWeights>,
     /// Whether to measure errors.
     pub measure: bool,
     pub pool: &'a ThreadPool,
@@ -121,18 +121,18 @@ pub(crate) struct Listeners<'a> {
     pub prober: Option<&'a Prober<'a>>,
 }
 
-/// Writes the file that `seal` lays out to `dst`, going on where an earlier run of the same job got to.
+/// Writes the file that `manifest` lays out to `dst`, going on where an earlier run of the same job got to.
 ///
 /// Stopped, it leaves what there is for the next run; failed, it leaves nothing.
 pub(crate) fn write(
     dst: &Path,
     job: &Digest,
-    seal: Seal,
+    manifest: Manifest,
     contents: Contents<'_>,
     listeners: Listeners<'_>,
 ) -> Result<Written, QuantizeError> {
     let unfinished = Unfinished::open(dst)?;
-    match fill(&unfinished, dst, job, seal, contents, listeners) {
+    match fill(&unfinished, dst, job, manifest, contents, listeners) {
         Ok(written) => {
             unfinished.publish()?;
             Ok(written)
@@ -151,12 +151,12 @@ fn fill(
     unfinished: &Unfinished,
     dst: &Path,
     job: &Digest,
-    seal: Seal,
+    manifest: Manifest,
     contents: Contents<'_>,
     listeners: Listeners<'_>,
 ) -> Result<Written, QuantizeError> {
     let mut notes = Vec::new();
-    let (mut part, layout, progress) = (unfinished.part(), seal.layout(), listeners.progress);
+    let (mut part, layout, progress) = (unfinished.part(), manifest.layout(), listeners.progress);
     let tensors = contents.tensors;
     reserve(unfinished, layout.file_len())?;
     let plan = Plan::new(layout);
@@ -201,11 +201,11 @@ fn fill(
     clear_gaps(part, &plan, layout.file_len())?;
     part.seek(SeekFrom::Start(0))?;
     part.write_all(layout.header())?;
-    let replay = replay(unfinished, dst, &seal, listeners.prober, &mut notes);
+    let replay = replay(unfinished, dst, &manifest, listeners.prober, &mut notes);
     let replay = replay
         .as_ref()
         .map(|(logits, arithmetic)| (&logits[..], *arithmetic));
-    let header = seal
+    let header = manifest
         .close(&hashes.into_digests(), replay)
         .map_err(QuantizeError::Write)?;
     part.seek(SeekFrom::Start(0))?;
@@ -267,12 +267,12 @@ impl<'a> Quantizer<'a> {
 fn replay(
     unfinished: &Unfinished,
     dst: &Path,
-    seal: &Seal,
+    manifest: &Manifest,
     prober: Option<&Prober<'_>>,
     notes: &mut Vec<String>,
 ) -> Option<(Vec<Vec<f32>>, u32)> {
-    let prober = prober.filter(|_| !seal.prompts().is_empty())?;
-    match prober.logits_of_file(unfinished.part_path(), seal.prompts()) {
+    let prober = prober.filter(|_| !manifest.prompts().is_empty())?;
+    match prober.logits_of_file(unfinished.part_path(), manifest.prompts()) {
         Ok(logits) => Some((logits, CONTRACT)),
         Err(why) => {
             // Nobody has heard of the name that the file has until it is complete.

@@ -2,7 +2,7 @@
 
 use super::verdict::{FaultKind, Verdict};
 use crate::integrity::digest::hex;
-use crate::integrity::seal;
+use crate::integrity::manifest;
 use bise_format::TensorName;
 use bise_format::gguf::{Array, Gguf, Value};
 use std::collections::{HashMap, HashSet};
@@ -13,8 +13,8 @@ pub(super) fn check(file: &[u8], gguf: &Gguf, verdict: &mut Verdict) {
     check_entries(gguf, verdict);
     check_length(file, gguf, verdict);
     let header = &file[..file.len().min(gguf.data_offset as usize)];
-    let stated = gguf.metadata.str(seal::HEADER).ok().flatten().unwrap_or_default();
-    if hex(&seal::header_digest(header, stated)) != stated {
+    let stated = gguf.metadata.str(manifest::HEADER).ok().flatten().unwrap_or_default();
+    if hex(&manifest::header_digest(header, stated)) != stated {
         let what = "the header does not hash to what it says";
         if verdict.faults.len() == before {
             verdict.fault(FaultKind::Header, what);
@@ -33,7 +33,7 @@ pub(super) fn check(file: &[u8], gguf: &Gguf, verdict: &mut Verdict) {
 fn check_entries(gguf: &Gguf, verdict: &mut Verdict) {
     let recorded = gguf
         .metadata
-        .strings(seal::METADATA)
+        .strings(manifest::METADATA)
         .ok()
         .flatten()
         .unwrap_or_default();
@@ -42,7 +42,7 @@ fn check_entries(gguf: &Gguf, verdict: &mut Verdict) {
         (key.to_owned(), value.to_owned())
     };
     let mut expected: HashMap<String, String> = recorded.iter().map(split).collect();
-    for (key, value) in seal::entries(&gguf.metadata).iter().map(split) {
+    for (key, value) in manifest::entries(&gguf.metadata).iter().map(split) {
         match expected.remove(&key) {
             Some(old) if old == value => {}
             Some(old) => verdict.fault(kind(&key), format!("{key} is {value}, it was {old}")),

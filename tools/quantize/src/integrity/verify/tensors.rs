@@ -2,7 +2,7 @@
 
 use super::verdict::{FaultKind, Verdict};
 use crate::integrity::digest::{hex, sha256};
-use crate::integrity::seal;
+use crate::integrity::manifest;
 use bise_format::TensorName;
 use bise_format::gguf::{Gguf, TensorInfo};
 use bise_kernels::mmap::FileBytes;
@@ -41,7 +41,7 @@ pub(super) fn check_hashes(file: &FileBytes, gguf: &Gguf, verdict: &mut Verdict)
     let before = verdict.faults.len();
     let recorded = gguf
         .metadata
-        .strings(seal::TENSORS)
+        .strings(manifest::TENSORS)
         .ok()
         .flatten()
         .unwrap_or_default();
@@ -58,7 +58,7 @@ pub(super) fn check_hashes(file: &FileBytes, gguf: &Gguf, verdict: &mut Verdict)
             );
             continue;
         };
-        let facts = seal::tensor_facts(info);
+        let facts = manifest::tensor_facts(info);
         let facts = facts
             .strip_prefix(info.name.as_str())
             .unwrap_or_default()
@@ -68,7 +68,7 @@ pub(super) fn check_hashes(file: &FileBytes, gguf: &Gguf, verdict: &mut Verdict)
             .unwrap_or_default()
             .split_whitespace()
             .collect();
-        if hashes.len() as u64 != seal::matrices(&info.dims) {
+        if hashes.len() as u64 != manifest::matrices(&info.dims) {
             verdict.fault(
                 FaultKind::Header,
                 format!("tensor {} is {facts}, it was {}", info.name, brief(entry)),

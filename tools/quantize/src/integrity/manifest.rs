@@ -24,14 +24,14 @@ const LONGEST: usize = 64;
 const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// A file's header as it will be, its hashes not known yet.
-pub(crate) struct Seal {
+pub(crate) struct Manifest {
     metadata: Metadata,
     probes: Option<Probes>,
     specs: Vec<TensorSpec>,
     layout: Layout,
 }
 
-impl Seal {
+impl Manifest {
     /// Lays out a file with room for what it will say of itself.
     pub(crate) fn new(
         metadata: &Metadata,
