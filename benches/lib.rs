@@ -8,8 +8,9 @@ use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, Throughput};
 use std::time::{Duration, Instant};
 
-/// Wall time, whose throughput is a share of what the machine can do at most: of `Bytes`, what memory gives to be read;
-/// of `Elements`, each a multiplication or an addition, what the best instruction set computes with 8-bit integers.
+/// Wall time, whose throughput is a share of what the machine can do at most: of `Bytes`, what
+/// memory gives to be read; of `Elements`, each a multiplication or an addition, what the best
+/// instruction set computes with 8-bit integers.
 pub struct OfRoofline(Formatter);
 
 struct Formatter {
@@ -72,10 +73,17 @@ impl ValueFormatter for Formatter {
         WallTime.formatter().scale_values(typical, values)
     }
 
-    fn scale_throughputs(&self, typical: f64, throughput: &Throughput, values: &mut [f64]) -> &'static str {
+    fn scale_throughputs(
+        &self,
+        typical: f64,
+        throughput: &Throughput,
+        values: &mut [f64],
+    ) -> &'static str {
         let (amount, limit, unit) = match *throughput {
             Throughput::Bytes(bytes) => (bytes, self.bytes_per_second, "% of read bandwidth"),
-            Throughput::Elements(operations) => (operations, self.operations_per_second, "% of integer peak"),
+            Throughput::Elements(operations) => {
+                (operations, self.operations_per_second, "% of integer peak")
+            }
             _ => {
                 return WallTime
                     .formatter()

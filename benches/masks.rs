@@ -1,7 +1,8 @@
-//! What a constraint costs: finding out which of Mistral's 32000 tokens may come next, for each token of a text.
+//! What a constraint costs: finding out which of Mistral's 32000 tokens may come next, for each
+//! token of a text.
 //!
-//! The figure is the time for a whole text; `tokens` in the name says of how many. A token of a 7B model takes some 130 ms on
-//! two cores.
+//! The figure is the time for a whole text; `tokens` in the name says of how many. A token of a 7B
+//! model takes some 130 ms on two cores.
 
 use bise_format::gguf::Gguf;
 use bise_model::constraint::{Constraint, Grammar, TokenTable};
@@ -30,7 +31,8 @@ number ::= ("-"? ([0-9] | [1-9] [0-9]{0,15})) ("." [0-9]+)? ([eE] [-+]? [0-9] [1
 ws ::= | " " | "\n" [ \t]{0,20}"#;
 
 fn mistral() -> Tokenizer {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/tokenizer/mistral-v1.gguf.gz");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/tokenizer/mistral-v1.gguf.gz");
     let mut file = Vec::new();
     GzDecoder::new(File::open(path).unwrap())
         .read_to_end(&mut file)
@@ -42,7 +44,8 @@ fn mistral() -> Tokenizer {
 fn masks(c: &mut Criterion) {
     let tokenizer = mistral();
     let table = TokenTable::new(&tokenizer).unwrap();
-    // Encoded after an end of line, so that no space is put in front, which no grammar here lets begin a text.
+    // Encoded after an end of line, so that no space is put in front, which no grammar here lets
+    // begin a text.
     let tokens: Vec<u32> = tokenizer.encode(format!("\n{TEXT}").as_bytes());
     let line_end = tokenizer.token("<0x0A>").expect("all bytes are tokens");
     let first = tokens

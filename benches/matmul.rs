@@ -1,4 +1,5 @@
-//! Matrix products of every format, at the shape of Mistral 7B's query projection, for one token and for several.
+//! Matrix products of every format, at the shape of Mistral 7B's query projection, for one token
+//! and for several.
 
 use bise_benches::{OfRoofline, criterion, values};
 use bise_kernels::block::DType;
@@ -20,7 +21,8 @@ fn weights(dtype: DType) -> Weights {
         let bits = (0..).map(|i: usize| ((i * i) >> 5) as u8);
         blocks.iter_mut().zip(bits).for_each(|(byte, bits)| *byte = bits);
     }
-    let tensor = Tensor::from_bytes(dtype, &[ROWS, COLS], FileBytes::from_vec(blocks)).expect("its size");
+    let tensor =
+        Tensor::from_bytes(dtype, &[ROWS, COLS], FileBytes::from_vec(blocks)).expect("its size");
     Weights::new(&tensor).expect("memory")
 }
 

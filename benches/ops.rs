@@ -3,7 +3,8 @@
 use bise_benches::{OfRoofline, criterion, values};
 use bise_kernels::isa::Level;
 use bise_kernels::ops::{
-    Attention, AttentionWorkspace, CHUNK, KeyValues, KvType, RopeTable, attend, rms_norm, store, swiglu,
+    Attention, AttentionWorkspace, CHUNK, KeyValues, KvType, RopeTable, attend, rms_norm, store,
+    swiglu,
 };
 use bise_kernels::threads::for_each_piece;
 use bise_model::sampler::{Sampler, SamplerOptions};

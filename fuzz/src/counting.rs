@@ -31,7 +31,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// What `work` gives, and how much more memory than before has been in use at a time on this thread.
+/// What `work` gives, and how much more memory than before has been in use at a time on this
+/// thread.
 pub fn peak<T>(work: impl FnOnce() -> T) -> (T, u64) {
     let before = USED.get();
     PEAK.set(before);

@@ -1,4 +1,5 @@
-//! Each reader of files, given any bytes: it answers with a model or an error, and takes little memory.
+//! Each reader of files, given any bytes: it answers with a model or an error, and takes little
+//! memory.
 
 use super::counting::peak;
 use super::native::{Experts, convert};
@@ -10,7 +11,8 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// Runs a reader of `len` bytes, which may take four times as much memory and `spare` bytes. Gives its error.
+/// Runs a reader of `len` bytes, which may take four times as much memory and `spare` bytes. Gives
+/// its error.
 fn bounded<T, E: Error + 'static>(
     len: usize,
     spare: u64,
@@ -179,8 +181,8 @@ fn file<T, E: Error + 'static>(
     })
 }
 
-/// An importance matrix of either format. What can be read and written is the same when it is read again; names of the older
-/// format may be longer than GGUF allows.
+/// An importance matrix of either format. What can be read and written is the same when it is read
+/// again; names of the older format may be longer than GGUF allows.
 pub fn imatrix(bytes: &[u8]) -> Result<(), String> {
     let matrix = file(bytes, 256 << 10, ImportanceMatrix::read)?;
     FILE.with(|folder| {

@@ -27,8 +27,8 @@ pub struct Constraints {
     /// The whole text matches this regular expression
     #[arg(long, value_name = "RE")]
     regex: Option<String>,
-    /// The text follows this grammar, a file or the grammar itself: Lark, beginning with the rule start, or GBNF, beginning
-    /// with root
+    /// The text follows this grammar, a file or the grammar itself: Lark, beginning with the rule
+    /// start, or GBNF, beginning with root
     #[arg(long, visible_alias = "grammar-file", value_name = "FILE|TEXT")]
     grammar: Option<PathBuf>,
 }
@@ -44,7 +44,10 @@ pub struct Asked {
 impl Constraints {
     /// Whether there is one.
     pub fn any(&self) -> bool {
-        self.json_mode || self.json_schema.is_some() || self.regex.is_some() || self.grammar.is_some()
+        self.json_mode
+            || self.json_schema.is_some()
+            || self.regex.is_some()
+            || self.grammar.is_some()
     }
 
     /// The file that the grammar is in.
@@ -55,7 +58,9 @@ impl Constraints {
     /// The grammar that is asked for, if any.
     pub fn asked(&self) -> Result<Option<Asked>> {
         let (grammar, name) = match self {
-            Self { json_mode: true, .. } => (Grammar::JsonObject, "--json-mode".to_owned()),
+            Self {
+                json_mode: true, ..
+            } => (Grammar::JsonObject, "--json-mode".to_owned()),
             Self {
                 json_schema: Some(path),
                 ..
@@ -68,7 +73,8 @@ impl Constraints {
                 regex: Some(regex), ..
             } => (Grammar::Regex(regex.clone()), "--regex".to_owned()),
             Self {
-                grammar: Some(path), ..
+                grammar: Some(path),
+                ..
             } => {
                 let is_grammar = |text: &str| {
                     text.contains("::=") || text.contains(':') && text.contains(['\n', '"', '/'])
@@ -103,11 +109,17 @@ impl Table {
     }
 }
 
-/// The text in the file `given`, or `given` itself where there is no such file and it looks like what it should be; and what
-/// to call it.
-fn inline(given: &PathBuf, option: &str, looks_right: impl Fn(&str) -> bool) -> Result<(String, String)> {
+/// The text in the file `given`, or `given` itself where there is no such file and it looks like
+/// what it should be; and what to call it.
+fn inline(
+    given: &PathBuf,
+    option: &str,
+    looks_right: impl Fn(&str) -> bool,
+) -> Result<(String, String)> {
     match given.to_str() {
-        Some(text) if looks_right(text) && !given.exists() => Ok((text.to_owned(), option.to_owned())),
+        Some(text) if looks_right(text) && !given.exists() => {
+            Ok((text.to_owned(), option.to_owned()))
+        }
         _ => Ok((read(given)?, given.display().to_string())),
     }
 }

@@ -10,7 +10,8 @@ pub fn is_stdout(output: &Path) -> bool {
     output.as_os_str() == "-"
 }
 
-/// Finds out before the work whether `output` can be written while `inputs` are read: see [`claim`].
+/// Finds out before the work whether `output` can be written while `inputs` are read: see
+/// [`claim`].
 ///
 /// # Errors
 /// When it cannot, or is a terminal, for which such files are not made.

@@ -1,6 +1,7 @@
 //! How far two models' predictions for a text are apart.
 //!
-//! With `p` the source's probabilities of the next token and `q` the other's, at each position of the text
+//! With `p` the source's probabilities of the next token and `q` the other's, at each position of
+//! the text
 //!
 //! ```text
 //! KL = sum over tokens of p log(p / q)       in nats; 0 when they are the same
@@ -31,7 +32,12 @@ pub struct Divergence {
 
 impl Divergence {
     /// Runs both models over `text`.
-    pub fn measure(source: &Model, model: &Model, tokenizer: &Tokenizer, text: &[u8]) -> Result<Self> {
+    pub fn measure(
+        source: &Model,
+        model: &Model,
+        tokenizer: &Tokenizer,
+        text: &[u8],
+    ) -> Result<Self> {
         let tokens = tokenizer.encode(text);
         let rows = source.vocabulary_size();
         ensure!(
@@ -39,7 +45,8 @@ impl Divergence {
             "the two models have different vocabularies"
         );
         let options = ContextOptions::new(source.config().context_length.min(CHUNK));
-        let (mut first, mut second) = (Context::new(source, options)?, Context::new(model, options)?);
+        let (mut first, mut second) =
+            (Context::new(source, options)?, Context::new(model, options)?);
         let chunks = Chunks::new(tokenizer, &first, Some(options.max_tokens as u32))?;
         let mut found = Self::default();
         let mut expected = Vec::with_capacity(options.max_tokens * rows);
@@ -70,7 +77,8 @@ impl Divergence {
         Ok(found)
     }
 
-    /// Runs the source over the beginning of `text`: whether it says anything can be known before it is quantized.
+    /// Runs the source over the beginning of `text`: whether it says anything can be known before
+    /// it is quantized.
     pub fn try_source(source: &Model, tokenizer: &Tokenizer, text: &[u8]) -> Result<()> {
         let options = ContextOptions::new(source.config().context_length.min(CHUNK));
         let mut context = Context::new(source, options)?;

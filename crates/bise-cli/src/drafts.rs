@@ -1,4 +1,5 @@
-//! How tokens are guessed so that several are read at once: options of every command that generates text.
+//! How tokens are guessed so that several are read at once: options of every command that generates
+//! text.
 
 use crate::runtime::Runtime;
 use anyhow::{Context as _, Result, ensure};
@@ -82,5 +83,6 @@ impl Drafts {
 /// How drafting went, if there were drafts.
 pub fn report(session: &Session) -> Option<String> {
     let counts = session.counts();
-    (counts.drafted > 0).then(|| format!("guessed {} tokens, {} right", counts.drafted, counts.accepted))
+    (counts.drafted > 0)
+        .then(|| format!("guessed {} tokens, {} right", counts.drafted, counts.accepted))
 }

@@ -16,8 +16,8 @@ use std::path::PathBuf;
 
 /// Measure which inputs of each matrix are large, for `bise quantize --imatrix`
 ///
-/// The text is cut into chunks that are processed alone, each beginning with the token that begins a text. The file
-/// is GGUF, as llama.cpp writes and reads it.
+/// The text is cut into chunks that are processed alone, each beginning with the token that begins
+/// a text. The file is GGUF, as llama.cpp writes and reads it.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -28,7 +28,8 @@ pub struct Args {
     /// File to write; - for standard output
     #[arg(short, long, value_name = "OUT.gguf")]
     output: PathBuf,
-    /// Tokens of a chunk, the one that begins it included [default: 512, or the context where that is less]
+    /// Tokens of a chunk, the one that begins it included [default: 512, or the context where that
+    /// is less]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     chunk: Option<u32>,
     /// Use at most so many chunks

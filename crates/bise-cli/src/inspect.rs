@@ -17,13 +17,15 @@ use std::path::Path;
 
 /// Show what a model is, what its files hold, and what it needs to run
 ///
-/// The weights are not loaded. The fingerprint is the SHA-256 of the metadata that matter, the table of the tensors and the
-/// pieces of each (--hash: all of each); it is the same for a model in one file and in several.
+/// The weights are not loaded. The fingerprint is the SHA-256 of the metadata that matter, the
+/// table of the tensors and the pieces of each (--hash: all of each); it is the same for a model in
+/// one file and in several.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     which: Which,
-    /// Tokens of context to tell the memory for [default: what the model was trained for, up to 4096]
+    /// Tokens of context to tell the memory for [default: what the model was trained for, up to
+    /// 4096]
     #[arg(short, long = "ctx", value_name = "CTX", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
     /// Format of cached keys and values to tell the memory for
@@ -78,7 +80,8 @@ struct ModelFacts {
     ends: Vec<(u32, String)>,
 }
 
-/// How conversations are written for a model, `None` if its file does not tell; or why that cannot be told.
+/// How conversations are written for a model, `None` if its file does not tell; or why that cannot
+/// be told.
 type Chat = Result<Option<Template>, String>;
 
 fn ends(checkpoint: &Checkpoint, path: Option<&Path>) -> Vec<(u32, String)> {
@@ -139,7 +142,8 @@ impl ModelFacts {
     /// The published model that this is, or is made from, by its shape.
     fn family(&self) -> String {
         let c = &self.config;
-        let is = |dim, layers, hidden| (c.dim, c.layers.len(), c.hidden_dim) == (dim, layers, hidden);
+        let is =
+            |dim, layers, hidden| (c.dim, c.layers.len(), c.hidden_dim) == (dim, layers, hidden);
         let vocabulary = self.vocabulary();
         let name = match c.experts.map(|experts| experts.count) {
             Some(8) if is(4096, 32, 14336) => "Mixtral 8x7B",
@@ -167,7 +171,9 @@ impl ModelFacts {
         match self.config.sliding_window() {
             None => "no sliding window".to_owned(),
             Some(w) if self.config.window_restored => {
-                format!("sliding window {w}, restored: the file does not say so, but Mistral v0.1 has it")
+                format!(
+                    "sliding window {w}, restored: the file does not say so, but Mistral v0.1 has it"
+                )
             }
             Some(w) => format!("sliding window {w}"),
         }
@@ -240,7 +246,9 @@ impl ModelFacts {
             describe(&self.needs, c, &self.options)
         )?;
         match machine::memory() {
-            Some(available) => writeln!(out, "; {} has {} left", available.limit, size(available.bytes))?,
+            Some(available) => {
+                writeln!(out, "; {} has {} left", available.limit, size(available.bytes))?
+            }
             None => writeln!(out)?,
         }
         writeln!(out, "chats: {}", self.chats())?;
@@ -270,7 +278,8 @@ impl ModelFacts {
             json!({ "name": name, "type": t.dtype().name(), "shape": t.shape(), "offset": t.offset(), "bytes": t.len() })
         });
         let types = self.types().into_iter().map(|(name, share)| {
-            let value = json!({ "tensors": share.tensors, "weights": share.values, "bytes": share.bytes });
+            let value =
+                json!({ "tensors": share.tensors, "weights": share.values, "bytes": share.bytes });
             (name.to_owned(), value)
         });
         let object = json!({

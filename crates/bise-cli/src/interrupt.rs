@@ -1,7 +1,9 @@
-//! Signals that ask the program to end: Ctrl-C (SIGINT), SIGTERM, and SIGHUP of a terminal that goes away.
+//! Signals that ask the program to end: Ctrl-C (SIGINT), SIGTERM, and SIGHUP of a terminal that
+//! goes away.
 //!
-//! Where nothing would be lost the program ends at once, with 128 and the signal's number. Work that would leave something
-//! behind asks to be told instead, as [`Interrupt`]; if it is told again, the program ends all the same.
+//! Where nothing would be lost the program ends at once, with 128 and the signal's number. Work
+//! that would leave something behind asks to be told instead, as [`Interrupt`]; if it is told
+//! again, the program ends all the same.
 
 use crate::{messages, shown};
 use anyhow::{Context as _, Result};
@@ -42,7 +44,8 @@ pub fn listen() -> Result<()> {
     let heard = [SIGINT, SIGTERM, SIGHUP]
         .into_iter()
         .filter(|&signal| !is_ignored(signal));
-    let mut signals = signal_hook::iterator::Signals::new(heard).context("cannot listen for signals")?;
+    let mut signals =
+        signal_hook::iterator::Signals::new(heard).context("cannot listen for signals")?;
     std::thread::spawn(move || signals.forever().for_each(heed));
     Ok(())
 }
@@ -53,8 +56,8 @@ pub fn listen() -> Result<()> {
     ctrlc::set_handler(|| heed(SIGINT)).context("cannot listen for Ctrl-C")
 }
 
-/// Whether whoever started the program wants it to ignore a signal, as `nohup` does. Linux tells; elsewhere there is no such
-/// file.
+/// Whether whoever started the program wants it to ignore a signal, as `nohup` does. Linux tells;
+/// elsewhere there is no such file.
 #[cfg(unix)]
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -117,7 +120,8 @@ pub fn remember_terminal() {
 #[cfg(not(unix))]
 pub fn remember_terminal() {}
 
-/// Work that wants to end well: it looks whether there was a signal, and a second one ends the program.
+/// Work that wants to end well: it looks whether there was a signal, and a second one ends the
+/// program.
 pub struct Interrupt(());
 
 impl Interrupt {
@@ -133,8 +137,8 @@ impl Interrupt {
         work
     }
 
-    /// Begins work that loses nothing when it is cut off, but is better ended: if that takes longer than `grace`, the
-    /// program says `last_words` and ends.
+    /// Begins work that loses nothing when it is cut off, but is better ended: if that takes longer
+    /// than `grace`, the program says `last_words` and ends.
     pub fn listen_for(grace: Duration, last_words: &'static str) -> Self {
         let work = Self::listen();
         state().grace = Some((grace, last_words));

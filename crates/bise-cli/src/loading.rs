@@ -198,7 +198,9 @@ fn preflight(
     let advice = match advise(checkpoint, config, options, available.bytes) {
         Some(Advice::Context(tokens)) => format!("--ctx {tokens} would fit"),
         Some(Advice::KvType(kv)) => format!("--kv-type {kv} would fit"),
-        Some(Advice::Weights(dtype)) => format!("weights of type {dtype} would fit: see bise quantize"),
+        Some(Advice::Weights(dtype)) => {
+            format!("weights of type {dtype} would fit: see bise quantize")
+        }
         None => "no type or context would fit".to_owned(),
     };
     bail!(

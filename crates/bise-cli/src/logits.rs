@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// Write the logits of every position to a safetensors file
 ///
-/// The file holds `tokens`, n of I32, and `logits`, n rows of F32: row i says what follows tokens 0 to i.
+/// The file holds `tokens`, n of I32, and `logits`, n rows of F32: row i says what follows tokens 0
+/// to i.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -1,6 +1,7 @@
 //! What the machine has: cores to work on, and memory that is left.
 //!
-//! On Linux `bise_kernels` asks the system itself, for affinity and cgroups count there; elsewhere a library knows how.
+//! On Linux `bise_kernels` asks the system itself, for affinity and cgroups count there; elsewhere
+//! a library knows how.
 
 use bise_kernels::memory::Available;
 

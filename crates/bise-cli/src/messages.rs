@@ -1,10 +1,12 @@
-//! What the program says besides its results: lines on standard error, with one prefix for errors and one for notes.
+//! What the program says besides its results: lines on standard error, with one prefix for errors
+//! and one for notes.
 
 use crate::shown;
 use std::fmt::Display;
 use std::io::{self, Write};
 
-/// Says what went wrong: problem first, then cure. The prefix is that of clap, which reads the command line.
+/// Says what went wrong: problem first, then cure. The prefix is that of clap, which reads the
+/// command line.
 pub fn error(problem: impl Display) {
     say(format_args!("error: {problem}"));
 }

@@ -11,8 +11,9 @@ use std::path::PathBuf;
 
 /// Measure the perplexity of a text: how well the model predicts it
 ///
-/// The text is tokenized as a whole and cut into chunks; each begins with the token that begins a text and is
-/// processed alone. Perplexity is the exponential of the mean negative log-likelihood of all tokens of the text.
+/// The text is tokenized as a whole and cut into chunks; each begins with the token that begins a
+/// text and is processed alone. Perplexity is the exponential of the mean negative log-likelihood
+/// of all tokens of the text.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -20,7 +21,8 @@ pub struct Args {
     /// Text to measure on; - is standard input
     #[arg(short, long)]
     file: PathBuf,
-    /// Tokens of a chunk, the one that begins it included [default: 512, or the context where that is less]
+    /// Tokens of a chunk, the one that begins it included [default: 512, or the context where that
+    /// is less]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     chunk: Option<u32>,
     /// Print one JSON object

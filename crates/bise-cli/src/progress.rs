@@ -50,7 +50,8 @@ impl Bar {
     }
 
     fn new(what: &'static str, count: &str, total: u64) -> Self {
-        let style = ProgressStyle::with_template(&format!("{{msg}} {{wide_bar}} {count}, {{eta}} left"));
+        let style =
+            ProgressStyle::with_template(&format!("{{msg}} {{wide_bar}} {count}, {{eta}} left"));
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
         Self {
             bar: bar

@@ -12,8 +12,9 @@ use std::path::PathBuf;
 
 /// Make one GGUF file with stacked experts of a split or old one, without loss
 ///
-/// OLD may be any part of a model in several files (-00001-of-00003.gguf), and may have a tensor for each expert, as the
-/// first Mixtral files did. NEW has the same weights, bit for bit, as one file with the experts of a layer in one tensor.
+/// OLD may be any part of a model in several files (-00001-of-00003.gguf), and may have a tensor
+/// for each expert, as the first Mixtral files did. NEW has the same weights, bit for bit, as one
+/// file with the experts of a layer in one tensor.
 #[derive(clap::Args)]
 pub struct Args {
     /// GGUF file, or one part of several

@@ -27,8 +27,8 @@ pub struct Runtime {
     /// Threads [default: one for each physical core that the process may use]
     #[arg(short, long, allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Tokens that fit, prompt and text together; a model with a sliding window takes any number, whatever this says
-    /// [default: what the model was trained for, up to 4096]
+    /// Tokens that fit, prompt and text together; a model with a sliding window takes any number,
+    /// whatever this says [default: what the model was trained for, up to 4096]
     #[arg(short, long = "ctx", visible_alias = "ctx-size", value_name = "CTX", allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
@@ -39,8 +39,8 @@ pub struct Runtime {
     /// Format of cached keys and values: less memory, or closer to exact
     #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = kv_types())]
     kv_type: KvType,
-    /// Instruction set: scalar; avx2, avxvnni, avx512vl or avx512; neon, dotprod or i8mm [default: the best that this machine
-    /// has]
+    /// Instruction set: scalar; avx2, avxvnni, avx512vl or avx512; neon, dotprod or i8mm [default:
+    /// the best that this machine has]
     #[arg(long)]
     isa: Option<Level>,
     /// Print no warnings
@@ -105,7 +105,8 @@ impl Runtime {
     }
 }
 
-/// How a text is cut: into chunks that begin with the token that begins a text, if the vocabulary asks for it.
+/// How a text is cut: into chunks that begin with the token that begins a text, if the vocabulary
+/// asks for it.
 pub struct Chunks {
     bos: Option<u32>,
     len: usize,
@@ -166,8 +167,13 @@ pub fn tokenizer(model: &Model, path: Option<&Path>) -> Result<Tokenizer> {
     tokenizer_of(model.checkpoint(), path)
 }
 
-/// The tokenizer of the model from `path`; a text of it also ends where `template` ends a turn, the file of a chat template.
-pub fn tokenizer_for(model: &Model, path: Option<&Path>, template: Option<&str>) -> Result<Tokenizer> {
+/// The tokenizer of the model from `path`; a text of it also ends where `template` ends a turn, the
+/// file of a chat template.
+pub fn tokenizer_for(
+    model: &Model,
+    path: Option<&Path>,
+    template: Option<&str>,
+) -> Result<Tokenizer> {
     let mut vocabulary = vocabulary(model.checkpoint()).with_context(|| loading::name(path))?;
     if let Some(template) = template.and_then(|file| std::fs::read_to_string(file).ok()) {
         vocabulary.end_turns_of(&[&template]);
@@ -210,7 +216,8 @@ pub fn prompt(tokenizer: &Tokenizer, text: &[u8]) -> Vec<u32> {
     tokenizer.encode_prompt(text)
 }
 
-/// The chat format `named`, or what the file of the model from `path` tells. The built-in model is made for no chat, but bears one.
+/// The chat format `named`, or what the file of the model from `path` tells. The built-in model is
+/// made for no chat, but bears one.
 pub fn template(
     named: Option<&str>,
     path: Option<&Path>,

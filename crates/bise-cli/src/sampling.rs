@@ -35,8 +35,8 @@ pub struct Sampling {
     /// Choose among tokens at least P times as likely as the likeliest [default: 0.05]
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = numbers::unit)]
     min_p: Option<f32>,
-    /// Choose among the tokens about as surprising as expected whose probabilities reach P together; 1 among all
-    /// [default: 1]
+    /// Choose among the tokens about as surprising as expected whose probabilities reach P
+    /// together; 1 among all [default: 1]
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = numbers::unit)]
     typical: Option<f32>,
     /// How often to leave out all likely tokens but the least likely (XTC); 0 never [default: 0]
@@ -74,7 +74,8 @@ pub struct Sampling {
     /// [default: end of line, colon, quotation mark, asterisk]
     #[arg(long, value_name = "TEXT")]
     dry_sequence_breaker: Vec<String>,
-    /// Hold the surprise of the text: 2 for Mirostat 2, in place of all samplers but penalties, DRY and temperature
+    /// Hold the surprise of the text: 2 for Mirostat 2, in place of all samplers but penalties, DRY
+    /// and temperature
     #[arg(long, value_name = "2", value_parser = ["2"], conflicts_with_all =
         ["samplers", "top_k", "top_p", "min_p", "typical", "xtc_probability", "xtc_threshold"])]
     mirostat: Option<String>,
@@ -84,10 +85,12 @@ pub struct Sampling {
     /// How fast Mirostat learns [default: 0.1]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = numbers::not_negative)]
     mirostat_lr: Option<f32>,
-    /// Add X to the logit of a token, which is an id or the text of one token; -inf forbids it; can be repeated
+    /// Add X to the logit of a token, which is an id or the text of one token; -inf forbids it; can
+    /// be repeated
     #[arg(long, value_name = "TOKEN=X")]
     logit_bias: Vec<String>,
-    /// Makes the choice of tokens repeatable; -1 is another one each time [default: -1; a session goes on with its own]
+    /// Makes the choice of tokens repeatable; -1 is another one each time [default: -1; a session
+    /// goes on with its own]
     #[arg(short, long, value_name = "SEED", allow_negative_numbers = true, value_parser = numbers::seed)]
     seed: Option<u64>,
 }
@@ -96,14 +99,16 @@ impl Sampling {
     /// These options, and those of `earlier` that are not among them.
     ///
     /// # Errors
-    /// When one of these is of a sampler that is not at work then; of `earlier`, such are of no use any more.
+    /// When one of these is of a sampler that is not at work then; of `earlier`, such are of no use
+    /// any more.
     pub fn over(&self, earlier: &Self) -> Result<Self> {
         let given = |options: &Self| match serde_json::to_value(options) {
             Ok(Value::Object(options)) => options,
             _ => Map::new(),
         };
-        let is_given =
-            |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
+        let is_given = |value: &Value| {
+            !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty())
+        };
         let mut options = given(earlier);
         if self.samplers.is_some() || self.mirostat.is_some() {
             options.remove("samplers");
@@ -124,8 +129,9 @@ impl Sampling {
         })
     }
 
-    /// Makes `sampler` go on where another was: with its random numbers, unless these options have another seed, and with
-    /// what its filters have learnt, if it has the same ones. Says when the random numbers are others.
+    /// Makes `sampler` go on where another was: with its random numbers, unless these options have
+    /// another seed, and with what its filters have learnt, if it has the same ones. Says when the
+    /// random numbers are others.
     pub fn go_on(&self, sampler: &mut Sampler, state: &SamplerState) -> Option<String> {
         let mut state = state.clone();
         let mut said = None;

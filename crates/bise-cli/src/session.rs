@@ -193,7 +193,12 @@ pub struct Keeper {
 
 impl Keeper {
     /// Keeps the session, if asked to: so that nothing is lost, at little cost.
-    pub fn keep_on(&mut self, session: &mut Session, sampler: &Sampler, notes: &Notes) -> Result<()> {
+    pub fn keep_on(
+        &mut self,
+        session: &mut Session,
+        sampler: &Sampler,
+        notes: &Notes,
+    ) -> Result<()> {
         let paid = |(when, took): (Instant, Duration)| when.elapsed() > took * SHARE;
         let extent = match session.file_len() <= SMALL || self.whole.is_none_or(paid) {
             true => Extent::Whole,
@@ -203,7 +208,12 @@ impl Keeper {
     }
 
     /// Keeps the session whole, if asked to.
-    pub fn finish(&mut self, session: &mut Session, sampler: &Sampler, notes: &Notes) -> Result<()> {
+    pub fn finish(
+        &mut self,
+        session: &mut Session,
+        sampler: &Sampler,
+        notes: &Notes,
+    ) -> Result<()> {
         self.keep(session, sampler, notes, Extent::Whole)
     }
 

@@ -50,7 +50,8 @@ impl StopTexts {
         self.held.extend(units);
         let mut start = 0;
         while start < self.held.len() {
-            let matches: Vec<Match> = self.texts.iter().map(|text| self.compare(text, start)).collect();
+            let matches: Vec<Match> =
+                self.texts.iter().map(|text| self.compare(text, start)).collect();
             if let Some(text) = matches.iter().position(|found| *found == Match::Whole) {
                 self.found = Some(text);
                 self.held.truncate(start);
@@ -102,7 +103,8 @@ fn shown(units: impl Iterator<Item = Unit>) -> String {
 mod tests {
     use super::*;
 
-    /// However the text is cut, what comes out is all before the first stop text, and what is given early is right.
+    /// However the text is cut, what comes out is all before the first stop text, and what is given
+    /// early is right.
     #[test]
     fn cuts_do_not_matter() {
         let stops = ["</s>", "\n\n", "ab\u{e9}c", ""].map(String::from);
@@ -114,7 +116,8 @@ mod tests {
             ("xabab\u{e9}cd", "xab", Some("ab\u{e9}c")),
             ("</</s>", "</", Some("</s>")),
         ] {
-            let places: Vec<usize> = (0..=text.len()).filter(|&i| text.is_char_boundary(i)).collect();
+            let places: Vec<usize> =
+                (0..=text.len()).filter(|&i| text.is_char_boundary(i)).collect();
             for &first in &places {
                 for &second in places.iter().filter(|&&p| p >= first) {
                     let mut filter = StopTexts::new(&stops);

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 /// Show the tokens of a text or conversation
 #[derive(clap::Args)]
 pub struct Args {
-    /// GGUF file or directory [default: what BISE_MODEL names, or else the built-in story teller], then the text; without a
-    /// text, -f and --chat it is read from standard input
+    /// GGUF file or directory [default: what BISE_MODEL names, or else the built-in story teller],
+    /// then the text; without a text, -f and --chat it is read from standard input
     #[arg(value_names = ["MODEL", "TEXT"], num_args = 0..=2)]
     model_and_text: Vec<String>,
     /// The model, which is left out before the text then
@@ -25,14 +25,17 @@ pub struct Args {
     /// Leave out the token that begins a text
     #[arg(long, conflicts_with = "chat")]
     no_bos: bool,
-    /// Encode a conversation: JSON with `messages` and `tools` as OpenAI's and Mistral's interfaces take them
+    /// Encode a conversation: JSON with `messages` and `tools` as OpenAI's and Mistral's interfaces
+    /// take them
     #[arg(long, value_name = "FILE")]
     chat: Option<PathBuf>,
-    /// Chat format: v1, v2, v3, v7, v11, v13, v15, `gguf` for the file's Jinja templates, the name of one of them (`tool_use`), or a
-    /// Jinja file [default: the file's, which are Mistral's where they write the same]
+    /// Chat format: v1, v2, v3, v7, v11, v13, v15, `gguf` for the file's Jinja templates, the name
+    /// of one of them (`tool_use`), or a Jinja file [default: the file's, which are Mistral's where
+    /// they write the same]
     #[arg(long, value_name = "NAME|FILE", requires = "chat")]
     template: Option<String>,
-    /// How much to think, where the format has words for it: none, minimal, low, medium, high, xhigh or max
+    /// How much to think, where the format has words for it: none, minimal, low, medium, high,
+    /// xhigh or max
     #[arg(long, value_name = "EFFORT", requires = "chat")]
     reasoning_effort: Option<String>,
     /// Print one JSON object
@@ -81,22 +84,28 @@ impl Args {
             ([text], named) => (named, Some(text)),
             ([model, text], None) => (Some(model.into()), Some(text)),
             _ => {
-                return Err(
-                    Misuse("the model is given twice: with -m, and before the text".to_owned()).into(),
-                );
+                return Err(Misuse(
+                    "the model is given twice: with -m, and before the text".to_owned(),
+                )
+                .into());
             }
         };
         let text = match (text, &self.file) {
             (Some(text), _) if from_elsewhere => {
                 let has_it = if self.file.is_some() { "-f" } else { "--chat" };
-                return Err(Misuse(format!("unexpected text {text:?}: {has_it} has its own")).into());
+                return Err(
+                    Misuse(format!("unexpected text {text:?}: {has_it} has its own")).into()
+                );
             }
             (Some(text), _) => text.clone().into_bytes(),
             (None, Some(file)) => runtime::read(file)?,
             (None, None) if self.chat.is_some() => Vec::new(),
             (None, None) => {
-                let no_text =
-                    || Misuse("no text: give it after the model, with -f FILE, or pipe it in".to_owned());
+                let no_text = || {
+                    Misuse(
+                        "no text: give it after the model, with -f FILE, or pipe it in".to_owned(),
+                    )
+                };
                 ensure!(!io::stdin().is_terminal(), no_text());
                 runtime::read(&PathBuf::from("-"))?
             }
@@ -115,7 +124,8 @@ fn encode(
     let json = runtime::read(chat)?;
     ensure!(!json.is_empty(), "{} is empty", chat.display());
     let json = String::from_utf8(json).with_context(|| chat.display().to_string())?;
-    let conversation = Conversation::from_json(&json).with_context(|| chat.display().to_string())?;
+    let conversation =
+        Conversation::from_json(&json).with_context(|| chat.display().to_string())?;
     let conversation = conversation.with_reasoning_effort(effort);
     Ok(template.encode_conversation(tokenizer, &conversation)?)
 }

@@ -49,11 +49,16 @@ fn as_typed(mut error: Error, mut command: Command, words: &[OsString]) -> Error
 
 /// The option as it was typed, and its value, where `unknown` is no option but the beginning of a
 /// negative number or of -inf.
-fn negative<'w>(unknown: &str, command: Option<&Command>, words: &[&'w str]) -> Option<(String, &'w str)> {
+fn negative<'w>(
+    unknown: &str,
+    command: Option<&Command>,
+    words: &[&'w str],
+) -> Option<(String, &'w str)> {
     let named = |word: &str| {
         let mut options = command.into_iter().flat_map(Command::get_arguments);
         let option = options.find(|option| {
-            option.get_action().takes_values() && typed(option, &[word]).is_some_and(|name| name == word)
+            option.get_action().takes_values()
+                && typed(option, &[word]).is_some_and(|name| name == word)
         })?;
         Some(as_shown(&option.to_string(), word))
     };

@@ -38,7 +38,8 @@ pub fn run(args: Args) -> Result<Outcome> {
             // What is wrong with it comes first.
             loading::checkpoint(Some(path))?;
         }
-        let folder = "a folder of safetensors, which carries no hashes: bise verify checks GGUF files";
+        let folder =
+            "a folder of safetensors, which carries no hashes: bise verify checks GGUF files";
         ensure!(
             !path.is_dir(),
             "{}: {folder}\nmake one with: bise quantize",

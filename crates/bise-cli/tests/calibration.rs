@@ -1,4 +1,5 @@
-//! From a text to an importance matrix, to a file that is weighed by it, to how far that is from its source.
+//! From a text to an importance matrix, to a file that is weighed by it, to how far that is from
+//! its source.
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -58,10 +59,12 @@ impl Folder {
 #[test]
 fn an_importance_matrix_makes_a_nearer_file() {
     let folder = Folder::new();
-    let [text, imatrix, again, out] = ["text", "imatrix", "again", "out"].map(|name| folder.name(name));
+    let [text, imatrix, again, out] =
+        ["text", "imatrix", "again", "out"].map(|name| folder.name(name));
     for name in ["tiny-mistral", "tiny-mixtral"] {
         let model = folder.name(name);
-        let (_, said) = succeeds(&["imatrix", &model, "-f", &text, "-o", &imatrix, "--chunk", "100"]);
+        let (_, said) =
+            succeeds(&["imatrix", &model, "-f", &text, "-o", &imatrix, "--chunk", "100"]);
         assert!(said.contains("chunks of a text of"), "{said}");
         // The same bytes for other threads and batches.
         let options = ["--chunk", "100", "-t", "2", "--batch", "7"];

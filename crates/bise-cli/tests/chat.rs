@@ -79,8 +79,8 @@ impl Terminal {
         }
     }
 
-    /// The line where the cursor is begins with the prompt and holds nothing else, and no drawing is under way: the editor
-    /// puts what it draws between `CSI ? 2026 h` and `CSI ? 2026 l`.
+    /// The line where the cursor is begins with the prompt and holds nothing else, and no drawing
+    /// is under way: the editor puts what it draws between `CSI ? 2026 h` and `CSI ? 2026 l`.
     fn wait_for_prompt(&mut self) {
         self.wait("prompt", |terminal| {
             let text = terminal.text();
@@ -145,7 +145,8 @@ fn a_first_message_and_whole_words() {
     assert!(shown.windows(said.len()).any(|words| words == said), "{screen}");
 }
 
-/// Signals end a chat that waits at its prompt: the session has all that was said and taken back, and the terminal is as it was.
+/// Signals end a chat that waits at its prompt: the session has all that was said and taken back,
+/// and the terminal is as it was.
 #[test]
 fn signals_at_the_prompt() {
     for (signal, code) in [("-TERM", 143), ("-HUP", 129)] {
@@ -204,7 +205,8 @@ fn a_dialogue_with_an_interrupt() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("talk.json");
     let save = format!("/save {}", file.display());
-    // Without an end of text, only Ctrl-C ends an answer: the window lets any number of tokens through.
+    // Without an end of text, only Ctrl-C ends an answer: the window lets any number of tokens
+    // through.
     let mut terminal = Terminal::new(24, 80, &["--logit-bias", "2=-inf"]);
     let before = terminal.raw.lock().unwrap().len();
     terminal.type_keys("Tell me a story\r");
@@ -341,8 +343,8 @@ fn chat(input: &str, args: &[&str]) -> (String, String) {
     (text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
 }
 
-/// Stopped after any of its lines and gone on with in another program, a chat says what it would have said. All that was asked
-/// for is kept: nothing but the session is named again.
+/// Stopped after any of its lines and gone on with in another program, a chat says what it would
+/// have said. All that was asked for is kept: nothing but the session is named again.
 #[test]
 fn a_session_goes_on_as_if_it_had_never_stopped() {
     let folder = tempfile::tempdir().unwrap();

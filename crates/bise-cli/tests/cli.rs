@@ -52,7 +52,8 @@ fn spawn_with_pipes(arguments: &[&str]) -> Child {
     spawn(bise(arguments))
 }
 
-/// As [`spawn_with_pipes`], with signals that the program hears, whatever whoever started the tests ignores: Linux's `env` sees to it.
+/// As [`spawn_with_pipes`], with signals that the program hears, whatever whoever started the tests
+/// ignores: Linux's `env` sees to it.
 #[cfg(unix)]
 fn spawn_listening(arguments: &[&str]) -> Child {
     if cfg!(not(target_os = "linux")) {
@@ -110,7 +111,8 @@ fn a_prompt_from_a_pipe() {
 #[test]
 fn a_seed_gives_the_same_text_at_every_level_and_thread_count() {
     let story = |more: &[&str]| {
-        let mut arguments = vec!["run", "-p", "One day", "-n", "60", "--temp", "1.2", "--seed", "7"];
+        let mut arguments =
+            vec!["run", "-p", "One day", "-n", "60", "--temp", "1.2", "--seed", "7"];
         arguments.extend(more);
         succeeds(&arguments)
     };
@@ -193,7 +195,8 @@ fn a_text_in_the_place_of_the_model_is_told_its_own() {
     );
 }
 
-/// Files for other programs go to standard output by the name `-`, byte for byte what they are as files.
+/// Files for other programs go to standard output by the name `-`, byte for byte what they are as
+/// files.
 #[test]
 fn files_go_to_standard_output() {
     let folder = tempfile::tempdir().unwrap();
@@ -434,13 +437,18 @@ fn a_conversation_as_tokens() {
         "{error}"
     );
     assert!(
-        fails(&["tokenize", "--chat", chat, "--template", "v3"], 1).contains("no control token \"[INST]\"")
+        fails(&["tokenize", "--chat", chat, "--template", "v3"], 1)
+            .contains("no control token \"[INST]\"")
     );
     assert!(
-        fails(&["tokenize", "--chat", chat, "--template", "v0"], 1).contains("`v0` is neither a chat format")
+        fails(&["tokenize", "--chat", chat, "--template", "v0"], 1)
+            .contains("`v0` is neither a chat format")
     );
     write(r#"[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hi."}]"#);
-    assert!(fails(&["tokenize", "--chat", chat, "--template", "v1"], 1).contains("message 2 (assistant)"));
+    assert!(
+        fails(&["tokenize", "--chat", chat, "--template", "v1"], 1)
+            .contains("message 2 (assistant)")
+    );
     write(r#"[{"role": "nobody"}]"#);
     let error = fails(&["tokenize", "--chat", chat, "--template", "v1"], 1);
     assert!(error.contains("chat.json") && error.contains("nobody"), "{error}");
@@ -565,7 +573,8 @@ fn directories_without_a_file_between() {
     for name in ["tiny-mistral", "tiny-mixtral"] {
         let directory = fixture(name);
         succeeds(&["quantize", &directory, file, "--type", "F32"]);
-        let story = |model: &str| succeeds(&["run", model, "-p", "Once upon", "--temp", "0", "-n", "40"]);
+        let story =
+            |model: &str| succeeds(&["run", model, "-p", "Once upon", "--temp", "0", "-n", "40"]);
         assert_eq!(story(&directory), story(file));
         assert_eq!(
             succeeds(&["tokenize", &directory, "Once upon a time"]),
@@ -589,7 +598,8 @@ fn directories_without_a_file_between() {
     assert!(bench.contains("pp8"));
 }
 
-/// A window on the command line counts more than that of the file, and what the quantizer writes counts as the file's.
+/// A window on the command line counts more than that of the file, and what the quantizer writes
+/// counts as the file's.
 #[test]
 fn windows_can_be_set() {
     let folder = tempfile::tempdir().unwrap();
@@ -696,7 +706,8 @@ fn every_command_reads_every_layout() {
     );
 }
 
-/// Two runs with a session say what one run of both lengths says; the second file is refused when it is damaged.
+/// Two runs with a session say what one run of both lengths says; the second file is refused when
+/// it is damaged.
 #[test]
 fn a_session_goes_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -723,7 +734,8 @@ fn a_session_goes_on() {
 #[test]
 fn drafts_do_not_change_the_text() {
     let story = |more: &[&str]| {
-        let mut arguments = vec!["run", "-p", "One day", "-n", "80", "--temp", "0.7", "--seed", "3"];
+        let mut arguments =
+            vec!["run", "-p", "One day", "-n", "80", "--temp", "0.7", "--seed", "3"];
         arguments.extend(more);
         succeeds(&arguments)
     };
@@ -780,7 +792,8 @@ fn completions_and_manual_pages() {
     assert!(page("bise-quantize.1").starts_with(".ie"));
 }
 
-/// The model and the text by position, by option, by the environment, from files and from standard input.
+/// The model and the text by position, by option, by the environment, from files and from standard
+/// input.
 #[test]
 fn models_and_texts_come_in_many_ways() {
     let folder = tempfile::tempdir().unwrap();
@@ -856,7 +869,9 @@ fn types_are_listed_with_their_sizes() {
     let listed: Vec<&str> = help
         .lines()
         .map(str::trim)
-        .filter(|line| line.starts_with("- ") && line.ends_with(" bits for each weight of Mistral 7B"))
+        .filter(|line| {
+            line.starts_with("- ") && line.ends_with(" bits for each weight of Mistral 7B")
+        })
         .collect();
     let bits = |line: &&str| -> f64 { line.split_whitespace().nth(2).unwrap().parse().unwrap() };
     assert!(
@@ -865,7 +880,9 @@ fn types_are_listed_with_their_sizes() {
     );
     // Those of --output-type and --embedding-type are lists of their own.
     assert_eq!(help.matches("- Q8_0:").count(), 3);
-    assert!(listed[0].starts_with("- F32:") && listed.iter().any(|line| line.starts_with("- Q4_K_M:")));
+    assert!(
+        listed[0].starts_with("- F32:") && listed.iter().any(|line| line.starts_with("- Q4_K_M:"))
+    );
     assert!(succeeds(&["completions", "bash"]).contains("Q4_K_M"));
     let version = succeeds(&["--version"]);
     assert!(

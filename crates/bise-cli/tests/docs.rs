@@ -36,7 +36,8 @@ fn named(text: &str) -> Vec<String> {
         .map(|word| word.trim_end_matches(['.', ':', '/']));
     let any = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_uppercase());
     let paths = words.filter(|word| roots.iter().any(|root| word.starts_with(root)));
-    let paths = paths.filter(|path| !path.contains(['*', '{', '<', '$']) && !path.split('/').any(any));
+    let paths =
+        paths.filter(|path| !path.contains(['*', '{', '<', '$']) && !path.split('/').any(any));
     links
         .chain(paths)
         .map(|name| name.split(['#', ':']).next().unwrap_or_default().to_owned())
@@ -54,7 +55,9 @@ fn every_file_that_a_document_names_exists() {
         let text = std::fs::read_to_string(&file).unwrap();
         for name in named(&text) {
             names += 1;
-            if !name.is_empty() && !root.join(&name).exists() && !file.parent().unwrap().join(&name).exists()
+            if !name.is_empty()
+                && !root.join(&name).exists()
+                && !file.parent().unwrap().join(&name).exists()
             {
                 missing.push(format!("{}: {name}", file.display()));
             }

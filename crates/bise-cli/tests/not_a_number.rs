@@ -32,7 +32,8 @@ fn fixture(name: &str) -> String {
     path.join(name).to_str().unwrap().to_owned()
 }
 
-/// A quantized model of which one scale is NaN, in a row of the file that is only read when its token comes.
+/// A quantized model of which one scale is NaN, in a row of the file that is only read when its
+/// token comes.
 struct Damaged {
     folder: TempDir,
 }
@@ -82,7 +83,8 @@ fn last_token(text: &str) -> usize {
 fn every_command_names_the_place_and_fails() {
     let token = last_token("Once upon a time");
     let damaged = Damaged::new(token);
-    let [good, bad, text, out] = ["good.gguf", "bad.gguf", "text", "out"].map(|name| damaged.path(name));
+    let [good, bad, text, out] =
+        ["good.gguf", "bad.gguf", "text", "out"].map(|name| damaged.path(name));
     let sums = damaged.path("sums");
     succeeds(&["imatrix", &good, "-f", &text, "-o", &sums]);
     let before = std::fs::read(&sums).unwrap();
@@ -98,7 +100,8 @@ fn every_command_names_the_place_and_fails() {
         let output = bise(command, "");
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
-        let place = format!("tensor 'token_embd.weight' has NaN for a weight, in row {token}, column 0");
+        let place =
+            format!("tensor 'token_embd.weight' has NaN for a weight, in row {token}, column 0");
         assert!(
             said.contains("NaN") && said.contains(&place),
             "{command:?}: {said}"

@@ -243,7 +243,8 @@ const SAMPLERS: [&[&str]; 13] = [
     ],
 ];
 
-/// The same seed gives the same text at every level, with any number of threads, with and without drafts.
+/// The same seed gives the same text at every level, with any number of threads, with and without
+/// drafts.
 #[test]
 fn every_sampler_gives_the_same_text_everywhere() {
     let folder = tempfile::tempdir().unwrap();
@@ -416,10 +417,12 @@ fn constrained_text_follows_its_grammar() {
             ];
             succeeds(&options).trim_end_matches('\n').to_owned()
         };
-        let value: Value = serde_json::from_str(&text("--json-schema", schema.to_str().unwrap())).unwrap();
+        let value: Value =
+            serde_json::from_str(&text("--json-schema", schema.to_str().unwrap())).unwrap();
         assert!((3..=9).contains(&value["age"].as_i64().unwrap()));
         assert!(
-            ["yes", "no!!", "no!.", "no.!", "no.."].contains(&&*text("--grammar", gbnf.to_str().unwrap()))
+            ["yes", "no!!", "no!.", "no.!", "no.."]
+                .contains(&&*text("--grammar", gbnf.to_str().unwrap()))
         );
         let date = text("--grammar", lark.to_str().unwrap());
         assert!(date.len() == 7 && date.as_bytes()[4] == b'-', "{date}");
@@ -466,7 +469,9 @@ fn bad_grammars_are_refused_before_the_text() {
 #[test]
 fn a_chat_of_one_message() {
     assert!(fails(&["-p", "Hi", "--chat", "-n", "1", "--template", "v99"], 1).contains("v99"));
-    let of = |more: &[&str]| json(&[&["-p", "Hi", "--json", "--temp", "0", "-n", "5"][..], more].concat());
+    let of = |more: &[&str]| {
+        json(&[&["-p", "Hi", "--json", "--temp", "0", "-n", "5"][..], more].concat())
+    };
     let plain = of(&[]);
     let chat = of(&["--chat", "--template", "v1"]);
     let system = of(&["--chat", "--template", "v1", "--system", "Be brief."]);
@@ -474,7 +479,8 @@ fn a_chat_of_one_message() {
     assert!(prompt(&plain) < prompt(&chat) && prompt(&chat) < prompt(&system));
     // An answer is printed without the message.
     assert!(
-        !succeeds(&["-p", "Hi", "--chat", "--template", "v1", "-n", "3", "--temp", "0"]).starts_with("Hi")
+        !succeeds(&["-p", "Hi", "--chat", "--template", "v1", "-n", "3", "--temp", "0"])
+            .starts_with("Hi")
     );
     assert!(
         succeeds(&[
@@ -529,11 +535,13 @@ fn go_on(session: &str, more: &[&str]) -> (String, String) {
     (result["text"].as_str().unwrap().to_owned(), told)
 }
 
-/// A session keeps seed and sampling. Options that are given again take their place, and a new seed is told.
+/// A session keeps seed and sampling. Options that are given again take their place, and a new seed
+/// is told.
 #[test]
 fn resumed_sampling_is_the_old_one_but_for_what_is_given() {
     let folder = tempfile::tempdir().unwrap();
-    let [first, other] = ["first", "other"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    let [first, other] =
+        ["first", "other"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
     let options = [
         "--seed",
         "7",
@@ -615,7 +623,8 @@ fn a_constraint_goes_on_in_a_session() {
         let session = folder.path().join(constraint[0]);
         let session = session.to_str().unwrap();
         let sampling = ["--temp", "1.5", "--seed", "11", "--speculate", "always"];
-        let whole = cut_off(&[&["-p", "Once", "-n", "24", "--json"][..], &sampling, constraint].concat());
+        let whole =
+            cut_off(&[&["-p", "Once", "-n", "24", "--json"][..], &sampling, constraint].concat());
         let whole: Value = serde_json::from_str(&whole).unwrap();
         assert_eq!(whole["stop_reason"], "length");
         let (first, _) = go_on(
@@ -634,7 +643,8 @@ fn a_constraint_goes_on_in_a_session() {
 #[test]
 fn conversations_are_for_chat() {
     let folder = tempfile::tempdir().unwrap();
-    let [text, talk] = ["text", "talk"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    let [text, talk] =
+        ["text", "talk"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
     go_on(&text, &["-p", "One day", "-n", "3"]);
     let chat = |session: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bise"));
@@ -649,11 +659,13 @@ fn conversations_are_for_chat() {
     );
     assert!(chat(&talk).status.success());
     assert!(fails(&["-p", "x", "--session", &talk], 1).contains("bise chat"));
-    assert!(fails(&["-p", "x", "--session", "/no/such/folder/x"], 1).contains("there is no folder"));
+    assert!(
+        fails(&["-p", "x", "--session", "/no/such/folder/x"], 1).contains("there is no folder")
+    );
 }
 
-/// Many prompts in one process: each result depends on its line alone, bad lines have an error, and what is there is not made
-/// again.
+/// Many prompts in one process: each result depends on its line alone, bad lines have an error, and
+/// what is there is not made again.
 #[test]
 fn many_prompts_as_lines() {
     let folder = tempfile::tempdir().unwrap();
@@ -687,7 +699,8 @@ fn many_prompts_as_lines() {
     };
     std::fs::write(&input, lines.join("\n")).unwrap();
     let all = run(&input, &output);
-    let rows: Vec<serde_json::Value> = all.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let rows: Vec<serde_json::Value> =
+        all.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(rows.len(), 6);
     assert_eq!(
         (&rows[0]["index"], &rows[0]["id"], &rows[0]["tokens"]),

@@ -1,4 +1,5 @@
-//! `bise verify` finds faults that were put into good files, names them, and leaves good files alone.
+//! `bise verify` finds faults that were put into good files, names them, and leaves good files
+//! alone.
 //!
 //! A part of this runs as a test; all of it with
 //! `BISE_FAULTS=500 cargo test --release -p bise-cli --test verify -- --nocapture`.
@@ -94,7 +95,9 @@ const KINDS: [&str; 5] = [
 
 /// Puts a fault into `file`; gives the kinds that name it.
 fn inject(kind: usize, file: &mut Vec<u8>, dice: &mut Dice) -> &'static [FaultKind] {
-    use FaultKind::{Bits, Header, Metadata, Probe, RopeBase, SwappedExperts, Tokenizer, Truncated};
+    use FaultKind::{
+        Bits, Header, Metadata, Probe, RopeBase, SwappedExperts, Tokenizer, Truncated,
+    };
     let gguf = Gguf::parse(file).unwrap();
     match KINDS[kind] {
         "bit flip" => {
@@ -188,7 +191,11 @@ fn models(folder: &Path) -> Vec<Vec<u8>> {
 }
 
 /// Tries faults on `files`; gives how many of each kind were found, and how many rightly named.
-fn try_faults(files: &[Vec<u8>], each: usize, folder: &Path) -> BTreeMap<&'static str, (usize, usize)> {
+fn try_faults(
+    files: &[Vec<u8>],
+    each: usize,
+    folder: &Path,
+) -> BTreeMap<&'static str, (usize, usize)> {
     let mut dice = Dice(7);
     let path = folder.join("faulty.gguf");
     let mut results = BTreeMap::new();
@@ -251,7 +258,8 @@ fn without_hashes_probes_find_some() {
         try_faults(&nothing, each, folder.path())
     );
     assert_eq!(probes["RoPE base"].0, each);
-    // Experts that no probe's token was sent to do not show: six of eight did when this was written.
+    // Experts that no probe's token was sent to do not show: six of eight did when this was
+    // written.
     assert!(probes["swapped experts"].0 * 2 >= each);
 }
 
@@ -325,9 +333,9 @@ fn old_layout(file: &[u8], folder: &Path) -> PathBuf {
                 let experts = bytes
                     .chunks_exact(bytes.len() / info.dims[2] as usize)
                     .enumerate();
-                tensors.extend(
-                    experts.map(|(e, bytes)| (spec(format!("{stem}.{e}.weight"), &info.dims[..2]), bytes)),
-                );
+                tensors.extend(experts.map(|(e, bytes)| {
+                    (spec(format!("{stem}.{e}.weight"), &info.dims[..2]), bytes)
+                }));
             }
         }
     }
@@ -377,7 +385,8 @@ fn old_layouts_come_back_without_loss() {
         make(&fixture("tiny-mixtral"), &path, target);
         let expected = std::fs::read(&path).unwrap();
         old_layout(&strip(&expected, "bise."), folder.path());
-        let report = repack(&folder.path().join(first), &new, None, &Silent, Some(&prober())).unwrap();
+        let report =
+            repack(&folder.path().join(first), &new, None, &Silent, Some(&prober())).unwrap();
         assert!(
             report.notes.iter().any(|note| note == "joined 2 files"),
             "{:?}",
@@ -471,7 +480,8 @@ fn place(file: &[u8], tensor: &str) -> std::ops::Range<usize> {
     start..start + info.len as usize
 }
 
-/// Pages that were not written, or to the wrong place, in files without hashes; good files of all types have none.
+/// Pages that were not written, or to the wrong place, in files without hashes; good files of all
+/// types have none.
 #[test]
 fn holes_and_pages_twice_show_without_hashes() {
     const PAGE: usize = 4096;
@@ -520,7 +530,8 @@ fn holes_and_pages_twice_show_without_hashes() {
     }
 }
 
-/// Rows of zeros, as of tokens that nobody trained, rows that are all alike, and experts that are copies.
+/// Rows of zeros, as of tokens that nobody trained, rows that are all alike, and experts that are
+/// copies.
 #[test]
 fn rows_of_zeros_and_copies_are_good() {
     let folder = TempDir::new().unwrap();

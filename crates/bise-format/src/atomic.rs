@@ -13,10 +13,11 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes a file: `fill` writes to a temporary file beside `path`, which is synced and renamed to `path`.
+/// Writes a file: `fill` writes to a temporary file beside `path`, which is synced and renamed to
+/// `path`.
 ///
-/// When `fill` fails or panics, or anything else does, the temporary file is gone and `path` as it was.
-/// A symbolic link is followed: the file it names is replaced.
+/// When `fill` fails or panics, or anything else does, the temporary file is gone and `path` as it
+/// was. A symbolic link is followed: the file it names is replaced.
 ///
 /// # Errors
 /// When `path` is no place for a regular file, `fill` fails, or writing fails.
@@ -63,7 +64,9 @@ fn destination(path: &Path) -> io::Result<PathBuf> {
             io::ErrorKind::InvalidInput,
             "the destination is not a regular file",
         )),
-        Err(e) if e.kind() == io::ErrorKind::NotFound && path.file_name().is_some() => Ok(path.to_owned()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && path.file_name().is_some() => {
+            Ok(path.to_owned())
+        }
         Err(e) => Err(e),
     }
 }
@@ -145,7 +148,8 @@ mod tests {
     #[test]
     fn refuses_what_cannot_be_a_file() {
         let directory = tempfile::tempdir().unwrap();
-        let refused = |path: &Path| write_atomic(path, |_| -> io::Result<()> { unreachable!() }).is_err();
+        let refused =
+            |path: &Path| write_atomic(path, |_| -> io::Result<()> { unreachable!() }).is_err();
         assert!(refused(directory.path()));
         assert!(refused(&directory.path().join("absent/file")));
         assert!(refused(Path::new("")));

@@ -104,15 +104,20 @@ impl OpenError {
         match self {
             Self::Unsupported { path, what } => {
                 let name = other.file_name().unwrap_or_default().to_string_lossy();
-                let what =
-                    format!("{what}; if {name} beside it is the right tokenizer, move tokenizer.json away");
+                let what = format!(
+                    "{what}; if {name} beside it is the right tokenizer, move tokenizer.json away"
+                );
                 Self::Unsupported { path, what }
             }
             other => other,
         }
     }
 
-    pub(crate) fn misplaced(path: &Path, problem: impl Into<String>, cure: impl Into<String>) -> Self {
+    pub(crate) fn misplaced(
+        path: &Path,
+        problem: impl Into<String>,
+        cure: impl Into<String>,
+    ) -> Self {
         Self::Misplaced {
             path: path.to_owned(),
             problem: problem.into(),

@@ -29,7 +29,8 @@ pub(crate) enum Stacking {
     Rows,
     /// In one source, its rows the columns of one expert after the other.
     Columns,
-    /// In one source `[experts, of * rows, columns]`, where each expert's rows are those of the matrix number `part` of `of`.
+    /// In one source `[experts, of * rows, columns]`, where each expert's rows are those of the
+    /// matrix number `part` of `of`.
     Fused {
         /// Which.
         part: u64,

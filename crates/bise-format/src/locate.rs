@@ -1,6 +1,8 @@
-//! Why there is no model at a path: what people have on disk when a name or a download is not what they think.
+//! Why there is no model at a path: what people have on disk when a name or a download is not what
+//! they think.
 //!
-//! Everything is told from names and first bytes. Each message is a line with the problem, and one with the cure.
+//! Everything is told from names and first bytes. Each message is a line with the problem, and one
+//! with the cure.
 
 mod absent;
 mod evidence;
@@ -16,7 +18,8 @@ use std::path::Path;
 /// Refuses a path that shows from outside to be no model, and says what it is and what to do.
 ///
 /// # Errors
-/// When nothing is there, or something else than a model: a pointer, an archive, a cache, an adapter and the like.
+/// When nothing is there, or something else than a model: a pointer, an archive, a cache, an
+/// adapter and the like.
 pub fn locate(src: &Path) -> Result<(), OpenError> {
     match std::fs::metadata(src) {
         Ok(found) if found.is_dir() => folder::check(src),

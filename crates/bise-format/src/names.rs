@@ -27,10 +27,13 @@ const EMBEDDINGS: &str = "model.embed_tokens.weight";
 /// Hugging Face's name of the output matrix.
 const OUTPUT: &str = "lm_head.weight";
 
-/// Whether a tensor that is not expected may be there: tables made anew at run time, and a tied output matrix.
+/// Whether a tensor that is not expected may be there: tables made anew at run time, and a tied
+/// output matrix.
 pub(crate) fn is_harmless(name: &str, config: &Config) -> bool {
     let output = [OUTPUT, native::OUTPUT].contains(&name);
-    name.ends_with("rotary_emb.inv_freq") || name == "rope.freqs" || config.tie_word_embeddings && output
+    name.ends_with("rotary_emb.inv_freq")
+        || name == "rope.freqs"
+        || config.tie_word_embeddings && output
 }
 
 fn attention(config: &Config, n: u64, tensors: &mut Vec<Expected>) {
@@ -89,7 +92,8 @@ fn feed_forward(config: &Config, shards: &Shards, n: u64, tensors: &mut Vec<Expe
     tensors.push(Expected::new(gguf(LayerTensor::Router), gate, &[experts, d]));
     for (matrix, _, expert, wide) in FEED_FORWARD {
         let shape = if wide { [f, d] } else { [d, f] };
-        let sources = (0..experts).map(|e| source(&format!("block_sparse_moe.experts.{e}.{expert}")));
+        let sources =
+            (0..experts).map(|e| source(&format!("block_sparse_moe.experts.{e}.{expert}")));
         tensors.push(Expected {
             sources: sources.collect(),
             stacking: Stacking::Parts,
@@ -109,7 +113,11 @@ fn fused(n: u64, name: &str) -> String {
 /// mlp.experts.gate_up_proj  [experts, 2 * hidden, dim]    of each expert the gate's rows first
 /// mlp.experts.down_proj     [experts, dim, hidden]
 /// ```
-fn mixture_of_transformers_5(config: &Config, (n, experts): (u64, u64), tensors: &mut Vec<Expected>) {
+fn mixture_of_transformers_5(
+    config: &Config,
+    (n, experts): (u64, u64),
+    tensors: &mut Vec<Expected>,
+) {
     let (d, f) = (config.hidden_size, config.intermediate_size);
     let gguf = |tensor| TensorName::Layer(n, tensor);
     let gate = format!("model.layers.{n}.mlp.gate.weight");

@@ -21,7 +21,8 @@ const STEM: &str = "consolidated";
 /// Positions, when the file does not tell.
 const CONTEXT: u64 = 32768;
 
-/// `params.json`, as far as it matters. What it leaves out has the meaning that Mistral's own code gives it.
+/// `params.json`, as far as it matters. What it leaves out has the meaning that Mistral's own code
+/// gives it.
 #[derive(Deserialize)]
 struct Params {
     dim: u64,
@@ -105,7 +106,8 @@ pub(crate) fn is_native(directory: &Path) -> bool {
 pub(crate) fn layout(directory: &Path, notes: &mut Vec<String>) -> Result<Layout, OpenError> {
     let path = directory.join(PARAMS);
     let unsupported = |what: String| OpenError::unsupported(&path, what);
-    let json: Value = read_bounded_json(&path)?.ok_or_else(|| unsupported("the file has gone".to_owned()))?;
+    let json: Value =
+        read_bounded_json(&path)?.ok_or_else(|| unsupported("the file has gone".to_owned()))?;
     let params: Params = serde_json::from_value(json).map_err(|e| OpenError::json(&path, e))?;
     let shards = Shards::open(directory, STEM, notes)?;
     let config = config(params, &shards).map_err(unsupported)?;
@@ -216,7 +218,12 @@ fn dense(config: &Config, n: u64, tensors: &mut Vec<Expected>) {
     }
 }
 
-fn mixture(config: &Config, shards: &Shards, (n, experts): (u64, u64), tensors: &mut Vec<Expected>) {
+fn mixture(
+    config: &Config,
+    shards: &Shards,
+    (n, experts): (u64, u64),
+    tensors: &mut Vec<Expected>,
+) {
     let (d, f) = (config.hidden_size, config.intermediate_size);
     let modules = ["feed_forward", "block_sparse_moe"].map(|module| format!("layers.{n}.{module}"));
     // The first of the names that is there, else the first.
@@ -251,7 +258,8 @@ fn mixture(config: &Config, shards: &Shards, (n, experts): (u64, u64), tensors: 
                 stacking: Stacking::Parts,
                 ..Expected::new(gguf, String::new(), &shape)
             },
-            // Hidden values are rows in all three, unless a newer program has turned w2 as its product needs it.
+            // Hidden values are rows in all three, unless a newer program has turned w2 as its
+            // product needs it.
             Some(stored) if wide || f != d && stored.shape == [experts * d, f] => Expected {
                 stacking: Stacking::Rows,
                 ..Expected::new(gguf, stacked, &[experts * shape[0], shape[1]])

@@ -6,8 +6,8 @@ use crate::{hf, llama, locate};
 use std::path::Path;
 
 /// Opens the model at `path`: a directory of safetensors in Hugging Face's layout or Mistral's own,
-/// a GGUF file, or one part of several. Weights stay where they are. Beside the model comes what the
-/// user should know.
+/// a GGUF file, or one part of several. Weights stay where they are. Beside the model comes what
+/// the user should know.
 ///
 /// # Errors
 /// When nothing is there, or the model is damaged, incomplete or of an unknown kind.

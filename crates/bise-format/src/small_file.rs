@@ -14,7 +14,8 @@ pub(crate) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, OpenError> {
     }
 }
 
-/// A JSON file with few values, if it is there: one that would take much more memory than its bytes is refused.
+/// A JSON file with few values, if it is there: one that would take much more memory than its bytes
+/// is refused.
 pub(crate) fn read_bounded_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, OpenError> {
     let Some(bytes) = read_optional(path)? else {
         return Ok(None);
@@ -25,8 +26,8 @@ pub(crate) fn read_bounded_json<T: DeserializeOwned>(path: &Path) -> Result<Opti
         .map_err(|e| OpenError::json(path, e))
 }
 
-/// Refuses JSON that takes much more memory than `file_len` bytes: what describes real weights has long names and few values
-/// beside them.
+/// Refuses JSON that takes much more memory than `file_len` bytes: what describes real weights has
+/// long names and few values beside them.
 pub(crate) fn bounded(json: &[u8], file_len: usize) -> Result<(), String> {
     const SPARE: usize = 128 << 10;
     // What the parsers take for an object and for any value, with room for growth.

@@ -22,7 +22,8 @@ impl Part {
             dims: vec![1],
             dtype: DType::F32,
         };
-        let mut writer = GgufWriter::new(Vec::new(), &self.metadata, self.tensors.iter().map(spec)).unwrap();
+        let mut writer =
+            GgufWriter::new(Vec::new(), &self.metadata, self.tensors.iter().map(spec)).unwrap();
         for name in &self.tensors {
             let value = f32::from(name.as_bytes()[0]);
             writer.write_tensor(name, &value.to_le_bytes()).unwrap();

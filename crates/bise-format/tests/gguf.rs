@@ -1,4 +1,5 @@
-//! GGUF: what is written is read back; every version and byte order reads the same; errors name the culprit.
+//! GGUF: what is written is read back; every version and byte order reads the same; errors name the
+//! culprit.
 
 mod gguf_builder;
 
@@ -203,7 +204,8 @@ fn one_tensor(change: impl FnOnce(&mut Builder)) -> Vec<u8> {
 
 #[test]
 fn errors_name_place_found_and_expected() {
-    let tensor = |dims: &'static [u64], id, offset| one_tensor(move |b| b.tensor("w", dims, id, offset));
+    let tensor =
+        |dims: &'static [u64], id, offset| one_tensor(move |b| b.tensor("w", dims, id, offset));
     let entry = |key: &'static str, value: Value| {
         let mut builder = Builder::new(V3, 0, 1);
         builder.entry(key, &value);
@@ -339,7 +341,9 @@ fn twice_the_same_name_overlap_and_bad_values() {
     let mut text = build(V3, &Metadata::from_iter([("key", Value::from("abc"))]), &[]);
     let at = text.len() - text.iter().rev().position(|&b| b == b'c').unwrap() - 1;
     text[at] = 0xff;
-    assert!(matches!(Gguf::parse(&text), Err(GgufError::Utf8 { offset, .. }) if offset == at as u64));
+    assert!(
+        matches!(Gguf::parse(&text), Err(GgufError::Utf8 { offset, .. }) if offset == at as u64)
+    );
 }
 
 #[test]
@@ -389,7 +393,9 @@ fn the_writer_insists_on_its_plan() {
     );
 
     let unfinished = GgufWriter::new(Vec::new(), &metadata, plan).unwrap().finish();
-    assert!(matches!(unfinished, Err(GgufError::MissingTensors { count: 2, first }) if first == "a"));
+    assert!(
+        matches!(unfinished, Err(GgufError::MissingTensors { count: 2, first }) if first == "a")
+    );
     for bad in [
         spec("", &[1], DType::F32),
         spec("x", &[], DType::F32),

@@ -1,4 +1,5 @@
-//! Files written by PyPI gguf (`tools/fixtures/gguf_vectors.py`) hold what its own reader finds in them.
+//! Files written by PyPI gguf (`tools/fixtures/gguf_vectors.py`) hold what its own reader finds in
+//! them.
 
 use bise_format::gguf::{Array, Gguf, GgufWriter, TensorInfo, TensorSpec, Value};
 use bise_kernels::mmap::FileBytes;
@@ -58,7 +59,8 @@ fn normalise(value: &mut Json) {
         .iter()
         .any(|t| t.as_str().unwrap().starts_with("FLOAT"));
     if is_float {
-        let fix = |v: &mut Json| *v = json!(format!("{:e}", v.as_str().unwrap().parse::<f64>().unwrap()));
+        let fix =
+            |v: &mut Json| *v = json!(format!("{:e}", v.as_str().unwrap().parse::<f64>().unwrap()));
         match &mut value["value"] {
             Json::Array(values) => values.iter_mut().for_each(fix),
             value => fix(value),
@@ -115,7 +117,8 @@ fn check_rewritten(name: &str) {
         dims: info.dims.clone(),
         dtype: info.dtype,
     };
-    let mut writer = GgufWriter::new(Vec::new(), &gguf.metadata, gguf.tensors.values().map(spec)).unwrap();
+    let mut writer =
+        GgufWriter::new(Vec::new(), &gguf.metadata, gguf.tensors.values().map(spec)).unwrap();
     for info in gguf.tensors.values() {
         writer.write_tensor(&info.name, gguf.bytes(&file, info)).unwrap();
     }

@@ -32,8 +32,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Parses `file`; whatever the result, it may ask for no more than 4 bytes a byte of file, and 64 KiB.
-/// What parses must have all its data, and be something that the writer would write.
+/// Parses `file`; whatever the result, it may ask for no more than 4 bytes a byte of file, and 64
+/// KiB. What parses must have all its data, and be something that the writer would write.
 fn parse(file: &[u8]) -> Option<Gguf> {
     let before = ASKED.get();
     let result = Gguf::parse(file);
@@ -59,7 +59,8 @@ fn parse(file: &[u8]) -> Option<Gguf> {
         dims: t.dims.clone(),
         dtype: t.dtype,
     };
-    Layout::new(&gguf.metadata, gguf.tensors.values().map(spec)).expect("what is read can be written");
+    Layout::new(&gguf.metadata, gguf.tensors.values().map(spec))
+        .expect("what is read can be written");
     Some(gguf)
 }
 
@@ -178,7 +179,8 @@ fn counts_beyond_the_file() {
     }
 }
 
-/// Files that are all small items, the worst ratio of memory to bytes: what would take too much is refused.
+/// Files that are all small items, the worst ratio of memory to bytes: what would take too much is
+/// refused.
 #[test]
 fn many_small_items() {
     const MANY: u64 = 50_000;
@@ -207,8 +209,8 @@ fn many_small_items() {
     }
 }
 
-/// Whether the header of `file` can be read, though bytes may follow that belong to nothing; the error of one that cannot is
-/// that it takes too much memory or ends too soon.
+/// Whether the header of `file` can be read, though bytes may follow that belong to nothing; the
+/// error of one that cannot is that it takes too much memory or ends too soon.
 fn read(file: &[u8]) -> bool {
     let parsed = parse(file).is_some();
     let error = Gguf::parse(file).err().map(|error| error.to_string());

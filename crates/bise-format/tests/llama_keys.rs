@@ -1,4 +1,5 @@
-//! Every key and tensor that PyPI gguf knows of the architecture `llama` has a meaning: see `tools/fixtures/llama_keys.py`.
+//! Every key and tensor that PyPI gguf knows of the architecture `llama` has a meaning: see
+//! `tools/fixtures/llama_keys.py`.
 
 use bise_format::checkpoint::{Checkpoint, Container};
 use bise_format::gguf::{Metadata, Value};
@@ -29,9 +30,10 @@ fn every_key_has_a_meaning() {
     let keys = listed("keys");
     assert!(keys.len() > 100);
     for key in keys {
-        let meaning =
-            meaning(&key).unwrap_or_else(|| panic!("llama.{key} is not classified in llama/keys.rs"));
-        // A value that no model has: what is not applied elsewhere, or harmless, is refused by name.
+        let meaning = meaning(&key)
+            .unwrap_or_else(|| panic!("llama.{key} is not classified in llama/keys.rs"));
+        // A value that no model has: what is not applied elsewhere, or harmless, is refused by
+        // name.
         let mut metadata = metadata();
         metadata.insert(format!("llama.{key}"), Value::F32(0.375));
         let result = check_metadata(&metadata);
@@ -57,7 +59,10 @@ fn model(names: &[&str], experts: u32) -> Checkpoint {
             .iter()
             .map(|name| ((*name).to_owned(), one.clone()))
             .collect(),
-        container: Container::Gguf { version: 3, parts: 1 },
+        container: Container::Gguf {
+            version: 3,
+            parts: 1,
+        },
         source_names: Default::default(),
     }
 }

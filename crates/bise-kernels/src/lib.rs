@@ -45,7 +45,8 @@
 //! scalar level in [`isa`]. Kernels panic when shapes do not fit, and say which; bytes of a file
 //! cannot make them panic.
 #![deny(unsafe_code)]
-// Kernels count indices: an iterator around operations of an instruction set is compiled without its features.
+// Kernels count indices: an iterator around operations of an instruction set is compiled without
+// its features.
 #![allow(clippy::needless_range_loop)]
 
 pub mod block;

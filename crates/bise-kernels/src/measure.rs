@@ -24,7 +24,8 @@ pub fn read_bandwidth(level: Level, threads: usize) -> f64 {
     })
 }
 
-/// Products and additions of 8-bit integers a second that the threads of the current pool compute, at a level.
+/// Products and additions of 8-bit integers a second that the threads of the current pool compute,
+/// at a level.
 pub fn integer_peak(level: Level) -> f64 {
     best(|| {
         let sums: usize = on_each_thread(|_| level.run(Dots)).iter().sum();
@@ -62,7 +63,8 @@ impl Kernel for Read<'_> {
     }
 }
 
-/// Independent sums of products, without loads: enough to keep the multipliers busy. Gives how many.
+/// Independent sums of products, without loads: enough to keep the multipliers busy. Gives how
+/// many.
 struct Dots;
 
 impl Dots {

@@ -9,7 +9,8 @@ pub struct Available {
     pub limit: String,
 }
 
-/// The least of what the machine and, on Linux, the process's cgroups leave; `None` where that cannot be told.
+/// The least of what the machine and, on Linux, the process's cgroups leave; `None` where that
+/// cannot be told.
 ///
 /// Cached pages of files count as free: they leave memory when it is needed.
 pub fn available() -> Option<Available> {
@@ -79,7 +80,8 @@ mod linux {
                 _ => continue,
             };
             for mount in names.mounts {
-                // In a container the path may be one of the host, and the mount the container's own: the root counts too.
+                // In a container the path may be one of the host, and the mount the container's
+                // own: the root counts too.
                 for path in Path::new(path.trim_start_matches('/')).ancestors() {
                     let directory = root.join(mount).join(path);
                     let left = left(&directory, names);
@@ -95,8 +97,9 @@ mod linux {
 
     /// What a cgroup leaves; `None` when it has no limit.
     fn left(directory: &Path, names: &Names) -> Option<u64> {
-        let number =
-            |name: &str| -> Option<u64> { read_to_string(directory.join(name)).ok()?.trim().parse().ok() };
+        let number = |name: &str| -> Option<u64> {
+            read_to_string(directory.join(name)).ok()?.trim().parse().ok()
+        };
         let (limit, used) = (number(names.limit)?, number(names.used)?);
         let stat = read_to_string(directory.join("memory.stat")).unwrap_or_default();
         let cached = stat.lines().filter_map(|line| {

@@ -1,4 +1,5 @@
-//! Read-only maps of files, and the one owner of a file's bytes that the rest of the project passes around.
+//! Read-only maps of files, and the one owner of a file's bytes that the rest of the project passes
+//! around.
 
 use rayon::prelude::*;
 use std::fs::File;
@@ -23,10 +24,11 @@ impl Mapped {
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        // SAFETY: the map is read-only and private to this value. What memmap2 asks of the caller is that the
-        // file does not change meanwhile, which no program can enforce: a change by another process shows
-        // as other bytes (every reader checks what it reads) or, when the file is cut, as SIGBUS. The documentation
-        // of the program asks users not to change a file that is in use.
+        // SAFETY: the map is read-only and private to this value. What memmap2 asks of the caller
+        // is that the file does not change meanwhile, which no program can enforce: a change by
+        // another process shows as other bytes (every reader checks what it reads) or, when the
+        // file is cut, as SIGBUS. The documentation of the program asks users not to change a file
+        // that is in use.
         let map = unsafe { memmap2::Mmap::map(&file) }?;
         Ok(Self { map, file })
     }
@@ -54,7 +56,8 @@ impl Deref for Mapped {
     }
 }
 
-/// Memory for weights, in huge pages where the system has them: kernels walk through all of it for every token.
+/// Memory for weights, in huge pages where the system has them: kernels walk through all of it for
+/// every token.
 pub struct Buffer(memmap2::MmapMut);
 
 impl Buffer {
@@ -117,18 +120,22 @@ impl FileBytes {
         Mapped::open(path).map(|map| Self(Owner::Mapped(Arc::new(map))))
     }
 
-    /// Says that the bytes of `range` will not be needed for long: those of a mapped file may leave memory, and come back
-    /// from the file when they are looked at again.
+    /// Says that the bytes of `range` will not be needed for long: those of a mapped file may leave
+    /// memory, and come back from the file when they are looked at again.
     pub fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Owner::Mapped(map) = &self.0 {
             const PAGE: usize = 4096;
             let (start, end) = (range.start.next_multiple_of(PAGE), range.end / PAGE * PAGE);
             if start < end {
-                // SAFETY: the map is of a file, shared and read-only: pages that go are read from the file again.
+                // SAFETY: the map is of a file, shared and read-only: pages that go are read from
+                // the file again.
                 let _ = unsafe {
-                    map.map
-                        .unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start)
+                    map.map.unchecked_advise_range(
+                        memmap2::UncheckedAdvice::DontNeed,
+                        start,
+                        end - start,
+                    )
                 };
             }
         }
@@ -136,7 +143,8 @@ impl FileBytes {
         let _ = range;
     }
 
-    /// The bytes of `range` in memory of their own: those of a mapped file are read, on all threads, and not mapped.
+    /// The bytes of `range` in memory of their own: those of a mapped file are read, on all
+    /// threads, and not mapped.
     ///
     /// # Errors
     /// When there is no memory, or the file cannot be read.

@@ -21,8 +21,9 @@ pub enum Endian {
 
 /// Blocks in a file or in memory, as matrices stacked on each other: `[.., rows, cols]`.
 ///
-/// Files store the same weights in several ways, and a tensor says in which: with numbers in either byte order, with rows
-/// in another [`order`](RowOrder), or with each matrix's columns where its rows should be. Cloning shares the bytes.
+/// Files store the same weights in several ways, and a tensor says in which: with numbers in either
+/// byte order, with rows in another [`order`](RowOrder), or with each matrix's columns where its
+/// rows should be. Cloning shares the bytes.
 ///
 /// ```
 /// use bise_kernels::block::DType;
@@ -56,8 +57,14 @@ impl Tensor {
         Self::in_file(dtype, shape, &bytes, all)
     }
 
-    /// The bytes of `file` in `range` as a tensor of `shape`, outermost extent first; `None` when that is not their size.
-    pub fn in_file(dtype: DType, shape: &[usize], file: &FileBytes, range: Range<usize>) -> Option<Self> {
+    /// The bytes of `file` in `range` as a tensor of `shape`, outermost extent first; `None` when
+    /// that is not their size.
+    pub fn in_file(
+        dtype: DType,
+        shape: &[usize],
+        file: &FileBytes,
+        range: Range<usize>,
+    ) -> Option<Self> {
         let rows = shape
             .iter()
             .rev()
@@ -83,14 +90,15 @@ impl Tensor {
         Self { endian, ..self }
     }
 
-    /// The matrix whose row `r` is this one's row `order.source_row(r)`; `None` when the rows are not whole heads, or
-    /// are quantized, for which kernels have no order.
+    /// The matrix whose row `r` is this one's row `order.source_row(r)`; `None` when the rows are
+    /// not whole heads, or are quantized, for which kernels have no order.
     pub fn reordered(self, order: RowOrder) -> Option<Self> {
         let fits = self.shape.len() == 2 && order.fits(self.shape[0]) && !self.dtype.is_quantized();
         (fits && self.order == RowOrder::Same && !self.transposed).then_some(Self { order, ..self })
     }
 
-    /// The transposes of the matrices; `None` for other things than matrices of an unquantized type.
+    /// The transposes of the matrices; `None` for other things than matrices of an unquantized
+    /// type.
     pub fn transposed(mut self) -> Option<Self> {
         let last = self.shape.len().checked_sub(1).filter(|&last| last > 0)?;
         self.shape.swap(last - 1, last);
@@ -98,17 +106,20 @@ impl Tensor {
         (!self.dtype.is_quantized() && self.order == RowOrder::Same).then_some(self)
     }
 
-    /// This tensor with its matrices stacked to `count` on each other; `None` when rows do not divide so.
+    /// This tensor with its matrices stacked to `count` on each other; `None` when rows do not
+    /// divide so.
     pub fn stacked(mut self, count: usize) -> Option<Self> {
         let [rows, cols] = self.shape[..] else { return None };
-        let fits =
-            count > 0 && rows.is_multiple_of(count) && self.order == RowOrder::Same && !self.transposed;
+        let fits = count > 0
+            && rows.is_multiple_of(count)
+            && self.order == RowOrder::Same
+            && !self.transposed;
         self.shape = vec![count, rows / count.max(1), cols];
         fits.then_some(self)
     }
 
-    /// This tensor with `count` extents, of which outer ones of 1 are added or left out; `None` when those to be left out are
-    /// larger.
+    /// This tensor with `count` extents, of which outer ones of 1 are added or left out; `None`
+    /// when those to be left out are larger.
     pub fn with_outer_ones(mut self, count: usize) -> Option<Self> {
         while self.shape.len() > count.max(1) {
             if self.shape.remove(0) != 1 {
@@ -160,7 +171,8 @@ impl Tensor {
         self.file.release(self.range.clone());
     }
 
-    /// The tensor with its bytes in memory of their own, read from the file; see [`FileBytes::read`].
+    /// The tensor with its bytes in memory of their own, read from the file; see
+    /// [`FileBytes::read`].
     ///
     /// # Errors
     /// As [`FileBytes::read`].
@@ -185,7 +197,8 @@ impl Tensor {
         self.endian == Endian::Little && !self.transposed
     }
 
-    /// The tensor as kernels read it: itself, or, when numbers are big-endian or matrices transposed, a copy.
+    /// The tensor as kernels read it: itself, or, when numbers are big-endian or matrices
+    /// transposed, a copy.
     pub fn native(&self) -> Self {
         if self.is_native() {
             return self.clone();

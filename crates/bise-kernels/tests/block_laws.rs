@@ -1,7 +1,8 @@
 //! What every format promises, whatever the values: each law walks [`DType::ALL`].
 
 use bise_kernels::block::{
-    CODEBOOK_ZERO, CodebookFormat, DType, DecodedBlock, FormatVisitor, IntFormat, PlainFormat, UnpackedBlock,
+    CODEBOOK_ZERO, CodebookFormat, DType, DecodedBlock, FormatVisitor, IntFormat, PlainFormat,
+    UnpackedBlock,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -75,7 +76,8 @@ fn bound(dtype: DType, block: &[f32]) -> Bound {
     };
     // f32 arithmetic: a handful of roundings of numbers up to amax.
     let f32_error = 8.0 * amax * f64::from(f32::EPSILON);
-    // A step each, for the greatest level is one short of the extreme's; and the error of d, times levels.
+    // A step each, for the greatest level is one short of the extreme's; and the error of d, times
+    // levels.
     let around_zero =
         |levels: f64| Bound::Each(amax / levels + levels * f16_error(amax / levels) + f32_error);
     // Half a step, and the errors of d and m.
@@ -84,10 +86,10 @@ fn bound(dtype: DType, block: &[f32]) -> Bound {
         let step = (greatest - least) / levels;
         Bound::Each(step / 2.0 + levels * f16_error(step) + f16_error(least.abs()) + f32_error)
     };
-    // Fits err by half a step of a range 1.02 times that of the values, or less. With scales up to 5/4 of the
-    // range (least squares may exceed it) and minima up to 5/4 of the least value or the range, stored scales
-    // are off by half of 5/4 / steps, times the greatest level, and minima likewise. Then the error of f16 d
-    // and dmin, times the integers that they multiply.
+    // Fits err by half a step of a range 1.02 times that of the values, or less. With scales up to
+    // 5/4 of the range (least squares may exceed it) and minima up to 5/4 of the least value or the
+    // range, stored scales are off by half of 5/4 / steps, times the greatest level, and minima
+    // likewise. Then the error of f16 d and dmin, times the integers that they multiply.
     let affine = |group: usize, levels: f64, steps: f64| {
         let ranges = || groups(group).map(|x| range(x, 0.0));
         let width = ranges()
@@ -100,15 +102,16 @@ fn bound(dtype: DType, block: &[f32]) -> Bound {
             + steps * f16_error(1.25 * size / steps);
         Bound::Rms(fit + integers + f16 + f32_error)
     };
-    // The same, with the extreme on the level `1 - levels`, so that no value lies beyond the greatest.
+    // The same, with the extreme on the level `1 - levels`, so that no value lies beyond the
+    // greatest.
     let symmetric = |levels: f64, steps: f64| {
         let fit = amax / (levels - 1.0) / 2.0;
         let scale = 1.25 * amax / (levels - 1.0);
         let integers = levels * scale / (steps - 1.0) / 2.0;
         Bound::Rms(fit + integers + levels * steps * f16_error(scale / steps) + f32_error)
     };
-    // Levels from -127 to 113, at most 23 apart: with the extreme on -127 no value is more than 14 levels off. Scales as
-    // above, up to 5/4 of what that takes, times the greatest level.
+    // Levels from -127 to 113, at most 23 apart: with the extreme on -127 no value is more than 14
+    // levels off. Scales as above, up to 5/4 of what that takes, times the greatest level.
     let nonlinear = |steps: Option<f64>| {
         let scale = 1.25 * amax / 113.0;
         let (integers, factor) = steps.map_or((0.0, 1.0), |n| (127.0 * scale / (n - 1.0) / 2.0, n));
@@ -121,7 +124,9 @@ fn bound(dtype: DType, block: &[f32]) -> Bound {
         DType::Bf16 => Bound::Relative(1.0 / 256.0, 0.0),
         DType::Q4_0 => around_zero(8.0),
         DType::Q5_0 => around_zero(16.0),
-        DType::Q8_0 => Bound::Each(amax / 127.0 / 2.0 + 127.0 * f16_error(amax / 127.0) + f32_error),
+        DType::Q8_0 => {
+            Bound::Each(amax / 127.0 / 2.0 + 127.0 * f16_error(amax / 127.0) + f32_error)
+        }
         DType::Q4_1 => with_offset(15.0),
         DType::Q5_1 => with_offset(31.0),
         DType::Q2_K => affine(16, 3.0, 15.0),
@@ -135,7 +140,8 @@ fn bound(dtype: DType, block: &[f32]) -> Bound {
     }
 }
 
-/// 256 values: normal-like, uniform, sparse or one-sided, of very different sizes, some with an offset.
+/// 256 values: normal-like, uniform, sparse or one-sided, of very different sizes, some with an
+/// offset.
 fn ordinary() -> impl Strategy<Value = Vec<f32>> {
     let value = prop_oneof![
         8 => -1f32..1.0,
@@ -144,14 +150,16 @@ fn ordinary() -> impl Strategy<Value = Vec<f32>> {
         1 => prop_oneof![Just(1f32), Just(-1.0)],
     ];
     let offset = prop_oneof![3 => Just(0f32), 1 => -2f32..2.0];
-    (vec(value, 256), -20i32..12, offset, any::<bool>()).prop_map(|(mut x, exponent, offset, rough)| {
-        for (i, v) in x.iter_mut().enumerate() {
-            // Rough blocks have groups of sizes from 1 to 1/128.
-            let group = if rough { i / 32 } else { 0 };
-            *v = (*v + offset) * 2f32.powi(exponent - group as i32);
-        }
-        x
-    })
+    (vec(value, 256), -20i32..12, offset, any::<bool>()).prop_map(
+        |(mut x, exponent, offset, rough)| {
+            for (i, v) in x.iter_mut().enumerate() {
+                // Rough blocks have groups of sizes from 1 to 1/128.
+                let group = if rough { i / 32 } else { 0 };
+                *v = (*v + offset) * 2f32.powi(exponent - group as i32);
+            }
+            x
+        },
+    )
 }
 
 /// Any bits: NaN, infinities, subnormals and all else.
@@ -366,7 +374,8 @@ fn bell(uniform: &mut impl FnMut() -> f32) -> Vec<f32> {
         .collect()
 }
 
-/// The search finds values that it stored itself again, but for some blocks where another solution is as near.
+/// The search finds values that it stored itself again, but for some blocks where another solution
+/// is as near.
 #[test]
 fn storing_twice_loses_little_more() {
     let x = bell(&mut uniform());
@@ -411,8 +420,8 @@ fn importance_lowers_the_weighted_error() {
     }
 }
 
-/// Blocks far from zero, of one value, of zeros, and without any importance: hardly ever worse than without a search, as far as
-/// the rounding of a large minimum goes.
+/// Blocks far from zero, of one value, of zeros, and without any importance: hardly ever worse than
+/// without a search, as far as the rounding of a large minimum goes.
 #[test]
 fn weighed_blocks_of_any_kind_are_near() {
     let mut uniform = uniform();
@@ -428,7 +437,8 @@ fn weighed_blocks_of_any_kind_are_near() {
         let x: Vec<f32> = (0..32).map(|_| block(uniform())).collect();
         for dtype in WEIGHED {
             for importance in [[1.0f32; 32], [0.0; 32]] {
-                let error = |importance| squares(&x, &dequantize(dtype, &quantize(dtype, &x, importance)));
+                let error =
+                    |importance| squares(&x, &dequantize(dtype, &quantize(dtype, &x, importance)));
                 let (with, without) = (error(Some(&importance[..])), error(None));
                 // A minimum in f16 is off by 2^-11 of itself at most, in each of 32 values.
                 let most = x.iter().fold(0f32, |most, x| most.max(x.abs()));

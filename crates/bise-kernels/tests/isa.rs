@@ -1,5 +1,5 @@
-//! Every operation of every instruction set gives what its formula gives, bit for bit: one test for each
-//! operation, so that a failure names it and the level.
+//! Every operation of every instruction set gives what its formula gives, bit for bit: one test for
+//! each operation, so that a failure names it and the level.
 
 use bise_kernels::isa::{Isa, Kernel, LANES, Level};
 use half::{bf16, f16};
@@ -118,8 +118,8 @@ fn gives<K: Kernel<Output: PartialEq + Debug> + Copy>(kernel: K, expected: K::Ou
     }
 }
 
-/// A test of an operation: its inputs, each with what they are taken from, and what lane, byte or value
-/// `i` of the result is.
+/// A test of an operation: its inputs, each with what they are taken from, and what lane, byte or
+/// value `i` of the result is.
 macro_rules! tests {
     ($($test:ident: $name:ident { $($input:ident: $strategy:expr),* } => $expected:expr;)*) => {
         proptest! {$(
@@ -264,7 +264,8 @@ fn exact(start: i32, terms: &[(Bytes, [i8; 4])]) -> Bits {
     })
 }
 
-/// The largest sums of either sign that the contract allows, as many as a level takes: nothing saturates.
+/// The largest sums of either sign that the contract allows, as many as a level takes: nothing
+/// saturates.
 #[test]
 fn dots_hold_as_many_as_they_say() {
     for bits in 1..=8u32 {

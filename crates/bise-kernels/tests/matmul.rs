@@ -1,9 +1,11 @@
-//! The numeric contract of matrix products: every level, batch and thread count gives the bits of the formula.
+//! The numeric contract of matrix products: every level, batch and thread count gives the bits of
+//! the formula.
 
 mod random_blocks;
 
 use bise_kernels::block::{
-    CODEBOOK_ZERO, CodebookFormat, DType, DecodedBlock, FormatVisitor, IntFormat, PlainFormat, UnpackedBlock,
+    CODEBOOK_ZERO, CodebookFormat, DType, DecodedBlock, FormatVisitor, IntFormat, PlainFormat,
+    UnpackedBlock,
 };
 use bise_kernels::isa::Level;
 use bise_kernels::matmul::{Activations, Matrix, Weights, matmul};
@@ -28,8 +30,8 @@ fn values(seed: u64, n: usize) -> Vec<f32> {
         .collect()
 }
 
-/// A row of weights times a row of activations: the contract, written down once more and as plainly as
-/// possible.
+/// A row of weights times a row of activations: the contract, written down once more and as plainly
+/// as possible.
 struct Formula<'a> {
     row: &'a [u8],
     x: &'a [f32],
@@ -179,7 +181,8 @@ impl Case {
 
     fn weights(&self) -> Weights {
         let bytes = FileBytes::from_vec(self.weights.clone());
-        Weights::new(&Tensor::from_bytes(self.dtype, &[self.rows, self.cols], bytes).unwrap()).unwrap()
+        Weights::new(&Tensor::from_bytes(self.dtype, &[self.rows, self.cols], bytes).unwrap())
+            .unwrap()
     }
 
     fn formula(&self) -> Vec<u32> {
@@ -289,9 +292,9 @@ proptest! {
     }
 }
 
-/// Activations of one level, gathered from those of another that have been multiplied and are packed already, and back: rows
-/// are packed as each level's kernels walk through them. One format of each kind of weights, and batches for each of their
-/// kernels.
+/// Activations of one level, gathered from those of another that have been multiplied and are
+/// packed already, and back: rows are packed as each level's kernels walk through them. One format
+/// of each kind of weights, and batches for each of their kernels.
 #[test]
 fn activations_of_one_level_meet_those_of_another() {
     for dtype in [DType::F16, DType::Q4_0, DType::Q4_K, DType::Q6_K, DType::IQ2_XS] {
@@ -317,8 +320,9 @@ fn activations_of_one_level_meet_those_of_another() {
     }
 }
 
-/// A product differs from that of the dequantized weights by what activations lose, half a step each, and by rounding:
-/// a relative 2^-24 for each of a few operations a column, on sums of up to all products.
+/// A product differs from that of the dequantized weights by what activations lose, half a step
+/// each, and by rounding: a relative 2^-24 for each of a few operations a column, on sums of up to
+/// all products.
 #[test]
 fn products_are_those_of_the_dequantized_weights_within_half_a_step() {
     for &dtype in DType::ALL.iter().filter(|t| t.is_quantized()) {
@@ -329,7 +333,8 @@ fn products_are_those_of_the_dequantized_weights_within_half_a_step() {
         for (n, x) in case.x.chunks_exact(case.cols).enumerate() {
             for (r, w) in weights.chunks_exact(case.cols).enumerate() {
                 let most = |v: &[f32]| v.iter().fold(0f64, |m, v| m.max(f64::from(v.abs())));
-                let rounding = 8.0 * (case.cols as f64).powi(2) * most(w) * most(x) / f64::from(1 << 24);
+                let rounding =
+                    8.0 * (case.cols as f64).powi(2) * most(w) * most(x) / f64::from(1 << 24);
                 let (mut exact, mut bound) = (0.0, rounding);
                 for (w, x) in w.chunks_exact(32).zip(x.chunks_exact(32)) {
                     for (w, v) in w.iter().zip(x) {

@@ -1,4 +1,5 @@
-//! What is no number, or infinite, is never passed over: every result that it has a part in is NaN, or not finite.
+//! What is no number, or infinite, is never passed over: every result that it has a part in is NaN,
+//! or not finite.
 
 mod random_blocks;
 
@@ -6,7 +7,9 @@ use bise_kernels::block::DType;
 use bise_kernels::isa::Level;
 use bise_kernels::matmul::{Activations, Weights, matmul};
 use bise_kernels::mmap::FileBytes;
-use bise_kernels::ops::{Attention, AttentionWorkspace, CHUNK, KeyValues, KvType, attend, rms_norm, store};
+use bise_kernels::ops::{
+    Attention, AttentionWorkspace, CHUNK, KeyValues, KvType, attend, rms_norm, store,
+};
 use bise_kernels::tensor::Tensor;
 use random_blocks::random_blocks;
 use std::ops::Range;
@@ -36,7 +39,8 @@ fn weights(dtype: DType, rows: usize, cols: usize) -> Weights {
     } else {
         random_blocks(dtype, rows * cols / dtype.block_len(), 3)
     };
-    Weights::new(&Tensor::from_bytes(dtype, &[rows, cols], FileBytes::from_vec(blocks)).unwrap()).unwrap()
+    Weights::new(&Tensor::from_bytes(dtype, &[rows, cols], FileBytes::from_vec(blocks)).unwrap())
+        .unwrap()
 }
 
 fn product(level: Level, w: &Weights, x: &[f32]) -> Vec<f32> {
@@ -47,7 +51,8 @@ fn product(level: Level, w: &Weights, x: &[f32]) -> Vec<f32> {
     out
 }
 
-/// One bad value among the inputs of one token spoils all its outputs and no others, at every level, alone and among many.
+/// One bad value among the inputs of one token spoils all its outputs and no others, at every
+/// level, alone and among many.
 #[test]
 fn a_bad_input_spoils_every_product() {
     const ROWS: usize = 18;
@@ -195,7 +200,8 @@ impl Case {
     }
 }
 
-/// A key or a value that is no number, or that the cache cannot hold, spoils what all tokens from its own on find.
+/// A key or a value that is no number, or that the cache cannot hold, spoils what all tokens from
+/// its own on find.
 #[test]
 fn a_bad_key_or_value_spoils_all_that_see_it() {
     let (dim, tokens) = (40, 600);
@@ -210,7 +216,8 @@ fn a_bad_key_or_value_spoils_all_that_see_it() {
                 row[position * dim + (n * 13) % dim] = bad;
                 for step in [1, 50, tokens] {
                     let level = Level::detect();
-                    let (expected, found) = (good.run(level, kind, step), case.run(level, kind, step));
+                    let (expected, found) =
+                        (good.run(level, kind, step), case.run(level, kind, step));
                     let (before, after) = found.split_at(position * 2 * dim);
                     assert_eq!(bits(before), bits(&expected[..before.len()]));
                     for (i, head) in after.chunks(dim).enumerate() {

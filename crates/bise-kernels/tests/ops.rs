@@ -3,8 +3,8 @@
 use bise_kernels::block::{Format, Q8_0};
 use bise_kernels::isa::Level;
 use bise_kernels::ops::{
-    Attention, AttentionWorkspace, CHUNK, KeyValues, KvType, RopeTable, add_scaled, attend, exp, rms_norm,
-    store, swiglu,
+    Attention, AttentionWorkspace, CHUNK, KeyValues, KvType, RopeTable, add_scaled, attend, exp,
+    rms_norm, store, swiglu,
 };
 use bise_kernels::threads::Threads;
 use proptest::prelude::*;
@@ -164,7 +164,8 @@ impl Case {
             back,
             ..
         } = self;
-        // A score sums dim products below 1: error dim eps * dim / 2 in the exponent; the chains add n eps.
+        // A score sums dim products below 1: error dim eps * dim / 2 in the exponent; the chains
+        // add n eps.
         let n = tokens.min(back.saturating_add(1)) as f64;
         let bound = f64::from(f32::EPSILON) * (dim as f64 * dim as f64 / 2.0 + n + 20.0);
         for (i, (query, got)) in queries.chunks_exact(dim).zip(got.chunks_exact(dim)).enumerate() {
@@ -231,7 +232,8 @@ proptest! {
             out
         });
         let mean = x.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / x.len() as f64;
-        // 16 chains of n / 16 steps, the tree, square root, division and two products: each half a unit.
+        // 16 chains of n / 16 steps, the tree, square root, division and two products: each half a
+        // unit.
         let bound = (x.len() as f64 / 16.0 + 10.0) * f64::from(f32::EPSILON);
         for i in 0..x.len() {
             let exact = f64::from(x[i]) / (mean + 1e-5).sqrt() * f64::from(weight[i]);
@@ -270,7 +272,8 @@ proptest! {
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
         let near = dot(&rotated(&q, 5), &rotated(&k, 2));
         let far = dot(&rotated(&q, at + 5), &rotated(&k, at + 2));
-        // An angle near 3000 is rounded to 2^-13; 12 pairs of products up to 8 turn by at most twice that.
+        // An angle near 3000 is rounded to 2^-13; 12 pairs of products up to 8 turn by at most
+        // twice that.
         prop_assert!((near - far).abs() <= 12.0 * 8.0 * 2.0 / 8192.0, "{near} {far}");
         prop_assert!((dot(&rotated(&q, at), &rotated(&q, at)) - dot(&q, &q)).abs() <= 1e-5 * dot(&q, &q).max(1.0));
     }

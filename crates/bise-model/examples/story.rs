@@ -2,7 +2,9 @@
 
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_model::tokenizer::{Detokenizer, Tokenizer, Vocabulary};
-use bise_model::{Context, ContextOptions, Limits, Model, Session, Speculation, SpeculationOptions};
+use bise_model::{
+    Context, ContextOptions, Limits, Model, Session, Speculation, SpeculationOptions,
+};
 use std::io::{Write, stdout};
 use std::ops::ControlFlow;
 

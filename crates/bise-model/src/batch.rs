@@ -56,11 +56,13 @@ impl<'a> Part<'a> {
         }
         let used = self.sequence.len();
         match self.sequence.capacity() {
-            Some(capacity) if self.tokens.len() > capacity - used => Err(ForwardError::ContextFull {
-                capacity,
-                used,
-                more: self.tokens.len(),
-            }),
+            Some(capacity) if self.tokens.len() > capacity - used => {
+                Err(ForwardError::ContextFull {
+                    capacity,
+                    used,
+                    more: self.tokens.len(),
+                })
+            }
             _ => Ok(()),
         }
     }

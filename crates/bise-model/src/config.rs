@@ -95,10 +95,12 @@ impl Config {
         self.window_restored = false;
     }
 
-    /// Whether this is Mistral 7B v0.1 or made from it: the one dense model with grouped queries, Llama's vocabulary of 32000
-    /// tokens (and some, before the 32768 of v0.3), and 32768 positions at the base frequency of 10000.
+    /// Whether this is Mistral 7B v0.1 or made from it: the one dense model with grouped queries,
+    /// Llama's vocabulary of 32000 tokens (and some, before the 32768 of v0.3), and 32768 positions
+    /// at the base frequency of 10000.
     ///
-    /// Later Mistrals have a base of 1000000; Llamas with so many positions scale them, or have no grouped queries.
+    /// Later Mistrals have a base of 1000000; Llamas with so many positions scale them, or have no
+    /// grouped queries.
     fn is_mistral_v0_1(&self, vocabulary: usize) -> bool {
         self.layers.iter().all(|layer| layer.rope.theta == 1e4)
             && self.context_length == 32768
@@ -173,7 +175,8 @@ const PATTERN: &str = "attention.sliding_window_pattern";
 struct Keys<'a>(&'a Metadata);
 
 impl Keys<'_> {
-    /// No dimension of a model is larger; with it, products of four fit in 128 bits and of two in 64.
+    /// No dimension of a model is larger; with it, products of four fit in 128 bits and of two in
+    /// 64.
     const MOST: u64 = 1 << 30;
 
     fn name(key: &str) -> String {
@@ -217,12 +220,16 @@ impl Keys<'_> {
         self.check(key, 0, found.is_some() || !zero, || {
             format!("1 to {}", Self::MOST)
         })?;
-        found.ok_or_else(|| LoadError::MissingKey { key: Self::name(key) })
+        found.ok_or_else(|| LoadError::MissingKey {
+            key: Self::name(key),
+        })
     }
 
     fn positive(&self, key: &str, default: Option<f32>) -> Result<f32, LoadError> {
         let found = self.0.f32(&Self::name(key))?.or(default);
-        let found = found.ok_or_else(|| LoadError::MissingKey { key: Self::name(key) })?;
+        let found = found.ok_or_else(|| LoadError::MissingKey {
+            key: Self::name(key),
+        })?;
         self.check(key, found, found.is_finite() && found > 0.0, || {
             "a positive number".into()
         })?;

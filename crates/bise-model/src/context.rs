@@ -37,8 +37,8 @@ impl ContextOptions {
     }
 }
 
-/// Looks, at each layer of each chunk, at how far a call is: tokens processed, layers in proportion,
-/// and tokens in all. What it breaks is given up, as [`ForwardError::Stopped`] says.
+/// Looks, at each layer of each chunk, at how far a call is: tokens processed, layers in
+/// proportion, and tokens in all. What it breaks is given up, as [`ForwardError::Stopped`] says.
 pub type Watch = Arc<dyn Fn(usize, usize) -> ControlFlow<()> + Send + Sync>;
 
 /// One text: an [`Engine`] and a [`Sequence`] of it.
@@ -207,7 +207,8 @@ impl Context {
         let chunk = self.options.prefill_chunk;
         for (i, some) in tokens.chunks(chunk).enumerate() {
             let part = Part::new(&mut self.sequence, some, LogitRows::All);
-            let mut progress = progress(&self.watch, self.engine.model(), some, i * chunk, tokens.len());
+            let mut progress =
+                progress(&self.watch, self.engine.model(), some, i * chunk, tokens.len());
             self.engine
                 .forward_each(&mut [part], &mut progress, |_, row| receive(row))?;
         }

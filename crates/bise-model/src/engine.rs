@@ -182,8 +182,8 @@ impl Engine {
         self.statistics = Some(Box::new(Statistics::new(self.model.config())));
     }
 
-    /// The sums since [`collect_activation_statistics`](Self::collect_activation_statistics), and no
-    /// more of them; none when it was not called.
+    /// The sums since [`collect_activation_statistics`](Self::collect_activation_statistics), and
+    /// no more of them; none when it was not called.
     ///
     /// They are the same bits for any number of threads, batch size and instruction set. The output
     /// matrix has the inputs of those tokens whose logits were asked for.
@@ -220,8 +220,9 @@ impl Engine {
         })
     }
 
-    /// As [`forward_with`](Self::forward_with), but hands `receive` the logits row by row, in order,
-    /// each with the number of its part: however many are wanted, few are in memory at a time.
+    /// As [`forward_with`](Self::forward_with), but hands `receive` the logits row by row, in
+    /// order, each with the number of its part: however many are wanted, few are in memory at a
+    /// time.
     ///
     /// # Errors
     /// As [`forward_with`](Self::forward_with); rows before may have been handed out.
@@ -356,8 +357,8 @@ impl Engine {
         }
     }
 
-    /// Says where the numbers of the batch stop being finite, by running it once more with a look at
-    /// each step.
+    /// Says where the numbers of the batch stop being finite, by running it once more with a look
+    /// at each step.
     fn diagnose(&mut self) -> NotANumber {
         let (model, work) = (&self.model, &mut self.work);
         let mut finder = Finder::new(model.config().experts.is_some());

@@ -5,7 +5,8 @@ use bise_format::gguf::{GgufError, Layout, Metadata, TensorSpec};
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// The version of the numeric contract: raised whenever the same model and tokens give other bits than before.
+/// The version of the numeric contract: raised whenever the same model and tokens give other bits
+/// than before.
 pub const CONTRACT: u32 = 1;
 
 /// What [`fingerprint`] gives.
@@ -39,8 +40,9 @@ impl fmt::Debug for Fingerprint {
 /// How much of the weights goes into a fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hashed {
-    /// Of each tensor larger than 64 KiB, 16 pieces of 4 KiB, evenly spread from the first bytes to the last: another
-    /// quantization or training shows, a change of single weights between the pieces does not.
+    /// Of each tensor larger than 64 KiB, 16 pieces of 4 KiB, evenly spread from the first bytes to
+    /// the last: another quantization or training shows, a change of single weights between the
+    /// pieces does not.
     Samples,
     /// All of it: finds damage too.
     All,
@@ -50,8 +52,9 @@ pub enum Hashed {
 const PIECE: usize = 4096;
 const PIECES: usize = 16;
 
-/// The SHA-256 of what makes a model what it is: the metadata of its architecture and tokenizer, the table of its tensors in
-/// the order of their names, and their data. It does not depend on how many files they are in, nor on what the model is called.
+/// The SHA-256 of what makes a model what it is: the metadata of its architecture and tokenizer,
+/// the table of its tensors in the order of their names, and their data. It does not depend on how
+/// many files they are in, nor on what the model is called.
 ///
 /// # Errors
 /// When metadata or tensors cannot be written as GGUF.

@@ -114,7 +114,8 @@ pub use engine::{Engine, EngineOptions, Progress};
 pub use error::{BadWeight, ForwardError, GenerateError, LoadError, NotANumber, SharedLoadError};
 pub use fingerprint::{CONTRACT, Fingerprint, Hashed, fingerprint};
 pub use generation::session::{
-    Begun, Extent, Kept, Limits, MEMORY, PromptCache, Restored, Session, SessionError, Stop, is_session,
+    Begun, Extent, Kept, Limits, MEMORY, PromptCache, Restored, Session, SessionError, Stop,
+    is_session,
 };
 pub use generation::speculation::{Counts, DraftError, Speculation, SpeculationOptions};
 pub use generation::token_sampler::TokenSampler;

@@ -63,13 +63,15 @@ impl TensorNeeds {
 }
 
 impl MemoryNeeds {
-    /// What a model from `checkpoint`, which `config` describes, takes with a context of these `options`.
+    /// What a model from `checkpoint`, which `config` describes, takes with a context of these
+    /// `options`.
     pub fn of(checkpoint: &Checkpoint, config: &Config, options: &ContextOptions) -> Self {
         let tensors = checkpoint.tensors.iter().map(TensorNeeds::of_tensor);
         Self::of_tensors(tensors, config, options)
     }
 
-    /// What a model of these `tensors`, which `config` describes, takes with a context of these `options`.
+    /// What a model of these `tensors`, which `config` describes, takes with a context of these
+    /// `options`.
     pub fn of_tensors(
         tensors: impl Iterator<Item = TensorNeeds>,
         config: &Config,
@@ -85,7 +87,8 @@ impl MemoryNeeds {
             let [matrices @ .., rows, _] = &tensor.shape[..] else {
                 continue;
             };
-            // Of the embeddings, one row is looked at for each token, unless they are the output matrix too.
+            // Of the embeddings, one row is looked at for each token, unless they are the output
+            // matrix too.
             if tensor.name == Some(TensorName::Embedding) {
                 vocabulary = *rows as u64;
                 if !tied {
@@ -166,7 +169,8 @@ pub fn advise(
         .values()
         .filter(|tensor| tensor.shape().len() > 1);
     let values: u64 = matrices.map(|tensor| tensor.elements() as u64).sum();
-    let size = |dtype: &DType| values as f64 / dtype.block_len() as f64 * dtype.block_bytes() as f64;
+    let size =
+        |dtype: &DType| values as f64 / dtype.block_len() as f64 * dtype.block_bytes() as f64;
     let smaller = DType::ALL
         .iter()
         .filter(|dtype| dtype.is_quantized() && size(dtype) <= room as f64);
@@ -186,8 +190,9 @@ fn keys_and_values(config: &Config, options: &ContextOptions) -> u64 {
     pages.saturating_mul(shape.page_bytes() as u64)
 }
 
-/// As an engine's workspace has it, and the tiles in which prompts meet quantized weights, or `unquantized` ones too. The rooms in which
-/// threads unpack weights, some hundred KiB for each, are not the context's.
+/// As an engine's workspace has it, and the tiles in which prompts meet quantized weights, or
+/// `unquantized` ones too. The rooms in which threads unpack weights, some hundred KiB for each,
+/// are not the context's.
 fn scratch(config: &Config, vocabulary: u64, unquantized: bool, options: &ContextOptions) -> u64 {
     let c = config;
     let batch = prefill_chunk(options) as u64;
@@ -198,7 +203,11 @@ fn scratch(config: &Config, vocabulary: u64, unquantized: bool, options: &Contex
         activations(c.dim) + 4 * (c.dim + 2 * experts.count + 1) as u64
     });
     let floats = 2 * c.dim + 2 * q + 2 * kv + 2 * c.hidden_dim + rope;
-    let row = 4 * floats as u64 + activations(c.dim) + activations(q) + activations(c.hidden_dim) + mixture;
+    let row = 4 * floats as u64
+        + activations(c.dim)
+        + activations(q)
+        + activations(c.hidden_dim)
+        + mixture;
     let shape = KvShape::new(config, options.kv);
     let chunks = shape.visible_tokens(options.max_tokens).div_ceil(CHUNK);
     let partials = 4 * partials_len(c.n_heads, c.head_dim, chunks) as u64;

@@ -11,10 +11,11 @@ use bise_kernels::mmap::FileBytes;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-/// Configuration and weights of a Mistral or Mixtral model, ready to run. A clone shares the weights.
+/// Configuration and weights of a Mistral or Mixtral model, ready to run. A clone shares the
+/// weights.
 ///
-/// Quantized matrices are laid out anew for the kernels, in as much memory as they take in the file; embeddings and
-/// unquantized matrices stay where they are in the file's bytes.
+/// Quantized matrices are laid out anew for the kernels, in as much memory as they take in the
+/// file; embeddings and unquantized matrices stay where they are in the file's bytes.
 ///
 /// ```
 /// use bise_model::Model;
@@ -42,7 +43,8 @@ impl Model {
     /// Maps and reads the GGUF file at `path`, and the other files when it is one part of several.
     ///
     /// # Errors
-    /// When a file cannot be read, is not sound GGUF, or they are not a complete Mistral or Mixtral model.
+    /// When a file cannot be read, is not sound GGUF, or they are not a complete Mistral or Mixtral
+    /// model.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
         Self::from_checkpoint(Checkpoint::open(path)?)
     }
@@ -112,7 +114,9 @@ impl Model {
     /// # Panics
     /// Never: what was read from a file can be written to one.
     pub fn fingerprint(&self) -> Fingerprint {
-        let of = || fingerprint(&self.shared.checkpoint, Hashed::Samples).expect("metadata that were read");
+        let of = || {
+            fingerprint(&self.shared.checkpoint, Hashed::Samples).expect("metadata that were read")
+        };
         *self.shared.fingerprint.get_or_init(of)
     }
 
@@ -131,8 +135,8 @@ impl Model {
         &self.config
     }
 
-    /// Lets a query see `window` keys in all layers, its own included, whatever the file says; all of
-    /// them for `None` or 0. Clones that were made before stay as they are.
+    /// Lets a query see `window` keys in all layers, its own included, whatever the file says; all
+    /// of them for `None` or 0. Clones that were made before stay as they are.
     pub fn set_sliding_window(&mut self, window: Option<usize>) {
         self.config.set_sliding_window(window);
     }

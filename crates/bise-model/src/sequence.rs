@@ -138,7 +138,12 @@ impl Sequence {
     ///
     /// # Errors
     /// When `input` ends too soon or cannot be read, or there is no memory.
-    pub fn restore(&mut self, first_saved: usize, len: usize, input: &mut impl Read) -> io::Result<()> {
+    pub fn restore(
+        &mut self,
+        first_saved: usize,
+        len: usize,
+        input: &mut impl Read,
+    ) -> io::Result<()> {
         self.len = 0;
         let read = self.kv.read(first_saved / CHUNK, len, input);
         match &read {

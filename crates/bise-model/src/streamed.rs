@@ -1,5 +1,5 @@
-//! Models run piece by piece: what a file says after some prompts, in the memory of one layer, or of
-//! one expert.
+//! Models run piece by piece: what a file says after some prompts, in the memory of one layer, or
+//! of one expert.
 
 use crate::batch::{LogitRows, Part};
 use crate::engine::{Engine, EngineOptions};
@@ -21,9 +21,9 @@ pub enum StreamedError {
     Forward(#[from] ForwardError),
 }
 
-/// The logits after each of `prompts`, none of them empty, of a model, with weights of at most `most`
-/// bytes laid out at a time. Work runs on the threads of the pool from which it is called; `progress`
-/// hears how many layers are done, and of how many.
+/// The logits after each of `prompts`, none of them empty, of a model, with weights of at most
+/// `most` bytes laid out at a time. Work runs on the threads of the pool from which it is called;
+/// `progress` hears how many layers are done, and of how many.
 ///
 /// # Errors
 /// When the checkpoint is not a complete model, a prompt does not fit it, or a layer or an expert

@@ -45,7 +45,8 @@ fn a_decoded_token_allocates_nothing() {
             };
             [(); 4].map(|()| in_a_page())
         });
-        // On a machine that is busy a thread's first work may come late: it sets up at most two things.
+        // On a machine that is busy a thread's first work may come late: it sets up at most two
+        // things.
         let (least, all) = (counted.iter().min(), counted.iter().sum::<usize>());
         assert!(
             least == Some(&0) && all <= 4,

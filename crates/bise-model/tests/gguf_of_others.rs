@@ -1,4 +1,5 @@
-//! GGUF files as other programs write them: those that say the same run the same, and those that hold more are refused.
+//! GGUF files as other programs write them: those that say the same run the same, and those that
+//! hold more are refused.
 
 mod common;
 
@@ -60,7 +61,8 @@ fn files_that_say_the_same_run_the_same() {
                 dims.push(1);
             }
         };
-        // As ggml counts dimensions, those of 1 at the end are none: of one expert, and of its router.
+        // As ggml counts dimensions, those of 1 at the end are none: of one expert, and of its
+        // router.
         let trimmed = |_: &str, dims: &mut Vec<u64>| {
             while dims.len() > 1 && dims.last() == Some(&1) {
                 dims.pop();

@@ -77,7 +77,8 @@ fn every_matrix_has_sums_of_its_inputs() {
             let seen: u64 = sums.counts.iter().sum();
             assert_eq!(seen, if matrices > 1 { 128 } else { 64 }, "{}", sums.name);
         }
-        // A normalised input has a mean square near that of the norm's weights: RMSNorm makes it 1 before them.
+        // A normalised input has a mean square near that of the norm's weights: RMSNorm makes it 1
+        // before them.
         let attention = &sums[0];
         assert_eq!(
             (attention.name.as_str(), tensors["blk.0.attn_norm.weight"].cols()),

@@ -1,4 +1,5 @@
-//! A weight that is no number, and values that no format holds: an error that says where, never text.
+//! A weight that is no number, and values that no format holds: an error that says where, never
+//! text.
 
 mod common;
 
@@ -23,7 +24,8 @@ fn open(file: Vec<u8>) -> Result<Model, LoadError> {
     Model::from_bytes(FileBytes::from_vec(file))
 }
 
-/// What is said of the model when it is loaded, or else when it has read [`TOKENS`] in batches of `batch`.
+/// What is said of the model when it is loaded, or else when it has read [`TOKENS`] in batches of
+/// `batch`.
 fn complaint(model: Result<Model, LoadError>, batch: usize, kv: KvType) -> Option<String> {
     let model = match model {
         Ok(model) => model,
@@ -89,7 +91,8 @@ fn a_bad_weight_is_named_with_tensor_row_and_block() {
     }
 }
 
-/// Norms are looked at when they are loaded, weights that stay in the file's rows when something is wrong.
+/// Norms are looked at when they are loaded, weights that stay in the file's rows when something is
+/// wrong.
 #[test]
 fn norms_routers_and_experts_are_named() {
     let good = file("tiny-mixtral", "F16");
@@ -162,7 +165,8 @@ fn what_the_cache_cannot_hold_is_told() {
     }
 }
 
-/// A context goes on after the error as if the tokens had not been there, also when a window has moved on.
+/// A context goes on after the error as if the tokens had not been there, also when a window has
+/// moved on.
 #[test]
 fn a_context_goes_on_afterwards() {
     let mut bytes = file("random/mistral-window-16", "F16");

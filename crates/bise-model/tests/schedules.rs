@@ -1,12 +1,13 @@
-//! Many sequences in one batch: each has the logits that it has alone, bit for bit, whatever else is
-//! in the batch, whenever it comes and goes, and whichever pages it shares.
+//! Many sequences in one batch: each has the logits that it has alone, bit for bit, whatever else
+//! is in the batch, whenever it comes and goes, and whichever pages it shares.
 
 mod common;
 
 use bise_kernels::isa::Level;
 use bise_kernels::threads::Threads;
 use bise_model::{
-    Context, ContextOptions, Engine, EngineOptions, ForwardError, KvType, LogitRows, Model, Part, Sequence,
+    Context, ContextOptions, Engine, EngineOptions, ForwardError, KvType, LogitRows, Model, Part,
+    Sequence,
 };
 use common::{bits, logits, model, with_windows};
 use proptest::prelude::*;
@@ -14,7 +15,8 @@ use std::sync::{Arc, LazyLock};
 
 /// Models: dense and a mixture, with a window, without one, and with one in some layers.
 static MODELS: LazyLock<Vec<(&'static str, Model)>> = LazyLock::new(|| {
-    let mixed = |directory, target| with_windows(&common::file(directory, target), 16, &[true, false]);
+    let mixed =
+        |directory, target| with_windows(&common::file(directory, target), 16, &[true, false]);
     vec![
         ("tiny-mistral Q4_K_M, window 64", model("tiny-mistral", "Q4_K_M")),
         ("tiny-mixtral Q8_0", model("tiny-mixtral", "Q8_0")),

@@ -5,8 +5,9 @@ mod common;
 use bise_kernels::mmap::FileBytes;
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_model::{
-    CONTRACT, Context, ContextOptions, Extent, ForwardError, GenerateError, Kept, KvType, MEMORY, Model,
-    PromptCache, Session, SessionError, Speculation, SpeculationOptions, TokenSampler, is_session,
+    CONTRACT, Context, ContextOptions, Extent, ForwardError, GenerateError, Kept, KvType, MEMORY,
+    Model, PromptCache, Session, SessionError, Speculation, SpeculationOptions, TokenSampler,
+    is_session,
 };
 use common::{Golden, bits, edited, file, fixture, with_window};
 use sha2::{Digest, Sha256};
@@ -80,8 +81,8 @@ impl Numbers {
     }
 }
 
-/// Fifty texts, each stopped at a random point and gone on with in another session: with and without a window, with all
-/// types of keys and values, with and without drafts before and after.
+/// Fifty texts, each stopped at a random point and gone on with in another session: with and
+/// without a window, with all types of keys and values, with and without drafts before and after.
 #[test]
 fn a_resumed_session_goes_on_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
@@ -175,7 +176,8 @@ fn a_window_keeps_the_file_small() {
     }
 }
 
-/// Of a long text with a window only the end is kept, and what is kept does not depend on how it was read.
+/// Of a long text with a window only the end is kept, and what is kept does not depend on how it
+/// was read.
 #[test]
 fn a_very_long_text_forgets_its_beginning() {
     let model = with_window(&file("random/mistral-window-1", "F32"), Some(1));
@@ -222,8 +224,8 @@ fn saved(model: &Model, folder: &Path) -> Vec<u8> {
     fs::read(&path).unwrap()
 }
 
-/// Two hundred damaged files: bits flipped, pieces cut out, doubled, swapped, overwritten. All are refused, and leave an empty
-/// session that works.
+/// Two hundred damaged files: bits flipped, pieces cut out, doubled, swapped, overwritten. All are
+/// refused, and leave an empty session that works.
 #[test]
 fn damaged_files_are_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -309,7 +311,8 @@ fn sessions_of_something_else_are_refused_with_the_reason() {
     let model = with_window(&FILE, None);
     let bytes = saved(&model, folder.path());
     let path = folder.path().join("saved");
-    let refused = |model: &Model, options| session(model, options).restore(&path).unwrap_err().to_string();
+    let refused =
+        |model: &Model, options| session(model, options).restore(&path).unwrap_err().to_string();
     let options = ContextOptions::new(100);
 
     let other = refused(&with_window(&file("tiny-mistral", "Q4_0"), None), options);
@@ -356,7 +359,8 @@ fn sessions_of_something_else_are_refused_with_the_reason() {
     ));
 }
 
-/// Every tensor, and all metadata that logits depend on, are in the fingerprint; what the model is called is not.
+/// Every tensor, and all metadata that logits depend on, are in the fingerprint; what the model is
+/// called is not.
 #[test]
 fn fingerprints_differ() {
     let demo = fs::read(fixture("demo.gguf")).unwrap();
@@ -382,7 +386,8 @@ fn fingerprints_differ() {
     assert_ne!(turned.fingerprint(), first);
 }
 
-/// Changing the bits of a result makes sessions worthless: then CONTRACT must be raised, and this hash be set anew.
+/// Changing the bits of a result makes sessions worthless: then CONTRACT must be raised, and this
+/// hash be set anew.
 #[test]
 fn the_contract_is_what_it_says() {
     let model = Model::open(&fixture("demo.gguf")).unwrap();
@@ -596,7 +601,8 @@ fn a_prompt_cache_is_shared() {
     });
 }
 
-/// Reading that is stopped anywhere, over and over, goes on as if it had not been, with a window and without.
+/// Reading that is stopped anywhere, over and over, goes on as if it had not been, with a window
+/// and without.
 #[test]
 fn stopped_reading_goes_on() {
     for window in [None, Some(16)] {

@@ -27,11 +27,13 @@ fn from_directory(name: &str) -> Model {
     Model::from_checkpoint(checkpoint).unwrap()
 }
 
-/// Every Hugging Face directory of the fixtures: BF16, F16, F32 and mixed, sharded, tied, with experts.
+/// Every Hugging Face directory of the fixtures: BF16, F16, F32 and mixed, sharded, tied, with
+/// experts.
 #[test]
 fn directories_run_as_their_files_do() {
     let random = std::fs::read_dir(fixture("random")).unwrap();
-    let names = random.map(|entry| format!("random/{}", entry.unwrap().file_name().to_str().unwrap()));
+    let names =
+        random.map(|entry| format!("random/{}", entry.unwrap().file_name().to_str().unwrap()));
     let more = ["fused", "one-expert", "tied-head", "sliding", "full", "absent"];
     let more = more.map(|name| format!("checkpoints/{name}"));
     for name in names
@@ -186,7 +188,10 @@ fn v0_1() -> Checkpoint {
         tensors: [("token_embd.weight".to_owned(), embeddings(32000))]
             .into_iter()
             .collect(),
-        container: Container::Gguf { version: 3, parts: 1 },
+        container: Container::Gguf {
+            version: 3,
+            parts: 1,
+        },
         source_names: Default::default(),
     }
 }
@@ -201,7 +206,8 @@ fn embeddings(rows: usize) -> Tensor {
 fn fingerprints() {
     let print = |checkpoint: &Checkpoint, hashed| fingerprint(checkpoint, hashed).unwrap();
     let whole = file("tiny-mixtral", "Q8_0");
-    let checkpoint = |bytes: &[u8]| Checkpoint::from_bytes(FileBytes::from_vec(bytes.to_vec())).unwrap();
+    let checkpoint =
+        |bytes: &[u8]| Checkpoint::from_bytes(FileBytes::from_vec(bytes.to_vec())).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let parts = split(&whole, folder.path(), 3, true);
     let mut damaged = whole.clone();

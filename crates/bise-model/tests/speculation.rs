@@ -6,8 +6,8 @@ use bise_kernels::isa::Level;
 use bise_kernels::threads::Threads;
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_model::{
-    Context, ContextOptions, Counts, DraftError, GenerateError, KvType, Limits, Model, Session, Speculation,
-    SpeculationOptions, Stop, TokenSampler,
+    Context, ContextOptions, Counts, DraftError, GenerateError, KvType, Limits, Model, Session,
+    Speculation, SpeculationOptions, Stop, TokenSampler,
 };
 use common::{Golden, file, model, with_window};
 use proptest::prelude::*;
@@ -57,7 +57,13 @@ fn sampler(temperature: f32) -> Sampler {
 }
 
 /// One token after the other, without a session.
-fn plain(model: &Model, prompt: &[u32], n: usize, options: ContextOptions, temperature: f32) -> Vec<u32> {
+fn plain(
+    model: &Model,
+    prompt: &[u32],
+    n: usize,
+    options: ContextOptions,
+    temperature: f32,
+) -> Vec<u32> {
     let mut context = Context::new(model, options).unwrap();
     let mut sampler = sampler(temperature);
     let (mut text, mut unread) = (prompt.to_vec(), 0);
@@ -123,7 +129,8 @@ proptest! {
     }
 }
 
-/// Drafts are right and wrong often enough for these tests to mean something, and those of a model follow the sampler.
+/// Drafts are right and wrong often enough for these tests to mean something, and those of a model
+/// follow the sampler.
 #[test]
 fn drafts_are_accepted_and_rejected() {
     let Case { model, draft, .. } = &CASES[0];

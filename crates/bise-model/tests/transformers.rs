@@ -1,4 +1,5 @@
-//! Agreement with Hugging Face transformers, through the quantizer, on trained and on random models.
+//! Agreement with Hugging Face transformers, through the quantizer, on trained and on random
+//! models.
 
 mod common;
 
@@ -12,9 +13,10 @@ use std::ops::ControlFlow;
 /// How far f32 logits of two programs may lie apart, relative to the largest.
 ///
 /// Each program sums products in an order of its own. A sum of `n` rounded products is off by about
-/// `sqrt(n) eps / 2` relative to its terms, twice that between two programs. A residual stream adds two such sums a
-/// layer, each behind a norm and a matrix; attention's exponentials and the last matrix add one each. Softmax and SwiGLU
-/// at most double what comes in. All together, with `n` the longest sum of the model:
+/// `sqrt(n) eps / 2` relative to its terms, twice that between two programs. A residual stream adds
+/// two such sums a layer, each behind a norm and a matrix; attention's exponentials and the last
+/// matrix add one each. Softmax and SwiGLU at most double what comes in. All together, with `n` the
+/// longest sum of the model:
 fn bound(config: &Config) -> f64 {
     let longest = config
         .dim
@@ -63,8 +65,8 @@ fn random_models_of_every_shape() {
     assert!(count >= 13, "only {count} random models");
 }
 
-/// What transformers 5 writes otherwise than 4: fused experts, one expert, a head of its own beside tied embeddings, layer
-/// types, and numbers left out.
+/// What transformers 5 writes otherwise than 4: fused experts, one expert, a head of its own beside
+/// tied embeddings, layer types, and numbers left out.
 #[test]
 fn checkpoints_of_transformers_5() {
     let mut count = 0;

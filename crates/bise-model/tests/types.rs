@@ -22,13 +22,14 @@ fn options() -> ContextOptions {
     }
 }
 
-/// How far logits of quantized weights may lie from those of the same weights in F32: the root mean square of the
-/// difference, relative to that of the logits.
+/// How far logits of quantized weights may lie from those of the same weights in F32: the root mean
+/// square of the difference, relative to that of the logits.
 ///
-/// Quantized weights meet activations in steps of `d = amax / 127` for 32 of them, which errs by `d / sqrt(12)`, and `amax`
-/// is at most `sqrt(32)` times their root mean square. A product passes that error on. In a layer attention's matrices, its
-/// output, gate and up, and down round activations each once, and the output matrix once more; their errors are
-/// independent, so squares add. Softmax and SwiGLU at most double what comes in.
+/// Quantized weights meet activations in steps of `d = amax / 127` for 32 of them, which errs by `d
+/// / sqrt(12)`, and `amax` is at most `sqrt(32)` times their root mean square. A product passes
+/// that error on. In a layer attention's matrices, its output, gate and up, and down round
+/// activations each once, and the output matrix once more; their errors are independent, so squares
+/// add. Softmax and SwiGLU at most double what comes in.
 fn bound(config: &Config) -> f64 {
     let product = 32f64.sqrt() / 127.0 / 12f64.sqrt();
     2.0 * product * (4.0 * config.layers.len() as f64 + 1.0).sqrt()
@@ -72,8 +73,9 @@ fn logits_are_those_of_the_dequantized_weights() {
             assert!(bits(&got) == bits(&expected), "{dtype}");
             continue;
         }
-        let square =
-            |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
+        let square = |values: &mut dyn Iterator<Item = f32>| {
+            values.map(|v| f64::from(v).powi(2)).sum::<f64>()
+        };
         let difference = square(&mut got.iter().zip(&expected).map(|(a, b)| a - b));
         let relative = (difference / square(&mut expected.iter().copied())).sqrt();
         let bound = bound(model.config());

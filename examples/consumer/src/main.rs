@@ -37,8 +37,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             words: Detokenizer::continuing(&tokenizer),
         });
     }
-    // The first pass processes the prompts, the others one token of each text. A text that has ended
-    // has no more tokens, and no logits.
+    // The first pass processes the prompts, the others one token of each text. A text that has
+    // ended has no more tokens, and no logits.
     for _ in 0..40 {
         let parts = texts.iter_mut().map(|text| {
             let new = &text.tokens[text.sequence.len()..];

@@ -19,7 +19,8 @@ fn stdout(command: &mut Command) -> String {
 #[test]
 fn texts_are_those_of_sessions_alone() {
     let printed = stdout(&mut Command::new(env!("CARGO_BIN_EXE_consumer")));
-    let (checkpoint, _) = bise_format::open(&Path::new(ROOT).join("fixtures/tiny-mistral")).unwrap();
+    let (checkpoint, _) =
+        bise_format::open(&Path::new(ROOT).join("fixtures/tiny-mistral")).unwrap();
     let model = Model::from_checkpoint(checkpoint).unwrap();
     let tokenizer = Tokenizer::new(Vocabulary::from_metadata(model.metadata()).unwrap()).unwrap();
     let limits = Limits {

@@ -4,8 +4,8 @@ use crate::choose::role::ModelFacts;
 use crate::choose::weigh::ErrorWeights;
 use crate::choose::{budget, choice, sensitivity};
 use crate::error::QuantizeError;
-use crate::integrity::probe::{Prober, Probes};
 use crate::integrity::manifest::Manifest;
+use crate::integrity::probe::{Prober, Probes};
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::report::Report;
@@ -88,7 +88,8 @@ pub fn quantize_source(
     // What describes the old file's making does not describe the new one's.
     metadata.retain(|key| !key.starts_with("quantize.imatrix."));
     let pool = pipeline::pool(options.threads)?;
-    let weighing = ErrorWeights::new(&tensors, options.imatrix.as_deref(), &mut metadata, &mut notes)?;
+    let weighing =
+        ErrorWeights::new(&tensors, options.imatrix.as_deref(), &mut metadata, &mut notes)?;
     let tied = source.checkpoint.output_is_tied();
     let facts = ModelFacts::new(&metadata, tied, options.imatrix.is_some());
     let facts = facts.map_err(|e| QuantizeError::gguf(src, e))?;
@@ -97,13 +98,14 @@ pub fn quantize_source(
     if let Some(keys) = options.sliding_window {
         metadata.insert("llama.attention.sliding_window", keys);
     }
-    let probes =
-        prober.and_then(|prober| probes(source.checkpoint, (&metadata, &tensors), prober, &mut notes));
+    let probes = prober
+        .and_then(|prober| probes(source.checkpoint, (&metadata, &tensors), prober, &mut notes));
     let types = match options.budget {
         None => choice::choose(&tensors, options, &facts, &mut notes)?,
         Some(budget) => {
             let plan = budget::Plan::new(&metadata, &tensors, options, &facts, &mut notes)?;
-            let manifest = Manifest::new(&metadata, specs(&tensors, &plan.any()).collect(), probes.clone());
+            let manifest =
+                Manifest::new(&metadata, specs(&tensors, &plan.any()).collect(), probes.clone());
             let header = manifest.map_err(|e| QuantizeError::gguf(dst, e))?;
             let plan = plan.after(header.layout().data_offset());
             let errors = sensitivity::measure(&pool, &tensors, &plan, &weighing, progress)?;
@@ -117,7 +119,8 @@ pub fn quantize_source(
         choice::refuse_requantizing(src, &tensors, &types)?;
     }
     let specs = specs(&tensors, &types).collect();
-    let manifest = Manifest::new(&metadata, specs, probes).map_err(|e| QuantizeError::gguf(dst, e))?;
+    let manifest =
+        Manifest::new(&metadata, specs, probes).map_err(|e| QuantizeError::gguf(dst, e))?;
     let mut report = Report::new(&manifest, &tensors, notes);
     let job = options
         .identity(src, &manifest)
@@ -131,7 +134,8 @@ pub fn quantize_source(
         pool: &pool,
         verbatim: false,
     };
-    let written = writing::write(dst, &job, manifest, contents, listeners).map_err(|e| e.at(dst))?;
+    let written =
+        writing::write(dst, &job, manifest, contents, listeners).map_err(|e| e.at(dst))?;
     report.notes.extend(written.notes);
     progress.finish();
     if options.measure {
@@ -153,12 +157,15 @@ fn probes(
     let unquantized = |tensor: &StackedTensor| !tensor.source_type().is_quantized();
     if !tensors.iter().all(unquantized) {
         notes.push(
-            "the source is quantized and was not run: probes hold this file's own logits only".to_owned(),
+            "the source is quantized and was not run: probes hold this file's own logits only"
+                .to_owned(),
         );
     } else {
         match prober.logits(source, probes.prompts()) {
             Ok(logits) => probes.set_source(logits),
-            Err(error) => notes.push(format!("the source could not be probed: {}", full_text(&error))),
+            Err(error) => {
+                notes.push(format!("the source could not be probed: {}", full_text(&error)))
+            }
         }
     }
     Some(probes)

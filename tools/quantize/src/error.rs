@@ -38,7 +38,9 @@ pub enum QuantizeError {
         value: f32,
     },
 
-    #[error("tensor `{tensor}`: the value {value} in row {row}, column {column} is too large for {dtype}")]
+    #[error(
+        "tensor `{tensor}`: the value {value} in row {row}, column {column} is too large for {dtype}"
+    )]
     TooLarge {
         tensor: String,
         row: u64,
@@ -51,13 +53,19 @@ pub enum QuantizeError {
     Claim(#[from] ClaimError),
 
     #[error("no matrix is named like `{pattern}`; the closest names are {}", .closest.join(", "))]
-    Pattern { pattern: String, closest: Vec<String> },
+    Pattern {
+        pattern: String,
+        closest: Vec<String>,
+    },
 
     #[error(
         "`{pattern}` names only norms, biases or routers, which are small and always F32; the closest matrices are {}",
         .closest.join(", ")
     )]
-    NotQuantized { pattern: String, closest: Vec<String> },
+    NotQuantized {
+        pattern: String,
+        closest: Vec<String>,
+    },
 
     #[error("{}: `{tensor}`: {what}", .path.display())]
     Imatrix {
@@ -105,7 +113,11 @@ pub enum QuantizeError {
     NoRoom { needed: u64, free: u64 },
 
     #[error("{}: the disk is full: {needed} more bytes are needed, {free} are free", .path.display())]
-    DiskFull { path: PathBuf, needed: u64, free: u64 },
+    DiskFull {
+        path: PathBuf,
+        needed: u64,
+        free: u64,
+    },
 
     /// Of the destination, before its name is known: never returned.
     #[doc(hidden)]

@@ -34,7 +34,8 @@ pub struct Options {
     pub measure: bool,
     /// Threads to use; all cores when `None`.
     pub threads: Option<usize>,
-    /// What the file says of the sliding window: so many keys, or none for 0; as the source says when `None`.
+    /// What the file says of the sliding window: so many keys, or none for 0; as the source says
+    /// when `None`.
     pub sliding_window: Option<u32>,
 }
 
@@ -85,8 +86,8 @@ impl Options {
         writing::identity(src, self.imatrix.as_deref(), &self.spelled_out(), manifest)
     }
 
-    /// The options that the bytes of the output depend on; of the importance matrix the file counts,
-    /// not its name.
+    /// The options that the bytes of the output depend on; of the importance matrix the file
+    /// counts, not its name.
     fn spelled_out(&self) -> String {
         let Self {
             target,
@@ -104,7 +105,9 @@ impl Options {
         let budget = match budget {
             None => "none".to_owned(),
             Some(Budget::Bytes(bytes)) => format!("{bytes} bytes"),
-            Some(Budget::BitsPerWeight(bits)) => format!("{:016x} bits of a weight, as f64", bits.to_bits()),
+            Some(Budget::BitsPerWeight(bits)) => {
+                format!("{:016x} bits of a weight, as f64", bits.to_bits())
+            }
         };
         let dtype = |dtype: &Option<DType>| dtype.map_or("none", |dtype| dtype.name());
         let kind = match target {

@@ -8,7 +8,8 @@ pub trait Progress {
     fn advance(&self, bytes: u64);
     /// All is written.
     fn finish(&self);
-    /// Whether to stop with [`QuantizeError::Stopped`](crate::QuantizeError::Stopped), leaving what there is for the next call.
+    /// Whether to stop with [`QuantizeError::Stopped`](crate::QuantizeError::Stopped), leaving what
+    /// there is for the next call.
     fn wants_stop(&self) -> bool {
         false
     }

@@ -18,14 +18,14 @@ use bise_format::gguf::{Metadata, TensorSpec};
 use bise_format::{OpenError, llama, locate};
 use std::path::Path;
 
-/// Writes the model in the GGUF file `old`, which may be any part of a split one, to `new` as one file with stacked
-/// experts. Types, values and other metadata stay as they are.
+/// Writes the model in the GGUF file `old`, which may be any part of a split one, to `new` as one
+/// file with stacked experts. Types, values and other metadata stay as they are.
 ///
 /// `new` appears as that of [`quantize`](crate::quantize) does.
 ///
 /// # Errors
-/// When `old` is damaged or incomplete, experts cannot be stacked since their types or shapes differ, `new` is part of the
-/// source, or reading or writing fails.
+/// When `old` is damaged or incomplete, experts cannot be stacked since their types or shapes
+/// differ, `new` is part of the source, or reading or writing fails.
 pub fn repack(
     old: &Path,
     new: &Path,
@@ -96,9 +96,11 @@ fn write(
     let probes = listeners
         .prober
         .and_then(|_| crate::convert::own_probes(metadata, &tensors));
-    let manifest = Manifest::new(metadata, specs.collect(), probes).map_err(|e| QuantizeError::gguf(new, e))?;
+    let manifest = Manifest::new(metadata, specs.collect(), probes)
+        .map_err(|e| QuantizeError::gguf(new, e))?;
     let mut report = Report::new(&manifest, &tensors, notes);
-    let job = writing::identity(old, None, "repack", &manifest).map_err(|e| QuantizeError::io(old, e))?;
+    let job =
+        writing::identity(old, None, "repack", &manifest).map_err(|e| QuantizeError::io(old, e))?;
     listeners.progress.start(report.source_len);
     let contents = Contents {
         tensors: &tensors,
@@ -107,7 +109,8 @@ fn write(
         pool: &pipeline::pool(threads)?,
         verbatim: true,
     };
-    let written = writing::write(new, &job, manifest, contents, listeners).map_err(|e| e.at(new))?;
+    let written =
+        writing::write(new, &job, manifest, contents, listeners).map_err(|e| e.at(new))?;
     report.notes.extend(written.notes);
     listeners.progress.finish();
     Ok(report)

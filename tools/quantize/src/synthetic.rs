@@ -1,4 +1,5 @@
-//! Models of random weights at the shapes of published ones: for measuring speed, where weights do not matter.
+//! Models of random weights at the shapes of published ones: for measuring speed, where weights do
+//! not matter.
 
 use crate::choose::recipe::{Target, fit};
 use crate::choose::role::{ModelFacts, Role};
@@ -58,8 +59,9 @@ pub struct Synthetic {
 }
 
 impl Synthetic {
-    /// Lays out the model that `spec` names: a shape and a type or recipe, such as `mistral-7b:Q4_0` or `mixtral-8x7b:Q4_K_M`;
-    /// `layers` may be fewer than the shape has. Its tokens are made up.
+    /// Lays out the model that `spec` names: a shape and a type or recipe, such as
+    /// `mistral-7b:Q4_0` or `mixtral-8x7b:Q4_K_M`; `layers` may be fewer than the shape has. Its
+    /// tokens are made up.
     ///
     /// # Errors
     /// When the shape or the type is unknown.
@@ -122,7 +124,8 @@ impl Synthetic {
         Ok(writer.finish()?)
     }
 
-    /// Writes the file at `path`, where it appears when it is complete; the disk must have room for it.
+    /// Writes the file at `path`, where it appears when it is complete; the disk must have room for
+    /// it.
     ///
     /// # Errors
     /// When there is no room, or writing fails.
@@ -139,7 +142,8 @@ impl Synthetic {
     }
 }
 
-/// A vocabulary of `size` tokens as Mistral's is laid out: three control tokens, the bytes, and words, all made up.
+/// A vocabulary of `size` tokens as Mistral's is laid out: three control tokens, the bytes, and
+/// words, all made up.
 fn insert_vocabulary(metadata: &mut Metadata, size: u64) {
     const CONTROL: [(&str, i32); 3] = [("<unk>", 2), ("<s>", 3), ("</s>", 3)];
     let control = CONTROL.map(|(piece, kind)| (piece.to_owned(), kind));
@@ -162,7 +166,8 @@ fn uniform(i: u32) -> u32 {
     (i.wrapping_mul(2_654_435_761) ^ i >> 7).wrapping_mul(2_246_822_519) >> 8
 }
 
-/// Blocks of values that look like weights: around zero, of the size that keeps activations bounded.
+/// Blocks of values that look like weights: around zero, of the size that keeps activations
+/// bounded.
 fn random_blocks(dtype: DType) -> Vec<u8> {
     if !dtype.can_quantize() {
         return blocks_of_random_bits(dtype);
@@ -174,7 +179,8 @@ fn random_blocks(dtype: DType) -> Vec<u8> {
     blocks
 }
 
-/// Blocks of random bits, of which those are left out whose values are too large or all too small for weights.
+/// Blocks of random bits, of which those are left out whose values are too large or all too small
+/// for weights.
 fn blocks_of_random_bits(dtype: DType) -> Vec<u8> {
     let (len, bytes) = (dtype.block_len(), dtype.block_bytes());
     let mut values = vec![0.0; len];

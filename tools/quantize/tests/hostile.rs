@@ -1,4 +1,5 @@
-//! Files made to break readers: each of `fixtures/hostile` has its error, and so have random changes of these and of good files.
+//! Files made to break readers: each of `fixtures/hostile` has its error, and so have random
+//! changes of these and of good files.
 //!
 //! The readers are those of the fuzz targets (see `fuzz/`), which count the memory that is taken.
 
@@ -92,7 +93,8 @@ static SEEDS: LazyLock<Vec<Vec<Vec<u8>>>> = LazyLock::new(|| {
         let mut paths: Vec<PathBuf> = hostile.map(|entry| entry.unwrap().path()).collect();
         paths.sort();
         paths.extend(good.iter().map(|name| fixture(name)));
-        let mut seeds: Vec<Vec<u8>> = paths.into_iter().map(|path| fs::read(path).unwrap()).collect();
+        let mut seeds: Vec<Vec<u8>> =
+            paths.into_iter().map(|path| fs::read(path).unwrap()).collect();
         if *folder == "params" {
             let config = fs::read(fixture("random/mistral-window-7/config.json")).unwrap();
             let params = native::params(&serde_json::from_slice(&config).unwrap());
@@ -144,7 +146,8 @@ fn change() -> impl Strategy<Value = Change> {
         (at(), number).prop_map(|(at, n)| Change::Digits(at, n)),
         at().prop_map(Change::Cut),
         (at(), any::<u8>()).prop_map(|(at, len)| Change::Remove(at, len)),
-        (at(), any::<u8>(), any::<u8>()).prop_map(|(at, len, times)| Change::Repeat(at, len, times)),
+        (at(), any::<u8>(), any::<u8>())
+            .prop_map(|(at, len, times)| Change::Repeat(at, len, times)),
     ]
 }
 
@@ -174,10 +177,12 @@ fn apply(bytes: &mut Vec<u8>, change: &Change) {
             }
         }
         Change::Cut(at) => bytes.truncate(at.index(len)),
-        Change::Remove(at, count) => drop(bytes.drain(place(at)..(place(at) + usize::from(*count)).min(len))),
+        Change::Remove(at, count) => {
+            drop(bytes.drain(place(at)..(place(at) + usize::from(*count)).min(len)))
+        }
         Change::Repeat(at, count, times) => {
-            let part =
-                bytes[place(at)..(place(at) + usize::from(*count)).min(len)].repeat(usize::from(*times));
+            let part = bytes[place(at)..(place(at) + usize::from(*count)).min(len)]
+                .repeat(usize::from(*times));
             bytes.splice(place(at)..place(at), part);
         }
     }

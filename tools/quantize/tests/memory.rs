@@ -80,8 +80,9 @@ fn peak(src: &Path, target: &str) -> usize {
     peak
 }
 
-/// A slab is at most 2 MiB here. Ten are in use: a window of 6 before the thread that hashes, one there, two between it and
-/// the writer, and one there. The rest is small: rows as floats, headers, names. With t threads there are 2 t + 6 slabs.
+/// A slab is at most 2 MiB here. Ten are in use: a window of 6 before the thread that hashes, one
+/// there, two between it and the writer, and one there. The rest is small: rows as floats, headers,
+/// names. With t threads there are 2 t + 6 slabs.
 #[test]
 fn large_tensors_pass_in_slabs() {
     let src = TempDir::new().unwrap();

@@ -21,7 +21,8 @@ fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// What becomes of the directory `src`, called `model` as all of them here are, so that the files have one name inside.
+/// What becomes of the directory `src`, called `model` as all of them here are, so that the files
+/// have one name inside.
 fn written(src: &Path, target: &str) -> Vec<u8> {
     let out = TempDir::new().unwrap();
     let dst = out.path().join("out.gguf");
@@ -56,7 +57,8 @@ fn the_same_files_from_either_layout() {
         Experts::Stacked,
         Experts::StackedTurned,
     ];
-    // Where hidden_dim is dim, turned and unturned matrices have one shape, and the old layout is meant.
+    // Where hidden_dim is dim, turned and unturned matrices have one shape, and the old layout is
+    // meant.
     let square = &all[..3];
     for (name, variants, target) in [
         ("tiny-mistral", &all[..1], "Q4_K_M"),
@@ -167,7 +169,8 @@ fn what_params_leave_out_has_its_usual_meaning() {
 fn error(path: &Path) -> String {
     let options = Options::new(Target::from_name("Q8_0").unwrap());
     let out = TempDir::new().unwrap();
-    let error = quantize(path, &out.path().join("out.gguf"), &options, &Silent).expect_err("an error");
+    let error =
+        quantize(path, &out.path().join("out.gguf"), &options, &Silent).expect_err("an error");
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
     full_text(&error)
 }

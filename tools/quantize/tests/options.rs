@@ -5,7 +5,8 @@ mod directory;
 use bise_format::gguf::Gguf;
 use bise_kernels::block::DType;
 use bise_quantize::{
-    Budget, ImatrixEntry, ImportanceMatrix, Options, QuantizeError, Report, Silent, Target, quantize,
+    Budget, ImatrixEntry, ImportanceMatrix, Options, QuantizeError, Report, Silent, Target,
+    quantize,
 };
 use directory::{Model, with_tensors};
 use safetensors::Dtype;
@@ -129,7 +130,8 @@ fn imatrix(path: &Path, columns: usize) {
     let mut matrix = ImportanceMatrix::default();
     matrix.datasets.push("stories.txt".to_owned());
     matrix.chunk_count = 4;
-    let row = |e: usize| (0..columns).map(move |j| if (j + e).is_multiple_of(16) { 1e5 } else { 1e2 });
+    let row =
+        |e: usize| (0..columns).map(move |j| if (j + e).is_multiple_of(16) { 1e5 } else { 1e2 });
     for layer in 0..2 {
         for part in ["attn_q", "attn_k", "attn_v", "attn_output"] {
             let sums = ImatrixEntry {
@@ -149,8 +151,8 @@ fn imatrix(path: &Path, columns: usize) {
     matrix.write(path).unwrap();
 }
 
-/// A run that was killed is continued by another program of the same version and method, so these bytes change only with `METHOD` in
-/// `writing.rs`.
+/// A run that was killed is continued by another program of the same version and method, so these
+/// bytes change only with `METHOD` in `writing.rs`.
 #[test]
 fn a_source_becomes_the_bytes_that_the_method_says() {
     let folder = Folder::new();
@@ -291,7 +293,8 @@ fn files_within_a_size() {
             .iter()
             .all(|tensor| tensor.error.unwrap().relative == 0.0)
     );
-    // Nothing is that large, which the user should know; what is said to be the largest is made without a word.
+    // Nothing is that large, which the user should know; what is said to be the largest is made
+    // without a word.
     let said = |report: &Report| {
         report
             .notes
@@ -354,7 +357,8 @@ fn files_within_a_size() {
         assert!(error.contains(says) && error.contains("takes from"), "{error}");
     }
     // The smallest that the error names is possible.
-    let QuantizeError::Size { least, .. } = folder.run(&within(Budget::Bytes(1000))).unwrap_err() else {
+    let QuantizeError::Size { least, .. } = folder.run(&within(Budget::Bytes(1000))).unwrap_err()
+    else {
         panic!("another error");
     };
     let bytes: u64 = least.split(' ').find_map(|word| word.parse().ok()).unwrap();

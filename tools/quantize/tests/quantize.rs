@@ -175,7 +175,8 @@ fn experts_are_stacked() {
         assert_eq!(out.gguf.tensor(&name).unwrap().dims, dims);
         let stacked: Vec<f32> = (0..3)
             .flat_map(|e| {
-                model.tensors[&format!("model.layers.0.block_sparse_moe.experts.{e}.{source}.weight")]
+                model.tensors
+                    [&format!("model.layers.0.block_sparse_moe.experts.{e}.{source}.weight")]
                     .1
                     .clone()
             })

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 pub enum Spent {
     /// The machine's integer operations, for a prompt of so many tokens.
     Operations(usize),
-    /// The machine's bandwidth, for tokens one by one, which read so many bytes of keys and values besides the weights.
+    /// The machine's bandwidth, for tokens one by one, which read so many bytes of keys and values
+    /// besides the weights.
     Bytes(f64),
     /// So many tokens a second without drafts.
     Instead(f64),
@@ -59,7 +60,8 @@ impl Work {
         work
     }
 
-    /// Multiplications and additions for each token of a prompt of `tokens`, of which the last one meets the output matrix.
+    /// Multiplications and additions for each token of a prompt of `tokens`, of which the last one
+    /// meets the output matrix.
     fn operations(&self, tokens: usize) -> f64 {
         2.0 * (self.values + self.output_values / tokens as f64)
     }
@@ -107,7 +109,9 @@ impl Measured {
                     percent(bytes / self.roofline.bytes),
                 )
             }
-            Spent::Instead(plain) => (format!("{:.2} times the speed", rate / plain), String::new()),
+            Spent::Instead(plain) => {
+                (format!("{:.2} times the speed", rate / plain), String::new())
+            }
         };
         format!(
             "| {} | {} | {} | {} | {rate:.2} | {} | {takes} | {share} |",
@@ -139,7 +143,8 @@ impl Measured {
         let (bytes, operations) = (self.work.bytes * rate, self.work.operations(tokens) * rate);
         json["weight_bytes_per_second"] = json!(bytes);
         json["cache_bytes_per_second"] = json!(cached * rate);
-        json["percent_of_read_bandwidth"] = json!((bytes + cached * rate) / self.roofline.bytes * 100.0);
+        json["percent_of_read_bandwidth"] =
+            json!((bytes + cached * rate) / self.roofline.bytes * 100.0);
         json["operations_per_second"] = json!(operations);
         json["percent_of_integer_peak"] = json!(operations / self.roofline.operations * 100.0);
         json

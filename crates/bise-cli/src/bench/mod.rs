@@ -101,7 +101,11 @@ impl Args {
         for &depth in &self.depth {
             for (kind, counts) in [(Kind::Prompt, &self.prompt), (Kind::Generate, &self.generate)] {
                 let counts = counts.iter().filter(|&&tokens| tokens > 0);
-                tests.extend(counts.map(|&tokens| Test { kind, tokens, depth }));
+                tests.extend(counts.map(|&tokens| Test {
+                    kind,
+                    tokens,
+                    depth,
+                }));
             }
         }
         tests
@@ -116,7 +120,9 @@ pub fn run(args: Args) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let checkpoint = match &args.synthetic {
-        Some(spec) => synthetic::checkpoint(spec, args.layers, &args.options(), args.loading.forced())?,
+        Some(spec) => {
+            synthetic::checkpoint(spec, args.layers, &args.options(), args.loading.forced())?
+        }
         None => loading::checkpoint(args.which.path())?,
     };
     let named = args.which.path().map(|path| path.display().to_string());

@@ -1,10 +1,12 @@
-//! Recorded texts, generated without and with drafts: what drafts are worth depends on the text, not on the weights.
+//! Recorded texts, generated without and with drafts: what drafts are worth depends on the text,
+//! not on the weights.
 
 use super::measured::{Measured, Spent};
 use super::timing::Bench;
 use anyhow::{Context as _, Result, ensure};
 use bise_model::{
-    Context, ContextOptions, GenerateError, Limits, Session, Speculation, SpeculationOptions, TokenSampler,
+    Context, ContextOptions, GenerateError, Limits, Session, Speculation, SpeculationOptions,
+    TokenSampler,
 };
 use serde::Deserialize;
 use std::fs;
@@ -27,7 +29,11 @@ impl Text {
         let texts: Vec<Self> =
             serde_json::from_slice(&fs::read(path).with_context(name)?).with_context(name)?;
         for text in &texts {
-            let Self { name, prompt, answer } = text;
+            let Self {
+                name,
+                prompt,
+                answer,
+            } = text;
             let path = path.display();
             ensure!(!prompt.is_empty(), "{path}: text '{name}' has an empty prompt");
             ensure!(!answer.is_empty(), "{path}: text '{name}' has an empty answer");

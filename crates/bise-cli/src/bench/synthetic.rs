@@ -9,8 +9,8 @@ use bise_kernels::mmap::FileBytes;
 use bise_model::{Config, ContextOptions, MemoryNeeds, TensorNeeds};
 use bise_quantize::Synthetic;
 
-/// The model that `spec` names, of `layers` or as many as its shape has, if there is memory to make it and run it; `force` makes
-/// it whatever there is.
+/// The model that `spec` names, of `layers` or as many as its shape has, if there is memory to make
+/// it and run it; `force` makes it whatever there is.
 pub fn checkpoint(
     spec: &str,
     layers: Option<u64>,
@@ -35,14 +35,21 @@ fn needs(model: &Synthetic, options: &ContextOptions) -> Result<u64> {
     Ok(needs.total() - needs.in_files + model.file_len())
 }
 
-fn check(spec: &str, model: &Synthetic, options: &ContextOptions, available: &Available) -> Result<()> {
+fn check(
+    spec: &str,
+    model: &Synthetic,
+    options: &ContextOptions,
+    available: &Available,
+) -> Result<()> {
     let needed = needs(model, options)?;
     if needed <= available.bytes {
         return Ok(());
     }
     let fits = |layers: &u64| {
         let model = Synthetic::new(spec, Some(*layers)).ok();
-        model.is_some_and(|model| needs(&model, options).is_ok_and(|needed| needed <= available.bytes))
+        model.is_some_and(|model| {
+            needs(&model, options).is_ok_and(|needed| needed <= available.bytes)
+        })
     };
     let layers = Config::from_metadata(model.metadata())?.layers.len() as u64;
     let advice = match (1..layers).rev().find(fits) {

@@ -118,7 +118,8 @@ impl<'m> Dialogue<'m> {
     /// The tokens of the conversation up to where the answer to its last message begins.
     pub fn tokens(&self) -> Result<Vec<u32>> {
         let system = Some(Message::system(&self.system)).filter(|_| !self.system.is_empty());
-        let messages: Vec<Message> = system.into_iter().chain(self.messages.iter().cloned()).collect();
+        let messages: Vec<Message> =
+            system.into_iter().chain(self.messages.iter().cloned()).collect();
         let conversation =
             Conversation::new(messages, []).with_reasoning_effort(self.reasoning_effort.as_deref());
         Ok(self.template.encode_conversation(self.tokenizer, &conversation)?)

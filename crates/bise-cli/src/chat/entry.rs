@@ -1,7 +1,7 @@
 //! What the user types: one line, or several.
 //!
-//! A line that ends with a backslash goes on in the next one. From `"""` to the next `"""` everything belongs to one
-//! entry, line ends included.
+//! A line that ends with a backslash goes on in the next one. From `"""` to the next `"""`
+//! everything belongs to one entry, line ends included.
 
 /// Opens and closes an entry of several lines.
 const FENCE: &str = "\"\"\"";
@@ -21,7 +21,9 @@ impl Entry {
         let typed = typed.strip_suffix('\n').unwrap_or(typed);
         if let Some(rest) = typed.trim_start().strip_prefix(FENCE) {
             return match rest.trim_end().strip_suffix(FENCE) {
-                Some(text) => Self::Whole(text.strip_prefix('\n').unwrap_or(text).trim_end().to_owned()),
+                Some(text) => {
+                    Self::Whole(text.strip_prefix('\n').unwrap_or(text).trim_end().to_owned())
+                }
                 None => Self::Unfinished,
             };
         }

@@ -99,7 +99,9 @@ impl Terminal {
             Err(ReadlineError::Interrupted) => Ok(Input::Interrupt),
             Err(ReadlineError::Eof) => Ok(Input::End),
             // The line editor gives up what it has read with it.
-            Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => Ok(Input::Damaged),
+            Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                Ok(Input::Damaged)
+            }
             Err(error) => Err(error).context("cannot read from the terminal"),
         }
     }
@@ -144,7 +146,11 @@ impl Hinter for Lines {
 }
 
 impl Highlighter for Lines {
-    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _default: bool) -> Cow<'b, str> {
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(
+        &'s self,
+        prompt: &'p str,
+        _default: bool,
+    ) -> Cow<'b, str> {
         if self.colour {
             Cow::Owned(format!("\x1b[1;32m{prompt}\x1b[0m"))
         } else {
@@ -165,7 +171,12 @@ impl Validator for Lines {
 impl Completer for Lines {
     type Candidate = String;
 
-    fn complete(&self, line: &str, at: usize, _: &Context) -> rustyline::Result<(usize, Vec<String>)> {
+    fn complete(
+        &self,
+        line: &str,
+        at: usize,
+        _: &Context,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
         let begun = &line[..at];
         let names = COMMANDS.iter().map(|(name, ..)| *name);
         let fitting = names.filter(|name| begun.starts_with('/') && name.starts_with(begun));

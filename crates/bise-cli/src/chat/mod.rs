@@ -29,9 +29,9 @@ use std::path::{Path, PathBuf};
 
 /// Talk with a model
 ///
-/// Answers appear as they are made; Ctrl-C stops an answer, Ctrl-D or /exit the program. A line that ends with a
-/// backslash goes on in the next one, and so does all between two lines of """. /help shows the commands. In a pipe
-/// each line, or each text between """, is a message.
+/// Answers appear as they are made; Ctrl-C stops an answer, Ctrl-D or /exit the program. A line
+/// that ends with a backslash goes on in the next one, and so does all between two lines of """.
+/// /help shows the commands. In a pipe each line, or each text between """, is a message.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -39,12 +39,13 @@ pub struct Args {
     /// What the model should keep to
     #[arg(long, visible_alias = "system-prompt", value_name = "TEXT")]
     system: Option<String>,
-    /// Format of the conversation: v1, v2, v3, v7, v11, v13 or v15 of Mistral's, gguf for the file's Jinja templates, the name of one
-    /// of them, or a Jinja file
-    /// [default: what the model's file asks for]
+    /// Format of the conversation: v1, v2, v3, v7, v11, v13 or v15 of Mistral's, gguf for the
+    /// file's Jinja templates, the name of one of them, or a Jinja file [default: what the model's
+    /// file asks for]
     #[arg(long, visible_alias = "chat-template", value_name = "NAME|FILE")]
     template: Option<String>,
-    /// How much to think: none, minimal, low, medium, high, xhigh or max, where the format has words for it
+    /// How much to think: none, minimal, low, medium, high, xhigh or max, where the format has
+    /// words for it
     #[arg(long, value_name = "EFFORT")]
     reasoning_effort: Option<String>,
     /// Go on with a conversation that /save wrote
@@ -92,7 +93,8 @@ pub fn run(args: Args) -> Result<Outcome> {
     );
     let named = args.template.clone();
     let named = named.or_else(|| talk.as_ref().and_then(|talk| talk.template.clone()));
-    let template = runtime::template(named.as_deref(), args.which.path(), model.metadata(), &tokenizer)?;
+    let template =
+        runtime::template(named.as_deref(), args.which.path(), model.metadata(), &tokenizer)?;
     let mut chat = Chat {
         dialogue: Dialogue::new(session, &args.sessions, &tokenizer, template),
         sampler,
@@ -143,8 +145,8 @@ struct Chat<'m> {
 }
 
 impl<'m> Chat<'m> {
-    /// Takes up the session's conversation and constraint, or those that the options ask for; gives the file of the
-    /// conversation.
+    /// Takes up the session's conversation and constraint, or those that the options ask for; gives
+    /// the file of the conversation.
     fn begin(&mut self, talk: Option<Talk>, constraint: Option<Asked>) -> Result<Option<&'m Path>> {
         let left = self.args.sessions.left().filter(|_| talk.is_some());
         if let (Some(talk), Some(file)) = (talk, left) {
@@ -184,8 +186,8 @@ impl<'m> Chat<'m> {
         }
     }
 
-    /// Keeps the session, if asked to, so that who kills the program loses nothing that was said. A message without an answer
-    /// is not kept: a conversation cannot go on after it.
+    /// Keeps the session, if asked to, so that who kills the program loses nothing that was said. A
+    /// message without an answer is not kept: a conversation cannot go on after it.
     fn keep_on(&mut self) -> Result<()> {
         let asked = self
             .dialogue
@@ -206,8 +208,7 @@ impl<'m> Chat<'m> {
         let mut source = Source::new(self.screen.colour())?;
         if matches!(source, Source::Terminal(_)) {
             if self.args.which.path().is_none() {
-                let what =
-                    "This is the built-in story teller, which is made for stories more than for answers.";
+                let what = "This is the built-in story teller, which is made for stories more than for answers.";
                 self.screen.notice(what);
             }
             let template = self.dialogue.template().describe();
@@ -257,7 +258,8 @@ impl<'m> Chat<'m> {
         }
     }
 
-    /// Does what the user says, and keeps what that changes: while the next entry is waited for, nothing is to be lost.
+    /// Does what the user says, and keeps what that changes: while the next entry is waited for,
+    /// nothing is to be lost.
     fn tell(&mut self, command: Command) -> Result<()> {
         let obeyed = self.obey(command);
         for error in [obeyed, self.keep_on()].into_iter().filter_map(Result::err) {
@@ -326,11 +328,11 @@ impl<'m> Chat<'m> {
         }
         let most = usize::try_from(self.args.n).unwrap_or(usize::MAX);
         let screen = &mut self.screen;
-        let answered = self
-            .dialogue
-            .answer(&mut self.sampler, most, &self.interrupt, |piece, thinks| {
-                screen.show(piece, thinks)
-            });
+        let answered =
+            self.dialogue
+                .answer(&mut self.sampler, most, &self.interrupt, |piece, thinks| {
+                    screen.show(piece, thinks)
+                });
         self.screen.end_answer()?;
         let answered = match answered {
             // A message that the format refuses is not kept.
@@ -354,7 +356,9 @@ impl<'m> Chat<'m> {
                 let capacity = self.dialogue.session.context().capacity().unwrap_or_default();
                 let advice = match self.args.context_shift {
                     true => "the next message leaves out the oldest ones",
-                    false => "/undo or /reset, or start with a larger --ctx or with --context-shift",
+                    false => {
+                        "/undo or /reset, or start with a larger --ctx or with --context-shift"
+                    }
                 };
                 self.screen.notice(format!(
                     "Stopped: the context of {capacity} tokens is full; {advice}."
@@ -369,8 +373,9 @@ impl<'m> Chat<'m> {
             self.screen
                 .notice(format!("{:<19}{what}", format!("{name} {takes}")));
         }
-        self.screen
-            .notice("A line that ends with \\ goes on in the next; \"\"\" begins and ends several lines.");
+        self.screen.notice(
+            "A line that ends with \\ goes on in the next; \"\"\" begins and ends several lines.",
+        );
     }
 
     fn load(&mut self, file: &Path) -> Result<()> {
@@ -399,7 +404,8 @@ impl<'m> Chat<'m> {
 
     fn stats(&mut self) {
         let (last, context) = (&self.dialogue.last, self.dialogue.session.context());
-        let rate = |tokens: usize, time: std::time::Duration| tokens as f64 / time.as_secs_f64().max(1e-9);
+        let rate =
+            |tokens: usize, time: std::time::Duration| tokens as f64 / time.as_secs_f64().max(1e-9);
         let capacity = context
             .capacity()
             .map_or("any number (sliding window)".to_owned(), |c| c.to_string());
@@ -425,7 +431,8 @@ impl<'m> Chat<'m> {
             ),
             format!("seed           {}", self.sampler.seed()),
         ];
-        let drafts = drafts::report(&self.dialogue.session).map(|report| format!("drafts         {report}"));
+        let drafts =
+            drafts::report(&self.dialogue.session).map(|report| format!("drafts         {report}"));
         for line in lines.into_iter().chain(drafts) {
             self.screen.notice(line);
         }

@@ -21,12 +21,17 @@ pub fn messages(system: &str, messages: &[Message]) -> Value {
     messages.map(Message::to_json).collect()
 }
 
-/// Writes what was said, also over another conversation, but over nothing else. One that was `loaded` is replaced only by one
-/// that begins with it.
+/// Writes what was said, also over another conversation, but over nothing else. One that was
+/// `loaded` is replaced only by one that begins with it.
 ///
 /// # Errors
 /// When the file is one of `inputs`, is there and no conversation, or cannot be written.
-pub fn write(file: &Path, dialogue: &Dialogue<'_>, inputs: &[&Path], loaded: &[PathBuf]) -> Result<()> {
+pub fn write(
+    file: &Path,
+    dialogue: &Dialogue<'_>,
+    inputs: &[&Path],
+    loaded: &[PathBuf],
+) -> Result<()> {
     claim(file, inputs)?;
     let sole = sole(file, "a session")?;
     let messages = messages(&dialogue.system, &dialogue.messages);
@@ -66,7 +71,8 @@ fn goes_on(file: &Path, messages: &Value) -> Result<bool> {
 /// # Errors
 /// When the file cannot be read or is none.
 pub fn read(file: &Path) -> Result<Conversation> {
-    let text = std::fs::read_to_string(file).map_err(|error| anyhow!("{}: {error}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| anyhow!("{}: {error}", file.display()))?;
     Conversation::from_json(&text).with_context(|| format!("{} is no conversation", file.display()))
 }
 

@@ -36,7 +36,8 @@ impl Screen {
         self.colour
     }
 
-    /// Shows a piece of an answer at once, or of what the model thinks before it, which is no answer.
+    /// Shows a piece of an answer at once, or of what the model thinks before it, which is no
+    /// answer.
     pub fn show(&mut self, piece: &str, thinks: bool) {
         if thinks {
             self.thinking |= !piece.is_empty();
@@ -109,7 +110,9 @@ impl Screen {
             return Err(io::Error::from(broken.kind()).into());
         }
         // No message will be answered better.
-        if let Some(damaged @ GenerateError::Forward(ForwardError::NotANumber(_))) = error.downcast_ref() {
+        if let Some(damaged @ GenerateError::Forward(ForwardError::NotANumber(_))) =
+            error.downcast_ref()
+        {
             return Err(damaged.clone().into());
         }
         self.notice(format_args!("error: {error:#}"));

@@ -1,5 +1,5 @@
-//! Lines of an answer that end between words, on a terminal. The answer comes piece by piece; a word is held back until it is
-//! whole.
+//! Lines of an answer that end between words, on a terminal. The answer comes piece by piece; a
+//! word is held back until it is whole.
 
 use unicode_width::UnicodeWidthChar;
 

@@ -19,10 +19,11 @@ use std::time::Duration;
 
 /// Make a quantized GGUF file
 ///
-/// SRC is a directory of a Mistral or Mixtral with safetensors in F32, F16 or BF16 and a tokenizer, in Hugging Face's layout
-/// (config.json) or Mistral's own (params.json); or a GGUF file, or any part of a split one. DST appears only when it is
-/// complete; until then the work lies beside it as .DST.bise-part and .DST.bise-journal. Stopped by Ctrl-C or killed, the
-/// same command goes on from there. DST carries hashes and probes for bise verify.
+/// SRC is a directory of a Mistral or Mixtral with safetensors in F32, F16 or BF16 and a tokenizer,
+/// in Hugging Face's layout (config.json) or Mistral's own (params.json); or a GGUF file, or any
+/// part of a split one. DST appears only when it is complete; until then the work lies beside it as
+/// .DST.bise-part and .DST.bise-journal. Stopped by Ctrl-C or killed, the same command goes on from
+/// there. DST carries hashes and probes for bise verify.
 #[derive(clap::Args)]
 #[group(skip)]
 pub struct Args {
@@ -33,7 +34,12 @@ pub struct Args {
     calibrate: Option<PathBuf>,
 }
 
-pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
+pub fn run(
+    Args {
+        quantize,
+        calibrate,
+    }: Args,
+) -> Result<Outcome> {
     let (src, dst, as_json) = (quantize.src.clone(), quantize.dst.clone(), quantize.json);
     let threads = runtime::threads(quantize.threads.map(usize::from))?;
     if let Some(text) = &calibrate {
@@ -59,7 +65,8 @@ pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
         threads: &threads,
         progress: &probe::bar,
     };
-    let Some(done) = stoppable(|progress| options::run(quantize, source, progress, &prober))? else {
+    let Some(done) = stoppable(|progress| options::run(quantize, source, progress, &prober))?
+    else {
         return Ok(Outcome::Interrupted);
     };
     if !as_json {
@@ -84,7 +91,8 @@ pub fn run(Args { quantize, calibrate }: Args) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Refuses a directory whose tokenizer does to text what is not known here: the file would give other tokens than the directory.
+/// Refuses a directory whose tokenizer does to text what is not known here: the file would give
+/// other tokens than the directory.
 fn refuse_unknown_rules(source: &Source) -> Result<()> {
     let checkpoint = source.checkpoint();
     if checkpoint.metadata.get("tokenizer.rules.version").is_some() {
@@ -96,7 +104,8 @@ fn refuse_unknown_rules(source: &Source) -> Result<()> {
 /// What is said when the work does not end by itself.
 const STOPPED: &str = "stopped; the same command goes on from here";
 
-/// Runs the quantizer with a bar; `None` when a signal has stopped it. It goes on where it was stopped, however that was.
+/// Runs the quantizer with a bar; `None` when a signal has stopped it. It goes on where it was
+/// stopped, however that was.
 pub fn stoppable<T>(
     work: impl FnOnce(&Stoppable) -> Result<T, QuantizeError>,
 ) -> Result<Option<T>, QuantizeError> {

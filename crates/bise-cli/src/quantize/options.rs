@@ -3,8 +3,8 @@
 use crate::numbers::Expected;
 use bise_kernels::block::DType;
 use bise_quantize::{
-    Budget, Options, Prober, Progress, QuantizeError, Report, Source, Target, TensorType, quantize_source,
-    types,
+    Budget, Options, Prober, Progress, QuantizeError, Report, Source, Target, TensorType,
+    quantize_source, types,
 };
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Command};
@@ -88,14 +88,20 @@ struct Targets;
 impl TypedValueParser for Targets {
     type Value = Target;
 
-    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Target, clap::Error> {
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Target, clap::Error> {
         let parser = StringValueParser::new().try_map(|name| types::target(&name));
         parser.parse_ref(command, arg, value)
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         let value = |&(target, bits): &(Target, f64)| {
-            PossibleValue::new(target.name()).help(format!("{bits:.2} bits for each weight of Mistral 7B"))
+            PossibleValue::new(target.name())
+                .help(format!("{bits:.2} bits for each weight of Mistral 7B"))
         };
         Some(Box::new(types::targets().iter().map(value)))
     }
@@ -108,7 +114,12 @@ struct Types;
 impl TypedValueParser for Types {
     type Value = DType;
 
-    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<DType, clap::Error> {
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<DType, clap::Error> {
         let parser = StringValueParser::new().try_map(|name| types::dtype(&name));
         parser.parse_ref(command, arg, value)
     }
@@ -207,7 +218,9 @@ fn table(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (from, to) = (tensor.from, tensor.to);
         write!(f, "{:width$}  {from:4}  {to:4}  {:>14}", tensor.name, tensor.len)?;
         match tensor.error {
-            Some(error) => writeln!(f, "  {:>10.3e}  {:>7.3}%", error.rmse, 100.0 * error.relative)?,
+            Some(error) => {
+                writeln!(f, "  {:>10.3e}  {:>7.3}%", error.rmse, 100.0 * error.relative)?
+            }
             None => writeln!(f)?,
         }
     }

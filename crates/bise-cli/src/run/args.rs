@@ -14,10 +14,11 @@ use std::path::{Path, PathBuf};
 
 /// Continue a text
 ///
-/// The prompt comes after MODEL or from -p, from a file, or from standard input; with --chat it is the first message of a
-/// conversation, and the text is the model's answer. The text goes to standard output as it is made; what an answering model
-/// thinks before goes to standard error. Exit codes: 0 the text ended or is as long as asked for, 1 an error, 2 a wrong use,
-/// 3 the text was cut off before --json-mode, --json-schema, --regex or --grammar let it end.
+/// The prompt comes after MODEL or from -p, from a file, or from standard input; with --chat it is
+/// the first message of a conversation, and the text is the model's answer. The text goes to
+/// standard output as it is made; what an answering model thinks before goes to standard error.
+/// Exit codes: 0 the text ended or is as long as asked for, 1 an error, 2 a wrong use, 3 the text
+/// was cut off before --json-mode, --json-schema, --regex or --grammar let it end.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -33,7 +34,8 @@ pub struct Args {
         allow_negative_numbers = true,
         value_parser = clap::value_parser!(i64).range(-1..))]
     pub n: i64,
-    /// End the text where this text begins, which is not shown; a control token by its name; can be repeated
+    /// End the text where this text begins, which is not shown; a control token by its name; can be
+    /// repeated
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
     /// Go on after the model ends the text
@@ -72,13 +74,13 @@ pub struct Args {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Many prompts")]
 pub struct Rows {
-    /// Lines of JSON with prompt, or with messages and tools; and with id, max_tokens, stop, seed and other sampling options
-    /// where they differ from those given here; - is standard input
+    /// Lines of JSON with prompt, or with messages and tools; and with id, max_tokens, stop, seed
+    /// and other sampling options where they differ from those given here; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all =
         ["prompt", "file", "text", "session", "prompt_cache", "json", "stream", "logprobs", "echo", "context_shift"])]
     pub input_jsonl: Option<PathBuf>,
-    /// File for a line of JSON for each of them, with index, id, text, stop_reason and tokens, or error; results that are there
-    /// already are not made again [default: standard output]
+    /// File for a line of JSON for each of them, with index, id, text, stop_reason and tokens, or
+    /// error; results that are there already are not made again [default: standard output]
     #[arg(long, value_name = "FILE", requires = "input_jsonl")]
     pub output_jsonl: Option<PathBuf>,
 }
@@ -93,12 +95,13 @@ pub struct ChatOptions {
     /// What the model is told before the message
     #[arg(long, visible_alias = "system-prompt", value_name = "TEXT", requires = "chat")]
     pub system: Option<String>,
-    /// Format of the conversation: v1, v2, v3, v7, v11, v13 or v15 of Mistral's, gguf for the file's Jinja templates, the name of one
-    /// of them, or a Jinja file
-    /// [default: what the model's file asks for]
+    /// Format of the conversation: v1, v2, v3, v7, v11, v13 or v15 of Mistral's, gguf for the
+    /// file's Jinja templates, the name of one of them, or a Jinja file [default: what the model's
+    /// file asks for]
     #[arg(long, visible_alias = "chat-template", value_name = "NAME|FILE")]
     pub template: Option<String>,
-    /// How much to think: none, minimal, low, medium, high, xhigh or max, where the format has words for it
+    /// How much to think: none, minimal, low, medium, high, xhigh or max, where the format has
+    /// words for it
     #[arg(long, value_name = "EFFORT", requires = "chat")]
     pub reasoning_effort: Option<String>,
 }
@@ -113,13 +116,15 @@ pub struct Shown {
     /// Do not print the prompt before the text
     #[arg(long, visible_alias = "no-display-prompt")]
     pub no_echo: bool,
-    /// Print one JSON object: text, tokens, why the text ended, timings (for a text that is JSON see --json-mode)
+    /// Print one JSON object: text, tokens, why the text ended, timings (for a text that is JSON
+    /// see --json-mode)
     #[arg(long)]
     pub json: bool,
     /// Print a line of JSON for each token, and a last one
     #[arg(long, requires = "json")]
     pub stream: bool,
-    /// Add the logarithms of the probabilities of each token and of the N likeliest ones, by the model alone
+    /// Add the logarithms of the probabilities of each token and of the N likeliest ones, by the
+    /// model alone
     #[arg(long, value_name = "N", requires = "json")]
     pub logprobs: Option<usize>,
     /// Print speed and memory to standard error
@@ -138,7 +143,8 @@ impl Shown {
 }
 
 impl Args {
-    /// Tells who continues a text with a model that is made for conversations, as its file shows by a chat template.
+    /// Tells who continues a text with a model that is made for conversations, as its file shows by
+    /// a chat template.
     pub fn hint(&self, metadata: &Metadata) {
         let talks = metadata.get("tokenizer.chat_template").is_some();
         let text = !self.chat_options.chat && self.which.path().is_some();

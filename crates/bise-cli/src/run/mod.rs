@@ -41,7 +41,8 @@ pub fn run(args: Args) -> Result<Outcome> {
     let keeper = args.sessions.claim(&args.inputs())?;
     let prompt = prompt::read(&args)?;
     let model = args.runtime.open(args.which.path())?;
-    let tokenizer = runtime::tokenizer_for(&model, args.which.path(), args.chat_options.template.as_deref())?;
+    let tokenizer =
+        runtime::tokenizer_for(&model, args.which.path(), args.chat_options.template.as_deref())?;
     args.hint(model.metadata());
     let draft = args.drafts.model(&args.runtime)?;
     let session = args.drafts.session(&model, draft.as_ref(), &args.runtime)?;
@@ -65,7 +66,8 @@ pub fn run(args: Args) -> Result<Outcome> {
     let mut pieces = text.detokenizer();
     let mut stops = StopTexts::new(&args.stop);
     // Before the first token there is no text to lose.
-    let interrupt = Interrupt::listen_for(Duration::from_millis(300), "stopped while the prompt was read");
+    let interrupt =
+        Interrupt::listen_for(Duration::from_millis(300), "stopped while the prompt was read");
     let bar = Bar::tokens("reading", tokens.len());
     text.session.watch_progress(Some(bar.watch_reading(&interrupt)));
     let mut clock = Clock::start(tokens.len());
@@ -170,7 +172,9 @@ impl Answer {
     /// What is kept of it; a text that was stopped ends before the stop text.
     fn content(&self, tokenizer: &Tokenizer, stopped: bool) -> Content {
         match self.voice {
-            Some(voice) if voice.has_thought() && !stopped => Content::of_answer(tokenizer, &self.ids),
+            Some(voice) if voice.has_thought() && !stopped => {
+                Content::of_answer(tokenizer, &self.ids)
+            }
             _ => self.text.trim_end().into(),
         }
     }

@@ -106,7 +106,8 @@ impl<'t> Output<'t> {
             self.collected.extend(logprobs);
             return;
         }
-        let mut line = Map::from_iter([("token".to_owned(), token.into()), (key.to_owned(), text.into())]);
+        let mut line =
+            Map::from_iter([("token".to_owned(), token.into()), (key.to_owned(), text.into())]);
         line.extend(logprobs.map(|l| ("logprobs".to_owned(), l)));
         self.line(&Value::Object(line));
     }

@@ -21,7 +21,9 @@ pub fn read(args: &Args) -> Result<Vec<u8>> {
     match (&args.prompt, &args.file) {
         (Some(text), _) => Ok(text.clone().into_bytes()),
         (None, Some(path)) => runtime::read(path),
-        (None, None) if args.sessions.left().is_some() && io::stdin().is_terminal() => Ok(Vec::new()),
+        (None, None) if args.sessions.left().is_some() && io::stdin().is_terminal() => {
+            Ok(Vec::new())
+        }
         (None, None) => read_stdin(),
     }
 }
@@ -38,8 +40,9 @@ fn read_stdin() -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The tokens of the prompt, which goes on with the text of the session if there is one; with --chat it is the next message of
-/// the conversation, of which the session's text keeps what comes before.
+/// The tokens of the prompt, which goes on with the text of the session if there is one; with
+/// --chat it is the next message of the conversation, of which the session's text keeps what comes
+/// before.
 pub fn encode(
     args: &Args,
     prompt: &[u8],

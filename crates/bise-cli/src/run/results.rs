@@ -17,8 +17,8 @@ pub struct Results {
 }
 
 impl Results {
-    /// Standard output, or the file `path`, which is none of `inputs`; half a line at its end, which a program that was killed
-    /// has left, is cut off.
+    /// Standard output, or the file `path`, which is none of `inputs`; half a line at its end,
+    /// which a program that was killed has left, is cut off.
     pub fn open(path: Option<&Path>, inputs: &[&Path]) -> Result<Self> {
         let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
             return Ok(Self {

@@ -45,7 +45,8 @@ pub fn run(args: &Args, input: &Path) -> Result<Outcome> {
     let mut lines: Box<dyn BufRead> = match input.as_os_str() == "-" {
         true => Box::new(BufReader::new(io::stdin())),
         false => {
-            let file = File::open(input).map_err(|error| anyhow!("{}: {error}", input.display()))?;
+            let file =
+                File::open(input).map_err(|error| anyhow!("{}: {error}", input.display()))?;
             Box::new(BufReader::new(file))
         }
     };
@@ -110,7 +111,12 @@ struct Work<'m, 'a> {
 
 impl Work<'_, '_> {
     /// The result of a row, which is a `line`.
-    fn answer(&mut self, row: &Value, line: &[u8], interrupt: &Interrupt) -> Result<Map<String, Value>> {
+    fn answer(
+        &mut self,
+        row: &Value,
+        line: &[u8],
+        interrupt: &Interrupt,
+    ) -> Result<Map<String, Value>> {
         let Value::Object(row) = row else {
             bail!("expected an object with prompt or messages");
         };
@@ -184,7 +190,9 @@ impl Work<'_, '_> {
                 return Ok((self.tokenizer.encode_prompt(text.as_bytes()), false));
             }
             (Some(_), None) => bail!("prompt: expected a string"),
-            (None, Some(_)) => Conversation::from_json(std::str::from_utf8(line)?).context("messages")?,
+            (None, Some(_)) => {
+                Conversation::from_json(std::str::from_utf8(line)?).context("messages")?
+            }
             (Some(_), Some(_)) => bail!("expected either prompt or messages, and not both"),
             (None, None) => bail!("expected prompt, a string, or messages, a list"),
         };
@@ -216,8 +224,8 @@ impl Options {
                 (_, Value::Null) => {}
                 ("max_tokens" | "n_predict" | "n", value) => {
                     let tokens = value.as_i64().filter(|&n| n >= -1);
-                    let tokens =
-                        tokens.with_context(|| format!("{key}: expected a number of tokens, or -1"))?;
+                    let tokens = tokens
+                        .with_context(|| format!("{key}: expected a number of tokens, or -1"))?;
                     most = usize::try_from(tokens).unwrap_or(usize::MAX);
                 }
                 ("stop", Value::String(text)) => stop.push(text.clone()),
@@ -226,8 +234,12 @@ impl Options {
                         stop.push(text.as_str().context("stop: expected texts")?.to_owned());
                     }
                 }
-                (_, Value::Number(value)) => words.push(format!("--{}={value}", key.replace('_', "-"))),
-                (_, Value::String(value)) => words.push(format!("--{}={value}", key.replace('_', "-"))),
+                (_, Value::Number(value)) => {
+                    words.push(format!("--{}={value}", key.replace('_', "-")))
+                }
+                (_, Value::String(value)) => {
+                    words.push(format!("--{}={value}", key.replace('_', "-")))
+                }
                 _ => bail!("{key}: expected a number or a text"),
             }
         }

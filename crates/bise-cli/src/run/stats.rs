@@ -16,7 +16,8 @@ pub struct Clock {
 /// What it took to process a prompt and generate a text.
 pub struct Stats {
     prompt_tokens: usize,
-    /// Tokens before the text that were known from a session or the prompt cache, and those that were read.
+    /// Tokens before the text that were known from a session or the prompt cache, and those that
+    /// were read.
     cached: usize,
     read: usize,
     prompt_seconds: f64,

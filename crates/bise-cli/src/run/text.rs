@@ -208,10 +208,9 @@ impl<'m, 'a> Text<'m, 'a> {
         // A prompt that leaves no room for a text to follow is not kept whole.
         let keep = keep.min(capacity / 2);
         let len = self.session.len();
-        let dropped = self
-            .session
-            .make_room(keep, 0)
-            .with_context(|| format!("{len} tokens cannot be made to fit a context of {capacity}"))?;
+        let dropped = self.session.make_room(keep, 0).with_context(|| {
+            format!("{len} tokens cannot be made to fit a context of {capacity}")
+        })?;
         self.notes.push(format!(
             "the context of {capacity} tokens is full: dropped {dropped} of {len}, after the first {keep}"
         ));
@@ -234,7 +233,9 @@ impl<'m, 'a> Text<'m, 'a> {
         let why = match self.session.room() {
             Some(0) => {
                 let capacity = self.session.context().capacity().unwrap_or_default();
-                format!("the context of {capacity} tokens is full; a larger one (-c) would let it go on")
+                format!(
+                    "the context of {capacity} tokens is full; a larger one (-c) would let it go on"
+                )
             }
             _ => format!("more than {} tokens (-n) would let it go on", self.args.n),
         };

@@ -46,7 +46,8 @@ fn samples() -> TempDir {
     folder
 }
 
-/// The command line that reads `input` by the option `reads`, all else as usual, and writes `output` by the option `writes`.
+/// The command line that reads `input` by the option `reads`, all else as usual, and writes
+/// `output` by the option `writes`.
 fn command_line(reads: &PathOption, input: &str, writes: &PathOption, output: &str) -> Vec<String> {
     let asked = |id: &str, usual: &[&str]| match reads.id == id {
         true => vec![reads.flag.to_owned(), input.to_owned()],
@@ -55,7 +56,9 @@ fn command_line(reads: &PathOption, input: &str, writes: &PathOption, output: &s
     let mut line: Vec<String> = vec![reads.command.to_owned()];
     match reads.command {
         // What bench writes is made of nothing.
-        "bench" => line.extend(["--synthetic", "mistral-7b:Q4_0", "--layers", "1"].map(str::to_owned)),
+        "bench" => {
+            line.extend(["--synthetic", "mistral-7b:Q4_0", "--layers", "1"].map(str::to_owned))
+        }
         _ if reads.id == "named" => line.extend(["-m".to_owned(), input.to_owned()]),
         _ if ["model", "src", "old"].contains(&reads.id) => line.push(input.to_owned()),
         _ => line.push("model.gguf".to_owned()),
@@ -115,7 +118,8 @@ fn inputs(folder: &Path, reads: &PathOption) -> Vec<(String, Vec<String>)> {
     }
     let one = ("model.gguf".to_owned(), vec!["model.gguf".to_owned()]);
     let files = fs::read_dir(folder.join("checkpoint")).unwrap();
-    let name = |path: PathBuf| format!("checkpoint/{}", path.file_name().unwrap().to_str().unwrap());
+    let name =
+        |path: PathBuf| format!("checkpoint/{}", path.file_name().unwrap().to_str().unwrap());
     let files = files.map(|entry| name(entry.unwrap().path())).collect();
     let folder = ("checkpoint".to_owned(), files);
     // Repack takes files only.
@@ -205,13 +209,15 @@ fn save_replaces_nothing_but_conversations() {
     }
 }
 
-/// A conversation may be saved over another one, and over the one it goes on from when all of that is in it.
+/// A conversation may be saved over another one, and over the one it goes on from when all of that
+/// is in it.
 #[test]
 fn a_conversation_goes_on_in_its_file() {
     let folder = samples();
     let folder = folder.path();
     let messages = |name: &str| -> Vec<serde_json::Value> {
-        let talk: serde_json::Value = serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap();
+        let talk: serde_json::Value =
+            serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap();
         talk["messages"].as_array().unwrap().clone()
     };
     let first = messages("talk.json");
@@ -230,7 +236,8 @@ fn a_conversation_goes_on_in_its_file() {
     assert_eq!(messages("talk.json").len(), 2);
 }
 
-/// What is no session is not taken for one, nor for a folder of prompts; a user's own file in that folder stays.
+/// What is no session is not taken for one, nor for a folder of prompts; a user's own file in that
+/// folder stays.
 #[test]
 fn sessions_and_prompt_caches_replace_nothing_else() {
     let folder = samples();

@@ -1,4 +1,5 @@
-//! Nothing is lost: no output replaces an input, places for outputs are tried first, sessions outlive a kill.
+//! Nothing is lost: no output replaces an input, places for outputs are tried first, sessions
+//! outlive a kill.
 
 mod inputs;
 mod paths;

@@ -1,5 +1,6 @@
-//! Every option that names a file or a folder, and what the command does with it. The program's own test walks its commands and
-//! misses what is not here, so that a new output cannot escape the tests that try to lose an input.
+//! Every option that names a file or a folder, and what the command does with it. The program's own
+//! test walks its commands and misses what is not here, so that a new output cannot escape the
+//! tests that try to lose an input.
 
 /// What a command does with a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +24,12 @@ pub struct PathOption {
     pub role: Role,
 }
 
-const fn path(command: &'static str, id: &'static str, flag: &'static str, role: Role) -> PathOption {
+const fn path(
+    command: &'static str,
+    id: &'static str,
+    flag: &'static str,
+    role: Role,
+) -> PathOption {
     PathOption {
         command,
         id,

@@ -5,7 +5,12 @@ use super::{bise, contents, fails, fixture, text};
 use std::fs;
 
 /// A command line of `command` that would do its work and write `output`.
-fn command_line<'a>(command: &'a str, flag: &'a str, output: &'a str, model: &'a str) -> Vec<&'a str> {
+fn command_line<'a>(
+    command: &'a str,
+    flag: &'a str,
+    output: &'a str,
+    model: &'a str,
+) -> Vec<&'a str> {
     let mut line = vec![command];
     match command {
         "bench" => line.extend(["--synthetic", "mistral-7b:Q4_0", "--layers", "1"]),
@@ -92,7 +97,8 @@ fn what_may_not_be_written_is_said_before_the_work() {
     assert_eq!(fs::read(folder.join("kept")).unwrap(), b"precious");
 }
 
-/// Types that are only read are refused by every option, with what can be written, and nothing is left.
+/// Types that are only read are refused by every option, with what can be written, and nothing is
+/// left.
 #[test]
 fn types_that_are_only_read_are_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -89,7 +89,8 @@ fn kept(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Killed at any moment, a chat has lost at most the answer that it was making or has just made, and the session is whole.
+/// Killed at any moment, a chat has lost at most the answer that it was making or has just made,
+/// and the session is whole.
 #[test]
 fn a_killed_chat_loses_at_most_the_answer_in_progress() {
     let kills = std::env::var("BISE_KILLS").map_or(6, |kills| kills.parse().unwrap());
@@ -172,7 +173,8 @@ fn two_programs_do_not_write_one_session() {
     assert!(!folder.join(".session.bise-lock").exists());
 }
 
-/// Answers of `run --chat` and of `chat` to the same messages are the same, in whatever turn they keep the session.
+/// Answers of `run --chat` and of `chat` to the same messages are the same, in whatever turn they
+/// keep the session.
 #[test]
 fn run_and_chat_go_on_with_each_others_sessions() {
     let folder = tempfile::tempdir().unwrap();

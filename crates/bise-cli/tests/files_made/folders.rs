@@ -86,7 +86,9 @@ pub fn make(kind: &str, folder: &Path) -> String {
         "Mistral's own layout (`params.json`, `consolidated*.safetensors`)" => {
             native::convert(&fixture("tiny-mistral"), model, native::Experts::Separate, 1);
         }
-        "Fused experts, as transformers 5 saves them when asked to" => copy("checkpoints/fused", model),
+        "Fused experts, as transformers 5 saves them when asked to" => {
+            copy("checkpoints/fused", model)
+        }
         "A mixture of one expert" => copy("checkpoints/one-expert", model),
         "Tied embeddings, and an output matrix that differs from them" => {
             copy("checkpoints/tied-head", model)

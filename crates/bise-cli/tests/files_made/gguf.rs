@@ -71,7 +71,9 @@ pub fn make(kind: &str, folder: &Path) -> String {
             set(&mut metadata, "llama.rope.scaling.factor", 1f32.into());
             set(&mut metadata, "llama.logit_scale", 1f32.into());
         }
-        "A key under `llama.` that nobody knows" => set(&mut metadata, "llama.made_up", 1u32.into()),
+        "A key under `llama.` that nobody knows" => {
+            set(&mut metadata, "llama.made_up", 1u32.into())
+        }
         "A key that changes the result and is not applied" => {
             set(&mut metadata, "llama.rope.scaling.factor", 4f32.into());
         }
@@ -83,7 +85,9 @@ pub fn make(kind: &str, folder: &Path) -> String {
             let (dims, data) = vector(32, 0.5);
             tensors.push(("blk.0.attn_q.bias".to_owned(), dims, DType::F32, data));
         }
-        "More layers than `llama.block_count` says" => set(&mut metadata, "llama.block_count", 1u32.into()),
+        "More layers than `llama.block_count` says" => {
+            set(&mut metadata, "llama.block_count", 1u32.into())
+        }
         "A tensor is missing" => tensors.retain(|(name, ..)| name != "output_norm.weight"),
         "Layers that differ" => set(
             &mut metadata,
@@ -91,7 +95,9 @@ pub fn make(kind: &str, folder: &Path) -> String {
             vec![2u32, 1].into(),
         ),
         "Another architecture" => set(&mut metadata, "general.architecture", "qwen3".into()),
-        "A projector for images (mmproj)" => set(&mut metadata, "general.architecture", "clip".into()),
+        "A projector for images (mmproj)" => {
+            set(&mut metadata, "general.architecture", "clip".into())
+        }
         "A LoRA adapter" => set(&mut metadata, "general.type", "adapter".into()),
         "An importance matrix" => {
             metadata = [("general.type", Value::from("imatrix"))].into_iter().collect();

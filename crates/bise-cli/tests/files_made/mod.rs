@@ -6,7 +6,8 @@ mod gguf;
 use std::fs;
 use std::path::Path;
 
-const POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:0a1b\nsize 4943162336\n";
+const POINTER: &str =
+    "version https://git-lfs.github.com/spec/v1\noid sha256:0a1b\nsize 4943162336\n";
 const PAGE: &str = "<!doctype html><html><title>403 Forbidden</title></html>";
 
 /// Makes what `kind` says in `folder`; gives the path of the model from there.
@@ -32,7 +33,9 @@ fn other(kind: &str, folder: &Path) -> String {
             "model.gguf",
             "Access to model a/b is restricted. You must be authenticated to access it.".into(),
         ),
-        "An archive: zip, gzip, tar and others" => ("model.gguf", b"PK\x03\x04\x14\0\0\0model.gguf".into()),
+        "An archive: zip, gzip, tar and others" => {
+            ("model.gguf", b"PK\x03\x04\x14\0\0\0model.gguf".into())
+        }
         "A pickle" => (
             "consolidated.00.pth",
             b"PK\x03\x04\0\0\0\0consolidated/data.pkl".into(),

@@ -45,7 +45,8 @@ pub fn read(root: &Path) -> Crate {
         let module = &reader.modules[n];
         // A facade's re-export is a use only if the facade's code has the name too.
         let exported = module.exports.iter();
-        let exported = exported.filter(|name| !module.declares_modules || module.words.contains(*name));
+        let exported =
+            exported.filter(|name| !module.declares_modules || module.words.contains(*name));
         let by_glob = module
             .words
             .iter()
@@ -114,13 +115,18 @@ impl Reader {
                 }
                 "{" => depth += 1,
                 "}" => depth -= 1,
-                "fn" | "struct" | "enum" | "trait" | "type" | "const" | "static" | "union" if depth == 0 => {
+                "fn" | "struct" | "enum" | "trait" | "type" | "const" | "static" | "union"
+                    if depth == 0 =>
+                {
                     self.modules[this].define(next, Meaning::Item);
                 }
                 "macro_rules" => self.modules[this].define(tokens[at + 2], Meaning::Item),
                 word if is_word(word) && before != "." && before != "::" => {
                     let mut path = vec![word.to_string()];
-                    while tokens[at + 1..].len() > 1 && tokens[at + 1] == "::" && is_word(tokens[at + 2]) {
+                    while tokens[at + 1..].len() > 1
+                        && tokens[at + 1] == "::"
+                        && is_word(tokens[at + 2])
+                    {
                         path.push(tokens[at + 2].to_string());
                         at += 2;
                     }
@@ -136,7 +142,8 @@ impl Reader {
         this
     }
 
-    /// The file that defines the item which `path` names in `module`; none if it is no item of this crate.
+    /// The file that defines the item which `path` names in `module`; none if it is no item of this
+    /// crate.
     fn owner(&self, module: usize, path: &[String], depth: usize) -> Option<usize> {
         let (first, rest) = path.split_first()?;
         let root = match &**first {

@@ -1,4 +1,5 @@
-//! What must stand in one place only, and what must not use what, held by looking through the sources.
+//! What must stand in one place only, and what must not use what, held by looking through the
+//! sources.
 
 mod imports;
 mod source;
@@ -37,7 +38,8 @@ fn names_a_tensor(line: &str) -> bool {
     literals.any(|text| text == "output.weight" || PARTS.iter().any(|part| text.contains(part)))
 }
 
-/// Fails with `advice` where a line of code of the workspace is `found`, but for the files below `allowed`.
+/// Fails with `advice` where a line of code of the workspace is `found`, but for the files below
+/// `allowed`.
 fn refuse_lines(allowed: &[&str], advice: &str, found: impl Fn(&str) -> bool) {
     let mut paths = Vec::new();
     for src in source::crates() {
@@ -69,8 +71,8 @@ fn tensor_names_have_one_place() {
     refuse_lines(&allowed, "use TensorName", names_a_tensor);
 }
 
-/// Whether the code in `line` names a format that tensors are stored in. F32 is not counted: it is what numbers are
-/// computed in, and the name of values' types too.
+/// Whether the code in `line` names a format that tensors are stored in. F32 is not counted: it is
+/// what numbers are computed in, and the name of values' types too.
 fn names_a_format(line: &str) -> bool {
     // Every second piece is outside of quotes.
     let code: String = line.split('"').step_by(2).collect();
@@ -80,8 +82,8 @@ fn names_a_format(line: &str) -> bool {
     words.any(|word| formats().any(|dtype| word == format!("{dtype:?}")))
 }
 
-/// What is different about a format stands in its own file, and everybody else asks the registry: a new format is a file and
-/// a line.
+/// What is different about a format stands in its own file, and everybody else asks the registry: a
+/// new format is a file and a line.
 #[test]
 fn formats_are_named_by_the_registry() {
     let allowed = [
@@ -126,12 +128,13 @@ fn circles(read: &Crate, allowed: impl Fn(usize) -> bool) -> Vec<Vec<usize>> {
 
 /// Files do not use one another in circles: what stands below does not know what stands upon it.
 ///
-/// File A uses file B when A's code imports an item that B defines, or has a path to it. Comments and what stands under
-/// `#[cfg(test)]` are no code. Items are what `fn`, `struct`, `enum`, `trait`, `type`, `const`, `static` or
-/// `macro_rules!` defines at the top of a module; calls of methods are not followed, nor are paths into other crates, which
-/// Cargo keeps in order. `mod b;` is no use, and neither is the import of a module before an item of it is named.
-/// A `pub use` in a file that declares modules, a facade, is a use only if the file's own code has the name too.
-/// Who names an item by way of a facade uses the file that defines it.
+/// File A uses file B when A's code imports an item that B defines, or has a path to it. Comments
+/// and what stands under `#[cfg(test)]` are no code. Items are what `fn`, `struct`, `enum`,
+/// `trait`, `type`, `const`, `static` or `macro_rules!` defines at the top of a module; calls of
+/// methods are not followed, nor are paths into other crates, which Cargo keeps in order. `mod b;`
+/// is no use, and neither is the import of a module before an item of it is named. A `pub use` in a
+/// file that declares modules, a facade, is a use only if the file's own code has the name too. Who
+/// names an item by way of a facade uses the file that defines it.
 #[test]
 fn files_do_not_import_in_circles() {
     // Files, or folders; to be emptied.

@@ -41,8 +41,8 @@ pub fn name(path: &Path) -> String {
     name.replace('\\', "/")
 }
 
-/// The tokens of a source's code: words, `::`, and single characters. A literal of text or of a character is one `"`.
-/// What stands under `#[cfg(test)]` is left out.
+/// The tokens of a source's code: words, `::`, and single characters. A literal of text or of a
+/// character is one `"`. What stands under `#[cfg(test)]` is left out.
 pub fn tokens(text: &str) -> Vec<&str> {
     let bytes = text.as_bytes();
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;

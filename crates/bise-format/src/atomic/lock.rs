@@ -47,7 +47,9 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
     let opened = file.metadata()?;
     match fs::symlink_metadata(path) {
-        Ok(found) => Ok(found.is_file() && (found.dev(), found.ino()) == (opened.dev(), opened.ino())),
+        Ok(found) => {
+            Ok(found.is_file() && (found.dev(), found.ino()) == (opened.dev(), opened.ino()))
+        }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(e),
     }

@@ -21,13 +21,14 @@ pub struct Sole {
 }
 
 impl Sole {
-    /// The right to write `path`, a file that need not be there yet. What a killed program left beside it is removed.
+    /// The right to write `path`, a file that need not be there yet. What a killed program left
+    /// beside it is removed.
     ///
     /// A symbolic link is followed: the file it names is to be replaced.
     ///
     /// # Errors
-    /// When `path` is no place for a regular file, another program has the right ([`io::ErrorKind::ResourceBusy`]), or the
-    /// folder cannot be written.
+    /// When `path` is no place for a regular file, another program has the right
+    /// ([`io::ErrorKind::ResourceBusy`]), or the folder cannot be written.
     pub fn of(path: &Path) -> io::Result<Self> {
         let path = destination(path)?;
         // Another spelling of the folder must lead to the same lock.
@@ -47,7 +48,8 @@ impl Sole {
         }
     }
 
-    /// Makes the file what `fill` writes. Until all is on the disk, and when anything fails, it is as it was.
+    /// Makes the file what `fill` writes. Until all is on the disk, and when anything fails, it is
+    /// as it was.
     ///
     /// # Errors
     /// When `fill` fails, or writing does.

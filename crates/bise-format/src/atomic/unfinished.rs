@@ -1,4 +1,5 @@
-//! Files that take long to write: what is there survives the end of the program, for the next run to go on from.
+//! Files that take long to write: what is there survives the end of the program, for the next run
+//! to go on from.
 //!
 //! ```text
 //! DIRECTORY/.NAME.bise-part      the file so far
@@ -27,8 +28,8 @@ impl Unfinished {
     /// A symbolic link is followed: the file it names is to be replaced.
     ///
     /// # Errors
-    /// When `path` is no place for a regular file, another program is writing it ([`io::ErrorKind::ResourceBusy`]), or
-    /// the two files cannot be opened.
+    /// When `path` is no place for a regular file, another program is writing it
+    /// ([`io::ErrorKind::ResourceBusy`]), or the two files cannot be opened.
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = destination(path)?;
         let (part_path, journal_path) = (beside(&path, "part"), beside(&path, "journal"));

@@ -90,7 +90,11 @@ pub enum GgufError {
     #[error(
         "{bytes} bytes at byte {offset}, before tensor `{tensor}`, belong to nothing: more than alignment explains"
     )]
-    Gap { tensor: String, offset: u64, bytes: u64 },
+    Gap {
+        tensor: String,
+        offset: u64,
+        bytes: u64,
+    },
 
     #[error("{bytes} bytes follow the last tensor, at byte {offset}: more than alignment explains")]
     Trailing { offset: u64, bytes: u64 },

@@ -7,8 +7,8 @@ pub(super) const MAX_DIMS: usize = 4;
 pub(super) const MAX_KEY: u64 = u16::MAX as u64;
 pub(super) const MAX_TENSOR_NAME: u64 = 255;
 pub(super) const MAX_DEPTH: u32 = 4;
-/// Bytes of memory that the header may take for each byte of the file, beside [`SPARE`]. Headers of models take less: only
-/// crowds of tiny items, such as empty strings, take more.
+/// Bytes of memory that the header may take for each byte of the file, beside [`SPARE`]. Headers of
+/// models take less: only crowds of tiny items, such as empty strings, take more.
 pub(super) const MEMORY: u64 = 4;
 /// Bytes of memory that the header of any file may take.
 pub(super) const SPARE: u64 = 48 << 10;

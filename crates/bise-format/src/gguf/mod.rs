@@ -9,8 +9,8 @@
 //! | tensor data, each at its offset from here         |
 //! ```
 //!
-//! Every number of a file is checked before it is used: [`Gguf::parse`] returns an error, never panics,
-//! and allocates no more than four times the file's size, and 64 KiB.
+//! Every number of a file is checked before it is used: [`Gguf::parse`] returns an error, never
+//! panics, and allocates no more than four times the file's size, and 64 KiB.
 
 mod error;
 mod header;

@@ -37,7 +37,8 @@ impl Gguf {
     }
 }
 
-/// Proves that every tensor is aligned, inside the file, and apart from the others, and that nothing else is there.
+/// Proves that every tensor is aligned, inside the file, and apart from the others, and that
+/// nothing else is there.
 fn place_tensors(
     tensors: &mut IndexMap<String, TensorInfo>,
     file_len: u64,
@@ -193,7 +194,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// An error about a number that ends here.
-    fn invalid(&self, what: &'static str, size: usize, found: impl ToString, expected: &str) -> GgufError {
+    fn invalid(
+        &self,
+        what: &'static str,
+        size: usize,
+        found: impl ToString,
+        expected: &str,
+    ) -> GgufError {
         GgufError::Invalid {
             place: self.place.into(),
             what,
@@ -251,7 +258,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A count of items that take at least `least` bytes each: checked against what is left of the file.
+    /// A count of items that take at least `least` bytes each: checked against what is left of the
+    /// file.
     fn count_of(&mut self, least: usize) -> Result<usize, GgufError> {
         let count = self.count()?;
         self.check_count(count, least)
@@ -293,8 +301,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Takes the memory of a map of `count` values of type `T` by name: an entry, and a place in a table that may be
-    /// more than half empty.
+    /// Takes the memory of a map of `count` values of type `T` by name: an entry, and a place in a
+    /// table that may be more than half empty.
     fn charge_map<T>(&mut self, count: usize) -> Result<(), GgufError> {
         let entry = size_of::<(usize, String, T)>() + 3 * size_of::<usize>();
         self.charge(count as u64 * entry as u64)
@@ -404,7 +412,8 @@ impl<'a> Cursor<'a> {
     fn tensors(&mut self, count: u64) -> Result<IndexMap<String, TensorInfo>, GgufError> {
         self.place = At::TensorEntry(0);
         // name length, a byte of name, one dimension, type, offset
-        let count = self.check_count(count, self.count_size() + 1 + 4 + self.count_size() + 4 + 8)?;
+        let count =
+            self.check_count(count, self.count_size() + 1 + 4 + self.count_size() + 4 + 8)?;
         self.charge_map::<TensorInfo>(count)?;
         let mut tensors = IndexMap::with_capacity(count);
         for n in 0..count {

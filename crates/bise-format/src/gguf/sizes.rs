@@ -19,8 +19,14 @@ pub(super) fn alignment(metadata: &Metadata) -> Result<u64, GgufError> {
     }
 }
 
-/// Bytes of a tensor of these dimensions, which are proven sound: 1 to 4, none zero, whole blocks, no overflow.
-pub(super) fn tensor_len(name: &str, dims: &[u64], dtype: DType, offset: u64) -> Result<u64, GgufError> {
+/// Bytes of a tensor of these dimensions, which are proven sound: 1 to 4, none zero, whole blocks,
+/// no overflow.
+pub(super) fn tensor_len(
+    name: &str,
+    dims: &[u64],
+    dtype: DType,
+    offset: u64,
+) -> Result<u64, GgufError> {
     let place = || Place::Tensor(name.to_owned());
     let invalid = |what, found: String, expected: &str| GgufError::Invalid {
         place: place(),

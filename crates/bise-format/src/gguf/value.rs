@@ -177,8 +177,8 @@ impl Array {
 
 /// Metadata in the order of the file.
 ///
-/// The typed getters return `None` for a key that is absent and an error for a value of another type.
-/// Files disagree on integer types, so integer getters take any integer that fits.
+/// The typed getters return `None` for a key that is absent and an error for a value of another
+/// type. Files disagree on integer types, so integer getters take any integer that fits.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata(pub(super) IndexMap<String, Value>);
 
@@ -364,7 +364,11 @@ impl Metadata {
         })
     }
 
-    fn integer<T: TryFrom<i128>>(&self, key: &str, expected: &'static str) -> Result<Option<T>, GgufError> {
+    fn integer<T: TryFrom<i128>>(
+        &self,
+        key: &str,
+        expected: &'static str,
+    ) -> Result<Option<T>, GgufError> {
         let value = self.find(key, expected, Value::integer)?;
         value.map(|v| narrow(key, expected, v)).transpose()
     }
@@ -387,7 +391,11 @@ impl Metadata {
     }
 }
 
-fn narrow<T: TryFrom<i128>>(key: &str, expected: &'static str, value: i128) -> Result<T, GgufError> {
+fn narrow<T: TryFrom<i128>>(
+    key: &str,
+    expected: &'static str,
+    value: i128,
+) -> Result<T, GgufError> {
     T::try_from(value).map_err(|_| GgufError::OutOfRange {
         key: key.to_owned(),
         expected,

@@ -112,15 +112,15 @@ fn place_tensors(
         let end = offset
             .checked_add(len)
             .and_then(|end| end.checked_next_multiple_of(alignment));
-        offset = end
-            .filter(|&end| i64::try_from(end).is_ok())
-            .ok_or_else(|| GgufError::Invalid {
-                place: Place::Tensor(name.clone()),
-                what: "the place",
-                offset,
-                found: format!("{len} bytes long").into(),
-                expected: "a file of less than 2^63 bytes".into(),
-            })?;
+        offset =
+            end.filter(|&end| i64::try_from(end).is_ok())
+                .ok_or_else(|| GgufError::Invalid {
+                    place: Place::Tensor(name.clone()),
+                    what: "the place",
+                    offset,
+                    found: format!("{len} bytes long").into(),
+                    expected: "a file of less than 2^63 bytes".into(),
+                })?;
         if tensors.insert(name.clone(), info).is_some() {
             return Err(GgufError::Duplicate {
                 place: Place::Tensor(name),
@@ -274,7 +274,8 @@ impl<W: Write> GgufWriter<W> {
         self.write_part(name, bytes)
     }
 
-    /// Writes some more data of the tensor that is due, which is `name`; when it is complete the next is due.
+    /// Writes some more data of the tensor that is due, which is `name`; when it is complete the
+    /// next is due.
     ///
     /// # Errors
     /// When another tensor is due, the tensor would become too long, or writing fails.

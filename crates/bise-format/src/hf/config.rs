@@ -101,7 +101,8 @@ pub(crate) struct SpecialTokens {
 
 /// The window of a Mistral whose configuration does not mention one; null means that there is none.
 const TRANSFORMERS_WINDOW: u64 = 4096;
-/// Key and value heads of a configuration that does not mention them; null means as many as there are query heads.
+/// Key and value heads of a configuration that does not mention them; null means as many as there
+/// are query heads.
 const TRANSFORMERS_KV_HEADS: u64 = 8;
 
 const MISTRAL: &str = "MistralForCausalLM";
@@ -120,7 +121,8 @@ impl Config {
         }
         let absent = json.get("sliding_window").is_none();
         let kv_heads_absent = json.get("num_key_value_heads").is_none();
-        let mut config: Self = serde_json::from_value(json).map_err(|e| OpenError::json(&path, e))?;
+        let mut config: Self =
+            serde_json::from_value(json).map_err(|e| OpenError::json(&path, e))?;
         if absent && config.architectures[0] == MISTRAL {
             config.sliding_window = Some(TRANSFORMERS_WINDOW);
         }
@@ -136,7 +138,8 @@ impl Config {
         Ok(config)
     }
 
-    /// A configuration made from `params.json`, checked; what is wrong is said in the names of that file.
+    /// A configuration made from `params.json`, checked; what is wrong is said in the names of that
+    /// file.
     pub(crate) fn native(json: serde_json::Value) -> Result<Self, String> {
         let config: Self = serde_json::from_value(json).map_err(|e| e.to_string())?;
         let config = Self {
@@ -206,8 +209,9 @@ impl Config {
         self.check_kind()
     }
 
-    /// Applies what `layer_types` says of the window, when it is the same for all layers: such a Mistral is what transformers
-    /// calls a Ministral. Its Mixtral does not look at them, so that they have to say what is so anyway.
+    /// Applies what `layer_types` says of the window, when it is the same for all layers: such a
+    /// Mistral is what transformers calls a Ministral. Its Mixtral does not look at them, so that
+    /// they have to say what is so anyway.
     fn apply_layer_types(&mut self) -> Result<(), String> {
         let (window, layers) = (self.sliding_window.is_some(), self.num_hidden_layers);
         if let Some(from) = self
@@ -331,15 +335,16 @@ impl Config {
     }
 
     pub(crate) fn special_tokens(&self) -> SpecialTokens {
-        let first = |ids: &Option<TokenIds>| ids.as_ref().and_then(|ids| ids.all().first().copied());
+        let first =
+            |ids: &Option<TokenIds>| ids.as_ref().and_then(|ids| ids.all().first().copied());
         SpecialTokens {
             bos: first(&self.bos_token_id),
             eos: first(&self.eos_token_id),
         }
     }
 
-    /// The window as metadata. A file of Mistral v0.1 that does not mention its window has it nevertheless, so a model that
-    /// could be taken for one says that it has none.
+    /// The window as metadata. A file of Mistral v0.1 that does not mention its window has it
+    /// nevertheless, so a model that could be taken for one says that it has none.
     fn window(&self) -> Option<u64> {
         let like_v0_1 = self.experts().is_none() && self.rope_theta() == 1e4;
         let says_none = like_v0_1 && self.max_position_embeddings == 32768;
@@ -387,7 +392,8 @@ impl Config {
     }
 }
 
-/// Why weights that are quantized already cannot be read, by what `quantization_config` says of them.
+/// Why weights that are quantized already cannot be read, by what `quantization_config` says of
+/// them.
 fn quantized(how: &serde_json::Value) -> String {
     let method = how["quant_method"].as_str().unwrap_or_default();
     let (method, cure) = match method {

@@ -35,7 +35,8 @@ struct Listed {
     eos_token_id: Option<TokenIds>,
 }
 
-/// Adds the ends that `metadata`, which have a tokenizer, lack; notes say which ids are none of its tokens.
+/// Adds the ends that `metadata`, which have a tokenizer, lack; notes say which ids are none of its
+/// tokens.
 pub(crate) fn describe(
     directory: &Path,
     metadata: &mut Metadata,

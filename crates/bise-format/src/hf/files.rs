@@ -37,8 +37,9 @@ impl Files {
         let index = format!("{single}.index.json");
         let there = |name: &str| directory.join(name).exists();
         if there(&single) {
-            let note =
-                format!("{single} counts: {index} beside it is left over from another form of the weights");
+            let note = format!(
+                "{single} counts: {index} beside it is left over from another form of the weights"
+            );
             return Ok(Self {
                 names: vec![single],
                 index: None,
@@ -54,7 +55,8 @@ impl Files {
         };
         if names.is_empty() {
             let what = format!("neither {single} nor {index} is there");
-            return Err(absent(directory, &single).unwrap_or_else(|| OpenError::unsupported(directory, what)));
+            return Err(absent(directory, &single)
+                .unwrap_or_else(|| OpenError::unsupported(directory, what)));
         }
         Ok(Self {
             names,
@@ -85,9 +87,9 @@ impl Files {
     pub(crate) fn are_there(directory: &Path, stem: &str) -> bool {
         let starts = [format!("{stem}.safetensors"), format!("{stem}-")];
         let names = names(directory).unwrap_or_default();
-        names
-            .iter()
-            .any(|name| name.contains(".safetensors") && starts.iter().any(|start| name.starts_with(start)))
+        names.iter().any(|name| {
+            name.contains(".safetensors") && starts.iter().any(|start| name.starts_with(start))
+        })
     }
 }
 
@@ -118,7 +120,8 @@ fn shards(directory: &Path, stem: &str) -> Result<Vec<String>, OpenError> {
         return Ok(Vec::new());
     };
     if let Some((_, other)) = found.iter().find(|((_, other), _)| *other != count) {
-        let what = format!("{first} and {other} are of different models, and no index tells which counts");
+        let what =
+            format!("{first} and {other} are of different models, and no index tells which counts");
         return Err(OpenError::unsupported(directory, what));
     }
     for n in 1..=count {
@@ -178,8 +181,7 @@ fn absent(directory: &Path, name: &str) -> Option<OpenError> {
     })
 }
 
-const AGAIN: &str =
-    "finish the download; the same command (hf download, git lfs pull, curl -C -) goes on where it stopped";
+const AGAIN: &str = "finish the download; the same command (hf download, git lfs pull, curl -C -) goes on where it stopped";
 
 /// The error of a file that should be there, `since` what.
 fn missing(directory: &Path, name: &str, since: &str) -> OpenError {

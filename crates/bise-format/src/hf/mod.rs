@@ -111,7 +111,8 @@ pub(crate) fn open(directory: &Path) -> Result<(Checkpoint, Vec<String>), OpenEr
             // What llama.cpp calls a file for token ids only.
             metadata.insert("tokenizer.ggml.model", "none");
             notes.push(
-                "no tokenizer.model, tokenizer.json or tekken.json: the model has no tokenizer".to_owned(),
+                "no tokenizer.model, tokenizer.json or tekken.json: the model has no tokenizer"
+                    .to_owned(),
             );
         }
     }
@@ -222,7 +223,8 @@ fn views(
     Ok(views)
 }
 
-/// What a source holds of the tensor that is expected: a matrix, or one for each expert, or all of them stacked.
+/// What a source holds of the tensor that is expected: a matrix, or one for each expert, or all of
+/// them stacked.
 fn read(stored: &Stored, expected: &Expected, experts: usize) -> Option<Vec<Tensor>> {
     let dtype = dtype(stored.dtype)?;
     let shape: Vec<usize> = stored.shape.iter().map(|&d| d as usize).collect();
@@ -266,7 +268,9 @@ fn refuse_foreign(directory: &Path) -> Result<(), OpenError> {
         }
         let start = start_of(&path)?;
         // An empty template is one, and what does not matter is not looked into.
-        match Foreign::of(&start).filter(|what| *what != Foreign::Empty || !name.ends_with(".jinja")) {
+        match Foreign::of(&start)
+            .filter(|what| *what != Foreign::Empty || !name.ends_with(".jinja"))
+        {
             Some(source) => return Err(OpenError::Foreign { path, source }),
             None => continue,
         }

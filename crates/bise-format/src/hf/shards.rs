@@ -42,8 +42,13 @@ impl Shards {
         }
     }
 
-    /// Opens the files with the weights that `directory` holds under `stem`; see [`files`](super::files).
-    pub(crate) fn open(directory: &Path, stem: &str, notes: &mut Vec<String>) -> Result<Self, OpenError> {
+    /// Opens the files with the weights that `directory` holds under `stem`; see
+    /// [`files`](super::files).
+    pub(crate) fn open(
+        directory: &Path,
+        stem: &str,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, OpenError> {
         let mut shards = Self::none();
         let Files { names, index, note } = Files::find(directory, stem)?;
         notes.extend(note);

@@ -38,7 +38,9 @@ impl fmt::Display for TensorFaults {
             separator = "; ";
         }
         if self.extra.iter().any(|name| name.ends_with(".bias")) {
-            f.write_str("\nbiases change the result and are not supported: such a model is no Mistral")?;
+            f.write_str(
+                "\nbiases change the result and are not supported: such a model is no Mistral",
+            )?;
         }
         Ok(())
     }

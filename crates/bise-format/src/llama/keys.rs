@@ -1,4 +1,5 @@
-//! The keys under `llama.`: all that llama.cpp knows, sorted by what they mean for Mistral and Mixtral.
+//! The keys under `llama.`: all that llama.cpp knows, sorted by what they mean for Mistral and
+//! Mixtral.
 
 use super::LlamaError;
 use crate::gguf::{Array, Metadata, Value};
@@ -227,7 +228,8 @@ fn check_layers(metadata: &Metadata) -> Result<(), LlamaError> {
 /// Checks architecture and keys; returns what the user should know.
 ///
 /// # Errors
-/// When the file is of another architecture, is no model, or a key would change the result and is not applied.
+/// When the file is of another architecture, is no model, or a key would change the result and is
+/// not applied.
 pub fn check_metadata(metadata: &Metadata) -> Result<Vec<String>, LlamaError> {
     check_kind(metadata)?;
     check_scaling(metadata)?;
@@ -238,7 +240,9 @@ pub fn check_metadata(metadata: &Metadata) -> Result<Vec<String>, LlamaError> {
             continue;
         };
         match meaning(name) {
-            Some(Refused(neutral)) if !neutral.iter().any(|neutral| neutral.is(value, metadata)) => {
+            Some(Refused(neutral))
+                if !neutral.iter().any(|neutral| neutral.is(value, metadata)) =>
+            {
                 return Err(LlamaError::Key {
                     key: key.to_owned(),
                     found: value.to_string(),
@@ -260,7 +264,9 @@ fn check_kind(metadata: &Metadata) -> Result<(), LlamaError> {
         "adapter" => {
             "a LoRA adapter is no model by itself\nmerge it into its base model, and convert the result"
         }
-        "mmproj" => "a projector for images is no model by itself\ngive the file of the language model",
+        "mmproj" => {
+            "a projector for images is no model by itself\ngive the file of the language model"
+        }
         "imatrix" => "an importance matrix is no model\ngive it to: bise quantize --imatrix",
         _ => return check_architecture(metadata),
     };
@@ -272,7 +278,9 @@ fn check_architecture(metadata: &Metadata) -> Result<(), LlamaError> {
     let architecture = metadata.str("general.architecture")?.unwrap_or_default();
     if architecture != "llama" {
         let hint = match architecture {
-            "clip" => "\nthis is a projector for images (mmproj): give the file of the language model",
+            "clip" => {
+                "\nthis is a projector for images (mmproj): give the file of the language model"
+            }
             "" => "\nthe file does not say what it is: it may be no model",
             _ => "",
         };
@@ -289,13 +297,18 @@ fn check_architecture(metadata: &Metadata) -> Result<(), LlamaError> {
 /// type   = rope.scaling.type, else linear;  none has no factor
 /// ```
 ///
-/// Positions that are scaled by 1 are not scaled, whichever of the types does it, but for longrope, which has tables.
+/// Positions that are scaled by 1 are not scaled, whichever of the types does it, but for longrope,
+/// which has tables.
 fn check_scaling(metadata: &Metadata) -> Result<(), LlamaError> {
     let refused = |name: &str, expected: &str| {
         let key = format!("{PREFIX}{name}");
         let found = metadata.get(&key).map(Value::to_string).unwrap_or_default();
         let expected = expected.to_owned();
-        Err(LlamaError::Key { key, found, expected })
+        Err(LlamaError::Key {
+            key,
+            found,
+            expected,
+        })
     };
     let kind = metadata.str("llama.rope.scaling.type")?.unwrap_or("linear");
     match kind {
@@ -442,7 +455,8 @@ mod tests {
             ("llama.vocab_size", 32000u32.into()),
         ];
         for (key, value) in neutral {
-            let notes = check_metadata(&with(&[(key, value)])).unwrap_or_else(|error| panic!("{error}"));
+            let notes =
+                check_metadata(&with(&[(key, value)])).unwrap_or_else(|error| panic!("{error}"));
             assert!(notes.is_empty(), "{notes:?}");
         }
         let none = [

@@ -15,8 +15,8 @@ const IN_LAYERS: [LayerTensor; 6] = [
     LayerTensor::FfnNorm,
 ];
 
-/// Checks that all tensors are there that the configuration asks for, and no others: what nothing uses is either damage or
-/// part of another kind of model.
+/// Checks that all tensors are there that the configuration asks for, and no others: what nothing
+/// uses is either damage or part of another kind of model.
 ///
 /// # Errors
 /// Names what is missing and what is not used.
@@ -70,8 +70,8 @@ impl Model<'_> {
         let there = self.checkpoint.tensors.len() as u64;
         for (key, count) in [("block_count", self.layers), ("expert_count", self.experts)] {
             // Stacked experts are three tensors, however many they are.
-            let stacked =
-                key == "expert_count" && !self.checkpoint.tensors.keys().any(|name| is_expert(name));
+            let stacked = key == "expert_count"
+                && !self.checkpoint.tensors.keys().any(|name| is_expert(name));
             if count > there && !stacked {
                 return Err(LlamaError::Key {
                     key: format!("llama.{key}"),

@@ -20,8 +20,7 @@ pub(super) fn error(src: &Path) -> OpenError {
         );
     }
     if text.contains("://") || text.starts_with("hf.co/") || text.starts_with("huggingface.co/") {
-        let cure =
-            "download it (curl -LO URL, hf download ORG/NAME --local-dir NAME), and give the file or folder";
+        let cure = "download it (curl -LO URL, hf download ORG/NAME --local-dir NAME), and give the file or folder";
         return say("an address; bise reads models from disk", cure.to_owned());
     }
     let begun = UNFINISHED.iter().map(|end| PathBuf::from(format!("{text}{end}")));

@@ -28,7 +28,9 @@ pub(super) fn check(src: &Path) -> Result<(), OpenError> {
         });
         return say(
             "only a LoRA adapter is here, which is no model by itself".to_owned(),
-            format!("merge it into {base} (peft: merge_and_unload, save_pretrained), and give the result"),
+            format!(
+                "merge it into {base} (peft: merge_and_unload, save_pretrained), and give the result"
+            ),
         );
     }
     if let Some(part) = unfinished(src, &names) {
@@ -44,7 +46,8 @@ pub(super) fn check(src: &Path) -> Result<(), OpenError> {
             .any(|end| name.ends_with(end))
     };
     if let Some(pickle) = names.iter().find(is_pickle).filter(|_| !weights) {
-        let problem = format!("the weights are a PyTorch pickle ({pickle}), which bise does not read");
+        let problem =
+            format!("the weights are a PyTorch pickle ({pickle}), which bise does not read");
         return say(problem, PICKLES.to_owned());
     }
     if let Some(inner) = names
@@ -57,7 +60,8 @@ pub(super) fn check(src: &Path) -> Result<(), OpenError> {
             format!("give it: {}", inner.display()),
         );
     }
-    let again = "download the whole model, as with: hf download ORG/NAME --local-dir NAME".to_owned();
+    let again =
+        "download the whole model, as with: hf download ORG/NAME --local-dir NAME".to_owned();
     match (configured, weights) {
         _ if names.is_empty() => say("the folder is empty".to_owned(), again),
         (true, false) => say(
@@ -93,7 +97,9 @@ fn gguf(src: &Path, names: &[String]) -> Option<(String, String)> {
     let is_first = |name: &str| !name.contains("-of-") || name.contains("-00001-of-");
     let models: Vec<&String> = names
         .iter()
-        .filter(|name| name.to_lowercase().ends_with(".gguf") && !name.contains("mmproj") && is_first(name))
+        .filter(|name| {
+            name.to_lowercase().ends_with(".gguf") && !name.contains("mmproj") && is_first(name)
+        })
         .collect();
     let give = |name: &str| format!("bise run {}", src.join(name).display());
     match models[..] {

@@ -1,8 +1,9 @@
-//! `tokenizer.json`: the BPE of transformers, of characters with byte fallback (what it makes of a SentencePiece model) or of bytes.
+//! `tokenizer.json`: the BPE of transformers, of characters with byte fallback (what it makes of a
+//! SentencePiece model) or of bytes.
 //!
-//! Merges are listed best first, each piece's together. SentencePiece merges the neighbours whose piece has the
-//! highest score: for readers that know scores only, that of a piece is minus the place of its first merge.
-//! The normalizer and the pre-tokenizer are kept as they stand there.
+//! Merges are listed best first, each piece's together. SentencePiece merges the neighbours whose
+//! piece has the highest score: for readers that know scores only, that of a piece is minus the
+//! place of its first merge. The normalizer and the pre-tokenizer are kept as they stand there.
 
 use super::settings::{Added, bounded_list};
 use super::vocabulary::{Rules, Token, TokenType, Vocabulary, is_byte};
@@ -18,8 +19,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 
-/// The parts of the file, as they stand there: lists are read one entry at a time, so that none takes more memory than the
-/// model's vocabulary.
+/// The parts of the file, as they stand there: lists are read one entry at a time, so that none
+/// takes more memory than the model's vocabulary.
 #[derive(Deserialize)]
 struct File<'a> {
     #[serde(borrow)]
@@ -221,7 +222,8 @@ impl<'de> Visitor<'de> for &mut Pieces<'_> {
     }
 }
 
-/// Gives every piece that a merge makes its score, and all others a lower one; returns the pairs, as ids.
+/// Gives every piece that a merge makes its score, and all others a lower one; returns the pairs,
+/// as ids.
 fn score(
     merges: &RawValue,
     tokens: &mut [Option<Token>],
@@ -263,7 +265,8 @@ fn score(
     Ok(pairs)
 }
 
-/// Merges for each token, and tokens that any model may have more; real vocabularies have about two.
+/// Merges for each token, and tokens that any model may have more; real vocabularies have about
+/// two.
 const MERGES: usize = 16;
 const SPARE: usize = 1024;
 
@@ -290,7 +293,9 @@ impl Merges<'_> {
         }
         let id = |text: &str| {
             let id = self.ids.get(text).copied();
-            id.ok_or_else(|| format!("merge {count} is of or makes `{text}`, which is not in the vocabulary"))
+            id.ok_or_else(|| {
+                format!("merge {count} is of or makes `{text}`, which is not in the vocabulary")
+            })
         };
         let (pair, made) = ([id(&both[..left])?, id(&both[left..])?], id(both)?);
         if self.last.replace(made) != Some(made) {
@@ -322,7 +327,8 @@ impl<'de> Visitor<'de> for &mut Merges<'_> {
     }
 }
 
-/// Reads `"a b"` or `["a", "b"]` as `ab`, and tells how long the left part is; `None` for what is no pair.
+/// Reads `"a b"` or `["a", "b"]` as `ab`, and tells how long the left part is; `None` for what is
+/// no pair.
 struct Merge<'a>(&'a mut String);
 
 impl<'de> DeserializeSeed<'de> for Merge<'_> {
@@ -370,7 +376,8 @@ fn starts_with_special(post_processor: &Json) -> bool {
     single(post_processor) || nested.is_some_and(|processors| processors.iter().any(single))
 }
 
-/// Whether text gets a space in front, by the normalizer (`Prepend`) or the pre-tokenizer (`Metaspace`).
+/// Whether text gets a space in front, by the normalizer (`Prepend`) or the pre-tokenizer
+/// (`Metaspace`).
 fn prepends_space(normalizer: &Json, pre_tokenizer: &Json) -> bool {
     let steps = |step: &Json, list: &str| match step[list].as_array() {
         Some(steps) => steps.clone(),

@@ -1,9 +1,9 @@
 //! Chat templates in a directory, and in GGUF's metadata.
 //!
-//! As in transformers, files in Jinja count alone where there is one: `chat_template.jinja`, which is the default, and
-//! `additional_chat_templates/NAME.jinja`. Then `chat_template` in `tokenizer_config.json`: a text, a list of names and
-//! texts, or texts by name. `chat_template.json`, which processors of transformers 4 have, says it where nothing else
-//! does.
+//! As in transformers, files in Jinja count alone where there is one: `chat_template.jinja`, which
+//! is the default, and `additional_chat_templates/NAME.jinja`. Then `chat_template` in
+//! `tokenizer_config.json`: a text, a list of names and texts, or texts by name.
+//! `chat_template.json`, which processors of transformers 4 have, says it where nothing else does.
 
 use crate::error::OpenError;
 use crate::gguf::Metadata;
@@ -33,7 +33,9 @@ struct Named {
 pub(super) fn of_json(templates: &RawValue) -> Result<Vec<(String, String)>, String> {
     let json = templates.get();
     let templates = match json.as_bytes().first() {
-        Some(b'"') => serde_json::from_str(json).map(|template| vec![(DEFAULT.to_owned(), template)]),
+        Some(b'"') => {
+            serde_json::from_str(json).map(|template| vec![(DEFAULT.to_owned(), template)])
+        }
         Some(b'{') => serde_json::from_str(json)
             .map(|templates: BTreeMap<String, String>| templates.into_iter().collect()),
         Some(b'[') => serde_json::from_str(json).map(|list: Vec<Named>| {
@@ -43,7 +45,8 @@ pub(super) fn of_json(templates: &RawValue) -> Result<Vec<(String, String)>, Str
         }),
         _ => {
             return Err(
-                "chat_template: expected a text, a list of names and texts, or texts by name".to_owned(),
+                "chat_template: expected a text, a list of names and texts, or texts by name"
+                    .to_owned(),
             );
         }
     };
@@ -111,7 +114,8 @@ pub(super) fn of_processor(directory: &Path) -> Result<Vec<(String, String)>, Op
     templates.map_err(|what| OpenError::unsupported(&path, what))
 }
 
-/// Adds the templates to `metadata` as llama.cpp's converter does, which writes names in letters, digits and `_`.
+/// Adds the templates to `metadata` as llama.cpp's converter does, which writes names in letters,
+/// digits and `_`.
 pub(super) fn describe(templates: Vec<(String, String)>, metadata: &mut Metadata) {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     let mut names = Vec::new();
@@ -148,7 +152,8 @@ mod tests {
         Ok(settings.chat_templates.into_iter().map(entry).collect())
     }
 
-    /// What `AutoTokenizer` of transformers 5.17 finds, but for `chat_template.json`, which is its processors'.
+    /// What `AutoTokenizer` of transformers 5.17 finds, but for `chat_template.json`, which is its
+    /// processors'.
     #[test]
     fn places_of_templates_in_their_order() {
         let config = ("tokenizer_config.json", r#"{"chat_template": "config"}"#);

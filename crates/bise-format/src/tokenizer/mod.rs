@@ -1,11 +1,13 @@
-//! Tokenizers: `tokenizer.json` or `tokenizer.model`, as the metadata that GGUF's `llama` tokenizers have, and
-//! `tekken.json` or a `tokenizer.json` of bytes, as that of its `gpt2` tokenizers.
+//! Tokenizers: `tokenizer.json` or `tokenizer.model`, as the metadata that GGUF's `llama`
+//! tokenizers have, and `tekken.json` or a `tokenizer.json` of bytes, as that of its `gpt2`
+//! tokenizers.
 //!
-//! Where several stand side by side, `tokenizer.json` counts, as in transformers: newer tokens are written into it alone. A
-//! `tekken.json` of the same tokens counts before it, as it also tells how conversations are written.
+//! Where several stand side by side, `tokenizer.json` counts, as in transformers: newer tokens are
+//! written into it alone. A `tekken.json` of the same tokens counts before it, as it also tells how
+//! conversations are written.
 //!
-//! What GGUF's keys cannot say (flags of added tokens, normalizer, pre-tokenizer, pairs that merge) stands in keys
-//! `tokenizer.rules.*` beside them.
+//! What GGUF's keys cannot say (flags of added tokens, normalizer, pre-tokenizer, pairs that merge)
+//! stands in keys `tokenizer.rules.*` beside them.
 
 mod bpe_json;
 mod chat_templates;
@@ -32,7 +34,8 @@ pub(crate) struct Tokenizer {
 }
 
 enum Kind {
-    /// Tokens, what the file says beside them, and the flags of added tokens: id after id with its bits.
+    /// Tokens, what the file says beside them, and the flags of added tokens: id after id with its
+    /// bits.
     Pieces(Vec<Token>, Vocabulary, Vec<u32>),
     Tekken(Tekken, u64),
 }
@@ -43,16 +46,15 @@ pub(crate) fn read(directory: &Path, vocab_size: u64) -> Result<Option<Tokenizer
     let tekken = Some(directory.join("tekken.json")).filter(|path| path.exists());
     let model = sentencepiece_model(directory);
     let json = Some(directory.join("tokenizer.json")).filter(|path| path.exists());
-    let json =
-        match &json {
-            Some(path) => Some(bpe_json::read(path, vocab_size).map_err(|error| {
-                match tekken.as_ref().or(model.as_ref()) {
-                    Some(other) => error.beside(other),
-                    None => error,
-                }
-            })?),
-            None => None,
-        };
+    let json = match &json {
+        Some(path) => Some(bpe_json::read(path, vocab_size).map_err(|error| {
+            match tekken.as_ref().or(model.as_ref()) {
+                Some(other) => error.beside(other),
+                None => error,
+            }
+        })?),
+        None => None,
+    };
     let mut vocabulary = match (json, model, tekken) {
         (Some(mut json), Some(path), _) => {
             let model = sentencepiece::read(&path, vocab_size)?;
@@ -103,8 +105,8 @@ pub fn tekken_metadata(path: &Path) -> Result<Metadata, OpenError> {
     Ok(metadata)
 }
 
-/// The metadata that the tokenizer in `directory` becomes, of a model of `vocab_size` tokens, and what is to be known of it; `None`
-/// where there is no tokenizer.
+/// The metadata that the tokenizer in `directory` becomes, of a model of `vocab_size` tokens, and
+/// what is to be known of it; `None` where there is no tokenizer.
 ///
 /// # Errors
 /// When a file cannot be read, is damaged, or is of a kind that GGUF cannot say.
@@ -119,7 +121,8 @@ pub fn tokenizer_metadata(
     }))
 }
 
-/// The newest of the SentencePiece models in `directory`: Mistral's own directories have the version in the name.
+/// The newest of the SentencePiece models in `directory`: Mistral's own directories have the
+/// version in the name.
 fn sentencepiece_model(directory: &Path) -> Option<PathBuf> {
     const NAMES: [&str; 5] = [
         "tokenizer.model",
@@ -133,9 +136,14 @@ fn sentencepiece_model(directory: &Path) -> Option<PathBuf> {
 }
 
 impl Tokenizer {
-    /// Adds the tokenizer to `metadata`, keys as llama.cpp's converter writes them; `special` are the
-    /// configuration's tokens, for when the tokenizer names none.
-    pub(crate) fn describe(self, special: &SpecialTokens, metadata: &mut Metadata, notes: &mut Vec<String>) {
+    /// Adds the tokenizer to `metadata`, keys as llama.cpp's converter writes them; `special` are
+    /// the configuration's tokens, for when the tokenizer names none.
+    pub(crate) fn describe(
+        self,
+        special: &SpecialTokens,
+        metadata: &mut Metadata,
+        notes: &mut Vec<String>,
+    ) {
         let Self { kind, settings } = self;
         let (tokens, vocabulary, flags) = match kind {
             Kind::Pieces(tokens, vocabulary, flags) => (tokens, vocabulary, flags),

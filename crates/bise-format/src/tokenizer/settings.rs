@@ -101,12 +101,14 @@ fn text(what: &str, token: Option<&RawValue>) -> Result<Option<String>, String> 
     };
     let text = match token.starts_with('"') {
         true => serde_json::from_str(token),
-        false => serde_json::from_str(token).map(|token: Option<Content>| token.map(|token| token.content)),
+        false => serde_json::from_str(token)
+            .map(|token: Option<Content>| token.map(|token| token.content)),
     };
     text.map_err(|e| format!("{what}: {e}"))
 }
 
-/// Reads a list or map of tokens, which are no more than a model of `vocab_size` has, but for some that it leaves out.
+/// Reads a list or map of tokens, which are no more than a model of `vocab_size` has, but for some
+/// that it leaves out.
 pub(super) fn bounded_list<T: DeserializeOwned>(
     list: &RawValue,
     what: &str,
@@ -165,9 +167,11 @@ pub(crate) struct Settings {
     pub add_bos: Option<bool>,
     pub add_eos: Option<bool>,
     pub add_prefix_space: Option<bool>,
-    /// Whether there is a `tokenizer_config.json`, without which a directory is not of transformers.
+    /// Whether there is a `tokenizer_config.json`, without which a directory is not of
+    /// transformers.
     pub configured: bool,
-    /// Whether every text behind a special token gets a space in front, as it was before 2023; of `tokenizer.model` only.
+    /// Whether every text behind a special token gets a space in front, as it was before 2023; of
+    /// `tokenizer.model` only.
     pub legacy: bool,
     /// Tokens that the file names for some purpose, which makes them special.
     pub named: Vec<String>,
@@ -182,13 +186,15 @@ impl Settings {
         let mut settings = Self::default();
         let path = directory.join("tokenizer_config.json");
         if let Some(bytes) = read_optional(&path)? {
-            let file: File = serde_json::from_slice(&bytes).map_err(|e| OpenError::json(&path, e))?;
-            settings =
-                Self::of_file(&file, vocab_size).map_err(|what| OpenError::unsupported(&path, what))?;
+            let file: File =
+                serde_json::from_slice(&bytes).map_err(|e| OpenError::json(&path, e))?;
+            settings = Self::of_file(&file, vocab_size)
+                .map_err(|what| OpenError::unsupported(&path, what))?;
         }
         let path = directory.join("added_tokens.json");
         if let Some(bytes) = read_optional(&path)? {
-            let list: &RawValue = serde_json::from_slice(&bytes).map_err(|e| OpenError::json(&path, e))?;
+            let list: &RawValue =
+                serde_json::from_slice(&bytes).map_err(|e| OpenError::json(&path, e))?;
             let more: BTreeMap<String, u32> = bounded_list(list, "the file", vocab_size)
                 .map_err(|what| OpenError::unsupported(&path, what))?;
             let known: BTreeSet<u32> = settings.added.iter().map(|added| added.id).collect();

@@ -1,4 +1,5 @@
-//! `tekken.json`: Mistral's byte-level vocabularies, as the metadata that llama.cpp's converter makes of them.
+//! `tekken.json`: Mistral's byte-level vocabularies, as the metadata that llama.cpp's converter
+//! makes of them.
 //!
 //! ```text
 //! {"config": {"pattern": "...", "default_vocab_size": 131072, "default_num_special_tokens": 1000, "version": "v3"},
@@ -6,8 +7,8 @@
 //!  "vocab": [{"rank": 0, "token_bytes": "AA==", "token_str": "\u0000"}, ...]}           more than are used
 //! ```
 //!
-//! Ids are the special tokens first, filled up with `<SPECIAL_n>`, then the vocabulary by rank. The file lists no
-//! merges: a token has one for each way to cut it into two tokens.
+//! Ids are the special tokens first, filled up with `<SPECIAL_n>`, then the vocabulary by rank. The
+//! file lists no merges: a token has one for each way to cut it into two tokens.
 
 use super::vocabulary::{TokenType, Vocabulary};
 use crate::error::OpenError;
@@ -20,7 +21,8 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-/// How text is cut into words: the only pattern that readers of `tokenizer.ggml.pre` = `tekken` know.
+/// How text is cut into words: the only pattern that readers of `tokenizer.ggml.pre` = `tekken`
+/// know.
 pub(super) const PATTERN: &str = concat!(
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|",
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|",
@@ -59,7 +61,8 @@ const WITHOUT_DEFAULTS: [&str; 3] = ["v11", "v13", "v15"];
 const MAX_TOKENS: u64 = 1 << 22;
 const MAX_SPECIALS: u64 = 1 << 13;
 const MAX_TOKEN_LEN: usize = 256;
-/// Bytes of memory that merges may take for each byte of the file, and in any case; in real files it is about one.
+/// Bytes of memory that merges may take for each byte of the file, and in any case; in real files
+/// it is about one.
 const MERGES: usize = 2;
 const SPARE: usize = 256 << 10;
 
@@ -207,7 +210,8 @@ impl Parts {
 impl Tekken {
     /// Whether each token of a `tokenizer.json` is one of these.
     pub(super) fn has_tokens_of(&self, json: &Vocabulary) -> bool {
-        let is_here = |id: usize, text: &str| self.tokens.get(id).is_some_and(|token| token == text);
+        let is_here =
+            |id: usize, text: &str| self.tokens.get(id).is_some_and(|token| token == text);
         let mut pieces = json.tokens.iter().enumerate();
         pieces.all(|(id, token)| token.as_ref().is_none_or(|token| is_here(id, &token.text)))
             && json
@@ -216,8 +220,8 @@ impl Tekken {
                 .all(|added| is_here(added.id as usize, &added.token.content))
     }
 
-    /// Adds the vocabulary to `metadata` with the keys that llama.cpp's converter writes, filled up to
-    /// `vocab_size` tokens.
+    /// Adds the vocabulary to `metadata` with the keys that llama.cpp's converter writes, filled up
+    /// to `vocab_size` tokens.
     pub(super) fn describe(mut self, vocab_size: u64, metadata: &mut Metadata) {
         let named = |text: &str| {
             self.tokens[..self.specials]
@@ -240,7 +244,8 @@ impl Tekken {
             _ => TokenType::Unused,
         };
         let kinds: Vec<i32> = (0..self.tokens.len()).map(|id| kind(id) as i32).collect();
-        let mut set = |key: &str, value| metadata.set_default(&format!("tokenizer.ggml.{key}"), value);
+        let mut set =
+            |key: &str, value| metadata.set_default(&format!("tokenizer.ggml.{key}"), value);
         set("model", Some("gpt2".into()));
         set("pre", Some("tekken".into()));
         set("scores", Some(vec![0f32; self.tokens.len()].into()));
@@ -328,7 +333,9 @@ fn words(entries: &[Entry]) -> Result<Vec<Vec<u8>>, String> {
         let word = STANDARD.decode(entry.token_bytes.as_bytes());
         let word = word.map_err(|e| format!("token_bytes of rank {rank}: {e}"))?;
         match u8::try_from(rank) {
-            Ok(byte) if word != [byte] => return Err(format!("rank {rank} is not the byte {rank}")),
+            Ok(byte) if word != [byte] => {
+                return Err(format!("rank {rank} is not the byte {rank}"));
+            }
             _ if !(1..=MAX_TOKEN_LEN).contains(&word.len()) => {
                 return Err(format!(
                     "rank {rank} has {} bytes, expected 1 to {MAX_TOKEN_LEN}",
@@ -347,7 +354,8 @@ fn words(entries: &[Entry]) -> Result<Vec<Vec<u8>>, String> {
     Ok(words)
 }
 
-/// All ways to make a token of two others, by rank of the token, then of its parts; they take at most `memory` bytes.
+/// All ways to make a token of two others, by rank of the token, then of its parts; they take at
+/// most `memory` bytes.
 ///
 /// Words that consist of one another have more ways than a file has bytes.
 fn merges(words: &[Vec<u8>], memory: usize) -> Result<Vec<String>, String> {
@@ -375,13 +383,16 @@ fn merges(words: &[Vec<u8>], memory: usize) -> Result<Vec<String>, String> {
                 merges.len() + cuts.len())
         })?;
         cuts.sort_unstable();
-        let merge = |(_, _, at): (_, _, usize)| format!("{} {}", written(&word[..at]), written(&word[at..]));
+        let merge = |(_, _, at): (_, _, usize)| {
+            format!("{} {}", written(&word[..at]), written(&word[at..]))
+        };
         merges.extend(cuts.into_iter().map(merge));
     }
     Ok(merges)
 }
 
-/// Bytes in GPT-2's alphabet: printable ones of Latin-1 as they are, the others in order from U+0100.
+/// Bytes in GPT-2's alphabet: printable ones of Latin-1 as they are, the others in order from
+/// U+0100.
 fn written(bytes: &[u8]) -> String {
     let letter = |&byte: &u8| match byte {
         0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => char::from(byte),
@@ -454,12 +465,15 @@ pub(super) mod tests {
 
     #[test]
     fn hostile_files_are_refused() {
-        let special = |rank: u64, text: &str| json!({ "rank": rank, "token_str": text, "is_control": true });
+        let special =
+            |rank: u64, text: &str| json!({ "rank": rank, "token_str": text, "is_control": true });
         type Change = Box<dyn Fn(&mut Json)>;
         let set = |pointer: &'static str, value: Json| -> Change {
             Box::new(move |file| *file.pointer_mut(pointer).unwrap() = value.clone())
         };
-        let add = |value: Json| -> Change { Box::new(move |file| file["special_tokens"] = value.clone()) };
+        let add = |value: Json| -> Change {
+            Box::new(move |file| file["special_tokens"] = value.clone())
+        };
         let cases: Vec<(Change, &str)> = vec![
             (
                 set("/config/version", json!("v99")),

@@ -139,7 +139,8 @@ fn tekken_json() -> Json {
     let tekken = super::tekken::tests::file().to_string().into_bytes();
     let (metadata, _) = read(&[("tekken.json", tekken)], 282).unwrap();
     let ids = tokens(&metadata).iter().enumerate();
-    let vocab: serde_json::Map<String, Json> = ids.map(|(id, text)| (text.clone(), id.into())).collect();
+    let vocab: serde_json::Map<String, Json> =
+        ids.map(|(id, text)| (text.clone(), id.into())).collect();
     json!({
         "added_tokens": [{"id": 1, "content": "<s>", "special": true}],
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
@@ -190,8 +191,7 @@ fn tokenizer_json_beside_a_sentencepiece_model() {
     assert_eq!(scores(&metadata)[4..9], [-1.0, -2.0, -3.0, -4.0, -5.0]);
     assert!(notes.is_empty(), "{notes:?}");
     let mut json = json_file();
-    let more =
-        json!({"id": 9, "content": "<|im_end|>", "special": true, "normalized": false, "rstrip": true});
+    let more = json!({"id": 9, "content": "<|im_end|>", "special": true, "normalized": false, "rstrip": true});
     json["added_tokens"].as_array_mut().unwrap().push(more);
     let (metadata, notes) = read(&files(&json), 10).unwrap();
     assert_eq!(tokens(&metadata)[9], "<|im_end|>");

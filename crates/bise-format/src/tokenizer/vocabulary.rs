@@ -55,7 +55,8 @@ pub(crate) struct Rules {
 }
 
 impl Vocabulary {
-    /// Of a `tokenizer.json` beside a SentencePiece model: takes its scores where it has the same pieces, or says what differs.
+    /// Of a `tokenizer.json` beside a SentencePiece model: takes its scores where it has the same
+    /// pieces, or says what differs.
     pub(super) fn compare_pieces(&mut self, pieces: &[Option<Token>], path: &Path) {
         let mut ids: BTreeMap<u32, &str> = BTreeMap::new();
         for (id, token) in self.tokens.iter().enumerate() {
@@ -77,7 +78,8 @@ impl Vocabulary {
             .map(|(_, text)| *text)
             .collect();
         if !others.is_empty() || ids.len() < pieces.len() {
-            let mut shown: Vec<String> = others.iter().take(3).map(|text| format!("`{text}`")).collect();
+            let mut shown: Vec<String> =
+                others.iter().take(3).map(|text| format!("`{text}`")).collect();
             shown.extend((others.len() > 3).then(|| format!("{} more", others.len() - 3)));
             self.notes.push(format!(
                 "tokenizer.json has {} tokens, {} has {}{}: tokenizer.json counts, as it does for transformers",
@@ -93,18 +95,23 @@ impl Vocabulary {
             .iter()
             .zip(pieces)
             .all(|(token, piece)| match (token, piece) {
-                (Some(token), Some(piece)) => token.kind != TokenType::Normal || token.text == piece.text,
+                (Some(token), Some(piece)) => {
+                    token.kind != TokenType::Normal || token.text == piece.text
+                }
                 _ => false,
             });
         if same && self.tokens.len() <= pieces.len() {
             let tokens = self.tokens.iter_mut().zip(pieces);
             tokens
-                .filter_map(|(token, piece)| Some((token.as_mut().filter(normal)?, piece.as_ref()?)))
+                .filter_map(|(token, piece)| {
+                    Some((token.as_mut().filter(normal)?, piece.as_ref()?))
+                })
                 .for_each(|(token, piece)| token.score = piece.score);
         }
     }
 
-    /// Of a SentencePiece model alone: what transformers make of it, which depends on the `legacy` of tokenizer_config.json.
+    /// Of a SentencePiece model alone: what transformers make of it, which depends on the `legacy`
+    /// of tokenizer_config.json.
     pub(super) fn follow_transformers(&mut self, settings: &Settings) {
         let prefix = settings.add_prefix_space.unwrap_or(self.add_space_prefix);
         let space = "\u{2581}";
@@ -149,7 +156,8 @@ impl Vocabulary {
         self.added = added.collect();
     }
 
-    /// Makes the tokens special that the configuration names; those that nobody has follow the last one, as far as the model goes.
+    /// Makes the tokens special that the configuration names; those that nobody has follow the last
+    /// one, as far as the model goes.
     pub(super) fn add_named(&mut self, named: &[String], vocab_size: u64) {
         let in_file = self.tokens.iter().enumerate();
         let mut ids: BTreeMap<&str, u32> = in_file
@@ -243,7 +251,8 @@ pub(super) fn complete(vocabulary: &mut Vocabulary, vocab_size: u64) -> Vec<Toke
 impl Rules {
     /// Adds the rules to `metadata`, and the merges of pieces of bytes as llama.cpp reads them.
     pub(super) fn describe(self, tokens: &[Token], flags: Vec<u32>, metadata: &mut Metadata) {
-        let mut set = |key: &str, value| metadata.set_default(&format!("tokenizer.{key}"), Some(value));
+        let mut set =
+            |key: &str, value| metadata.set_default(&format!("tokenizer.{key}"), Some(value));
         set("rules.version", 1u32.into());
         set("rules.normalizer", self.normalizer.into());
         set("rules.pre_tokenizer", self.pre_tokenizer.into());

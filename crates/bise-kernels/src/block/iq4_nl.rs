@@ -6,7 +6,8 @@
 
 use super::search::{self, nonlinear};
 use super::{
-    Format, IntFormat, Symmetric, UnpackedBlock, dequantize_int, pack_halves, read_f16, unpack_halves,
+    Format, IntFormat, Symmetric, UnpackedBlock, dequantize_int, pack_halves, read_f16,
+    unpack_halves,
 };
 
 /// One of 16 levels, denser around zero, one f16 scale for 32.

@@ -9,7 +9,8 @@
 
 use super::search::{self, SuperBlock, nonlinear};
 use super::{
-    Format, IntFormat, Symmetric, UnpackedBlock, dequantize_int, pack_halves, read_f16, unpack_halves,
+    Format, IntFormat, Symmetric, UnpackedBlock, dequantize_int, pack_halves, read_f16,
+    unpack_halves,
 };
 
 /// One of 16 levels, denser around zero, 6-bit signed scales for 32, an f16 scale of those for 256.

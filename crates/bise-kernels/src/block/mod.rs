@@ -26,8 +26,8 @@ mod registry;
 mod search;
 
 pub use coded::{
-    CodebookFormat, DecodedBlock, IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS, Integers, MXFP4,
-    TQ1_0, TQ2_0, ZERO as CODEBOOK_ZERO,
+    CodebookFormat, DecodedBlock, IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS, Integers,
+    MXFP4, TQ1_0, TQ2_0, ZERO as CODEBOOK_ZERO,
 };
 pub use iq4_nl::IQ4_NL;
 pub use iq4_xs::IQ4_XS;
@@ -97,7 +97,8 @@ pub trait SubBlockSpec: Send + Sync + 'static {
     /// The integer that stands for 0.
     const ZERO: i32 = if Self::HAS_MIN { 0 } else { 1 << (Self::BITS - 1) };
     /// Nothing, or an error of the compiler when kernels have no such sub-blocks.
-    const CHECKED: () = assert!((Self::LEN == 16 || Self::LEN == 32) && 0 < Self::BITS && Self::BITS <= 8);
+    const CHECKED: () =
+        assert!((Self::LEN == 16 || Self::LEN == 32) && 0 < Self::BITS && Self::BITS <= 8);
 }
 
 /// `LEN` values `x = scale * (q - 2^(BITS - 1))`.

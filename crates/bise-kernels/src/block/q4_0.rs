@@ -5,8 +5,8 @@
 //! ```
 
 use super::{
-    Format, IntFormat, Symmetric, UnpackedBlock, dequantize_int, extreme, pack_halves, read_f16, reciprocal,
-    search, truncate, unpack_halves, write_f16,
+    Format, IntFormat, Symmetric, UnpackedBlock, dequantize_int, extreme, pack_halves, read_f16,
+    reciprocal, search, truncate, unpack_halves, write_f16,
 };
 
 /// 4-bit integers around zero, one f16 scale for 32.

@@ -5,8 +5,8 @@
 //! ```
 
 use super::{
-    Affine, Format, IntFormat, UnpackedBlock, dequantize_int, pack_halves, range, read_f16, reciprocal,
-    search, truncate, unpack_halves, write_f16,
+    Affine, Format, IntFormat, UnpackedBlock, dequantize_int, pack_halves, range, read_f16,
+    reciprocal, search, truncate, unpack_halves, write_f16,
 };
 
 /// 4-bit integers, one f16 scale and one f16 offset for 32.

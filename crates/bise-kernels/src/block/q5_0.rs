@@ -6,8 +6,8 @@
 //! ```
 
 use super::{
-    Format, IntFormat, Symmetric, UnpackedBlock, dequantize_int, extreme, pack_halves, read_f16, reciprocal,
-    search, truncate, write_f16,
+    Format, IntFormat, Symmetric, UnpackedBlock, dequantize_int, extreme, pack_halves, read_f16,
+    reciprocal, search, truncate, write_f16,
 };
 
 /// 5-bit integers around zero, one f16 scale for 32.

@@ -7,8 +7,8 @@
 
 use super::q5_0::{pack_levels, unpack_levels};
 use super::{
-    Affine, Format, IntFormat, UnpackedBlock, dequantize_int, range, read_f16, reciprocal, search, truncate,
-    write_f16,
+    Affine, Format, IntFormat, UnpackedBlock, dequantize_int, range, read_f16, reciprocal, search,
+    truncate, write_f16,
 };
 
 /// 5-bit integers, one f16 scale and one f16 offset for 32.

@@ -5,8 +5,8 @@
 //! ```
 
 use super::{
-    Format, IntFormat, Symmetric, UnpackedBlock, dequantize_int, magnitude, read_f16, reciprocal, whole,
-    write_f16,
+    Format, IntFormat, Symmetric, UnpackedBlock, dequantize_int, magnitude, read_f16, reciprocal,
+    whole, write_f16,
 };
 
 /// 8-bit integers, one f16 scale for 32.

@@ -11,8 +11,8 @@
 //! 3. *Refit.* With all integers fixed, the best `d` and `dmin` are least squares again; back to 2, while the
 //!    error falls.
 //!
-//! Candidates lie in [`LANES`] lanes and loops walk the values. So every sum has one order, and the same
-//! values give the same bytes on every machine.
+//! Candidates lie in [`LANES`] lanes and loops walk the values. So every sum has one order, and the
+//! same values give the same bytes on every machine.
 
 mod affine;
 pub(super) mod nonlinear;
@@ -62,7 +62,12 @@ pub(super) fn affine<const G: usize>(
 
 /// Levels `-levels..levels`, scales `-steps..steps`, no minima, for sub-blocks of 16.
 #[inline(always)]
-pub(super) fn symmetric(x: &[f32], importance: Option<&[f32]>, levels: u8, steps: u8) -> SuperBlock {
+pub(super) fn symmetric(
+    x: &[f32],
+    importance: Option<&[f32]>,
+    levels: u8,
+    steps: u8,
+) -> SuperBlock {
     let (levels, steps) = (f32::from(levels), f32::from(steps));
     search::<16>(x, importance, SymmetricScheme { levels, steps })
 }
@@ -105,7 +110,11 @@ pub(super) fn affine_block(x: &[f32], importance: &[f32], levels: u8) -> (f16, f
 }
 
 #[inline(always)]
-fn search<const G: usize>(x: &[f32], importance: Option<&[f32]>, scheme: impl Scheme<G>) -> SuperBlock {
+fn search<const G: usize>(
+    x: &[f32],
+    importance: Option<&[f32]>,
+    scheme: impl Scheme<G>,
+) -> SuperBlock {
     match Values::new(x, importance) {
         Some(values) => values.search(scheme),
         None => ZERO,
@@ -245,7 +254,12 @@ impl Values {
     ///
     /// With `a = scale * q` and `x = d * a - dmin * min`, these are the normal equations.
     #[inline(always)]
-    fn refit<const G: usize, P: Scheme<G>>(&self, scheme: P, found: &SuperBlock, unit: Pair) -> Option<Pair> {
+    fn refit<const G: usize, P: Scheme<G>>(
+        &self,
+        scheme: P,
+        found: &SuperBlock,
+        unit: Pair,
+    ) -> Option<Pair> {
         let (xs, ws) = (self.x.as_chunks::<G>().0, self.w.as_chunks::<G>().0);
         let [mut aa, mut am, mut mm, mut ax, mut mx] = [[0f32; LANES]; 5];
         for (g, (x, w)) in xs.iter().zip(ws).enumerate() {

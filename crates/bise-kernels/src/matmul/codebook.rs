@@ -37,8 +37,8 @@ impl<F: CodebookFormat> StoredWeights for CodebookRows<'_, F> {
         });
     }
 
-    /// Weights are unpacked to panels for one row of activations too. A new format costs a function,
-    /// not a kernel for each tile width.
+    /// Weights are unpacked to panels for one row of activations too. A new format costs a
+    /// function, not a kernel for each tile width.
     const HAS_GEMV: bool = false;
 
     fn gemv_max_rows(&self, _: Level) -> usize {

@@ -67,7 +67,8 @@ impl<F: IntFormat> Kernel for Interleave<'_, F> {
     fn call<S: Isa>(self, _: S) -> bool {
         let mut finite = true;
         let mut unpacked = UnpackedBlock::ZERO;
-        let (mut sub_scales, mut sub_mins) = ([0; MAX_SUB_BLOCKS * LANES], [0; MAX_SUB_BLOCKS * LANES]);
+        let (mut sub_scales, mut sub_mins) =
+            ([0; MAX_SUB_BLOCKS * LANES], [0; MAX_SUB_BLOCKS * LANES]);
         let mut steps = [[0; VECTORS * VECTOR]; 8];
         let sub_blocks = Layout::<F>::SUB_BLOCKS;
         for (b, block) in self.strip.chunks_exact_mut(Layout::<F>::BYTES).enumerate() {
@@ -347,7 +348,8 @@ impl<F: IntFormat> Kernel for Unpack<'_, F> {
     #[inline(always)]
     fn call<S: Isa>(self, isa: S) {
         let panel = self.panel;
-        let blocks = self.strip[self.first / F::LEN * Layout::<F>::BYTES..].chunks_exact(Layout::<F>::BYTES);
+        let blocks =
+            self.strip[self.first / F::LEN * Layout::<F>::BYTES..].chunks_exact(Layout::<F>::BYTES);
         let blocks = blocks.take(KC / F::LEN);
         panel.first = self.first;
         panel.width = blocks.len() * F::LEN;

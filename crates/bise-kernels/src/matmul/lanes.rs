@@ -74,7 +74,14 @@ impl<W: StoredWeights> Microkernel for Int16Lanes<W> {
         }
     }
 
-    fn kernel(&self, x: &Activations, run: Run, panel: usize, work: &mut Workspace, out: &mut Strip<'_>) {
+    fn kernel(
+        &self,
+        x: &Activations,
+        run: Run,
+        panel: usize,
+        work: &mut Workspace,
+        out: &mut Strip<'_>,
+    ) {
         let last = panel + 1 == self.panels();
         let kernel = PanelKernel {
             panels: &work.panels[..out.width().div_ceil(LANES)],

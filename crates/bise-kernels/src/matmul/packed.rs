@@ -85,7 +85,12 @@ impl PackedActivations {
             for c in 0..tile.width {
                 let x = row(tile.first + c);
                 tile.resize(x.q.len(), packing);
-                level.run(PackRow { x, c, tile, packing });
+                level.run(PackRow {
+                    x,
+                    c,
+                    tile,
+                    packing,
+                });
             }
         });
     }
@@ -115,7 +120,12 @@ impl Kernel for PackRow<'_> {
 
     #[inline(always)]
     fn call<S: Isa>(self, _: S) {
-        let Self { x, c, tile, packing } = self;
+        let Self {
+            x,
+            c,
+            tile,
+            packing,
+        } = self;
         let width = tile.width;
         for (i, four) in x.q.as_chunks::<4>().0.iter().enumerate() {
             tile.q[i * width + c] = *four;
@@ -133,7 +143,12 @@ impl Kernel for PackRow<'_> {
 
 /// What goes with each `LEN` integers.
 #[inline(always)]
-fn pack_sums<const LEN: usize>(x: QuantizedRow<'_>, c: usize, tile: &mut PackedTile, packing: Packing) {
+fn pack_sums<const LEN: usize>(
+    x: QuantizedRow<'_>,
+    c: usize,
+    tile: &mut PackedTile,
+    packing: Packing,
+) {
     let width = tile.width;
     for (g, integers) in x.q.as_chunks::<LEN>().0.iter().enumerate() {
         if packing.has_min {

@@ -57,7 +57,10 @@ impl Tiling {
 
 /// The accumulators of the `N` rows of a tile, of which `at` is the first, among those of a block.
 #[inline(always)]
-pub(crate) fn of_tile<const N: usize>(block: &mut [[f32; LANES]], at: usize) -> &mut [[f32; LANES]; N] {
+pub(crate) fn of_tile<const N: usize>(
+    block: &mut [[f32; LANES]],
+    at: usize,
+) -> &mut [[f32; LANES]; N] {
     block[at..].first_chunk_mut().expect("as many rows as the tile")
 }
 

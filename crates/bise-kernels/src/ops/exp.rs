@@ -1,12 +1,14 @@
 //! The exponential: one fixed sequence of operations, the same on every machine.
 
-/// `e^x` within 2 units in the last place for `-87 <= x <= 88`; 0 below, infinite above, NaN for NaN.
+/// `e^x` within 2 units in the last place for `-87 <= x <= 88`; 0 below, infinite above, NaN for
+/// NaN.
 ///
 /// ```text
 /// n = round(x / ln 2)     r = x - n ln 2     e^x = 2^n (1 + r + r^2 p(r))
 /// ```
-/// `n` comes from adding and taking away 1.5 * 2^23, `ln 2` is split in two so that `n ln 2` is exact, and
-/// `p` is the Taylor polynomial, whose remainder for `|r| <= ln 2 / 2` is below `r^8 / 8! < 6e-9`.
+/// `n` comes from adding and taking away 1.5 * 2^23, `ln 2` is split in two so that `n ln 2` is
+/// exact, and `p` is the Taylor polynomial, whose remainder for `|r| <= ln 2 / 2` is below `r^8 /
+/// 8! < 6e-9`.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     const SHIFT: f32 = 12_582_912.0;

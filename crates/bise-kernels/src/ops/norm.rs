@@ -2,13 +2,19 @@
 
 use crate::isa::{Isa, Kernel, LANES, Level};
 
-/// `out[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i]`, for one row; NaN when the sum of squares is infinite.
+/// `out[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i]`, for one row; NaN when the sum of squares is
+/// infinite.
 ///
 /// # Panics
 /// When the lengths differ.
 pub fn rms_norm(level: Level, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     assert!(x.len() == out.len() && x.len() == weight.len());
-    level.run(RmsNorm { x, weight, eps, out });
+    level.run(RmsNorm {
+        x,
+        weight,
+        eps,
+        out,
+    });
 }
 
 struct RmsNorm<'a> {

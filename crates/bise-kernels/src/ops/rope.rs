@@ -1,9 +1,11 @@
-//! Rotary position embedding (Su et al., arXiv 2104.09864) on interleaved pairs, as GGUF's `llama` stores them.
+//! Rotary position embedding (Su et al., arXiv 2104.09864) on interleaved pairs, as GGUF's `llama`
+//! stores them.
 
 use crate::isa::{Isa, Kernel, Level};
 use crate::threads::for_each_piece;
 
-/// The rotation of each pair `i` of a head at a position: angle `position * theta^(-2i / head_dim)`.
+/// The rotation of each pair `i` of a head at a position: angle `position * theta^(-2i /
+/// head_dim)`.
 pub struct RopeTable {
     frequencies: Vec<f32>,
     /// `[row][pair]` of (cosine, sine), for the positions last asked for.
@@ -11,8 +13,8 @@ pub struct RopeTable {
 }
 
 impl RopeTable {
-    /// Frequencies for `dims` rotated values a head (an even number) and base `theta`, with room for
-    /// `positions` positions.
+    /// Frequencies for `dims` rotated values a head (an even number) and base `theta`, with room
+    /// for `positions` positions.
     pub fn new(dims: usize, theta: f32, positions: usize) -> Self {
         let frequency = |i| libm::pow(f64::from(theta), -2.0 * i as f64 / dims as f64) as f32;
         let frequencies: Vec<f32> = (0..dims / 2).map(frequency).collect();

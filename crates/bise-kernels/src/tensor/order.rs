@@ -1,7 +1,7 @@
 //! From rotated halves to rotated neighbours: the order of the rows of Q and K within each head.
 //!
-//! Hugging Face rotates value `j` of a head with value `j + head_dim / 2`, the paper's code and GGUF's `llama` models
-//! rotate neighbours. For `head_dim = 6`:
+//! Hugging Face rotates value `j` of a head with value `j + head_dim / 2`, the paper's code and
+//! GGUF's `llama` models rotate neighbours. For `head_dim = 6`:
 //!
 //! ```text
 //! Hugging Face   0 1 2 | 3 4 5      pairs (0, 3) (1, 4) (2, 5)

@@ -4,9 +4,9 @@ use std::thread::available_parallelism;
 
 /// The physical cores that the process may use, at least one.
 ///
-/// The process's affinity and, on Linux, the CPU quota of its cgroups count, rounded down to whole cores. Of the
-/// threads that share a core, one is enough: kernels fill the core's vector units. On macOS, where work is divided
-/// over cores of two speeds, the fast ones count.
+/// The process's affinity and, on Linux, the CPU quota of its cgroups count, rounded down to whole
+/// cores. Of the threads that share a core, one is enough: kernels fill the core's vector units. On
+/// macOS, where work is divided over cores of two speeds, the fast ones count.
 pub fn usable_cores() -> usize {
     let allowed = available_parallelism().map_or(1, |n| n.get());
     physical_cores().map_or(allowed, |cores| cores.clamp(1, allowed))
@@ -40,8 +40,8 @@ mod linux {
     use std::ops::RangeInclusive;
     use std::path::Path;
 
-    /// Cores with a CPU on which the current thread may run, by the `/proc` and `/sys` below `root`; `None` when
-    /// they do not tell.
+    /// Cores with a CPU on which the current thread may run, by the `/proc` and `/sys` below
+    /// `root`; `None` when they do not tell.
     pub fn physical_cores(root: &Path) -> Option<usize> {
         let status = read_to_string(root.join("proc/thread-self/status")).ok()?;
         let allowed = status
@@ -73,7 +73,8 @@ mod linux {
         use super::*;
         use std::fs;
 
-        /// A machine on whose `allowed` CPUs the process may run; `siblings[i]` is what the file `name` of CPU `i` says.
+        /// A machine on whose `allowed` CPUs the process may run; `siblings[i]` is what the file
+        /// `name` of CPU `i` says.
         fn machine(allowed: &str, name: &str, siblings: &[&str]) -> tempfile::TempDir {
             let root = tempfile::tempdir().unwrap();
             let write = |path: &str, text: String| {
@@ -81,8 +82,9 @@ mod linux {
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 fs::write(path, text).unwrap();
             };
-            let status =
-                format!("Name:\tbise\nCpus_allowed:\tff\nCpus_allowed_list:\t{allowed}\nMems_allowed:\t1\n");
+            let status = format!(
+                "Name:\tbise\nCpus_allowed:\tff\nCpus_allowed_list:\t{allowed}\nMems_allowed:\t1\n"
+            );
             write("proc/thread-self/status", status);
             for (cpu, list) in siblings.iter().enumerate() {
                 write(

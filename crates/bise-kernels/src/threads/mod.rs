@@ -1,7 +1,7 @@
 //! Threads: one pool, and work split so that no two threads write the same values.
 //!
-//! Work is divided over rows and columns of results, never within a sum, so that the number of threads
-//! cannot change a bit.
+//! Work is divided over rows and columns of results, never within a sum, so that the number of
+//! threads cannot change a bit.
 
 mod cores;
 
@@ -47,8 +47,13 @@ pub fn on_each_thread<T: Send>(task: impl Fn(usize) -> T + Sync) -> Vec<T> {
     rayon::broadcast(|thread| task(thread.index()))
 }
 
-/// Cuts `out` into pieces of up to `width` values and calls `task(i, piece)` for each, on all threads.
-pub fn for_each_piece<T: Send>(out: &mut [T], width: usize, task: impl Fn(usize, &mut [T]) + Sync + Send) {
+/// Cuts `out` into pieces of up to `width` values and calls `task(i, piece)` for each, on all
+/// threads.
+pub fn for_each_piece<T: Send>(
+    out: &mut [T],
+    width: usize,
+    task: impl Fn(usize, &mut [T]) + Sync + Send,
+) {
     out.par_chunks_mut(width)
         .enumerate()
         .for_each(|(i, piece)| task(i, piece));
@@ -69,8 +74,8 @@ pub fn for_each_strip(
     for_each_tile(out, columns, rows, width, |_, first, strip| task(first, strip));
 }
 
-/// Cuts the row-major matrix `out`, `columns` wide, into tiles of up to `height` rows and `width` columns and calls
-/// `task(first_row, first_column, tile)` for each, on all threads.
+/// Cuts the row-major matrix `out`, `columns` wide, into tiles of up to `height` rows and `width`
+/// columns and calls `task(first_row, first_column, tile)` for each, on all threads.
 ///
 /// # Panics
 /// When `out` is not whole rows, or a tile is empty.
@@ -143,7 +148,8 @@ pub fn for_each_block(
 /// The start of a matrix that several threads write.
 struct Matrix(*mut f32);
 
-// SAFETY: the pointer is only used by `Strip`s, which do not overlap, within the borrow of the matrix.
+// SAFETY: the pointer is only used by `Strip`s, which do not overlap, within the borrow of the
+// matrix.
 unsafe impl Sync for Matrix {}
 
 impl Matrix {
@@ -191,8 +197,9 @@ impl Strip<'_> {
     #[inline]
     pub fn row(&mut self, row: usize) -> &mut [f32] {
         assert!(row < self.rows);
-        // SAFETY: row and columns lie inside the matrix, which is mutably borrowed for as long as strips live;
-        // no other strip has these columns in these rows, and `&mut self` lets only one row of this strip be out at a time.
+        // SAFETY: row and columns lie inside the matrix, which is mutably borrowed for as long as
+        // strips live; no other strip has these columns in these rows, and `&mut self` lets only
+        // one row of this strip be out at a time.
         unsafe {
             let row = (self.first_row + row) * self.columns;
             std::slice::from_raw_parts_mut(self.matrix.add(row + self.first), self.width)

@@ -2,7 +2,8 @@
 
 use bise_kernels::block::DType;
 
-/// `count` blocks of random bits whose values are finite, none of them above 4 and not all below 1/1000.
+/// `count` blocks of random bits whose values are finite, none of them above 4 and not all below
+/// 1/1000.
 pub fn random_blocks(dtype: DType, count: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut byte = || {

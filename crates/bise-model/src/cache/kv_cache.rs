@@ -137,9 +137,16 @@ impl KvCache {
         }
     }
 
-    /// Stores the positions from `first` on in a layer, which were reserved; `keys` and `values` are
-    /// `[position][kv_head][head_dim]`.
-    pub fn store(&mut self, level: Level, layer: usize, first: usize, keys: &[f32], values: &[f32]) {
+    /// Stores the positions from `first` on in a layer, which were reserved; `keys` and `values`
+    /// are `[position][kv_head][head_dim]`.
+    pub fn store(
+        &mut self,
+        level: Level,
+        layer: usize,
+        first: usize,
+        keys: &[f32],
+        values: &[f32],
+    ) {
         let KvShape {
             n_kv_heads,
             head_dim: dim,
@@ -261,7 +268,12 @@ impl KvCache {
     }
 
     /// Forgets everything, and reads what [`write`](Self::write) wrote of `len` positions.
-    pub fn read(&mut self, first_chunk: usize, len: usize, input: &mut impl Read) -> io::Result<()> {
+    pub fn read(
+        &mut self,
+        first_chunk: usize,
+        len: usize,
+        input: &mut impl Read,
+    ) -> io::Result<()> {
         self.clear();
         for i in 0..self.layers.len() {
             self.layers[i].first = self.written(i, first_chunk, len).start;

@@ -69,8 +69,8 @@ impl KvShape {
         self.windows.iter().map(of).sum()
     }
 
-    /// Positions that a token of a text of up to `tokens` tokens sees at most; of any length where all
-    /// layers have a window.
+    /// Positions that a token of a text of up to `tokens` tokens sees at most; of any length where
+    /// all layers have a window.
     pub fn visible_tokens(&self, tokens: usize) -> usize {
         let of = |window: &Option<usize>| window.unwrap_or(tokens);
         self.windows.iter().map(of).max().unwrap_or(tokens)

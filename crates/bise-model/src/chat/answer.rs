@@ -5,15 +5,16 @@ use super::json::Json;
 use super::{ChatError, Content, Message, Part, ToolCall, Version};
 use crate::tokenizer::Tokenizer;
 
-/// Reads the tokens of an answer as a message. Calls begin with the token `[TOOL_CALLS]`: the same letters in
-/// the model's text are text.
+/// Reads the tokens of an answer as a message. Calls begin with the token `[TOOL_CALLS]`: the same
+/// letters in the model's text are text.
 pub(super) fn parse(
     version: Option<Version>,
     tokenizer: &Tokenizer,
     ids: &[u32],
 ) -> Result<Message, ChatError> {
     let ids = until_end(tokenizer, ids);
-    let Some(token) = control_token(tokenizer, "[TOOL_CALLS]").filter(|_| version != Some(Version::V1))
+    let Some(token) =
+        control_token(tokenizer, "[TOOL_CALLS]").filter(|_| version != Some(Version::V1))
     else {
         return Ok(Message::assistant(content(tokenizer, ids)));
     };
@@ -42,8 +43,9 @@ fn until_end<'i>(tokenizer: &Tokenizer, ids: &'i [u32]) -> &'i [u32] {
 }
 
 impl Content {
-    /// What the tokens of an answer say and think, up to the end of the sequence. A thought stands between `[THINK]` and
-    /// `[/THINK]`, or before a `[/THINK]` if the prompt began it. Calls of tools are text here.
+    /// What the tokens of an answer say and think, up to the end of the sequence. A thought stands
+    /// between `[THINK]` and `[/THINK]`, or before a `[/THINK]` if the prompt began it. Calls of
+    /// tools are text here.
     pub fn of_answer(tokenizer: &Tokenizer, ids: &[u32]) -> Self {
         content(tokenizer, ids)
     }
@@ -162,7 +164,8 @@ fn listed(text: &str, calls: &mut Vec<ToolCall>) -> Result<(), ChatError> {
     Ok(())
 }
 
-/// An id for a call to which the model gave none: nine digits and letters, made of the answer and the place.
+/// An id for a call to which the model gave none: nine digits and letters, made of the answer and
+/// the place.
 fn made_id(ids: &[u32], place: usize) -> String {
     // FNV-1a over the tokens' bytes.
     let bytes = ids

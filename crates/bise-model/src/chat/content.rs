@@ -140,8 +140,8 @@ impl Content {
         }
     }
 
-    /// What several messages say, as one: texts that meet become one, joined by an empty line or, within a message, by
-    /// `joint`.
+    /// What several messages say, as one: texts that meet become one, joined by an empty line or,
+    /// within a message, by `joint`.
     pub(super) fn join(contents: &[&Content], joint: &str) -> Self {
         let mut parts: Vec<Part> = Vec::new();
         for content in contents {

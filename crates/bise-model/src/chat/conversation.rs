@@ -74,13 +74,14 @@ impl Conversation {
     }
 
     /// Reads the JSON of a chat request, as OpenAI's and Mistral's interfaces take it:
-    /// `{"messages": [{"role": "user", "content": "..."}], "tools": [...], "reasoning_effort": "high"}`, or the list of
-    /// messages alone.
+    /// `{"messages": [{"role": "user", "content": "..."}], "tools": [...], "reasoning_effort":
+    /// "high"}`, or the list of messages alone.
     ///
-    /// Content is a text, or a list of parts `{"type": "text", "text": "..."}`, which an empty line joins where the
-    /// format has no parts, and `{"type": "thinking", "thinking": "...", "closed": true}`. The last answer goes on from
-    /// where it is with `"prefix": true`. A Jinja template sees all that messages and tools say, and as variables what
-    /// else the request says, and what its `chat_template_kwargs` say.
+    /// Content is a text, or a list of parts `{"type": "text", "text": "..."}`, which an empty line
+    /// joins where the format has no parts, and `{"type": "thinking", "thinking": "...", "closed":
+    /// true}`. The last answer goes on from where it is with `"prefix": true`. A Jinja template
+    /// sees all that messages and tools say, and as variables what else the request says, and what
+    /// its `chat_template_kwargs` say.
     ///
     /// # Errors
     /// What is wrong, and where.
@@ -108,7 +109,8 @@ impl Conversation {
         Ok(conversation)
     }
 
-    /// Numbers in parameters and arguments as they are written, which the library cuts down to 64 bits.
+    /// Numbers in parameters and arguments as they are written, which the library cuts down to 64
+    /// bits.
     fn take_numbers(&mut self, request: &Request) {
         for (tool, read) in self.tools.iter_mut().zip(request.tools.iter().flatten()) {
             if let Some(parameters) = read

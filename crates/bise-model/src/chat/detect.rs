@@ -1,13 +1,14 @@
 //! Which template a file needs.
 //!
-//! A file's template is one of Mistral's if it writes a few conversations as a version of Mistral's format does:
+//! A file's template is one of Mistral's if it writes a few conversations as a version of Mistral's
+//! format does:
 //!
 //! ```text
 //! the template's text, cut at control tokens  =  the tokens of the version's encoder, texts decoded
 //! ```
 //!
-//! A space in front of a text does not count, as SentencePiece puts one there. A conversation with tools counts where
-//! the template has something to say of tools.
+//! A space in front of a text does not count, as SentencePiece puts one there. A conversation with
+//! tools counts where the template has something to say of tools.
 
 use bise_format::gguf::Metadata;
 
@@ -28,10 +29,10 @@ type Parts = Vec<Result<u32, String>>;
 impl Template {
     /// The template that a file needs; `None` if it is not made for chats.
     ///
-    /// The file's Jinja templates are used, unless what they write is a version of Mistral's format: its tokens are
-    /// then built message by message. Without a template, the version that the quantizer noted decides, then the
-    /// control tokens. A SentencePiece vocabulary of 32000 pieces without any template is taken for Mistral 7B's or
-    /// Mixtral's first one.
+    /// The file's Jinja templates are used, unless what they write is a version of Mistral's
+    /// format: its tokens are then built message by message. Without a template, the version that
+    /// the quantizer noted decides, then the control tokens. A SentencePiece vocabulary of 32000
+    /// pieces without any template is taken for Mistral 7B's or Mixtral's first one.
     ///
     /// # Errors
     /// When a template of the file is malformed.
@@ -67,7 +68,8 @@ fn by_vocabulary(tokenizer: &Tokenizer) -> Option<Version> {
     }
 }
 
-/// The version of Mistral's format that the template writes: `noted` if it is among them, else the newest.
+/// The version of Mistral's format that the template writes: `noted` if it is among them, else the
+/// newest.
 fn version_of(jinja: &Jinja, tokenizer: &Tokenizer, noted: Option<Version>) -> Option<Version> {
     let (plain, tooled) = (plain_probes(), [tool_probe()]);
     let written = jinja.rendered(tokenizer, &plain);
@@ -116,7 +118,8 @@ fn decoded(tokenizer: &Tokenizer, ids: &[u32]) -> Parts {
     groups.map(part).collect()
 }
 
-/// Parts with the token that begins a text, and texts without the space in front that SentencePiece puts there.
+/// Parts with the token that begins a text, and texts without the space in front that SentencePiece
+/// puts there.
 fn normal(tokenizer: &Tokenizer, parts: Parts) -> Parts {
     let vocabulary = tokenizer.vocabulary();
     let text = |text: String| match text.strip_prefix(' ') {

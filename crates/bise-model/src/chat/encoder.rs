@@ -1,6 +1,7 @@
 //! Mistral's chat formats, as tokens.
 //!
-//! Written with control tokens in brackets and `~` for the space that SentencePiece puts before each text:
+//! Written with control tokens in brackets and `~` for the space that SentencePiece puts before
+//! each text:
 //!
 //! ```text
 //! v1   <s>~[INST] system⏎⏎user [/INST]~answer</s>~[INST] user [/INST]           [INST] is text here
@@ -19,10 +20,11 @@
 //! v15  [MODEL_SETTINGS]{"reasoning_effort": "high"}[/MODEL_SETTINGS][INST]user[/INST]
 //! ```
 //!
-//! The system prompt goes into the first user message in v1 and into the last in v2 and v3; tools are listed
-//! before the last user message, from v13 on before the first, and v15's settings after them. A thought that is not
-//! closed has no `[/THINK]`, and an answer that is to go on no `</s>`. From v2 on an answer loses the spaces at its end.
-//! tekken vocabularies put no space before a text.
+//! The system prompt goes into the first user message in v1 and into the last in v2 and v3; tools
+//! are listed before the last user message, from v13 on before the first, and v15's settings after
+//! them. A thought that is not closed has no `[/THINK]`, and an answer that is to go on no `</s>`.
+//! From v2 on an answer loses the spaces at its end. tekken vocabularies put no space before a
+//! text.
 
 use super::content::{Content, JOINT, Part};
 use super::error::ChatError;
@@ -60,7 +62,8 @@ impl Version {
         let mut encoder = Encoder {
             version: self,
             tokenizer,
-            settings: effort.map(|effort| Json::object([("reasoning_effort", effort.into())]).to_string()),
+            settings: effort
+                .map(|effort| Json::object([("reasoning_effort", effort.into())]).to_string()),
             ids: Vec::new(),
         };
         encoder.bos()?;
@@ -122,7 +125,12 @@ impl Encoder<'_> {
         self.ids.extend(self.tokenizer.encode_alone(text.as_bytes()));
     }
 
-    fn between(&mut self, open: &'static str, text: &str, close: &'static str) -> Result<(), ChatError> {
+    fn between(
+        &mut self,
+        open: &'static str,
+        text: &str,
+        close: &'static str,
+    ) -> Result<(), ChatError> {
         self.control(open)?;
         self.text(text);
         self.control(close)
@@ -183,7 +191,9 @@ impl Encoder<'_> {
         prefix: bool,
     ) -> Result<(), ChatError> {
         match content.parts() {
-            [Part::Text { text }] if self.version > Version::V1 => self.text(text.trim_end_matches(' ')),
+            [Part::Text { text }] if self.version > Version::V1 => {
+                self.text(text.trim_end_matches(' '))
+            }
             _ => self.parts(content)?,
         }
         match self.version {
@@ -216,7 +226,12 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    fn result(&mut self, text: &str, call_id: Option<&str>, name: Option<&str>) -> Result<(), ChatError> {
+    fn result(
+        &mut self,
+        text: &str,
+        call_id: Option<&str>,
+        name: Option<&str>,
+    ) -> Result<(), ChatError> {
         let (call_id, null) = (call_id.unwrap_or_default(), Json::Plain("null".to_owned()));
         self.control("[TOOL_RESULTS]")?;
         match self.version {
@@ -226,7 +241,8 @@ impl Encoder<'_> {
                 self.text(&Json::Array(vec![result]).to_string());
             }
             Version::V3 => {
-                let result = Json::object([("content", json_content(text)), ("call_id", call_id.into())]);
+                let result =
+                    Json::object([("content", json_content(text)), ("call_id", call_id.into())]);
                 self.text(&result.to_string());
             }
             Version::V7 | Version::V11 => {
@@ -246,7 +262,9 @@ fn call_json(version: Version, call: &ToolCall) -> Json {
         ("arguments", json_content(&call.arguments)),
     );
     match &call.id {
-        Some(id) if version > Version::V2 => Json::object([name, arguments, ("id", id.as_str().into())]),
+        Some(id) if version > Version::V2 => {
+            Json::object([name, arguments, ("id", id.as_str().into())])
+        }
         _ => Json::object([name, arguments]),
     }
 }

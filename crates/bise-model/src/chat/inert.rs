@@ -6,9 +6,10 @@
 //! 2. The template is rendered; its output is cut at the words of control tokens, which are now its own.
 //! 3. What lies between becomes text again.
 //!
-//! Words that the template looks for in a text (`'</think>' in text`, `text.split('</think>')`) are replaced in the
-//! same way, so that it finds what it finds in transformers, and what it takes from a text remains text. What differs: a
-//! text of step 1 with a character behind it, cut from its end or compared with `==`.
+//! Words that the template looks for in a text (`'</think>' in text`, `text.split('</think>')`) are
+//! replaced in the same way, so that it finds what it finds in transformers, and what it takes from
+//! a text remains text. What differs: a text of step 1 with a character behind it, cut from its end
+//! or compared with `==`.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -50,7 +51,9 @@ impl Inert {
         let control_pieces = vocabulary.pieces.iter().zip(&vocabulary.kinds);
         let edges: BTreeSet<char> = control_pieces
             .filter(|(_, kind)| **kind == TokenKind::Control)
-            .flat_map(|(piece, _)| piece.chars().next().into_iter().chain(piece.chars().next_back()))
+            .flat_map(|(piece, _)| {
+                piece.chars().next().into_iter().chain(piece.chars().next_back())
+            })
             .collect();
         let barrier = free.next().unwrap_or(char::MAX);
         let stand_ins: HashMap<char, char> = edges.into_iter().zip(free).collect();
@@ -151,7 +154,8 @@ impl Inert {
 
 /// Types of parts, of tools and in schemas, which templates ask for.
 const TYPES: [&str; 10] = [
-    "text", "function", "object", "array", "string", "number", "integer", "boolean", "null", "thinking",
+    "text", "function", "object", "array", "string", "number", "integer", "boolean", "null",
+    "thinking",
 ];
 
 /// Keys that templates ask for.

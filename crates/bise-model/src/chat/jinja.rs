@@ -1,8 +1,8 @@
 //! Chat templates in Jinja, as GGUF files and Hugging Face directories carry them.
 //!
-//! A template renders a text, whose structure is written in the words of control tokens. Messages are made inert
-//! before ([`inert`](super::inert)), so that these words are the template's own: the text is cut at them, and what
-//! lies between is tokenized as text.
+//! A template renders a text, whose structure is written in the words of control tokens. Messages
+//! are made inert before ([`inert`](super::inert)), so that these words are the template's own: the
+//! text is cut at them, and what lies between is tokenized as text.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -35,9 +35,9 @@ const FUEL: u64 = 10_000_000;
 
 /// Templates in Jinja: one, or several with names, of which each conversation takes one.
 ///
-/// They see what Hugging Face's transformers give to templates: `messages`, `tools`, `documents`, `bos_token`,
-/// `eos_token`, `unk_token`, `add_generation_prompt`, the variables of a request, `raise_exception`, `strftime_now`,
-/// and `tojson` as Python writes it.
+/// They see what Hugging Face's transformers give to templates: `messages`, `tools`, `documents`,
+/// `bos_token`, `eos_token`, `unk_token`, `add_generation_prompt`, the variables of a request,
+/// `raise_exception`, `strftime_now`, and `tojson` as Python writes it.
 #[derive(Debug, Clone)]
 pub struct Jinja {
     /// Names and sources.
@@ -58,7 +58,10 @@ impl Jinja {
     /// A template alone, which errors call `name`.
     pub(super) fn asked(name: &str, source: String) -> Result<Self, ChatError> {
         let jinja = Self::named(vec![(name.to_owned(), source)])?;
-        Ok(Self { asked: true, ..jinja })
+        Ok(Self {
+            asked: true,
+            ..jinja
+        })
     }
 
     /// Templates with their names, of which `default` and `tool_use` have a meaning.
@@ -67,7 +70,8 @@ impl Jinja {
     /// When one is malformed; the error names it, and the line.
     pub fn named(templates: Vec<(String, String)>) -> Result<Self, ChatError> {
         for (name, source) in &templates {
-            Compiled::new(source, Arc::default()).map_err(|error| fault(name, &error, &Inert::default()))?;
+            Compiled::new(source, Arc::default())
+                .map_err(|error| fault(name, &error, &Inert::default()))?;
         }
         let asked = false;
         Ok(Self { templates, asked })
@@ -152,8 +156,8 @@ impl Jinja {
         Ok(ids)
     }
 
-    /// The default template's texts of harmless conversations: of each its text, cut at control tokens, or `None`
-    /// where the template refuses.
+    /// The default template's texts of harmless conversations: of each its text, cut at control
+    /// tokens, or `None` where the template refuses.
     pub(super) fn rendered(
         &self,
         tokenizer: &Tokenizer,

@@ -1,8 +1,8 @@
 //! JSON as Python's `json` module reads and writes it, which is what models have seen in training.
 //!
-//! A space follows `,` and `:`; characters beyond ASCII stay; whole numbers keep all digits, others are the
-//! shortest that read back, `1e+16` and `1e-05` with a sign or a zero; `NaN` and `Infinity` are numbers; of two
-//! equal keys the last counts, at the place of the first.
+//! A space follows `,` and `:`; characters beyond ASCII stay; whole numbers keep all digits, others
+//! are the shortest that read back, `1e+16` and `1e-05` with a sign or a zero; `NaN` and `Infinity`
+//! are numbers; of two equal keys the last counts, at the place of the first.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -110,7 +110,8 @@ impl Json {
             Self::Object(map) => {
                 let mut entries: Vec<_> = map.iter().collect();
                 if style.sort {
-                    let original = |key: &str| key.chars().map(|c| style.original(c)).collect::<String>();
+                    let original =
+                        |key: &str| key.chars().map(|c| style.original(c)).collect::<String>();
                     entries.sort_by_cached_key(|(key, _)| original(key));
                 }
                 let entry = |(key, value): (&String, &Json), out: &mut _| {
@@ -335,7 +336,8 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// The character of `XXXX` or `XXXX\uXXXX` after `\u`. Half a pair, which Python accepts, is no text.
+    /// The character of `XXXX` or `XXXX\uXXXX` after `\u`. Half a pair, which Python accepts, is no
+    /// text.
     fn unicode(&mut self) -> Option<char> {
         let high = self.hex()?;
         match high {
@@ -389,7 +391,8 @@ impl<'t> Parser<'t> {
     }
 }
 
-/// Python's `repr` of a number: the shortest digits that read back, with an exponent below -4 and from 16.
+/// Python's `repr` of a number: the shortest digits that read back, with an exponent below -4 and
+/// from 16.
 fn float(value: f64) -> String {
     if !value.is_finite() {
         let sign = if value < 0.0 { "-" } else { "" };
@@ -411,7 +414,8 @@ fn float(value: f64) -> String {
 mod tests {
     use super::Json;
 
-    /// Pairs of a text and what Python 3.11's `json.dumps(json.loads(text), ensure_ascii=False)` gives.
+    /// Pairs of a text and what Python 3.11's `json.dumps(json.loads(text), ensure_ascii=False)`
+    /// gives.
     #[test]
     fn texts_come_out_as_from_python() {
         for (text, expected) in [

@@ -1,4 +1,5 @@
-//! Values, filters and tests as Python's Jinja2 and transformers have them, where minijinja has others.
+//! Values, filters and tests as Python's Jinja2 and transformers have them, where minijinja has
+//! others.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,7 +40,9 @@ pub(super) fn value_of(json: &Json) -> Value {
             "NaN" => Value::from(f64::NAN),
             "Infinity" => Value::from(f64::INFINITY),
             "-Infinity" => Value::from(f64::NEG_INFINITY),
-            number if number.contains(['.', 'e']) => Value::from(number.parse().unwrap_or(f64::NAN)),
+            number if number.contains(['.', 'e']) => {
+                Value::from(number.parse().unwrap_or(f64::NAN))
+            }
             whole => match whole.parse::<i128>() {
                 Ok(number) => Value::from(number),
                 Err(_) => Value::from_object(Digits(whole.to_owned())),
@@ -161,7 +164,8 @@ fn length(inert: &Inert, value: &Value) -> Result<usize, Error> {
     }
 }
 
-/// A value as Python's `str` writes it: `True`, `None`, `1e-05`, `['a', {'b': 1}]`; nothing for what is undefined.
+/// A value as Python's `str` writes it: `True`, `None`, `1e-05`, `['a', {'b': 1}]`; nothing for
+/// what is undefined.
 pub(super) fn text_of(value: &Value) -> String {
     match value.kind() {
         ValueKind::String => value.to_string(),
@@ -275,8 +279,8 @@ fn parse_float(text: &str) -> Option<f64> {
     text.trim().parse().ok().filter(|number: &f64| number.is_finite())
 }
 
-/// The style that the arguments of transformers' `tojson` ask for: `ensure_ascii`, `indent`, `separators`, `sort_keys`, in
-/// this order or by name.
+/// The style that the arguments of transformers' `tojson` ask for: `ensure_ascii`, `indent`,
+/// `separators`, `sort_keys`, in this order or by name.
 fn style(options: &[Value], stand_ins: &HashMap<char, char>) -> Result<Style, Error> {
     const NAMES: [&str; 4] = ["ensure_ascii", "indent", "separators", "sort_keys"];
     /// What a line may begin with for each level.
@@ -302,7 +306,9 @@ fn style(options: &[Value], stand_ins: &HashMap<char, char>) -> Result<Style, Er
     let [ascii, indent, separators, sort] = values;
     let indent = match indent {
         None => None,
-        Some(value) if value.as_str().is_some() => Some(value.to_string().chars().take(MOST).collect()),
+        Some(value) if value.as_str().is_some() => {
+            Some(value.to_string().chars().take(MOST).collect())
+        }
         Some(value) => Some(" ".repeat(i64::try_from(value)?.clamp(0, MOST as i64) as usize)),
     };
     let mut style = Style::new(indent);

@@ -28,8 +28,8 @@ impl Request {
 
     /// What the JSON of a chat request says: a list of messages, or an object that has one.
     ///
-    /// Arguments of calls that are an object written as a text, as OpenAI has them, are the object itself, which is
-    /// what templates expect.
+    /// Arguments of calls that are an object written as a text, as OpenAI has them, are the object
+    /// itself, which is what templates expect.
     pub fn read(json: Json) -> Option<Self> {
         let mut variables = match json {
             Json::Object(map) => map,

@@ -9,7 +9,11 @@ use super::json::Json;
 use super::{ChatError, Message, Tool, ToolCall, Version};
 
 /// Refuses what `version` cannot say.
-pub(super) fn validate(version: Version, messages: &[Message], tools: &[Tool]) -> Result<(), ChatError> {
+pub(super) fn validate(
+    version: Version,
+    messages: &[Message],
+    tools: &[Tool],
+) -> Result<(), ChatError> {
     let last = messages.last().ok_or(ChatError::Empty)?;
     let alone = messages.len() == 1;
     match last {
@@ -23,7 +27,9 @@ pub(super) fn validate(version: Version, messages: &[Message], tools: &[Tool]) -
                 "an answer cannot be the last message; a user or a tool must speak",
             )?;
         }
-        Message::Tool { .. } if alone => fault(0, last, "a conversation cannot begin with a tool's result")?,
+        Message::Tool { .. } if alone => {
+            fault(0, last, "a conversation cannot begin with a tool's result")?
+        }
         _ => {}
     }
     order(messages)?;
@@ -157,7 +163,9 @@ fn content(version: Version, i: usize, message: &Message) -> Result<(), ChatErro
     match message {
         Message::System { .. } | Message::User { .. } => Ok(()),
         Message::Assistant {
-            content, tool_calls, ..
+            content,
+            tool_calls,
+            ..
         } => {
             if version < Version::V7 && !content.parts().is_empty() && !tool_calls.is_empty() {
                 fault(
@@ -189,12 +197,14 @@ fn content(version: Version, i: usize, message: &Message) -> Result<(), ChatErro
     }
 }
 
-/// An answer says something; from v7 on it is enough if one of those that follow each other does. Before, one that says
-/// it in parts may be empty beside others.
+/// An answer says something; from v7 on it is enough if one of those that follow each other does.
+/// Before, one that says it in parts may be empty beside others.
 fn some_content(version: Version, messages: &[Message]) -> Result<(), ChatError> {
     let is_empty = |message: &Message| match message {
         Message::Assistant {
-            content, tool_calls, ..
+            content,
+            tool_calls,
+            ..
         } => content.is_empty() && tool_calls.is_empty(),
         _ => false,
     };
@@ -216,7 +226,9 @@ fn id(version: Version, i: usize, message: &Message, id: Option<&str>) -> Result
     let short = |id: &str| id.len() == 9 && id.bytes().all(|b| b.is_ascii_alphanumeric());
     match version {
         Version::V1 | Version::V2 => Ok(()),
-        Version::V13 | Version::V15 if id.is_some_and(|id| !id.is_empty() && id != "null") => Ok(()),
+        Version::V13 | Version::V15 if id.is_some_and(|id| !id.is_empty() && id != "null") => {
+            Ok(())
+        }
         Version::V13 | Version::V15 => fault(i, message, "a tool call needs an id"),
         _ if id.is_some_and(short) => Ok(()),
         _ => fault(
@@ -297,9 +309,11 @@ fn one_result(messages: &[Message]) -> Result<(), ChatError> {
     Ok(())
 }
 
-/// The messages as they are encoded, and the system prompt that goes into a user's message, before v7.
+/// The messages as they are encoded, and the system prompt that goes into a user's message, before
+/// v7.
 ///
-/// Neighbours of one role become one, arguments of calls get one form, results come in the order of their calls.
+/// Neighbours of one role become one, arguments of calls get one form, results come in the order of
+/// their calls.
 pub(super) fn normalize(version: Version, messages: &[Message]) -> (Vec<Message>, Option<String>) {
     let inline = version < Version::V7;
     let mut out: Vec<Message> = Vec::new();

@@ -17,7 +17,8 @@ pub(super) fn check(asked: &str) -> Result<(), ChatError> {
     }
 }
 
-/// The effort that the format writes down: what is asked for, or what the tokenizer's file has for the model's usual one.
+/// The effort that the format writes down: what is asked for, or what the tokenizer's file has for
+/// the model's usual one.
 pub(super) fn effort<'a>(
     version: Version,
     reasoning: Option<&'a Reasoning>,
@@ -57,7 +58,8 @@ pub(super) fn check_template(jinja: &Jinja, conversation: &Conversation) -> Resu
         return Err(ChatError::Message {
             number: conversation.messages().len(),
             role: "assistant",
-            what: "a Jinja template cannot leave an answer open (prefix); Mistral's formats can".to_owned(),
+            what: "a Jinja template cannot leave an answer open (prefix); Mistral's formats can"
+                .to_owned(),
         });
     }
     let Some(asked) = conversation.reasoning_effort() else {

@@ -1,4 +1,5 @@
-//! A template's source in the words of minijinja: what Jinja2 and transformers read otherwise is written anew.
+//! A template's source in the words of minijinja: what Jinja2 and transformers read otherwise is
+//! written anew.
 //!
 //! | Jinja2 and transformers | here |
 //! | --- | --- |
@@ -132,7 +133,8 @@ fn end_of_raw(source: &str) -> Option<usize> {
     };
     let start = tag(source, "raw")?;
     let tags = source[start..].match_indices("{%");
-    let mut ends = tags.filter_map(|(at, _)| Some(start + at + tag(&source[start + at..], "endraw")?));
+    let mut ends =
+        tags.filter_map(|(at, _)| Some(start + at + tag(&source[start + at..], "endraw")?));
     Some(ends.next().unwrap_or(source.len()))
 }
 

@@ -1,7 +1,7 @@
 //! Methods of Python's texts, where minijinja's have other results or are missing.
 //!
-//! The words that a method looks for are those of the text, in which some characters have stand-ins: see
-//! [`inert`](super::inert).
+//! The words that a method looks for are those of the text, in which some characters have
+//! stand-ins: see [`inert`](super::inert).
 
 use minijinja::value::{Kwargs, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State, Value};
@@ -63,7 +63,8 @@ pub(super) fn method(
     }
 }
 
-/// The arguments of a method, of which the first one may be a word, or a list of words, that it looks for.
+/// The arguments of a method, of which the first one may be a word, or a list of words, that it
+/// looks for.
 fn looked_for(inert: &Inert, text: &str, name: &str, arguments: &[Value]) -> Vec<Value> {
     const LOOKING: [&str; 12] = [
         "split",
@@ -166,7 +167,8 @@ fn split(text: &str, from_end: bool, arguments: &[Value]) -> Result<Value, Error
     Ok(parts.into_iter().map(Value::from).collect())
 }
 
-/// Words between blanks, of which `trim` takes away those in front and `cut` gives a word and the rest.
+/// Words between blanks, of which `trim` takes away those in front and `cut` gives a word and the
+/// rest.
 fn words<'t>(
     text: &'t str,
     most: usize,
@@ -188,7 +190,8 @@ fn words<'t>(
 /// Lines as Python ends them.
 fn lines(text: &str, keep: bool) -> Vec<&str> {
     const ENDS: [char; 10] = [
-        '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}',
+        '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}',
+        '\u{2029}',
     ];
     let (mut lines, mut rest) = (Vec::new(), text);
     while !rest.is_empty() {

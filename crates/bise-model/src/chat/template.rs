@@ -22,11 +22,13 @@ pub enum Template {
 }
 
 impl Template {
-    /// A template by its name: a [`Version`], also written `mistral-v3` or `v3-tekken`; `gguf` for the Jinja
-    /// templates in `metadata`, or the name of one of them (`default`, `tool_use`); or else the path of a Jinja file.
+    /// A template by its name: a [`Version`], also written `mistral-v3` or `v3-tekken`; `gguf` for
+    /// the Jinja templates in `metadata`, or the name of one of them (`default`, `tool_use`); or
+    /// else the path of a Jinja file.
     ///
     /// # Errors
-    /// For an unknown name, a file that cannot be read, and a Jinja template that is malformed or absent.
+    /// For an unknown name, a file that cannot be read, and a Jinja template that is malformed or
+    /// absent.
     pub fn from_name(name: &str, metadata: &Metadata) -> Result<Self, ChatError> {
         if let Some(version) = Version::from_name(name) {
             return Ok(Self::Mistral(version));
@@ -60,12 +62,12 @@ impl Template {
 
     /// The tokens of a conversation, from the beginning of the sequence to where the answer begins.
     ///
-    /// The last message is the user's or a tool's; it may be the system's. Neighbouring messages of one role
-    /// become one, as in mistral-common.
+    /// The last message is the user's or a tool's; it may be the system's. Neighbouring messages of
+    /// one role become one, as in mistral-common.
     ///
     /// # Errors
-    /// When the format does not allow the messages, when the vocabulary has no token that the format needs, and
-    /// when a Jinja template refuses or fails.
+    /// When the format does not allow the messages, when the vocabulary has no token that the
+    /// format needs, and when a Jinja template refuses or fails.
     pub fn encode(
         &self,
         tokenizer: &Tokenizer,
@@ -96,8 +98,8 @@ impl Template {
         }
     }
 
-    /// The message that the tokens of an answer make, up to the end of the sequence: its text and thoughts and, after
-    /// each `[TOOL_CALLS]` token, calls of tools. Calls without an id get one.
+    /// The message that the tokens of an answer make, up to the end of the sequence: its text and
+    /// thoughts and, after each `[TOOL_CALLS]` token, calls of tools. Calls without an id get one.
     ///
     /// # Errors
     /// When a call is malformed.
@@ -129,7 +131,9 @@ impl Template {
     pub fn describe(&self) -> String {
         match self {
             Self::Mistral(version) => version.name().to_owned(),
-            Self::Jinja(jinja) => format!("Jinja ({})", jinja.names().collect::<Vec<_>>().join(", ")),
+            Self::Jinja(jinja) => {
+                format!("Jinja ({})", jinja.names().collect::<Vec<_>>().join(", "))
+            }
         }
     }
 }

@@ -5,7 +5,8 @@ use std::fmt;
 /// Metadata in which `bise quantize` keeps a tokenizer's version (`v7`), where the source says it.
 pub const VERSION_KEY: &str = "tokenizer.mistral.version";
 
-/// A chat format, by the number that mistral-common gives it; with SentencePiece or tekken, as the file has it.
+/// A chat format, by the number that mistral-common gives it; with SentencePiece or tekken, as the
+/// file has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
     /// `[INST]` is text. Mistral 7B Instruct v0.1 and v0.2, Mixtral 8x7B Instruct.
@@ -54,7 +55,8 @@ impl Version {
         }
     }
 
-    /// The version with this name; `v3-tekken` and the like are accepted too, as the vocabulary decides.
+    /// The version with this name; `v3-tekken` and the like are accepted too, as the vocabulary
+    /// decides.
     pub fn from_name(name: &str) -> Option<Self> {
         let number = name.strip_prefix("mistral-").unwrap_or(name);
         let number = number.strip_suffix("-tekken").unwrap_or(number);

@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 /// What a text must follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Grammar {
-    /// One JSON object of any kind. White space in JSON is a space or a line with its indentation, and a key comes once.
+    /// One JSON object of any kind. White space in JSON is a space or a line with its indentation,
+    /// and a key comes once.
     JsonObject,
-    /// JSON that this schema describes (JSON Schema 2020-12 and older drafts); keywords that cannot be followed are
-    /// refused.
+    /// JSON that this schema describes (JSON Schema 2020-12 and older drafts); keywords that cannot
+    /// be followed are refused.
     JsonSchema(String),
     /// A regular expression in the syntax of the `regex` crate, for the whole text.
     Regex(String),
@@ -24,9 +25,11 @@ impl Grammar {
         matches!(self, Self::JsonObject | Self::JsonSchema(_))
     }
 
-    /// A grammar of which nobody says whether it is Lark or GBNF: only the latter defines rules with `::=`.
+    /// A grammar of which nobody says whether it is Lark or GBNF: only the latter defines rules
+    /// with `::=`.
     pub fn from_text(text: &str) -> Self {
-        // A rule's definition stands outside of quotes and comments in the first line that has anything to say.
+        // A rule's definition stands outside of quotes and comments in the first line that has
+        // anything to say.
         let lines = text
             .lines()
             .map(str::trim)

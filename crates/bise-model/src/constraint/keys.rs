@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-/// Which objects are open, which keys each has, and where in them the text is. The text is known to be JSON.
+/// Which objects are open, which keys each has, and where in them the text is. The text is known to
+/// be JSON.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Keys {
     open: Vec<Open>,
@@ -78,7 +79,9 @@ impl Keys {
                 self.open.pop();
                 Place::Plain
             }
-            (Place::Plain, b',') if matches!(self.open.last(), Some(Open::Object(_))) => Place::BeforeKey,
+            (Place::Plain, b',') if matches!(self.open.last(), Some(Open::Object(_))) => {
+                Place::BeforeKey
+            }
             (place, _) => place,
         };
         true

@@ -1,8 +1,9 @@
 //! Keys that come once.
 //!
-//! The parser lets a key come twice where a schema does not name it (`patternProperties`, `additionalProperties`), and
-//! counts it twice. Whoever reads the text has one of the two. So of the tokens that the parser allows, those are
-//! forbidden that end a key which its object has already, and those after which nothing else could follow:
+//! The parser lets a key come twice where a schema does not name it (`patternProperties`,
+//! `additionalProperties`), and counts it twice. Whoever reads the text has one of the two. So of
+//! the tokens that the parser allows, those are forbidden that end a key which its object has
+//! already, and those after which nothing else could follow:
 //!
 //! ```text
 //! {"y": 1, "       of keys ^[yz]$: z is the only one left
@@ -15,7 +16,8 @@ use llguidance::Matcher;
 use llguidance::toktrie::{SimpleVob, TokTrie};
 use std::collections::HashMap;
 
-/// Takes out of `mask` what makes a key come twice; `keys` are those of the text so far, which `matcher` has read.
+/// Takes out of `mask` what makes a key come twice; `keys` are those of the text so far, which
+/// `matcher` has read.
 pub(super) fn forbid(table: &TokenTable, matcher: &Matcher, keys: &Keys, mask: &mut SimpleVob) {
     if !keys.any() {
         return;
@@ -43,8 +45,8 @@ pub(super) fn forbid(table: &TokenTable, matcher: &Matcher, keys: &Keys, mask: &
 struct Ahead<'a> {
     table: &'a TokenTable,
     matcher: &'a Matcher,
-    /// Whether a key is left, after so many brackets and this beginning of one. What the tokens before it said is taken
-    /// to make no difference.
+    /// Whether a key is left, after so many brackets and this beginning of one. What the tokens
+    /// before it said is taken to make no difference.
     known: HashMap<(usize, Place, Vec<u8>), bool>,
 }
 
@@ -69,7 +71,8 @@ impl Ahead<'_> {
         open && !self.leaves_a_key(token, &after)
     }
 
-    /// Whether the key that comes next after `token`, or is in progress there, can be one that its object does not have.
+    /// Whether the key that comes next after `token`, or is in progress there, can be one that its
+    /// object does not have.
     fn leaves_a_key(&mut self, token: u32, after: &Keys) -> bool {
         let place = (after.depth(), after.place(), after.key().to_vec());
         if let Some(&known) = self.known.get(&place) {
@@ -88,7 +91,8 @@ impl Ahead<'_> {
         left
     }
 
-    /// Whether a key that begins with `begun`, all that `matcher` has read of it, can go on to one that is not `used`.
+    /// Whether a key that begins with `begun`, all that `matcher` has read of it, can go on to one
+    /// that is not `used`.
     fn deviates(&self, matcher: &mut Matcher, begun: &mut Vec<u8>, used: &[&[u8]]) -> bool {
         let mut next: Vec<u8> = Vec::new();
         for key in used.iter().filter(|key| key.starts_with(begun)) {

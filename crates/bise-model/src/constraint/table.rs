@@ -4,7 +4,9 @@ use super::grammar::Grammar;
 use super::{ConstraintError, gbnf};
 use crate::tokenizer::{TokenKind, Tokenizer};
 use llguidance::api::TopLevelGrammar;
-use llguidance::toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
+use llguidance::toktrie::{
+    InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv,
+};
 use llguidance::{Matcher, ParserFactory};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -22,8 +24,8 @@ struct Parts {
     bytes: Vec<Option<u32>>,
 }
 
-/// White space between the parts of a JSON text: a space, or a line and its indentation. Without a bound a model may write
-/// it for ever.
+/// White space between the parts of a JSON text: a space, or a line and its indentation. Without a
+/// bound a model may write it for ever.
 const WHITESPACE: &str = r"\x20|\x0D?\x0A(\x20{0,24}|\x09{0,12})";
 
 impl TokenTable {
@@ -39,15 +41,13 @@ impl TokenTable {
         let words: Vec<Vec<u8>> = (0..vocabulary.len() as u32)
             .map(|id| word(tokenizer, id))
             .collect();
-        let trie =
-            TokTrie::from(&TokRxInfo::new(words.len() as u32, end), &words).with_eos_tokens(tokenizer.ends());
+        let trie = TokTrie::from(&TokRxInfo::new(words.len() as u32, end), &words)
+            .with_eos_tokens(tokenizer.ends());
         let env: TokEnv = Arc::new(Tokens(trie));
         let slices = llguidance::earley::SlicedBiasComputer::general_slices();
-        let mut factory =
-            ParserFactory::new(&env, InferenceCapabilities::default(), &slices).map_err(|error| {
-                ConstraintError::Vocabulary {
-                    problem: error.to_string(),
-                }
+        let mut factory = ParserFactory::new(&env, InferenceCapabilities::default(), &slices)
+            .map_err(|error| ConstraintError::Vocabulary {
+                problem: error.to_string(),
             })?;
         factory.quiet();
         factory.limits_mut().verbose_errors = false;
@@ -98,16 +98,18 @@ impl TokenTable {
             }
             Grammar::Regex(text) => ("regular expression", TopLevelGrammar::from_regex(text)),
             Grammar::Lark(text) => ("Lark grammar", TopLevelGrammar::from_lark(text.clone())),
-            Grammar::Gbnf(text) => ("GBNF grammar", TopLevelGrammar::from_lark(gbnf::to_lark(text)?)),
+            Grammar::Gbnf(text) => {
+                ("GBNF grammar", TopLevelGrammar::from_lark(gbnf::to_lark(text)?))
+            }
         };
-        let parser = self
-            .0
-            .factory
-            .create_parser(source)
-            .map_err(|error| ConstraintError::Grammar {
-                kind,
-                problem: format!("{error:#}").trim_end().to_owned(),
-            })?;
+        let parser =
+            self.0
+                .factory
+                .create_parser(source)
+                .map_err(|error| ConstraintError::Grammar {
+                    kind,
+                    problem: format!("{error:#}").trim_end().to_owned(),
+                })?;
         Ok(Matcher::new(Ok(parser)))
     }
 }
@@ -121,7 +123,8 @@ impl fmt::Debug for TokenTable {
     }
 }
 
-/// The schema, with a bound on white space unless it says of itself how the parser is to treat that.
+/// The schema, with a bound on white space unless it says of itself how the parser is to treat
+/// that.
 fn bounded(schema: Value) -> Value {
     let mut schema = match schema {
         Value::Bool(true) => Value::Object(Map::new()),
@@ -148,8 +151,8 @@ fn word(tokenizer: &Tokenizer, id: u32) -> Vec<u8> {
     }
 }
 
-/// The parser never needs to encode text itself: it forces no tokens, so that the model alone chooses how to spell what
-/// the grammar asks for.
+/// The parser never needs to encode text itself: it forces no tokens, so that the model alone
+/// chooses how to spell what the grammar asks for.
 struct Tokens(TokTrie);
 
 impl TokenizerEnv for Tokens {

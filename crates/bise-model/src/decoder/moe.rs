@@ -71,8 +71,9 @@ impl Workspace {
 }
 
 impl SparseMoe {
-    /// Sends each row of `x`, `[n, dim]`, through its `top_k` experts, expert by expert in ascending
-    /// order: one product serves all rows of an expert. `out`, as large, becomes the sums.
+    /// Sends each row of `x`, `[n, dim]`, through its `top_k` experts, expert by expert in
+    /// ascending order: one product serves all rows of an expert. `out`, as large, becomes the
+    /// sums.
     ///
     /// # Errors
     /// When an expert cannot be brought into memory.
@@ -133,8 +134,8 @@ impl SparseMoe {
     }
 }
 
-/// Softmax over the `top_k` largest logits, 0 elsewhere; of equal logits the lower expert comes first. When a logit is infinite
-/// or NaN, nobody can choose: all weights are NaN.
+/// Softmax over the `top_k` largest logits, 0 elsewhere; of equal logits the lower expert comes
+/// first. When a logit is infinite or NaN, nobody can choose: all weights are NaN.
 fn route(logits: &[f32], top_k: usize, weights: &mut [f32]) {
     if !logits.iter().all(|l| l.is_finite()) {
         return weights.fill(f32::NAN);

@@ -5,7 +5,8 @@ use crate::sampler::Sampler;
 
 /// Chooses tokens, one after the other: a [`Sampler`], or what stands in for it.
 ///
-/// It is asked exactly once for each token of the text, in order, whether or not tokens are drafted.
+/// It is asked exactly once for each token of the text, in order, whether or not tokens are
+/// drafted.
 pub trait TokenSampler {
     /// The next token after `history`, the prompt and all tokens so far, given the `logits` of all
     /// tokens.
@@ -14,13 +15,18 @@ pub trait TokenSampler {
     /// When no token can be chosen.
     fn sample(&mut self, logits: &[f32], history: &[u32]) -> Result<u32, GenerateError>;
 
-    /// What will probably be chosen `ahead` tokens from now, if `history` then comes before it and a
-    /// smaller model gives `logits`: the likeliest token, if nothing better is known. What is chosen
-    /// later does not depend on it.
+    /// What will probably be chosen `ahead` tokens from now, if `history` then comes before it and
+    /// a smaller model gives `logits`: the likeliest token, if nothing better is known. What is
+    /// chosen later does not depend on it.
     ///
     /// # Errors
     /// When there is no guess.
-    fn draft(&mut self, ahead: usize, logits: &[f32], history: &[u32]) -> Result<u32, GenerateError> {
+    fn draft(
+        &mut self,
+        ahead: usize,
+        logits: &[f32],
+        history: &[u32],
+    ) -> Result<u32, GenerateError> {
         let _ = (ahead, history);
         let better = |best: usize, i: usize| if logits[i] > logits[best] { i } else { best };
         (0..logits.len())
@@ -36,7 +42,12 @@ impl TokenSampler for Sampler {
     }
 
     /// Draws with the random numbers that the token will be drawn with.
-    fn draft(&mut self, ahead: usize, logits: &[f32], history: &[u32]) -> Result<u32, GenerateError> {
+    fn draft(
+        &mut self,
+        ahead: usize,
+        logits: &[f32],
+        history: &[u32],
+    ) -> Result<u32, GenerateError> {
         Ok(self.peek(ahead as u64, logits, history)?)
     }
 }

@@ -22,8 +22,8 @@ pub(crate) fn matrices(step: Step, layer: usize, mixture: bool) -> Vec<TensorNam
     tensors.into_iter().map(of_layer).collect()
 }
 
-/// What a step is called after the tensor that makes it, as "layer 3, ffn_down", and the tensors that
-/// have a part in it.
+/// What a step is called after the tensor that makes it, as "layer 3, ffn_down", and the tensors
+/// that have a part in it.
 pub(crate) fn step_tensors(step: Step, layer: usize, mixture: bool) -> (String, Vec<TensorName>) {
     let of_layer = |tensor| TensorName::Layer(layer as u64, tensor);
     let outside = |name: TensorName| {

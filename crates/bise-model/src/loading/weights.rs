@@ -70,7 +70,8 @@ impl Weights {
         })
     }
 
-    /// As [`resident`](Self::resident), but for the blocks, which are looked for when they are used.
+    /// As [`resident`](Self::resident), but for the blocks, which are looked for when they are
+    /// used.
     ///
     /// # Errors
     /// As [`resident`](Self::resident).
@@ -96,7 +97,10 @@ pub(super) struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     /// The weights outside the blocks, and those that `blocks` gives.
-    fn weights(&self, blocks: impl FnOnce() -> Result<Store, LoadError>) -> Result<Weights, LoadError> {
+    fn weights(
+        &self,
+        blocks: impl FnOnce() -> Result<Store, LoadError>,
+    ) -> Result<Weights, LoadError> {
         let (dim, vocabulary) = (self.config.dim, self.find(TensorName::Embedding)?.rows());
         let tok_embeddings = self.shaped(TensorName::Embedding, &[vocabulary, dim])?;
         let tok_embeddings = self.fetch(TensorName::Embedding, &tok_embeddings)?;
@@ -124,7 +128,8 @@ impl<'a> Loader<'a> {
         self.checkpoint.tensor(name).cloned().ok_or_else(missing)
     }
 
-    /// The tensor called `name`, whose shape is to be `expected`; GGUF's trailing extents of 1, the outermost here, are none.
+    /// The tensor called `name`, whose shape is to be `expected`; GGUF's trailing extents of 1, the
+    /// outermost here, are none.
     fn shaped(&self, name: TensorName, expected: &[usize]) -> Result<Tensor, LoadError> {
         let tensor = self.find(name)?;
         let found = tensor.shape().to_vec();
@@ -142,7 +147,8 @@ impl<'a> Loader<'a> {
         self.lay_out(name, &self.shaped(name, &[outputs, inputs])?)
     }
 
-    /// The tensor as kernels read it, in its file's pages or, when these are not wanted, in memory of its own.
+    /// The tensor as kernels read it, in its file's pages or, when these are not wanted, in memory
+    /// of its own.
     fn fetch(&self, name: TensorName, tensor: &Tensor) -> Result<Tensor, LoadError> {
         let own = self.options.read || self.options.lock;
         let tensor = match own {
@@ -156,8 +162,8 @@ impl<'a> Loader<'a> {
     }
 
     fn lay_out(&self, name: TensorName, tensor: &Tensor) -> Result<Linear, LoadError> {
-        let weights =
-            matmul::Weights::new(&self.fetch(name, tensor)?).map_err(|e| no_room(name, tensor, e))?;
+        let weights = matmul::Weights::new(&self.fetch(name, tensor)?)
+            .map_err(|e| no_room(name, tensor, e))?;
         if !weights.is_finite()
             && let Some(weight) = find_bad_weight(name, tensor, 0..tensor.rows())
         {
@@ -219,7 +225,9 @@ impl<'a> Loader<'a> {
     }
 
     fn swiglu(&self, name: impl Fn(FfnMatrix) -> TensorName) -> Result<SwiGlu, LoadError> {
-        let &Config { dim, hidden_dim, .. } = self.config;
+        let &Config {
+            dim, hidden_dim, ..
+        } = self.config;
         Ok(SwiGlu {
             w1: self.linear(name(FfnMatrix::Gate), hidden_dim, dim)?,
             w2: self.linear(name(FfnMatrix::Down), dim, hidden_dim)?,
@@ -227,13 +235,16 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// One of the experts stacked in one tensor a layer, or, in older files, each in tensors of its own.
+    /// One of the experts stacked in one tensor a layer, or, in older files, each in tensors of its
+    /// own.
     pub fn expert(&self, layer: usize, e: usize) -> Result<SwiGlu, LoadError> {
         let name = |tensor| TensorName::Layer(layer as u64, tensor);
         if self.has(name(LayerTensor::Expert(FfnMatrix::Gate, 0))) {
             return self.swiglu(|matrix| name(LayerTensor::Expert(matrix, e as u64)));
         }
-        let &Config { dim, hidden_dim, .. } = self.config;
+        let &Config {
+            dim, hidden_dim, ..
+        } = self.config;
         let count = self.config.experts.map_or(1, |experts| experts.count);
         let slab = |matrix, outputs, inputs| {
             let name = name(LayerTensor::Experts(matrix));

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-/// Texts across which [`Dry`](super::Dry) sees no repetition, such as the end of a line or the colon after a name.
+/// Texts across which [`Dry`](super::Dry) sees no repetition, such as the end of a line or the
+/// colon after a name.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Breakers(Option<Arc<Table>>);
 
@@ -19,7 +20,10 @@ struct Table {
 
 impl Breakers {
     /// The breakers `texts`, for a vocabulary of which `tokens` gives each token's text.
-    pub fn new<T: AsRef<[u8]>>(texts: &[impl AsRef<[u8]>], tokens: impl Iterator<Item = T>) -> Self {
+    pub fn new<T: AsRef<[u8]>>(
+        texts: &[impl AsRef<[u8]>],
+        tokens: impl Iterator<Item = T>,
+    ) -> Self {
         let texts: Vec<Box<[u8]>> = texts.iter().map(|t| t.as_ref().into()).collect();
         let texts: Vec<_> = texts.into_iter().filter(|t| !t.is_empty()).collect();
         if texts.is_empty() {
@@ -46,14 +50,15 @@ impl Breakers {
         table.is_some_and(|t| t.breaks.get(id as usize).copied().unwrap_or(false))
     }
 
-    /// How many of the last tokens of `history` lie after the last breaker. A breaker may lie across tokens. `window` is
-    /// room to work in.
+    /// How many of the last tokens of `history` lie after the last breaker. A breaker may lie
+    /// across tokens. `window` is room to work in.
     pub(super) fn tokens_since(&self, history: &[u32], window: &mut Vec<u8>) -> usize {
         let Some(table) = &self.0 else {
             return history.len();
         };
         let longest = table.texts.iter().map(|t| t.len()).max().unwrap_or(0);
-        // The window holds the text of a token and what follows it, as far as a breaker that begins in the token can reach.
+        // The window holds the text of a token and what follows it, as far as a breaker that begins
+        // in the token can reach.
         window.clear();
         let mut after = 0;
         for (n, &id) in history.iter().rev().enumerate() {

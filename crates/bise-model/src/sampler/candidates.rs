@@ -53,7 +53,11 @@ impl Candidates {
 
     /// Starts anew with the tokens that `allowed` lets through, but those of logit negative
     /// infinity.
-    pub(super) fn fill(&mut self, logits: &[f32], allowed: impl Fn(u32) -> bool) -> Result<(), SamplerError> {
+    pub(super) fn fill(
+        &mut self,
+        logits: &[f32],
+        allowed: impl Fn(u32) -> bool,
+    ) -> Result<(), SamplerError> {
         self.list.clear();
         self.list.reserve(logits.len());
         self.weights
@@ -74,7 +78,9 @@ impl Candidates {
             }
         }
         if self.list.is_empty() {
-            return Err(SamplerError::NoCandidate { tokens: logits.len() });
+            return Err(SamplerError::NoCandidate {
+                tokens: logits.len(),
+            });
         }
         Ok(())
     }

@@ -62,7 +62,8 @@ impl Chain {
         self.0.iter().filter_map(|filter| filter.state()).collect()
     }
 
-    /// Goes back to what [`state`](Self::state) gave; false, and nothing changes, when there are more or fewer.
+    /// Goes back to what [`state`](Self::state) gave; false, and nothing changes, when there are
+    /// more or fewer.
     pub(super) fn restore(&mut self, memories: &[f64]) -> bool {
         let mut learning: Vec<_> = self.0.iter_mut().filter(|f| f.state().is_some()).collect();
         if learning.len() != memories.len() {

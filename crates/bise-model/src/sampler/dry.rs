@@ -29,13 +29,15 @@ impl Default for DryOptions {
     }
 }
 
-/// Don't Repeat Yourself: where the text ends as it ended `n` tokens long before, the token that followed there loses
+/// Don't Repeat Yourself: where the text ends as it ended `n` tokens long before, the token that
+/// followed there loses
 ///
 /// ```text
 /// multiplier * base^(n - allowed_length)      for n at least allowed_length
 /// ```
 ///
-/// of its logit, for the longest such `n`. A breaker ends what counts as the text's end, and is never penalized itself.
+/// of its logit, for the longest such `n`. A breaker ends what counts as the text's end, and is
+/// never penalized itself.
 #[derive(Debug, Clone)]
 pub struct Dry {
     options: DryOptions,
@@ -61,7 +63,8 @@ impl Dry {
 
     fn penalty(&self, length: u32) -> f32 {
         let more = length as f64 - self.options.allowed_length as f64;
-        let penalty = f64::from(self.options.multiplier) * libm::pow(f64::from(self.options.base), more);
+        let penalty =
+            f64::from(self.options.multiplier) * libm::pow(f64::from(self.options.base), more);
         penalty as f32
     }
 }
@@ -95,8 +98,8 @@ impl Filter for Dry {
     }
 }
 
-/// How long the common suffix is of `tokens` and of `tokens` without its last `i` ones, for every `i`: the Z function of
-/// the tokens read backwards, in linear time.
+/// How long the common suffix is of `tokens` and of `tokens` without its last `i` ones, for every
+/// `i`: the Z function of the tokens read backwards, in linear time.
 fn common_suffixes(tokens: &[u32], lengths: &mut Vec<u32>) {
     let n = tokens.len();
     let back = |i: usize| tokens[n - 1 - i];

@@ -37,7 +37,8 @@ const NAMES: [(SamplerKind, &[&str]); 9] = [
 ];
 
 impl SamplerKind {
-    /// The default order, that of llama.cpp: likeliness is judged before the temperature changes it.
+    /// The default order, that of llama.cpp: likeliness is judged before the temperature changes
+    /// it.
     pub const DEFAULT: [Self; 8] = [
         Self::Penalties,
         Self::Dry,

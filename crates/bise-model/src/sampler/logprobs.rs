@@ -3,8 +3,8 @@
 use super::Candidates;
 use std::fmt::Debug;
 
-/// The probability of a token and of the likeliest ones, as logarithms, by the model alone: before bias, mask and
-/// samplers.
+/// The probability of a token and of the likeliest ones, as logarithms, by the model alone: before
+/// bias, mask and samplers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logprobs {
     /// The token.
@@ -16,8 +16,8 @@ pub struct Logprobs {
 }
 
 impl Logprobs {
-    /// Of `token` and of the `n` likeliest tokens, given the `logits` of all. Negative infinity stands for a probability
-    /// of 0.
+    /// Of `token` and of the `n` likeliest tokens, given the `logits` of all. Negative infinity
+    /// stands for a probability of 0.
     ///
     /// # Panics
     /// When `token` has no logit.
@@ -26,7 +26,11 @@ impl Logprobs {
         let logit = f64::from(logits[token as usize]);
         if candidates.fill(logits, |_| true).is_err() {
             let (logprob, top) = (f64::NEG_INFINITY, Vec::new());
-            return Self { token, logprob, top };
+            return Self {
+                token,
+                logprob,
+                top,
+            };
         }
         let best = f64::from(candidates.best().logit);
         let sum: f64 = candidates

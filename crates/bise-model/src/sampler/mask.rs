@@ -6,8 +6,8 @@ use std::fmt::Debug;
 /// Something that allows some tokens and forbids others, such as a grammar that the text must
 /// follow.
 pub trait Mask: Debug + Send {
-    /// Finds out which tokens may follow `history`, the prompt and all tokens so far. The mask has been
-    /// told where in it the constrained text begins.
+    /// Finds out which tokens may follow `history`, the prompt and all tokens so far. The mask has
+    /// been told where in it the constrained text begins.
     ///
     /// The histories asked for may go back and forth, as they do when drafts are checked and
     /// rejected.

@@ -2,7 +2,8 @@
 
 use super::{Candidates, Filter, Step};
 
-/// Keeps the candidates whose probability is at least `p` times that of the best (arXiv 2407.01082).
+/// Keeps the candidates whose probability is at least `p` times that of the best (arXiv
+/// 2407.01082).
 #[derive(Debug, Clone, Copy)]
 pub struct MinP(pub f32);
 

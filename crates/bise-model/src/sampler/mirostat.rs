@@ -2,16 +2,18 @@
 
 use super::{Candidate, Candidates, Filter, Step};
 
-/// Mirostat 2 (arXiv 2007.14966): keeps the candidates whose surprise `-log2(probability)` is at most `mu`, at least
-/// one, and after each token moves `mu` so that the tokens' mean surprise becomes the target:
+/// Mirostat 2 (arXiv 2007.14966): keeps the candidates whose surprise `-log2(probability)` is at
+/// most `mu`, at least one, and after each token moves `mu` so that the tokens' mean surprise
+/// becomes the target:
 ///
 /// ```text
 /// mu = mu - rate * (surprise - target)      at first 2 * target
 /// ```
 ///
-/// As in the paper, the surprise of a token is the one it has among all candidates, not among those that were kept:
-/// it is the text's perplexity under the model that is held. (llama.cpp takes the latter, and so gives text of a higher
-/// perplexity than asked for.) Nothing may follow it in a chain.
+/// As in the paper, the surprise of a token is the one it has among all candidates, not among those
+/// that were kept: it is the text's perplexity under the model that is held. (llama.cpp takes the
+/// latter, and so gives text of a higher perplexity than asked for.) Nothing may follow it in a
+/// chain.
 #[derive(Debug, Clone, Copy)]
 pub struct Mirostat {
     target: f64,

@@ -173,7 +173,12 @@ impl Sampler {
     ///
     /// # Errors
     /// As [`sample`](Self::sample).
-    pub fn sample_at(&mut self, index: u64, logits: &[f32], history: &[u32]) -> Result<u32, SamplerError> {
+    pub fn sample_at(
+        &mut self,
+        index: u64,
+        logits: &[f32],
+        history: &[u32],
+    ) -> Result<u32, SamplerError> {
         let drawn = self.draw(index, logits, history)?;
         self.chain.accept(drawn);
         self.draws = index + 1;
@@ -188,12 +193,22 @@ impl Sampler {
     ///
     /// # Errors
     /// As [`sample`](Self::sample).
-    pub fn peek(&mut self, ahead: u64, logits: &[f32], history: &[u32]) -> Result<u32, SamplerError> {
+    pub fn peek(
+        &mut self,
+        ahead: u64,
+        logits: &[f32],
+        history: &[u32],
+    ) -> Result<u32, SamplerError> {
         Ok(self.draw(self.draws + ahead, logits, history)?.id)
     }
 
     /// Draws with the random numbers of token `index`.
-    fn draw(&mut self, index: u64, logits: &[f32], history: &[u32]) -> Result<Candidate, SamplerError> {
+    fn draw(
+        &mut self,
+        index: u64,
+        logits: &[f32],
+        history: &[u32],
+    ) -> Result<Candidate, SamplerError> {
         self.fill(logits, history)?;
         let random = Random {
             seed: self.seed,

@@ -2,24 +2,28 @@
 
 use super::order::check_order;
 use super::{
-    Chain, Dry, DryOptions, Greedy, MinP, Mirostat, Penalties, SamplerError, SamplerKind, Temperature, TopK,
-    TopP, Typical, Xtc,
+    Chain, Dry, DryOptions, Greedy, MinP, Mirostat, Penalties, SamplerError, SamplerKind,
+    Temperature, TopK, TopP, Typical, Xtc,
 };
 
 /// How to choose tokens. The defaults write varied, sensible text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplerOptions {
-    /// Which samplers work, and in which order. A sampler that is not among them does nothing, whatever its options.
+    /// Which samplers work, and in which order. A sampler that is not among them does nothing,
+    /// whatever its options.
     pub samplers: Vec<SamplerKind>,
-    /// Logits are divided by this: below 1 the likely gets likelier. 0 takes the most likely token always.
+    /// Logits are divided by this: below 1 the likely gets likelier. 0 takes the most likely token
+    /// always.
     pub temperature: f32,
     /// Only this many of the most likely tokens are considered; 0 for all.
     pub top_k: usize,
     /// Only the most likely tokens that together have this probability are considered; 1 for all.
     pub top_p: f32,
-    /// Only tokens with this share of the most likely token's probability are considered; 0 for all.
+    /// Only tokens with this share of the most likely token's probability are considered; 0 for
+    /// all.
     pub min_p: f32,
-    /// Only the tokens closest to the expected surprise that together have this probability are considered; 1 for all.
+    /// Only the tokens closest to the expected surprise that together have this probability are
+    /// considered; 1 for all.
     pub typical: f32,
     /// How often all but the least likely of the likely tokens are left out; 0 for never.
     pub xtc_probability: f32,
@@ -89,8 +93,8 @@ impl SamplerOptions {
         }
     }
 
-    /// The filters these options stand for, in the order of [`samplers`](Self::samplers). Those that would change nothing
-    /// are left out.
+    /// The filters these options stand for, in the order of [`samplers`](Self::samplers). Those
+    /// that would change nothing are left out.
     ///
     /// # Errors
     /// When an option is out of its range, or the order of samplers makes no sense.
@@ -104,15 +108,18 @@ impl SamplerOptions {
     }
 
     fn push(&self, kind: SamplerKind, chain: &mut Chain) {
-        let penalizes =
-            self.repeat_penalty != 1.0 || self.frequency_penalty != 0.0 || self.presence_penalty != 0.0;
+        let penalizes = self.repeat_penalty != 1.0
+            || self.frequency_penalty != 0.0
+            || self.presence_penalty != 0.0;
         match kind {
-            SamplerKind::Penalties if penalizes && self.repeat_last_n > 0 => chain.push(Penalties::new(
-                self.repeat_penalty,
-                self.frequency_penalty,
-                self.presence_penalty,
-                self.repeat_last_n,
-            )),
+            SamplerKind::Penalties if penalizes && self.repeat_last_n > 0 => {
+                chain.push(Penalties::new(
+                    self.repeat_penalty,
+                    self.frequency_penalty,
+                    self.presence_penalty,
+                    self.repeat_last_n,
+                ))
+            }
             SamplerKind::Dry if self.dry.multiplier != 0.0 && self.dry.last_n > 0 => {
                 chain.push(Dry::new(self.dry.clone()));
             }
@@ -125,8 +132,12 @@ impl SamplerOptions {
                 threshold: self.xtc_threshold,
             }),
             SamplerKind::Temperature if self.temperature == 0.0 => chain.push(Greedy),
-            SamplerKind::Temperature if self.temperature != 1.0 => chain.push(Temperature(self.temperature)),
-            SamplerKind::Mirostat => chain.push(Mirostat::new(self.mirostat_target, self.mirostat_rate)),
+            SamplerKind::Temperature if self.temperature != 1.0 => {
+                chain.push(Temperature(self.temperature))
+            }
+            SamplerKind::Mirostat => {
+                chain.push(Mirostat::new(self.mirostat_target, self.mirostat_rate))
+            }
             _ => {}
         }
     }

@@ -4,8 +4,8 @@ use super::error::SamplerError;
 use super::kind::SamplerKind;
 
 impl SamplerKind {
-    /// Reads names separated by semicolons or commas, such as `top-k;top-p;temperature`. Underscores are as good as
-    /// hyphens. No names at all are an empty chain.
+    /// Reads names separated by semicolons or commas, such as `top-k;top-p;temperature`.
+    /// Underscores are as good as hyphens. No names at all are an empty chain.
     ///
     /// # Errors
     /// When there is no sampler of a name, one is named twice, or one follows mirostat.

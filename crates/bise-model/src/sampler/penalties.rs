@@ -4,8 +4,8 @@ use super::{Candidates, Filter, Step};
 
 /// Three penalties for tokens among the last `last_n` of the history, in this order:
 ///
-/// - `repeat`, however often the token occurs, divides its logit when positive and multiplies it when negative (CTRL,
-///   arXiv 1909.05858);
+/// - `repeat`, however often the token occurs, divides its logit when positive and multiplies it
+///   when negative (CTRL, arXiv 1909.05858);
 /// - `frequency` is subtracted from its logit as often as the token occurs;
 /// - `presence` is subtracted from it once.
 #[derive(Debug, Clone)]
@@ -19,7 +19,8 @@ pub struct Penalties {
 }
 
 impl Penalties {
-    /// `repeat` is above 0, and 1 for none (above 1 it discourages); `frequency` and `presence` are 0 for none.
+    /// `repeat` is above 0, and 1 for none (above 1 it discourages); `frequency` and `presence` are
+    /// 0 for none.
     pub fn new(repeat: f32, frequency: f32, presence: f32, last_n: usize) -> Self {
         // Larger windows grow with the history.
         let room = last_n.min(4096);

@@ -15,9 +15,10 @@ pub enum Stream {
 
 /// The random numbers of one token of a text.
 ///
-/// They come from ChaCha8, whose key is the seed in eight bytes, lowest first, and zeros; the stream is its
-/// nonce. Token `i` takes the 64-bit number `i` of each stream, whether it needs it or not: what is drawn for one token
-/// never depends on how many numbers were drawn for others, so that a rejected draft leaves no trace.
+/// They come from ChaCha8, whose key is the seed in eight bytes, lowest first, and zeros; the
+/// stream is its nonce. Token `i` takes the 64-bit number `i` of each stream, whether it needs it
+/// or not: what is drawn for one token never depends on how many numbers were drawn for others, so
+/// that a rejected draft leaves no trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Random {
     /// The seed of the text.

@@ -2,7 +2,8 @@
 
 use super::SamplerError;
 
-/// What a sampler knows besides its options: with it another sampler goes on as this one would have.
+/// What a sampler knows besides its options: with it another sampler goes on as this one would
+/// have.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplerState {
     /// The seed of the text.

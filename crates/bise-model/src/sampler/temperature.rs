@@ -2,11 +2,12 @@
 
 use super::{Candidates, Filter, Step};
 
-/// Temperatures below are as good as 0: neighbouring numbers of f32 from 1/100 on are then so far apart that the lesser has no
-/// chance, and quotients do not overflow.
+/// Temperatures below are as good as 0: neighbouring numbers of f32 from 1/100 on are then so far
+/// apart that the lesser has no chance, and quotients do not overflow.
 const AS_GOOD_AS_ZERO: f32 = 1e-10;
 
-/// Divides logits by the temperature, at least 0. One so small that only the best candidate has a chance is [`Greedy`].
+/// Divides logits by the temperature, at least 0. One so small that only the best candidate has a
+/// chance is [`Greedy`].
 #[derive(Debug, Clone, Copy)]
 pub struct Temperature(pub f32);
 

@@ -2,7 +2,8 @@
 
 use super::{Candidates, Filter, Step};
 
-/// Keeps the `k` best candidates, at least one. Of equal logits the lower id is better: exactly `k` stay.
+/// Keeps the `k` best candidates, at least one. Of equal logits the lower id is better: exactly `k`
+/// stay.
 #[derive(Debug, Clone, Copy)]
 pub struct TopK(pub usize);
 

@@ -2,8 +2,8 @@
 
 use super::{Candidates, Filter, Step};
 
-/// Keeps the fewest best candidates whose probabilities add up to `p` or more (arXiv 1904.09751), at least
-/// one.
+/// Keeps the fewest best candidates whose probabilities add up to `p` or more (arXiv 1904.09751),
+/// at least one.
 #[derive(Debug, Clone, Copy)]
 pub struct TopP(pub f32);
 

@@ -2,8 +2,9 @@
 
 use super::{Candidates, Filter, Step};
 
-/// Keeps the fewest candidates whose probabilities add up to `p` or more, those first whose surprise `-ln(probability)`
-/// lies closest to the expected surprise, the entropy: locally typical sampling (arXiv 2202.00666). At least one stays.
+/// Keeps the fewest candidates whose probabilities add up to `p` or more, those first whose
+/// surprise `-ln(probability)` lies closest to the expected surprise, the entropy: locally typical
+/// sampling (arXiv 2202.00666). At least one stays.
 #[derive(Debug, Clone, Copy)]
 pub struct Typical(pub f32);
 
@@ -17,8 +18,8 @@ impl Filter for Typical {
         let products = weights.iter().enumerate().map(|(i, weight)| weight * surprise(i));
         let expected = products.sum::<f64>() / sum;
         let deviation = |i: usize| (surprise(i) - expected).abs();
-        // Surprise ascends with rank, so that what is closest to the entropy is a run of ranks, which grows on the side
-        // that is closer.
+        // Surprise ascends with rank, so that what is closest to the entropy is a run of ranks,
+        // which grows on the side that is closer.
         let mut start = (0..list.len()).position(|i| surprise(i) >= expected).unwrap_or(0);
         let mut end = start;
         let (mut mass, target) = (0.0, f64::from(self.0) * sum);

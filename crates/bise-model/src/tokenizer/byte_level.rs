@@ -1,4 +1,5 @@
-//! From text to tokens as byte-level BPE does it, for tekken vocabularies and a `tokenizer.json` of that kind.
+//! From text to tokens as byte-level BPE does it, for tekken vocabularies and a `tokenizer.json` of
+//! that kind.
 //!
 //! 1. Bytes that are not UTF-8 become U+FFFD, one each. User-defined pieces are cut out, longest first.
 //! 2. What lies between them is cut into words by tekken's pattern ([`words`]).
@@ -6,9 +7,10 @@
 //! 4. Otherwise it starts as a list of bytes. As long as two neighbours have a merge, the pair whose merge makes
 //!    the token of lowest rank is replaced by it; of equal ranks, the leftmost pair.
 //!
-//! Vocabularies list merges in the order of the tokens that they make, all merges of a token together: the rank
-//! of a token is the place of its first merge. Under rules of a `tokenizer.json`, which do steps 1 and 2, each merge has its own
-//! rank, and step 3 is one of them. Pieces are written in GPT-2's alphabet of one character for each byte.
+//! Vocabularies list merges in the order of the tokens that they make, all merges of a token
+//! together: the rank of a token is the place of its first merge. Under rules of a
+//! `tokenizer.json`, which do steps 1 and 2, each merge has its own rank, and step 3 is one of
+//! them. Pieces are written in GPT-2's alphabet of one character for each byte.
 
 use std::collections::HashMap;
 
@@ -74,7 +76,11 @@ impl ByteLevel {
         Ok(model)
     }
 
-    fn add_merges(&mut self, vocabulary: &Vocabulary, merges: &[(u32, u32)]) -> Result<(), TokenizerError> {
+    fn add_merges(
+        &mut self,
+        vocabulary: &Vocabulary,
+        merges: &[(u32, u32)],
+    ) -> Result<(), TokenizerError> {
         let mut ranks: HashMap<u32, u32> = HashMap::new();
         let by_pair = vocabulary.rules.is_some();
         for (rank, &(left, right)) in merges.iter().enumerate() {
@@ -90,9 +96,10 @@ impl ByteLevel {
             let rank = rank as u32;
             match self.whole.get(joined.as_slice()) {
                 Some(&id) if by_pair => self.merges.insert((left, right), rank, id),
-                Some(&id) => self
-                    .merges
-                    .insert((left, right), *ranks.entry(id).or_insert(rank), id),
+                Some(&id) => {
+                    self.merges
+                        .insert((left, right), *ranks.entry(id).or_insert(rank), id)
+                }
                 // What makes a control token is never made.
                 None if by_pair => {}
                 None => return Err(fault()),
@@ -153,7 +160,8 @@ fn decode_piece(piece: &str, out: &mut Vec<u8>) -> Option<()> {
 
 /// The byte that a character of GPT-2's alphabet stands for.
 ///
-/// Printable characters of Latin-1 stand for themselves; the other bytes, in order, are U+0100 and on.
+/// Printable characters of Latin-1 stand for themselves; the other bytes, in order, are U+0100 and
+/// on.
 fn byte_of(c: char) -> Option<u8> {
     let code = c as u32;
     match code {

@@ -4,8 +4,8 @@ use super::{Surface, Tokenizer};
 use std::borrow::Cow;
 
 impl Tokenizer {
-    /// What the token `id` adds in the middle of a text; nothing for control tokens and the unknown token, which stand
-    /// for no certain text, and for ids outside the vocabulary.
+    /// What the token `id` adds in the middle of a text; nothing for control tokens and the unknown
+    /// token, which stand for no certain text, and for ids outside the vocabulary.
     pub fn bytes(&self, id: u32) -> Cow<'_, [u8]> {
         match self.surface(id) {
             Surface::Text(piece) if piece.contains(super::sentencepiece::SPACE) => {

@@ -1,7 +1,7 @@
 //! From words to tokens as the BPE of a `tokenizer.json` with byte fallback does it.
 //!
-//! A word starts as a list of characters. One without a piece becomes its bytes, or else an unknown token. Then pairs merge
-//! ([`pairs`](super::pairs)).
+//! A word starts as a list of characters. One without a piece becomes its bytes, or else an unknown
+//! token. Then pairs merge ([`pairs`](super::pairs)).
 
 use std::collections::HashMap;
 

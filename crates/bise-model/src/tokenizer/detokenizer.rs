@@ -9,8 +9,8 @@ const UNKNOWN_TEXT: &str = " \u{2047} ";
 /// Turns tokens into text as they come: what all pushes and the finish give together is what
 /// [`Tokenizer::decode`] gives for all the tokens at once.
 ///
-/// - Bytes wait until they make a whole character. Bytes that never will become U+FFFD: one each in a
-///   SentencePiece vocabulary, one for each beginning of a character in a byte-level one.
+/// - Bytes wait until they make a whole character. Bytes that never will become U+FFFD: one each
+///   in a SentencePiece vocabulary, one for each beginning of a character in a byte-level one.
 /// - Control tokens give no text.
 /// - The space that encoding put in front of the text is taken away again.
 ///

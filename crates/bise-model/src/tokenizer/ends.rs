@@ -27,7 +27,8 @@ const KEYS: [(&str, &str); 2] = [
     ),
 ];
 
-/// What the chat templates of a file begin with: `tokenizer.chat_template`, `tokenizer.chat_template.tool_use`.
+/// What the chat templates of a file begin with: `tokenizer.chat_template`,
+/// `tokenizer.chat_template.tool_use`.
 const TEMPLATES: &str = "tokenizer.chat_template";
 
 /// The names of tokens that end a turn, by the conventions of those who train models.
@@ -51,7 +52,8 @@ impl Vocabulary {
         all.filter(|&id| seen.insert(id)).collect()
     }
 
-    /// Lets a text also end with the tokens that are named as ends of turns and that `templates`, chat templates, write.
+    /// Lets a text also end with the tokens that are named as ends of turns and that `templates`,
+    /// chat templates, write.
     pub fn end_turns_of(&mut self, templates: &[&str]) {
         let written = |name: &&str| templates.iter().any(|template| template.contains(*name));
         for name in NAMES.iter().copied().filter(written) {
@@ -83,15 +85,20 @@ impl Vocabulary {
         let tokens = self.len();
         match found as usize {
             id if id < tokens => Ok(found),
-            _ => Err(TokenizerError::SpecialOutOfRange { what, found, tokens }),
+            _ => Err(TokenizerError::SpecialOutOfRange {
+                what,
+                found,
+                tokens,
+            }),
         }
     }
 
-    /// Makes control tokens of those that end a text, which some converters mark as text: a prompt's text would make them.
-    /// A word that a configuration lists as an end stays a word.
+    /// Makes control tokens of those that end a text, which some converters mark as text: a
+    /// prompt's text would make them. A word that a configuration lists as an end stays a word.
     pub(super) fn mark_ends(&mut self) {
         for id in self.ends.iter().map(|&id| id as usize) {
-            if self.kinds[id] == TokenKind::UserDefined || NAMES.contains(&self.pieces[id].as_str()) {
+            if self.kinds[id] == TokenKind::UserDefined || NAMES.contains(&self.pieces[id].as_str())
+            {
                 self.kinds[id] = TokenKind::Control;
             }
         }

@@ -16,7 +16,9 @@ pub enum TokenizerError {
     )]
     Absent,
     /// The file's vocabulary is of another kind.
-    #[error("metadata `{key}` is {found:?}, expected \"llama\" (SentencePiece) or \"gpt2\" (byte-level BPE)")]
+    #[error(
+        "metadata `{key}` is {found:?}, expected \"llama\" (SentencePiece) or \"gpt2\" (byte-level BPE)"
+    )]
     Model {
         /// The metadata key.
         key: &'static str,
@@ -24,7 +26,9 @@ pub enum TokenizerError {
         found: String,
     },
     /// A byte-level vocabulary cuts text into words by rules that are not known here.
-    #[error("metadata `{key}` is {found:?}, expected \"tekken\", the only byte-level vocabularies supported")]
+    #[error(
+        "metadata `{key}` is {found:?}, expected \"tekken\", the only byte-level vocabularies supported"
+    )]
     Pre {
         /// The metadata key.
         key: &'static str,
@@ -89,7 +93,9 @@ pub enum TokenizerError {
         piece: String,
     },
     /// Characters without a piece could not be encoded.
-    #[error("the vocabulary has neither an unknown token nor all byte tokens (found {found} of 256)")]
+    #[error(
+        "the vocabulary has neither an unknown token nor all byte tokens (found {found} of 256)"
+    )]
     Incomplete {
         /// How many of the 256 byte tokens there are.
         found: usize,

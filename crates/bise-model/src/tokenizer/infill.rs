@@ -7,7 +7,8 @@
 use super::{TokenKind, Tokenizer, TokenizerError};
 
 impl Tokenizer {
-    /// The tokens of a text with a gap between `prefix` and `suffix`, which the model fills by going on.
+    /// The tokens of a text with a gap between `prefix` and `suffix`, which the model fills by
+    /// going on.
     ///
     /// # Errors
     /// When the vocabulary lacks one of the three control tokens.
@@ -23,7 +24,8 @@ impl Tokenizer {
             .ok_or(TokenizerError::Infill { piece: "<s>" })?;
         let mut ids = vec![bos, control("[SUFFIX]")?];
         if !suffix.is_empty() {
-            // As mistral-common does it: the two tokens of a character in front keep SentencePiece's space away.
+            // As mistral-common does it: the two tokens of a character in front keep
+            // SentencePiece's space away.
             let marked = self.encode_alone(&["\u{263a}".as_bytes(), suffix].concat());
             ids.extend_from_slice(&marked[marked.len().min(2)..]);
         }

@@ -21,7 +21,8 @@ impl Literals {
         self.ids.entry(text.to_owned()).or_insert(id);
     }
 
-    /// The length and id of the longest piece that `text`, whose first character is `c`, begins with.
+    /// The length and id of the longest piece that `text`, whose first character is `c`, begins
+    /// with.
     pub fn at_start_of(&self, text: &str, c: char) -> Option<(usize, u32)> {
         if self.ids.is_empty() {
             return None;
@@ -32,7 +33,8 @@ impl Literals {
             .next()
     }
 
-    /// Calls `emit` with the pieces in `text` and with what lies between them, which is never empty.
+    /// Calls `emit` with the pieces in `text` and with what lies between them, which is never
+    /// empty.
     pub fn split<'t>(&self, text: &'t str, mut emit: impl FnMut(Result<u32, &'t str>)) {
         let (mut start, mut at) = (0, 0);
         while let Some(c) = text[at..].chars().next() {

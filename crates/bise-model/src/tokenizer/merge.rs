@@ -1,9 +1,9 @@
 //! The merging at the heart of SentencePiece-BPE.
 //!
-//! A text starts as a list of characters. As long as two neighbours form a piece of the vocabulary, the
-//! pair whose piece has the highest score is replaced by it; of equal scores, the leftmost pair. A heap of
-//! candidate pairs makes this `O(n log n)`. A candidate is out of date when one of its symbols has been
-//! merged meanwhile, which shows in the length of what it would make.
+//! A text starts as a list of characters. As long as two neighbours form a piece of the vocabulary,
+//! the pair whose piece has the highest score is replaced by it; of equal scores, the leftmost
+//! pair. A heap of candidate pairs makes this `O(n log n)`. A candidate is out of date when one of
+//! its symbols has been merged meanwhile, which shows in the length of what it would make.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
@@ -45,7 +45,8 @@ impl Pieces {
 
 const NONE: usize = usize::MAX;
 
-/// Bytes `start..end` of the text, in a doubly linked list; empty once merged into its left neighbour.
+/// Bytes `start..end` of the text, in a doubly linked list; empty once merged into its left
+/// neighbour.
 #[derive(Debug)]
 struct Symbol {
     start: usize,

@@ -15,7 +15,8 @@ const MERGES: &str = "tokenizer.ggml.merges";
 const BOS: &str = "tokenizer.ggml.bos_token_id";
 const EOS: &str = "tokenizer.ggml.eos_token_id";
 const UNK: &str = "tokenizer.ggml.unknown_token_id";
-/// Kept by `bise quantize`: how much a model of Mistral's format v15 can be asked to think, and what is usual.
+/// Kept by `bise quantize`: how much a model of Mistral's format v15 can be asked to think, and
+/// what is usual.
 const EFFORTS: &str = "tokenizer.mistral.reasoning_efforts";
 const EFFORT: &str = "tokenizer.mistral.reasoning_effort";
 const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
@@ -32,15 +33,17 @@ const FUSE_UNK: &str = "tokenizer.rules.fuse_unk";
 const IGNORE_MERGES: &str = "tokenizer.rules.ignore_merges";
 
 impl Vocabulary {
-    /// The vocabulary of a GGUF file: SentencePiece (model `llama`), or byte-level (model `gpt2`) with tekken's
-    /// words.
+    /// The vocabulary of a GGUF file: SentencePiece (model `llama`), or byte-level (model `gpt2`)
+    /// with tekken's words.
     ///
-    /// Keys that older converters left out have their usual meaning for such vocabularies: tokens 0, 1 and 2
-    /// are unknown, beginning and end; prompts begin with the beginning token, in SentencePiece vocabularies
-    /// also with a space, and have no end token; scores are zero, and tokens are text.
+    /// Keys that older converters left out have their usual meaning for such vocabularies: tokens
+    /// 0, 1 and 2 are unknown, beginning and end; prompts begin with the beginning token, in
+    /// SentencePiece vocabularies also with a space, and have no end token; scores are zero, and
+    /// tokens are text.
     ///
     /// # Errors
-    /// For another kind of vocabulary, and for keys that are missing, of another type or inconsistent.
+    /// For another kind of vocabulary, and for keys that are missing, of another type or
+    /// inconsistent.
     pub fn from_metadata(metadata: &Metadata) -> Result<Self, TokenizerError> {
         let model = metadata.str(MODEL)?;
         if matches!(model, None | Some("none")) && metadata.get(TOKENS).is_none() {
@@ -73,7 +76,8 @@ impl Vocabulary {
             unk: Some(metadata.u32(UNK)?.unwrap_or(0)),
             add_bos: metadata.bool(ADD_BOS)?.unwrap_or(true),
             add_eos: metadata.bool(ADD_EOS)?.unwrap_or(false),
-            add_space_prefix: metadata.bool(ADD_SPACE_PREFIX)?.unwrap_or(sentencepiece) && sentencepiece,
+            add_space_prefix: metadata.bool(ADD_SPACE_PREFIX)?.unwrap_or(sentencepiece)
+                && sentencepiece,
             rules: rules(metadata)?,
             reasoning: reasoning(metadata)?,
         };
@@ -85,7 +89,8 @@ impl Vocabulary {
             // The merges speak of pieces, whose kinds must be there.
             vocabulary.algorithm = Algorithm::Tekken { merges: Vec::new() };
             vocabulary.validate()?;
-            vocabulary.algorithm = vocabulary.parse_merges(required(metadata.strings(MERGES)?, MERGES)?)?;
+            vocabulary.algorithm =
+                vocabulary.parse_merges(required(metadata.strings(MERGES)?, MERGES)?)?;
         }
         vocabulary.validate()?;
         Ok(vocabulary)
@@ -137,7 +142,10 @@ fn rules(metadata: &Metadata) -> Result<Option<Rules>, TokenizerError> {
 }
 
 /// Numbers two by two.
-fn pairs(metadata: &Metadata, key: &'static str) -> Result<Option<Vec<(u32, u32)>>, TokenizerError> {
+fn pairs(
+    metadata: &Metadata,
+    key: &'static str,
+) -> Result<Option<Vec<(u32, u32)>>, TokenizerError> {
     let Some(numbers) = metadata.u32s(key)? else {
         return Ok(None);
     };
@@ -165,5 +173,7 @@ fn tekken(metadata: &Metadata) -> Result<(), TokenizerError> {
 }
 
 fn required<T>(value: Option<T>, key: &str) -> Result<T, TokenizerError> {
-    Ok(value.ok_or_else(|| GgufError::MissingKey { key: key.to_owned() })?)
+    Ok(value.ok_or_else(|| GgufError::MissingKey {
+        key: key.to_owned(),
+    })?)
 }

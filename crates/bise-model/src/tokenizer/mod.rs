@@ -1,10 +1,13 @@
-//! Text to tokens and back, as Mistral's vocabularies ask for it: SentencePiece, or byte-level BPE (tekken).
+//! Text to tokens and back, as Mistral's vocabularies ask for it: SentencePiece, or byte-level BPE
+//! (tekken).
 //!
-//! Token ids are identical to those of the `sentencepiece` library and of mistral-common's tekken, and under the [`Rules`] of a
-//! `tokenizer.json` to those of transformers, which the goldens in `fixtures/tokenizer` prove. SentencePiece's merging is written out here, in `merge.rs`, because the order of merges in
-//! SentencePiece is by score and then by place in the text. BPE libraries order merges by rank, one rank for
-//! each pair, and cannot express that two pairs tie: in vocabularies extended with pieces of one common
-//! score, as many fine-tunes do, they give other ids.
+//! Token ids are identical to those of the `sentencepiece` library and of mistral-common's tekken,
+//! and under the [`Rules`] of a `tokenizer.json` to those of transformers, which the goldens in
+//! `fixtures/tokenizer` prove. SentencePiece's merging is written out here, in `merge.rs`, because
+//! the order of merges in SentencePiece is by score and then by place in the text. BPE libraries
+//! order merges by rank, one rank for each pair, and cannot express that two pairs tie: in
+//! vocabularies extended with pieces of one common score, as many fine-tunes do, they give other
+//! ids.
 //!
 //! ```
 //! use bise_model::tokenizer::{Algorithm, TokenKind, Tokenizer, Vocabulary};
@@ -104,8 +107,12 @@ impl Model {
             .as_ref()
             .and_then(|rules| Some((rules, rules.merges.as_ref()?)));
         Ok(match (&vocabulary.algorithm, pairs) {
-            (Algorithm::Tekken { merges }, _) => Self::ByteLevel(ByteLevel::new(vocabulary, merges)?),
-            (_, Some((rules, merges))) => Self::Characters(Characters::new(vocabulary, rules, merges)?),
+            (Algorithm::Tekken { merges }, _) => {
+                Self::ByteLevel(ByteLevel::new(vocabulary, merges)?)
+            }
+            (_, Some((rules, merges))) => {
+                Self::Characters(Characters::new(vocabulary, rules, merges)?)
+            }
             (_, None) => Self::SentencePiece(SentencePiece::new(vocabulary)?),
         })
     }
@@ -186,8 +193,8 @@ impl Tokenizer {
 
     /// The tokens of `text`: of the text only, without a beginning or an end.
     ///
-    /// Whatever the text says, there is no control token among them: `<s>` in a text is three characters.
-    /// Each byte that is not UTF-8 counts as U+FFFD. The empty text has no tokens.
+    /// Whatever the text says, there is no control token among them: `<s>` in a text is three
+    /// characters. Each byte that is not UTF-8 counts as U+FFFD. The empty text has no tokens.
     pub fn encode(&self, text: &[u8]) -> Vec<u32> {
         self.encode_at(&valid(text), &[], Place::Beginning)
     }
@@ -197,22 +204,24 @@ impl Tokenizer {
         self.encode_at(&valid(text), &[], Place::Behind)
     }
 
-    /// As [`encode`](Self::encode), of a text that mistral-common puts between control tokens: a text of its own, with
-    /// SentencePiece's space in front of it whatever it begins with.
+    /// As [`encode`](Self::encode), of a text that mistral-common puts between control tokens: a
+    /// text of its own, with SentencePiece's space in front of it whatever it begins with.
     pub fn encode_alone(&self, text: &[u8]) -> Vec<u32> {
         self.encode_at(&valid(text), &[], Place::Alone)
     }
 
-    /// The tokens of `text` that goes on with another, as [`Detokenizer::continuing`] reads them: without the space that
-    /// SentencePiece puts in front of a text.
+    /// The tokens of `text` that goes on with another, as [`Detokenizer::continuing`] reads them:
+    /// without the space that SentencePiece puts in front of a text.
     pub fn encode_continuing(&self, text: &[u8]) -> Vec<u32> {
         self.encode_at(&valid(text), &[], Place::Continuing)
     }
 
-    /// The tokens of a text in which the program has placed control tokens: in ascending order, which bytes stand for which.
+    /// The tokens of a text in which the program has placed control tokens: in ascending order,
+    /// which bytes stand for which.
     ///
-    /// Ids are those that Hugging Face's transformers give for the whole text. Files that say nothing of added tokens leave open
-    /// which text gets a space in front: behind a control token it has one, its own or another.
+    /// Ids are those that Hugging Face's transformers give for the whole text. Files that say
+    /// nothing of added tokens leave open which text gets a space in front: behind a control token
+    /// it has one, its own or another.
     ///
     /// # Panics
     /// When a range does not lie in `text` between characters, or overlaps the one before.
@@ -252,8 +261,8 @@ impl Tokenizer {
         ids
     }
 
-    /// The tokens of a prompt that a text is to follow: [`encode`](Self::encode) with one beginning-of-sequence token in front
-    /// where the vocabulary asks for it.
+    /// The tokens of a prompt that a text is to follow: [`encode`](Self::encode) with one
+    /// beginning-of-sequence token in front where the vocabulary asks for it.
     pub fn encode_prompt(&self, text: &[u8]) -> Vec<u32> {
         let v = &self.vocabulary;
         let mut ids: Vec<u32> = v.bos.filter(|_| v.add_bos).into_iter().collect();
@@ -261,8 +270,9 @@ impl Tokenizer {
         ids
     }
 
-    /// The tokens of a text that is complete: [`encode_prompt`](Self::encode_prompt) with one end-of-sequence token behind where
-    /// the vocabulary asks for it. Such a token in a prompt would end the text before it begins.
+    /// The tokens of a text that is complete: [`encode_prompt`](Self::encode_prompt) with one
+    /// end-of-sequence token behind where the vocabulary asks for it. Such a token in a prompt
+    /// would end the text before it begins.
     pub fn encode_complete(&self, text: &[u8]) -> Vec<u32> {
         let v = &self.vocabulary;
         let mut ids = self.encode_prompt(text);
@@ -281,7 +291,8 @@ impl Tokenizer {
         self.vocabulary.kinds.get(id as usize).copied()
     }
 
-    /// The token that the vocabulary writes as `piece`, of any kind: `[INST]`, `<0x0A>`. Not for user text.
+    /// The token that the vocabulary writes as `piece`, of any kind: `[INST]`, `<0x0A>`. Not for
+    /// user text.
     pub fn token(&self, piece: &str) -> Option<u32> {
         self.ids.get(piece).copied()
     }
@@ -302,7 +313,9 @@ impl Tokenizer {
             None | Some(TokenKind::Control) => Surface::Hidden,
             Some(kind) => match &self.model {
                 Model::ByteLevel(model) => Surface::Bytes(model.bytes_of(id)),
-                Model::SentencePiece(_) | Model::Characters(_) => sentencepiece_surface(piece, kind),
+                Model::SentencePiece(_) | Model::Characters(_) => {
+                    sentencepiece_surface(piece, kind)
+                }
             },
         }
     }

@@ -1,5 +1,5 @@
-//! Merging by pairs of tokens, as BPE does it: as long as two neighbours have a merge, the pair whose merge has the lowest rank is
-//! replaced by what it makes; of equal ranks, the leftmost pair.
+//! Merging by pairs of tokens, as BPE does it: as long as two neighbours have a merge, the pair
+//! whose merge has the lowest rank is replaced by what it makes; of equal ranks, the leftmost pair.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -56,7 +56,12 @@ const NONE: u32 = u32::MAX;
 
 impl Merger {
     /// Appends what becomes of the tokens `word` to `out`.
-    pub fn merge(&mut self, merges: &Merges, word: impl IntoIterator<Item = u32>, out: &mut Vec<u32>) {
+    pub fn merge(
+        &mut self,
+        merges: &Merges,
+        word: impl IntoIterator<Item = u32>,
+        out: &mut Vec<u32>,
+    ) {
         self.symbols.clear();
         self.symbols
             .extend(word.into_iter().enumerate().map(|(i, id)| Symbol {
@@ -86,7 +91,9 @@ impl Merger {
 
     /// Makes the neighbours `left` and `right` a candidate if they have a merge.
     fn consider(&mut self, merges: &Merges, left: u32, right: u32) {
-        let (Some(l), Some(r)) = (self.symbols.get(left as usize), self.symbols.get(right as usize)) else {
+        let (Some(l), Some(r)) =
+            (self.symbols.get(left as usize), self.symbols.get(right as usize))
+        else {
             return;
         };
         let ids = (l.id, r.id);

@@ -37,9 +37,11 @@ impl TokenKind {
 /// How text becomes tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Algorithm {
-    /// Characters merge, the pair whose piece has the highest score first, or by the pairs that the rules list.
+    /// Characters merge, the pair whose piece has the highest score first, or by the pairs that the
+    /// rules list.
     SentencePiece,
-    /// Bytes merge within words, which tekken's pattern or the rules cut. Pieces are in GPT-2's alphabet: U+0120 for a space.
+    /// Bytes merge within words, which tekken's pattern or the rules cut. Pieces are in GPT-2's
+    /// alphabet: U+0120 for a space.
     Tekken {
         /// Pairs of tokens, in the order of the tokens that they make.
         merges: Vec<(u32, u32)>,
@@ -62,8 +64,8 @@ pub struct Vocabulary {
     pub algorithm: Algorithm,
     /// The text of each token; in SentencePiece vocabularies with U+2581 for the space.
     pub pieces: Vec<String>,
-    /// Of two possible merges, the one whose piece has the higher score comes first. Byte-level vocabularies
-    /// may have none.
+    /// Of two possible merges, the one whose piece has the higher score comes first. Byte-level
+    /// vocabularies may have none.
     pub scores: Vec<f32>,
     /// What each token stands for.
     pub kinds: Vec<TokenKind>,
@@ -81,8 +83,8 @@ pub struct Vocabulary {
     pub add_eos: bool,
     /// Whether text gets a space in front, so that its first word is spelled like every other.
     pub add_space_prefix: bool,
-    /// What a `tokenizer.json` says beyond all this; where there is none, text is encoded as the `sentencepiece` library or
-    /// mistral-common's tekken do.
+    /// What a `tokenizer.json` says beyond all this; where there is none, text is encoded as the
+    /// `sentencepiece` library or mistral-common's tekken do.
     pub rules: Option<Rules>,
     /// How much the model can be asked to think, where its file says so.
     pub reasoning: Option<Reasoning>,
@@ -156,7 +158,11 @@ impl Vocabulary {
         let ends = self.ends.iter().map(|&id| ("end-of-text", Some(id)));
         for (what, id) in special.into_iter().chain(ends) {
             if let Some(found) = id.filter(|&id| id as usize >= tokens) {
-                return Err(TokenizerError::SpecialOutOfRange { what, found, tokens });
+                return Err(TokenizerError::SpecialOutOfRange {
+                    what,
+                    found,
+                    tokens,
+                });
             }
         }
         for (id, piece) in self.pieces.iter().enumerate() {
@@ -166,7 +172,8 @@ impl Vocabulary {
                     piece: piece.clone(),
                 });
             }
-            let spelled = self.algorithm == Algorithm::SentencePiece && self.kinds[id] == TokenKind::Byte;
+            let spelled =
+                self.algorithm == Algorithm::SentencePiece && self.kinds[id] == TokenKind::Byte;
             if spelled && parse_byte(piece).is_none() {
                 return Err(TokenizerError::BytePiece {
                     id,

@@ -12,8 +12,8 @@
 //! \s+
 //! ```
 //!
-//! The look-ahead only shortens a run of white space, so it is done here by hand: the rest is a regular
-//! expression in the strict sense, matched in linear time whatever the text says.
+//! The look-ahead only shortens a run of white space, so it is done here by hand: the rest is a
+//! regular expression in the strict sense, matched in linear time whatever the text says.
 
 use std::sync::LazyLock;
 

@@ -16,7 +16,9 @@ struct Answer {
 /// Arguments in one form.
 fn parsed(message: &Message) -> (String, Vec<(Option<String>, String, Value)>) {
     let Message::Assistant {
-        content, tool_calls, ..
+        content,
+        tool_calls,
+        ..
     } = message
     else {
         panic!("{message:?}");
@@ -92,7 +94,8 @@ fn malformed_calls_are_errors() {
     );
 }
 
-/// A call read from one answer can be sent back in the next turn, in every version that knows tools.
+/// A call read from one answer can be sent back in the next turn, in every version that knows
+/// tools.
 #[test]
 fn calls_go_back_into_the_conversation() {
     for format in [
@@ -130,7 +133,8 @@ fn calls_go_back_into_the_conversation() {
     }
 }
 
-/// Thoughts, text and calls are told apart, whichever are there, and go back into the conversation as they came.
+/// Thoughts, text and calls are told apart, whichever are there, and go back into the conversation
+/// as they came.
 #[test]
 fn thoughts_are_told_apart() {
     let (version, tokenizer) = &FORMS["v13-tekken"];
@@ -143,7 +147,9 @@ fn thoughts_are_told_apart() {
         thinking: "Hm, [/THINK] so".into(),
         closed,
     };
-    let said = || Part::Text { text: "Bise.".into() };
+    let said = || Part::Text {
+        text: "Bise.".into(),
+    };
     let whole = [&[begin], &hm[..], &[end], &text, &[eos], &hm].concat();
     let cases: [(&[u32], Vec<Part>); 7] = [
         (&whole, vec![thinking(true), said()]),

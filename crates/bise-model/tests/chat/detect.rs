@@ -33,7 +33,8 @@ fn version(template: Option<Template>) -> Option<Version> {
 
 #[test]
 fn templates_of_mistral_common_tell_the_version() {
-    let templates: HashMap<String, String> = serde_json::from_slice(&read("chat/templates.json")).unwrap();
+    let templates: HashMap<String, String> =
+        serde_json::from_slice(&read("chat/templates.json")).unwrap();
     // mistral-common 1.13 makes no template for v15.
     for format in FORMATS.into_iter().filter(|&format| format != "v15-tekken") {
         let mut metadata = metadata(format);
@@ -99,8 +100,9 @@ fn names_are_versions_the_files_own_or_files() {
     ] {
         assert_eq!(version(Template::from_name(name, &metadata).ok()), Some(expected));
     }
-    let error =
-        |name: &str, metadata: &Metadata| Template::from_name(name, metadata).unwrap_err().to_string();
+    let error = |name: &str, metadata: &Metadata| {
+        Template::from_name(name, metadata).unwrap_err().to_string()
+    };
     assert_eq!(
         error("v4", &metadata),
         "`v4` is neither a chat format (v1, v2, v3, v7, v11, v13, v15, gguf) nor a file"
@@ -124,7 +126,8 @@ fn names_are_versions_the_files_own_or_files() {
     let ids = template.encode(tokenizer, &[Message::user("Hi")], &[]).unwrap();
     assert_eq!(tokenizer.decode(&ids), "Hi!");
     assert!(
-        error(directory.path().to_str().unwrap(), &metadata).contains(directory.path().to_str().unwrap())
+        error(directory.path().to_str().unwrap(), &metadata)
+            .contains(directory.path().to_str().unwrap())
     );
 }
 
@@ -138,7 +141,8 @@ fn what_a_template_writes_decides() {
         // Whatever version is noted.
         let found = detect(metadata(format), Some(LLAMA_2));
         assert!(matches!(found, Some(Template::Jinja(_))), "{format}");
-        let own: HashMap<String, String> = serde_json::from_slice(&read("chat/templates.json")).unwrap();
+        let own: HashMap<String, String> =
+            serde_json::from_slice(&read("chat/templates.json")).unwrap();
         let found = detect(metadata(format), Some(&own[format]));
         assert_eq!(version(found), Some(FORMS[format].0), "{format}");
         // A system prompt of its own is not Mistral's format.

@@ -26,7 +26,8 @@ fn requests_equal_mistral_common() {
     );
 }
 
-/// Compares at least so many conversations; gives how many of them, in all formats, both encode and refuse.
+/// Compares at least so many conversations; gives how many of them, in all formats, both encode and
+/// refuse.
 fn compare(rows: &[Row], at_least: usize) -> (usize, usize) {
     assert!(rows.len() >= at_least);
     let (mut encoded, mut refused, mut faults) = (0, 0, Vec::new());
@@ -34,7 +35,8 @@ fn compare(rows: &[Row], at_least: usize) -> (usize, usize) {
         let shown = &row.json[..row.json.find(",\"ids\"").unwrap()];
         for (format, expected) in &row.ids {
             let (version, tokenizer) = &FORMS[format.as_str()];
-            let found = Template::Mistral(*version).encode_conversation(tokenizer, &row.conversation);
+            let found =
+                Template::Mistral(*version).encode_conversation(tokenizer, &row.conversation);
             match (found, expected) {
                 (Ok(found), Some(expected)) if found == *expected => encoded += 1,
                 (Ok(found), Some(expected)) => faults.push(format!(
@@ -58,7 +60,8 @@ fn compare(rows: &[Row], at_least: usize) -> (usize, usize) {
     (encoded, refused)
 }
 
-/// Texts with a gap, as mistral-common's `encode_fim` has them; a vocabulary without the tokens is refused.
+/// Texts with a gap, as mistral-common's `encode_fim` has them; a vocabulary without the tokens is
+/// refused.
 #[test]
 fn gaps_equal_mistral_common() {
     type Gaps = HashMap<String, Vec<(String, String, Vec<u32>)>>;
@@ -86,7 +89,8 @@ fn texts_make_no_control_token() {
         for format in FORMATS {
             let (version, tokenizer) = &FORMS[format];
             let conversation = &row.conversation;
-            let Ok(ids) = Template::Mistral(*version).encode_conversation(tokenizer, conversation) else {
+            let Ok(ids) = Template::Mistral(*version).encode_conversation(tokenizer, conversation)
+            else {
                 continue;
             };
             let count = |piece: &str| {
@@ -208,7 +212,13 @@ fn errors_name_the_message_or_the_token() {
         .encode(v1, &[user()], &[])
         .unwrap_err();
     assert!(
-        matches!(found, ChatError::Token { piece: "[INST]", .. }),
+        matches!(
+            found,
+            ChatError::Token {
+                piece: "[INST]",
+                ..
+            }
+        ),
         "{found}"
     );
 }

@@ -11,16 +11,27 @@ use super::{FORMS, pieces, read};
 struct Rendered {
     template: String,
     conversation: serde_json::Value,
-    /// Pieces of the text that transformers render, cut at control tokens and tokenized by mistral-common.
+    /// Pieces of the text that transformers render, cut at control tokens and tokenized by
+    /// mistral-common.
     ids: Option<Vec<u32>>,
 }
 
-fn encode(source: &str, format: &str, messages: &[Message], tools: &[Tool]) -> Result<Vec<u32>, String> {
+fn encode(
+    source: &str,
+    format: &str,
+    messages: &[Message],
+    tools: &[Tool],
+) -> Result<Vec<u32>, String> {
     encode_conversation(source, format, &Conversation::new(messages, tools))
 }
 
-fn encode_conversation(source: &str, format: &str, conversation: &Conversation) -> Result<Vec<u32>, String> {
-    let template = Template::Jinja(Jinja::new(source.to_owned()).map_err(|error| error.to_string())?);
+fn encode_conversation(
+    source: &str,
+    format: &str,
+    conversation: &Conversation,
+) -> Result<Vec<u32>, String> {
+    let template =
+        Template::Jinja(Jinja::new(source.to_owned()).map_err(|error| error.to_string())?);
     template
         .encode_conversation(&FORMS[format].1, conversation)
         .map_err(|error| error.to_string())
@@ -34,7 +45,8 @@ fn text(source: &str, messages: &[Message]) -> String {
 
 #[test]
 fn templates_render_as_in_transformers() {
-    let templates: HashMap<String, String> = serde_json::from_slice(&read("chat/templates.json")).unwrap();
+    let templates: HashMap<String, String> =
+        serde_json::from_slice(&read("chat/templates.json")).unwrap();
     let rendered: Vec<Rendered> = serde_json::from_slice(&read("chat/rendered.json.gz")).unwrap();
     let (mut equal, mut refused) = (0, 0);
     for Rendered {

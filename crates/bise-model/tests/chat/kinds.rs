@@ -65,7 +65,9 @@ fn every_kind_renders_as_in_transformers() {
                         begin.into_iter().chain(own.iter().cloned()).collect::<Vec<_>>()
                     });
                     if found != text {
-                        faults.push(format!("{name}: {json}\n found    {found:?}\n expected {text:?}"));
+                        faults.push(format!(
+                            "{name}: {json}\n found    {found:?}\n expected {text:?}"
+                        ));
                     } else if own.as_ref().is_some_and(|own| *own != controls) {
                         faults.push(format!(
                             "{name}: {json}\n found    {controls:?}\n expected {own:?}"

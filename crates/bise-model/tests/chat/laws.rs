@@ -19,7 +19,8 @@ fn texts() -> impl Strategy<Value = String> {
     prop::collection::vec(part, 0..6).prop_map(|parts| parts.concat())
 }
 
-/// Conversations that every version allows: an answer that is not empty after each user message but the last.
+/// Conversations that every version allows: an answer that is not empty after each user message but
+/// the last.
 fn conversations() -> impl Strategy<Value = Vec<Message>> {
     (
         prop::option::of(texts()),
@@ -66,7 +67,8 @@ fn harmless(messages: &[Message]) -> Vec<Message> {
     messages.iter().map(one).collect()
 }
 
-/// Every way for text to meet structure: brackets of the template's own around it, JSON, trimming, its own spaces.
+/// Every way for text to meet structure: brackets of the template's own around it, JSON, trimming,
+/// its own spaces.
 const BRACKETS: &str = "{{ bos_token }}{% for m in messages %}[{{ m.content }}]<{{ m.content | trim }}>\
      {{ m.content }}{{ m.content }}[INST]{{ m | tojson }}[/INST]{{ m.content.strip() }}{% endfor %}";
 
@@ -122,9 +124,10 @@ proptest! {
         }
     }
 
-    /// A longer conversation begins with the tokens of the shorter one, so that a cache of keys and values can be
-    /// kept: always in v7, v11 and v13 without tools; in v2 and v3 without a system prompt, which moves to the last
-    /// user message there; in v1 always. Tools move to the last user message up to v11; v2 drops calls.
+    /// A longer conversation begins with the tokens of the shorter one, so that a cache of keys and
+    /// values can be kept: always in v7, v11 and v13 without tools; in v2 and v3 without a system
+    /// prompt, which moves to the last user message there; in v1 always. Tools move to the last
+    /// user message up to v11; v2 drops calls.
     #[test]
     fn longer_conversations_begin_with_shorter_ones(messages in conversations()) {
         for format in FORMATS {
@@ -191,9 +194,9 @@ fn system_prompts_move_in_v3() {
 /// A template that would never end is stopped.
 #[test]
 fn endless_templates_are_stopped() {
-    let endless = "{% macro f() %}{% for a in range(90000) %}{{ f() }}{% endfor %}{% endmacro %}{{ f() }}";
-    let loops =
-        "{% for a in range(90000) %}{% for b in range(90000) %}{% set c = a * b %}{% endfor %}{% endfor %}";
+    let endless =
+        "{% macro f() %}{% for a in range(90000) %}{{ f() }}{% endfor %}{% endmacro %}{{ f() }}";
+    let loops = "{% for a in range(90000) %}{% for b in range(90000) %}{% set c = a * b %}{% endfor %}{% endfor %}";
     for source in [endless, loops] {
         let template = Template::Jinja(Jinja::new(source.into()).unwrap());
         let error = template

@@ -60,8 +60,8 @@ pub fn with_window(file: &[u8], window: Option<u32>) -> Model {
     })
 }
 
-/// The model in the GGUF file `file` with a sliding window in some layers: those that `pattern`, again
-/// and again, says have one.
+/// The model in the GGUF file `file` with a sliding window in some layers: those that `pattern`,
+/// again and again, says have one.
 pub fn with_windows(file: &[u8], window: u32, pattern: &[bool]) -> Model {
     edited(file, |metadata| {
         let layers = metadata.u32("llama.block_count").unwrap().unwrap() as usize;
@@ -106,7 +106,8 @@ impl Golden {
     }
 }
 
-/// Writes the tensors of a GGUF file to `count` files in `folder`, as `gguf-split` does; the first may have none.
+/// Writes the tensors of a GGUF file to `count` files in `folder`, as `gguf-split` does; the first
+/// may have none.
 pub fn split(file: &[u8], folder: &Path, count: u32, first_has_tensors: bool) -> Vec<PathBuf> {
     let gguf = Gguf::parse(file).unwrap();
     let tensors: Vec<_> = gguf.tensors.values().collect();
@@ -142,7 +143,8 @@ pub fn split(file: &[u8], folder: &Path, count: u32, first_has_tensors: bool) ->
     parts.collect()
 }
 
-/// The same model, with `ffn_gate_exps` and its like taken apart into `ffn_gate.0`, `ffn_gate.1` and so on.
+/// The same model, with `ffn_gate_exps` and its like taken apart into `ffn_gate.0`, `ffn_gate.1`
+/// and so on.
 pub fn per_expert(file: &[u8]) -> Vec<u8> {
     let gguf = Gguf::parse(file).unwrap();
     let mut tensors: Vec<(TensorSpec, &[u8])> = Vec::new();

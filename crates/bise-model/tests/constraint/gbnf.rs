@@ -31,7 +31,8 @@ fn texts_are_those_of_the_grammar() {
     }
 }
 
-/// Every text of the grammar is let through, also those that a lexer of longest terminals would not see.
+/// Every text of the grammar is let through, also those that a lexer of longest terminals would not
+/// see.
 #[test]
 fn all_texts_of_the_grammar_are_let_through() {
     for (gbnf, text) in [
@@ -66,7 +67,8 @@ ws ::= | " " | "\n" [ \t]{0,20}"#;
             let (text, complete) = writer.write(&Grammar::from_text(gbnf), seed, 60).unwrap();
             match serde_json::from_str::<serde_json::Value>(&text) {
                 Ok(value) => assert!(value.is_object()),
-                // Surrogates that stand alone are JSON's, but no text's; numbers beyond f64 are JSON's, but no f64.
+                // Surrogates that stand alone are JSON's, but no text's; numbers beyond f64 are
+                // JSON's, but no f64.
                 Err(error) => assert!(
                     !complete && error.is_eof()
                         || text.contains("\\u")

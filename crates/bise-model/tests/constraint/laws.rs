@@ -7,8 +7,13 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use serde_json::Value;
 
-/// The text that each writer writes under `grammar`, up to so many tokens, and whether it is complete.
-fn texts(grammar: &Grammar, seed: u64, tokens: usize) -> Result<Vec<(String, bool)>, ConstraintError> {
+/// The text that each writer writes under `grammar`, up to so many tokens, and whether it is
+/// complete.
+fn texts(
+    grammar: &Grammar,
+    seed: u64,
+    tokens: usize,
+) -> Result<Vec<(String, bool)>, ConstraintError> {
     writers()
         .iter()
         .map(|writer| writer.write(grammar, seed, tokens))
@@ -162,7 +167,8 @@ fn texts_match_the_whole_expression() {
 
 #[test]
 fn texts_follow_a_lark_grammar() {
-    let lark = "start: sum\nsum: term (\"+\" term)*\nterm: NUMBER | \"(\" sum \")\"\nNUMBER: /[0-9]+/\n";
+    let lark =
+        "start: sum\nsum: term (\"+\" term)*\nterm: NUMBER | \"(\" sum \")\"\nNUMBER: /[0-9]+/\n";
     for seed in 0..4 {
         for (text, complete) in texts(&Grammar::from_text(lark), seed, 40).unwrap() {
             assert!(text.chars().all(|c| "+()0123456789".contains(c)), "{text}");
@@ -175,7 +181,8 @@ fn texts_follow_a_lark_grammar() {
 /// Rejected drafts leave no trace: the mask depends on the history alone.
 #[test]
 fn the_history_may_go_back() {
-    let grammar = Grammar::JsonSchema(r#"{"type":"array","items":{"type":"integer"},"maxItems":9}"#.into());
+    let grammar =
+        Grammar::JsonSchema(r#"{"type":"array","items":{"type":"integer"},"maxItems":9}"#.into());
     Writer::check_rollback(&grammar);
 }
 
@@ -228,7 +235,9 @@ fn keys_come_once() {
     ] {
         let value: Value = serde_json::from_str(schema).unwrap();
         for seed in 0..4 {
-            for (text, complete) in texts(&Grammar::JsonSchema(schema.to_owned()), seed, 60).unwrap() {
+            for (text, complete) in
+                texts(&Grammar::JsonSchema(schema.to_owned()), seed, 60).unwrap()
+            {
                 check(&value, &text, complete).unwrap();
             }
         }

@@ -70,8 +70,9 @@ fn numbers() -> BoxedStrategy<Value> {
     prop_oneof![integer, number].boxed()
 }
 
-/// Formats for which the parser's expression is the whole truth. It knows nothing of the years that have a 29th of
-/// February, nor of the minutes that have a leap second, so that dates and times are right in form only.
+/// Formats for which the parser's expression is the whole truth. It knows nothing of the years that
+/// have a 29th of February, nor of the minutes that have a leap second, so that dates and times are
+/// right in form only.
 const FORMATS: [&str; 7] = ["duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid"];
 
 fn strings() -> BoxedStrategy<Value> {
@@ -181,8 +182,9 @@ fn objects(item: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
     )
 }
 
-/// How many properties there are is counted where all that have a name must be there. Names that have none may repeat, and a
-/// parser of texts counts each, so that no more than one of them is asked for.
+/// How many properties there are is counted where all that have a name must be there. Names that
+/// have none may repeat, and a parser of texts counts each, so that no more than one of them is
+/// asked for.
 fn counted_objects(item: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
     let names = prop::sample::subsequence(NAMES.to_vec(), 0..=2);
     (names, item.clone(), item, 0..2usize, 0..4usize)

@@ -58,7 +58,8 @@ impl Writer {
             max_tokens: tokens,
             end: &[end],
         };
-        let mut session = Session::new(Context::new(&story.model, ContextOptions::new(tokens + 16)).unwrap());
+        let mut session =
+            Session::new(Context::new(&story.model, ContextOptions::new(tokens + 16)).unwrap());
         let mut text = Detokenizer::continuing(&story.tokenizer);
         let mut written = String::new();
         let prompt = story.tokenizer.encode_prompt(b"Once");

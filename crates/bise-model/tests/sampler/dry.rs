@@ -12,7 +12,8 @@ fn breakers() -> Breakers {
     Breakers::new(&["\n", ":", "xyx", ""], TEXTS.iter())
 }
 
-/// Whether a breaker ends in, or lies in, the last tokens but the last `n`, and not wholly before them.
+/// Whether a breaker ends in, or lies in, the last tokens but the last `n`, and not wholly before
+/// them.
 fn after_breaker(history: &[u32], n: usize) -> bool {
     // The last n tokens are free of breakers when none begins or ends in them.
     let texts: Vec<&str> = history.iter().map(|&id| TEXTS[id as usize]).collect();
@@ -72,7 +73,8 @@ proptest! {
     }
 }
 
-/// A text of one token again and again is the worst case of the naive search: here it takes linear time.
+/// A text of one token again and again is the worst case of the naive search: here it takes linear
+/// time.
 #[test]
 fn a_long_history_is_searched_quickly() {
     let history = vec![0u32; 200_000];

@@ -86,8 +86,8 @@ fn filters_equal_transformers() {
         let expected: Vec<_> = case.kept.iter().map(|k| k.0).collect();
         assert_eq!(ids, expected, "{:?}", case.options);
         for (candidate, (id, logit)) in found.iter().zip(&case.kept) {
-            // Penalty and temperature: two operations here, each rounded to half an ulp, and there up to
-            // four, as torch may multiply by a rounded reciprocal.
+            // Penalty and temperature: two operations here, each rounded to half an ulp, and there
+            // up to four, as torch may multiply by a rounded reciprocal.
             let bound = 3.0 * f32::EPSILON * logit.abs();
             let error = (candidate.logit - logit).abs();
             assert!(

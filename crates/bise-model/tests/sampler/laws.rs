@@ -5,14 +5,16 @@ use proptest::prelude::*;
 
 use super::{kept, off};
 
-/// Logits with ties, zeros of both signs, excluded tokens and extremes; at least one token is allowed.
+/// Logits with ties, zeros of both signs, excluded tokens and extremes; at least one token is
+/// allowed.
 pub fn logits() -> impl Strategy<Value = Vec<f32>> {
     let logit = prop_oneof![
         6 => -8.0..8.0f32,
         3 => (-3..4i8).prop_map(f32::from),
         1 => prop::sample::select(vec![0.0, -0.0, f32::NEG_INFINITY, f32::MAX, f32::MIN, f32::MIN_POSITIVE]),
     ];
-    prop::collection::vec(logit, 1..60).prop_filter("a token is allowed", |l| l.iter().any(|x| x.is_finite()))
+    prop::collection::vec(logit, 1..60)
+        .prop_filter("a token is allowed", |l| l.iter().any(|x| x.is_finite()))
 }
 
 /// Ids of allowed tokens, best first, by their definition.
@@ -42,7 +44,8 @@ pub fn probabilities(logits: &[f32]) -> Vec<f64> {
     weights.iter().map(|w| w / sum).collect()
 }
 
-/// Tests compute probabilities with another `exp`, each within an ulp, and other sums of at most 60 numbers.
+/// Tests compute probabilities with another `exp`, each within an ulp, and other sums of at most 60
+/// numbers.
 pub const BOUND: f64 = 64.0 * f64::EPSILON;
 
 proptest! {
@@ -198,8 +201,8 @@ proptest! {
     }
 }
 
-/// Pearson's chi-square over 20 tokens stays below 43.8, its 99.9 % quantile for 19 degrees of freedom. The
-/// seed is fixed, so that this either holds or does not.
+/// Pearson's chi-square over 20 tokens stays below 43.8, its 99.9 % quantile for 19 degrees of
+/// freedom. The seed is fixed, so that this either holds or does not.
 #[test]
 fn tokens_are_drawn_as_often_as_they_are_probable() {
     let logits: Vec<f32> = (0..20).map(|i| ((i * 7) % 20) as f32 * 0.2).collect();
@@ -310,7 +313,13 @@ fn options_out_of_range_are_named() {
 
 #[test]
 fn a_random_seed_is_told() {
-    let new = || Sampler::new(SamplerOptions { seed: None, ..off() }).unwrap();
+    let new = || {
+        Sampler::new(SamplerOptions {
+            seed: None,
+            ..off()
+        })
+        .unwrap()
+    };
     let mut first = new();
     assert_ne!(first.seed(), new().seed());
     let mut again = Sampler::new(SamplerOptions {

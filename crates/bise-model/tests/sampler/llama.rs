@@ -121,11 +121,18 @@ fn dry_equals_llama_cpp() {
             last_n: case.last_n,
             breakers: Breakers::new(&case.breakers, texts),
         };
-        let mut found: Vec<(u32, f64)> = kept(SamplerOptions { dry, ..super::off() }, &logits, &case.tokens)
-            .iter()
-            .map(|c| (c.id, f64::from(logits[c.id as usize]) - f64::from(c.logit)))
-            .filter(|&(_, lost)| lost != 0.0)
-            .collect();
+        let mut found: Vec<(u32, f64)> = kept(
+            SamplerOptions {
+                dry,
+                ..super::off()
+            },
+            &logits,
+            &case.tokens,
+        )
+        .iter()
+        .map(|c| (c.id, f64::from(logits[c.id as usize]) - f64::from(c.logit)))
+        .filter(|&(_, lost)| lost != 0.0)
+        .collect();
         found.sort_by_key(|&(id, _)| id);
         let close = found.len() == case.lost.len()
             && found

@@ -57,7 +57,8 @@ proptest! {
         }
     }
 
-    /// What is kept is closer to the entropy than what is not, reaches the mass, and without its least typical does not.
+    /// What is kept is closer to the entropy than what is not, reaches the mass, and without its
+    /// least typical does not.
     #[test]
     fn typical_keeps_the_fewest_closest_to_the_entropy(logits in logits(), typical in 0.0..1f32) {
         let found = kept_ids(SamplerOptions { typical, ..off() }, &logits);
@@ -145,8 +146,8 @@ fn mirostat_holds_the_surprise() {
         .unwrap();
         let (mut sum, n) = (0.0, 4000u32);
         for step in 0..n {
-            // Now steep, now flat: an entropy of 2.6 to 5.8 bits, 1.5 to 4.4 for the best token. So less than 2.4 bits on
-            // average cannot be had, nor more than 3.7.
+            // Now steep, now flat: an entropy of 2.6 to 5.8 bits, 1.5 to 4.4 for the best token. So
+            // less than 2.4 bits on average cannot be had, nor more than 3.7.
             let slope = 0.05 + 0.4 * f64::from(step % 7) / 6.0;
             let logits: Vec<f32> = (0..200).map(|i| (-slope * f64::from(i)) as f32).collect();
             let drawn = sampler.sample(&logits, &[]).unwrap();
@@ -154,7 +155,8 @@ fn mirostat_holds_the_surprise() {
             sum += (log_sum - f64::from(logits[drawn as usize])) / std::f64::consts::LN_2;
         }
         let mean = sum / f64::from(n);
-        // mu moves by the rate times the sum of the errors, and stays within the surprises there are.
+        // mu moves by the rate times the sum of the errors, and stays within the surprises there
+        // are.
         assert!(
             (mean - f64::from(target)).abs() < 0.05,
             "{mean} instead of {target} bits"

@@ -1,4 +1,5 @@
-//! Tokenizers as directories have them, against transformers: see tools/fixtures/tokenizer_configs.py.
+//! Tokenizers as directories have them, against transformers: see
+//! tools/fixtures/tokenizer_configs.py.
 
 use std::collections::HashMap;
 use std::fs;

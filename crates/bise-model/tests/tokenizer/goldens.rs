@@ -101,7 +101,9 @@ fn mistral_ids_equal_sentencepiece() {
     let (v1, v3) = (mistral("v1"), mistral("v3"));
     for row in &goldens.encode {
         let (text, ids1, ids3) = match row {
-            Row::Shifted(text, ids) => (text, ids, ids.iter().map(|i| i + goldens.v3_shift).collect()),
+            Row::Shifted(text, ids) => {
+                (text, ids, ids.iter().map(|i| i + goldens.v3_shift).collect())
+            }
             Row::Both(text, ids1, ids3) => (text, ids1, ids3.clone()),
         };
         let text = text.bytes();

@@ -63,7 +63,8 @@ fn decode_at_once(tokenizer: &Tokenizer, ids: &[u32]) -> String {
     text
 }
 
-/// Merging by its definition: as long as there is a pair to merge, the leftmost of those with the best score.
+/// Merging by its definition: as long as there is a pair to merge, the leftmost of those with the
+/// best score.
 fn merge_by_definition(vocabulary: &Vocabulary, text: &str) -> Vec<String> {
     let score = |piece: &str| {
         let id = vocabulary.pieces.iter().position(|p| p == piece)?;
@@ -168,7 +169,8 @@ proptest! {
     #[test]
     fn continuations_keep_their_space(text in texts(), ids in ids()) {
         let prompt = V1.encode(&text);
-        // A prompt ends with a whole character, so that no byte is left over; its text is not empty.
+        // A prompt ends with a whole character, so that no byte is left over; its text is not
+        // empty.
         prop_assume!(!read_back(&text).is_empty());
         let mut detokenizer = Detokenizer::continuing(&V1);
         let mut rest: String = ids.iter().map(|&id| detokenizer.push(id).to_owned()).collect();
@@ -186,7 +188,8 @@ proptest! {
     }
 }
 
-/// A megabyte takes no time to speak of, whatever it says; with a quadratic step this would take hours.
+/// A megabyte takes no time to speak of, whatever it says; with a quadratic step this would take
+/// hours.
 #[test]
 fn long_texts_are_encoded() {
     let million = 1_000_000;

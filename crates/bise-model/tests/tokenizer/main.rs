@@ -34,7 +34,8 @@ fn mistral(version: &str) -> Tokenizer {
     Tokenizer::new(vocabulary).unwrap()
 }
 
-/// What decoding gives for an encoded text: each byte that is not UTF-8 is U+FFFD, U+2581 is a space.
+/// What decoding gives for an encoded text: each byte that is not UTF-8 is U+FFFD, U+2581 is a
+/// space.
 fn read_back(text: &[u8]) -> String {
     let mut out = String::new();
     for chunk in text.utf8_chunks() {

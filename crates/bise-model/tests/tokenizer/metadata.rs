@@ -88,7 +88,8 @@ fn bos_is_a_control_token_whatever_its_type() {
     }
 }
 
-/// As llama.cpp reads such files: scores are zero, pieces are text, and bytes are known by their names.
+/// As llama.cpp reads such files: scores are zero, pieces are text, and bytes are known by their
+/// names.
 #[test]
 fn scores_and_types_may_be_absent() {
     let mut whole = metadata();

@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 
 use bise_format::gguf::{Metadata, Value};
 use bise_format::tekken_metadata;
-use bise_model::tokenizer::{Algorithm, Detokenizer, TokenKind, Tokenizer, TokenizerError, Vocabulary};
+use bise_model::tokenizer::{
+    Algorithm, Detokenizer, TokenKind, Tokenizer, TokenizerError, Vocabulary,
+};
 use flate2::read::GzDecoder;
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -49,7 +51,8 @@ fn valid(text: &[u8]) -> String {
 
 #[test]
 fn ids_and_texts_equal_mistral_common() {
-    let goldens: Goldens = serde_json::from_slice(&std::fs::read(fixture("tekken.json")).unwrap()).unwrap();
+    let goldens: Goldens =
+        serde_json::from_slice(&std::fs::read(fixture("tekken.json")).unwrap()).unwrap();
     let texts = super::goldens::texts();
     assert_eq!(texts.len(), goldens.encode.len());
     for (text, ids) in texts.iter().zip(&goldens.encode) {
@@ -74,7 +77,8 @@ fn ids_and_texts_equal_mistral_common() {
     }
 }
 
-/// By hand: `chat_goldens.py --full DIR`, then `BISE_TEKKEN_FULL=DIR/full.json cargo test -- --ignored whole_tekken`.
+/// By hand: `chat_goldens.py --full DIR`, then `BISE_TEKKEN_FULL=DIR/full.json cargo test --
+/// --ignored whole_tekken`.
 #[test]
 #[ignore = "needs the whole vocabularies of mistral-common"]
 fn whole_tekken_vocabularies_equal_mistral_common() {
@@ -107,14 +111,16 @@ fn whole_tekken_vocabularies_equal_mistral_common() {
     }
 }
 
-/// Merging by its definition: the lowest rank first, of equal ranks the leftmost. Ranks are ids here.
+/// Merging by its definition: the lowest rank first, of equal ranks the leftmost. Ranks are ids
+/// here.
 fn merge_by_definition(word: &[u8], token: impl Fn(&[u8]) -> Option<u32>) -> Vec<u32> {
     if let Some(id) = token(word) {
         return vec![id];
     }
     let mut parts: Vec<Vec<u8>> = word.iter().map(|&byte| vec![byte]).collect();
     loop {
-        let joined = |i: usize| Some((token(&[parts[i].clone(), parts[i + 1].clone()].concat())?, i));
+        let joined =
+            |i: usize| Some((token(&[parts[i].clone(), parts[i + 1].clone()].concat())?, i));
         let Some((_, i)) = (0..parts.len() - 1).filter_map(joined).min() else {
             return parts.iter().map(|part| token(part).unwrap()).collect();
         };
@@ -220,7 +226,9 @@ fn small() -> Metadata {
 #[test]
 fn user_defined_and_unused_pieces() {
     let tokenizer = tokenizer(&small()).unwrap();
-    assert!(matches!(&tokenizer.vocabulary().algorithm, Algorithm::Tekken { merges } if merges.len() == 2));
+    assert!(
+        matches!(&tokenizer.vocabulary().algorithm, Algorithm::Tekken { merges } if merges.len() == 2)
+    );
     let ids = tokenizer.encode("abc<tool> xab[PAD5]é".as_bytes());
     assert_eq!(ids[..3], [260, 261, 259]);
     assert_eq!(tokenizer.decode(&ids), "abc<tool> xab[PAD5]é");
@@ -246,7 +254,9 @@ fn bad_metadata_is_refused() {
             "metadata `tokenizer.ggml.model` is \"bert\", expected \"llama\" (SentencePiece) or \"gpt2\" (byte-level BPE)",
         ),
         (
-            error(|m| drop(m.insert("tokenizer.ggml.merges", vec!["a b".to_owned(), "ab d".to_owned()]))),
+            error(|m| {
+                drop(m.insert("tokenizer.ggml.merges", vec!["a b".to_owned(), "ab d".to_owned()]))
+            }),
             "merge 1 (tokens 259 and 103) is not of two tokens that make a third",
         ),
         (

@@ -1,8 +1,9 @@
 //! The best types within a size.
 //!
-//! Each tensor may be stored in several types, each with a length and an error; what is looked for is the choice of
-//! least total error that is no longer than the budget. This is a knapsack of one item a tensor, solved exactly over
-//! lengths in units: with `best[c]` the least error of the tensors so far in `c` units beyond the least,
+//! Each tensor may be stored in several types, each with a length and an error; what is looked for
+//! is the choice of least total error that is no longer than the budget. This is a knapsack of one
+//! item a tensor, solved exactly over lengths in units: with `best[c]` the least error of the
+//! tensors so far in `c` units beyond the least,
 //!
 //! ```text
 //! best'[c] = min over types t of best[c - cost[t]] + error[t]       cost[t] = (len[t] - least len) / unit, rounded up
@@ -41,7 +42,8 @@ struct Item {
 }
 
 impl Plan {
-    /// The user's word and vectors leave one type, other matrices all that are smaller than the source's, and that.
+    /// The user's word and vectors leave one type, other matrices all that are smaller than the
+    /// source's, and that.
     pub(crate) fn new(
         metadata: &Metadata,
         tensors: &[StackedTensor],
@@ -80,7 +82,8 @@ impl Plan {
         Self { header, ..self }
     }
 
-    /// The types of least total error within `budget`, by the errors of all candidates. Notes when there is no file so large.
+    /// The types of least total error within `budget`, by the errors of all candidates. Notes when
+    /// there is no file so large.
     pub(crate) fn choose(
         &self,
         budget: Budget,
@@ -113,7 +116,8 @@ impl Plan {
             Budget::Bytes(_) => Budget::Bytes(self.header + bytes).to_string(),
             // Rounded up, so that what is said can be asked for.
             Budget::BitsPerWeight(_) => {
-                Budget::BitsPerWeight((bytes as f64 * 8e4 / weights as f64).ceil() / 1e4).to_string()
+                Budget::BitsPerWeight((bytes as f64 * 8e4 / weights as f64).ceil() / 1e4)
+                    .to_string()
             }
         };
         let Some(chosen) = allocate(&items, room, UNITS) else {
@@ -169,11 +173,12 @@ pub(crate) fn file_type(tensors: &[StackedTensor], types: &[DType]) -> u32 {
 /// Units that all lengths beyond the least take at most.
 const UNITS: u64 = 1 << 17;
 
-/// For each tensor, which of its items; `None` when the shortest do not fit in `room`. Lengths beyond the least are
-/// reckoned in at most `units`.
+/// For each tensor, which of its items; `None` when the shortest do not fit in `room`. Lengths
+/// beyond the least are reckoned in at most `units`.
 fn allocate(tensors: &[Vec<Item>], room: u64, units: u64) -> Option<Vec<usize>> {
     let least = |items: &Vec<Item>| items.iter().map(|item| item.len).min().unwrap_or(0);
-    let extra = |items: &Vec<Item>| items.iter().map(|item| item.len).max().unwrap_or(0) - least(items);
+    let extra =
+        |items: &Vec<Item>| items.iter().map(|item| item.len).max().unwrap_or(0) - least(items);
     let room = room.checked_sub(tensors.iter().map(least).sum())?;
     let all: u64 = tensors.iter().map(extra).sum();
     let lens = tensors

@@ -1,7 +1,8 @@
-//! The type of each tensor: what the user says of it, else what the target says, else what fits its rows.
+//! The type of each tensor: what the user says of it, else what the target says, else what fits its
+//! rows.
 
 use crate::choose::recipe;
-use crate::choose::role::{ModelFacts, Kind, Role};
+use crate::choose::role::{Kind, ModelFacts, Role};
 use crate::choose::tensor_type::TensorType;
 use crate::error::QuantizeError;
 use crate::options::Options;
@@ -10,9 +11,16 @@ use bise_kernels::block::DType;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The type that the user set for this tensor: the embedding's and the output's first, then the first pattern's.
-pub(crate) fn set_by_user(name: &str, role: Role, options: &Options, facts: &ModelFacts) -> Option<DType> {
-    let rule = || rule_of(name, role, options, facts).map(|rule| options.tensor_types[rule].dtype());
+/// The type that the user set for this tensor: the embedding's and the output's first, then the
+/// first pattern's.
+pub(crate) fn set_by_user(
+    name: &str,
+    role: Role,
+    options: &Options,
+    facts: &ModelFacts,
+) -> Option<DType> {
+    let rule =
+        || rule_of(name, role, options, facts).map(|rule| options.tensor_types[rule].dtype());
     set_by_option(role, options, facts).or_else(rule)
 }
 
@@ -94,7 +102,8 @@ pub(crate) fn fitting(tensor: &StackedTensor, wanted: DType, notes: &mut Vec<Str
 /// Names shown when a pattern has none.
 const CLOSEST: usize = 5;
 
-/// Every pattern must name a matrix, or it is a slip of the pen; one that sets no type, because others come first, is told.
+/// Every pattern must name a matrix, or it is a slip of the pen; one that sets no type, because
+/// others come first, is told.
 pub(crate) fn check_patterns(
     tensors: &[StackedTensor],
     options: &Options,
@@ -102,8 +111,10 @@ pub(crate) fn check_patterns(
     notes: &mut Vec<String>,
 ) -> Result<(), QuantizeError> {
     let role = |tensor: &StackedTensor| Role::of(&tensor.name, &tensor.dims);
-    let (matrices, others): (Vec<&StackedTensor>, Vec<_>) = tensors.iter().partition(|t| role(t).is_matrix());
-    let names = |tensors: &[&StackedTensor]| tensors.iter().map(|t| t.name.clone()).collect::<Vec<_>>();
+    let (matrices, others): (Vec<&StackedTensor>, Vec<_>) =
+        tensors.iter().partition(|t| role(t).is_matrix());
+    let names =
+        |tensors: &[&StackedTensor]| tensors.iter().map(|t| t.name.clone()).collect::<Vec<_>>();
     for (i, rule) in options.tensor_types.iter().enumerate() {
         let matched = |tensors: &[&StackedTensor]| tensors.iter().any(|t| rule.matches(&t.name));
         if !matched(&matrices) {

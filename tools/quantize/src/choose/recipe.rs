@@ -1,9 +1,10 @@
 //! Which tensor gets which type: plain types and recipes, as GGUF users know them from llama.cpp.
 //!
-//! Vectors and the routers of experts stay F32. For quantized targets the output matrix (the embedding, when
-//! they are one) gets Q6_K, K and V of models with 8 experts get Q8_0, and a recipe's rules say the rest.
+//! Vectors and the routers of experts stay F32. For quantized targets the output matrix (the
+//! embedding, when they are one) gets Q6_K, K and V of models with 8 experts get Q8_0, and a
+//! recipe's rules say the rest.
 
-use crate::choose::role::{ModelFacts, Kind, Role};
+use crate::choose::role::{Kind, ModelFacts, Role};
 use bise_kernels::block::DType;
 use std::fmt;
 
@@ -48,7 +49,8 @@ enum When {
 use DType::{IQ4_NL, IQ4_XS, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K};
 use Kind::{AttentionK, AttentionOutput, AttentionV, FfnDown};
 use When::{
-    Always, EightExperts, First, FirstPart, Grouped, SensitiveLayer, UnweightedFirstPart, WeightedFirstPart,
+    Always, EightExperts, First, FirstPart, Grouped, SensitiveLayer, UnweightedFirstPart,
+    WeightedFirstPart,
 };
 
 #[rustfmt::skip]
@@ -119,7 +121,8 @@ const FILE_TYPES: &[(DType, u32)] = &[
 const FILE_TYPE_GUESSED: u32 = 1024;
 
 impl Target {
-    /// The recipe or type called `name`, in any case. Where a recipe is called as a type is, the recipe is meant.
+    /// The recipe or type called `name`, in any case. Where a recipe is called as a type is, the
+    /// recipe is meant.
     pub fn from_name(name: &str) -> Option<Self> {
         let same = |other: &str| other.eq_ignore_ascii_case(name);
         let name = ALIASES
@@ -300,7 +303,14 @@ mod tests {
         assert_eq!(dtype("Q4_K_M", "token_embd.weight", facts), DType::Q4_K);
         assert_eq!(dtype("Q4_K_M", "output.weight", facts), DType::Q6_K);
         assert_eq!(
-            dtype("Q4_K_M", "token_embd.weight", ModelFacts { tied: true, ..facts }),
+            dtype(
+                "Q4_K_M",
+                "token_embd.weight",
+                ModelFacts {
+                    tied: true,
+                    ..facts
+                }
+            ),
             DType::Q6_K
         );
     }
@@ -350,7 +360,8 @@ mod tests {
     #[test]
     fn the_choices_are_those_of_llama_cpp() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/recipes.json");
-        let golden: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let golden: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         let mut compared = 0;
         for model in golden["models"].as_array().unwrap() {
             let number = |key: &str| model[key].as_u64().unwrap();
@@ -373,7 +384,10 @@ mod tests {
                         "width"
                     });
                     let expected = runs.as_array().unwrap().chunks(2).flat_map(|run| {
-                        std::iter::repeat_n(run[0].as_str().unwrap(), run[1].as_u64().unwrap() as usize)
+                        std::iter::repeat_n(
+                            run[0].as_str().unwrap(),
+                            run[1].as_u64().unwrap() as usize,
+                        )
                     });
                     for (layer, expected) in expected.enumerate() {
                         let name = if matches!(&part[..], "output" | "token_embd") {
@@ -381,7 +395,8 @@ mod tests {
                         } else {
                             format!("blk.{layer}.{part}.weight")
                         };
-                        let found = fit(target.dtype(Role::of(&name, &[columns, 256]), &facts), columns);
+                        let found =
+                            fit(target.dtype(Role::of(&name, &[columns, 256]), &facts), columns);
                         assert_eq!(found.name(), expected, "{target}, {name}, {facts:?}");
                         compared += 1;
                     }

@@ -18,8 +18,8 @@ pub(crate) struct ModelFacts {
 }
 
 impl ModelFacts {
-    /// Of a model of these metadata, whose output matrix is the embedding (`tied`) or not, `weighted`
-    /// by an importance matrix or not.
+    /// Of a model of these metadata, whose output matrix is the embedding (`tied`) or not,
+    /// `weighted` by an importance matrix or not.
     pub(crate) fn new(metadata: &Metadata, tied: bool, weighted: bool) -> Result<Self, GgufError> {
         let number = |key: &str| metadata.of_all_layers(&format!("llama.{key}"));
         let heads = number("attention.head_count")?.unwrap_or(0);
@@ -68,13 +68,13 @@ impl Kind {
             LayerTensor::Value => Self::AttentionV,
             LayerTensor::AttentionOutput => Self::AttentionOutput,
             LayerTensor::Router => Self::Router,
-            LayerTensor::Ffn(matrix) | LayerTensor::Experts(matrix) | LayerTensor::Expert(matrix, _) => {
-                match matrix {
-                    FfnMatrix::Gate => Self::FfnGate,
-                    FfnMatrix::Up => Self::FfnUp,
-                    FfnMatrix::Down => Self::FfnDown,
-                }
-            }
+            LayerTensor::Ffn(matrix)
+            | LayerTensor::Experts(matrix)
+            | LayerTensor::Expert(matrix, _) => match matrix {
+                FfnMatrix::Gate => Self::FfnGate,
+                FfnMatrix::Up => Self::FfnUp,
+                FfnMatrix::Down => Self::FfnDown,
+            },
         }
     }
 }

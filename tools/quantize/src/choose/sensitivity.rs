@@ -1,17 +1,19 @@
 //! How much a model suffers from each type of each tensor, estimated from a sample of rows.
 //!
-//! A matrix stored with errors `e` adds noise to its outputs, which is in relation to the outputs themselves
+//! A matrix stored with errors `e` adds noise to its outputs, which is in relation to the outputs
+//! themselves
 //!
 //! ```text
 //! noise = sum over rows, j of h[j] e[j]^2 / sum over rows, j of h[j] w[j]^2       h[j]: the mean of x[j]^2
 //! ```
 //!
-//! Small noises of different matrices add up in the logits, each by a factor that was measured for its role: a noise
-//! in the output matrix harms most, one in Q and K least; `h` is the importance matrix, or 1 without one.
+//! Small noises of different matrices add up in the logits, each by a factor that was measured for
+//! its role: a noise in the output matrix harms most, one in Q and K least; `h` is the importance
+//! matrix, or 1 without one.
 
 use crate::choose::budget::Plan;
 use crate::choose::role::{Kind, Role};
-use crate::choose::weigh::{Job, SquaredError, ErrorWeights};
+use crate::choose::weigh::{ErrorWeights, Job, SquaredError};
 use crate::error::QuantizeError;
 use crate::progress::Progress;
 use crate::write::slab;
@@ -22,9 +24,9 @@ use rayon::prelude::*;
 /// Values of a tensor that are quantized to see how large the error is, at least a row.
 const SAMPLE: u64 = 1 << 17;
 
-/// The factor of a role's matrices in all layers together: the KL divergence in nats for a noise of 1 in each, as
-/// `tools/fixtures/sensitivity.py` measures it on the tiny Mistral. A layer adds its share to what is there, so that
-/// each of `layers` has that part of the factor.
+/// The factor of a role's matrices in all layers together: the KL divergence in nats for a noise of
+/// 1 in each, as `tools/fixtures/sensitivity.py` measures it on the tiny Mistral. A layer adds its
+/// share to what is there, so that each of `layers` has that part of the factor.
 fn factor(kind: Kind, layers: u64) -> f64 {
     let (whole, per_layer) = match kind {
         Kind::Output => (0.082, 0.0),
@@ -71,7 +73,8 @@ pub(crate) fn measure(
             };
             Ok(factor * sample(&job)?.relative())
         };
-        let noises = pool.install(|| types.par_iter().map(noise).collect::<Result<_, QuantizeError>>());
+        let noises =
+            pool.install(|| types.par_iter().map(noise).collect::<Result<_, QuantizeError>>());
         errors.push(noises?);
     }
     Ok(errors)

@@ -17,7 +17,8 @@ pub struct TensorType {
 impl FromStr for TensorType {
     type Err = OptionError;
 
-    /// Parses `PATTERN=TYPE`; the pattern is a regular expression that is looked for anywhere in a name, in any case.
+    /// Parses `PATTERN=TYPE`; the pattern is a regular expression that is looked for anywhere in a
+    /// name, in any case.
     fn from_str(text: &str) -> Result<Self, OptionError> {
         let bad = |what: &str| OptionError(what.to_owned());
         let (pattern, dtype) = text

@@ -31,7 +31,8 @@ pub fn target(name: &str) -> Result<Target, OptionError> {
     })
 }
 
-/// Types and recipes, from the largest to the smallest, with the bits that a weight of Mistral 7B takes.
+/// Types and recipes, from the largest to the smallest, with the bits that a weight of Mistral 7B
+/// takes.
 pub fn targets() -> &'static [(Target, f64)] {
     static TARGETS: LazyLock<Vec<(Target, f64)>> = LazyLock::new(|| {
         let mut targets: Vec<_> = Target::all().map(|target| (target, bits(target))).collect();

@@ -1,4 +1,5 @@
-//! Rows of a tensor as blocks, each value's error weighed by how large the inputs are that it meets.
+//! Rows of a tensor as blocks, each value's error weighed by how large the inputs are that it
+//! meets.
 
 use crate::choose::imatrix::{Importance, ImportanceMatrix};
 use crate::choose::role::{Kind, Role};
@@ -15,7 +16,8 @@ pub(crate) struct ErrorWeights {
 }
 
 impl ErrorWeights {
-    /// Reads the importance matrix at `path`, if there is one, and notes in `metadata` where weights come from.
+    /// Reads the importance matrix at `path`, if there is one, and notes in `metadata` where
+    /// weights come from.
     pub(crate) fn new(
         tensors: &[StackedTensor],
         path: Option<&Path>,
@@ -144,16 +146,18 @@ impl Job<'_> {
     }
 }
 
-/// What the search for blocks weighs the errors of `x` with, whole rows of `columns` values of importance `h`:
+/// What the search for blocks weighs the errors of `x` with, whole rows of `columns` values of
+/// importance `h`:
 ///
 /// ```text
 /// w = h sqrt(s^2 + x^2)       s^2: the mean of x^2 over the block of 256
 /// ```
 ///
-/// `h` alone would be right if the errors of different columns were independent, also of the weights. They are not: a file is
-/// nearer to its source when large weights are kept better than that. On the tiny models, their weights in four orders,
-/// KL divergence falls by 5 and 11 % (Mistral, Mixtral) for Q2_K and by 1 and 10 % for Q3_K_M; from 4 bits on the
-/// difference is within the noise.
+/// `h` alone would be right if the errors of different columns were independent, also of the
+/// weights. They are not: a file is nearer to its source when large weights are kept better than
+/// that. On the tiny models, their weights in four orders, KL divergence falls by 5 and 11 %
+/// (Mistral, Mixtral) for Q2_K and by 1 and 10 % for Q3_K_M; from 4 bits on the difference is
+/// within the noise.
 pub(crate) fn weights(x: &[f32], h: &[f32], columns: usize) -> Vec<f32> {
     let mut weights = Vec::with_capacity(x.len());
     for (x, h) in x.chunks(columns).zip(h.chunks(columns)) {
@@ -225,8 +229,8 @@ impl AddAssign for SquaredError {
 pub struct ErrorReport {
     /// Root of the mean squared error.
     pub rmse: f64,
-    /// The same in relation to the values' root mean square; with an importance matrix, both weighed by it, which
-    /// makes this the relative error of the matrix's outputs.
+    /// The same in relation to the values' root mean square; with an importance matrix, both
+    /// weighed by it, which makes this the relative error of the matrix's outputs.
     pub relative: f64,
 }
 

@@ -2,7 +2,8 @@
 
 use bise_kernels::block::DType;
 
-/// The types that can be written, from the largest to the smallest, with the bits that a weight takes.
+/// The types that can be written, from the largest to the smallest, with the bits that a weight
+/// takes.
 pub fn dtypes() -> Vec<(DType, f64)> {
     let written = DType::ALL.iter().filter(|dtype| dtype.can_quantize());
     let bits = |dtype: &DType| 8.0 * dtype.block_bytes() as f64 / dtype.block_len() as f64;

@@ -1,4 +1,5 @@
-//! What a file says of itself, so that damage can be found and named: three metadata entries that other programs ignore.
+//! What a file says of itself, so that damage can be found and named: three metadata entries that
+//! other programs ignore.
 //!
 //! ```text
 //! bise.verify.metadata   for each other key:  "llama.rope.freq_base f32 1000000", long values as "sha256 HEX"
@@ -6,8 +7,9 @@
 //! bise.verify.header     SHA-256 of the header, all that lies before tensor data, with 64 zeros in this value's place
 //! ```
 //!
-//! A tensor has one SHA-256, of its bytes, or, stacked, one for each expert. Everything has a length that is known before
-//! a tensor is: the header is laid out with zeros and written again in the end.
+//! A tensor has one SHA-256, of its bytes, or, stacked, one for each expert. Everything has a
+//! length that is known before a tensor is: the header is laid out with zeros and written again in
+//! the end.
 
 use crate::integrity::digest::{Digest, hex, sha256};
 use crate::integrity::probe::Probes;
@@ -45,7 +47,8 @@ impl Manifest {
         }
         let plain = Layout::new(&metadata, specs.clone())?;
         metadata.insert(METADATA, entries(&metadata));
-        let zero = |info: &TensorInfo| tensor_entry(info, &vec![[0; 32]; matrices(&info.dims) as usize]);
+        let zero =
+            |info: &TensorInfo| tensor_entry(info, &vec![[0; 32]; matrices(&info.dims) as usize]);
         metadata.insert(TENSORS, plain.tensors().values().map(zero).collect::<Vec<_>>());
         metadata.insert(HEADER, ZEROS);
         let layout = Layout::new(&metadata, specs.clone())?;
@@ -67,7 +70,8 @@ impl Manifest {
         &self.layout
     }
 
-    /// The header, as long as before, when all matrices are known, and what the file says to its probes if it was run.
+    /// The header, as long as before, when all matrices are known, and what the file says to its
+    /// probes if it was run.
     pub(crate) fn close(
         mut self,
         digests: &[Digest],
@@ -136,7 +140,8 @@ pub(crate) fn describe(value: &Value) -> String {
     format!("{name} {text}")
 }
 
-/// The elements one after the other, texts with their lengths, so that no two arrays of a type have the same bytes.
+/// The elements one after the other, texts with their lengths, so that no two arrays of a type have
+/// the same bytes.
 fn bytes_of(array: &Array) -> Vec<u8> {
     match array {
         Array::U8(v) => v.clone(),

@@ -1,4 +1,5 @@
-//! Probes: prompts and what should follow them, so that a file can be tried out and not only hashed.
+//! Probes: prompts and what should follow them, so that a file can be tried out and not only
+//! hashed.
 //!
 //! ```text
 //! bise.probe.tokens, .lengths   the prompts, one after the other, and how long each is
@@ -10,9 +11,10 @@
 //! bise.probe.arithmetic         the program's way of computing logits; 0 when this file was not run
 //! ```
 //!
-//! The same file gives the same logits on every machine, so a replay must give those recorded, bit for bit. A program with
-//! other arithmetic holds its replay against the source's logits instead, within the tolerance: the deviation of the file
-//! that was measured, and what the rounding of activations may add.
+//! The same file gives the same logits on every machine, so a replay must give those recorded, bit
+//! for bit. A program with other arithmetic holds its replay against the source's logits instead,
+//! within the tolerance: the deviation of the file that was measured, and what the rounding of
+//! activations may add.
 
 use crate::integrity::digest::{hex, sha256};
 use bise_format::checkpoint::Checkpoint;
@@ -57,7 +59,11 @@ impl<'a> Prober<'a> {
     }
 
     /// The logits that the model at `path` gives after each of `prompts`, or why there are none.
-    pub(crate) fn logits_of_file(&self, path: &Path, prompts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
+    pub(crate) fn logits_of_file(
+        &self,
+        path: &Path,
+        prompts: &[Vec<u32>],
+    ) -> Result<Vec<Vec<f32>>, String> {
         let (model, _) = bise_format::open(path).map_err(|error| full_text(&error))?;
         self.logits(model, prompts).map_err(|error| full_text(&error))
     }
@@ -125,7 +131,8 @@ impl Probes {
         self.source = Some(logits);
     }
 
-    /// Sets the entries: with zeros when the file's own logits are not known yet, as long as with them.
+    /// Sets the entries: with zeros when the file's own logits are not known yet, as long as with
+    /// them.
     pub(crate) fn describe(&self, written: Option<(&[Vec<f32>], u32)>, metadata: &mut Metadata) {
         let zeros = vec![vec![0.0; self.vocabulary]; self.prompts.len()];
         let (logits, arithmetic) = written.unwrap_or((&zeros, 0));
@@ -150,7 +157,8 @@ impl Probes {
                     pick(&logits[i..=i], &top[i..=i]),
                     pick(&source[i..=i], &top[i..=i]),
                 );
-                distance(&file, &source) + ROUNDING * source.iter().fold(0f32, |most, l| most.max(l.abs()))
+                distance(&file, &source)
+                    + ROUNDING * source.iter().fold(0f32, |most, l| most.max(l.abs()))
             });
             metadata.insert(TOLERANCE, tolerances.collect::<Vec<f32>>());
         }
@@ -249,8 +257,9 @@ impl Recorded {
             prompts,
         };
         let (n, kept) = (recorded.prompts.len(), recorded.top.len());
-        let source_fits =
-            |(source, tolerance): &(Vec<f32>, Vec<f32>)| source.len() == kept && tolerance.len() == n;
+        let source_fits = |(source, tolerance): &(Vec<f32>, Vec<f32>)| {
+            source.len() == kept && tolerance.len() == n
+        };
         let fits = n > 0
             && kept > 0
             && kept.is_multiple_of(n)
@@ -263,7 +272,8 @@ impl Recorded {
         }
     }
 
-    /// What is wrong with a replay by a program of this arithmetic, or what is to be said of a good one.
+    /// What is wrong with a replay by a program of this arithmetic, or what is to be said of a good
+    /// one.
     pub(crate) fn compare(&self, replay: &[Vec<f32>], arithmetic: u32) -> Result<String, String> {
         let kept = self.top.len() / self.prompts.len();
         let mut worst = 0f32;
@@ -322,7 +332,8 @@ mod tests {
     use crate::{Options, Silent, Target, quantize_and_probe};
     use bise_model::CONTRACT;
 
-    /// Another program's arithmetic is held against the source, within what the type's error allows.
+    /// Another program's arithmetic is held against the source, within what the type's error
+    /// allows.
     #[test]
     fn other_arithmetic_is_compared_with_the_source() {
         let threads = Threads::new(2).unwrap();

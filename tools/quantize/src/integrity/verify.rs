@@ -8,8 +8,8 @@ mod verdict;
 
 pub use verdict::{Fault, FaultKind, Verdict};
 
-use crate::integrity::probe::{Prober, Recorded};
 use crate::integrity::manifest;
+use crate::integrity::probe::{Prober, Recorded};
 use bise_format::checkpoint::Checkpoint;
 use bise_format::full_text;
 use bise_format::gguf::{Gguf, GgufError};
@@ -19,8 +19,8 @@ use bise_model::CONTRACT;
 use std::io;
 use std::path::Path;
 
-/// Checks the GGUF file at `path`: structure, and hashes and probes where it has them. Work runs on the threads of the
-/// current pool.
+/// Checks the GGUF file at `path`: structure, and hashes and probes where it has them. Work runs on
+/// the threads of the current pool.
 ///
 /// # Errors
 /// When the file cannot be opened; whatever it holds is a matter of the verdict.
@@ -75,7 +75,8 @@ fn check(file: &FileBytes, model: OpenModel<'_>, prober: Option<&Prober<'_>>) ->
         header::check(file, &gguf, &mut verdict);
         tensors::check_hashes(file, &gguf, &mut verdict);
     } else {
-        let what = "no hashes: bits that changed, swapped tensors and a changed configuration do not show";
+        let what =
+            "no hashes: bits that changed, swapped tensors and a changed configuration do not show";
         verdict.unchecked.push(what.to_owned());
         tensors::check_values(file, &gguf, &mut verdict);
         pages::check(file, &gguf, &mut verdict);
@@ -85,7 +86,12 @@ fn check(file: &FileBytes, model: OpenModel<'_>, prober: Option<&Prober<'_>>) ->
     verdict
 }
 
-fn check_probes(model: OpenModel<'_>, gguf: &Gguf, prober: Option<&Prober<'_>>, verdict: &mut Verdict) {
+fn check_probes(
+    model: OpenModel<'_>,
+    gguf: &Gguf,
+    prober: Option<&Prober<'_>>,
+    verdict: &mut Verdict,
+) {
     let recorded = match Recorded::read(&gguf.metadata) {
         Ok(recorded) => recorded,
         Err(what) => return verdict.fault(FaultKind::Probe, what),
@@ -93,7 +99,9 @@ fn check_probes(model: OpenModel<'_>, gguf: &Gguf, prober: Option<&Prober<'_>>, 
     // Whatever runs it would refuse it.
     let model = match model() {
         Ok(model) => model,
-        Err(why) => return verdict.fault(FaultKind::Probe, format!("the model does not run: {why}")),
+        Err(why) => {
+            return verdict.fault(FaultKind::Probe, format!("the model does not run: {why}"));
+        }
     };
     let Some(prober) = prober else {
         verdict

@@ -4,9 +4,10 @@
 //! | "bise journal 1\n\0" | job: 32 bytes | for each slab written: 32 bytes |
 //! ```
 //!
-//! The job is a hash of all that the output depends on. A slab's record is the SHA-256 of its matrix up to the slab's
-//! end, so that one pass of hashing serves the journal and the file's own hashes. A record counts when the bytes in the
-//! file hash to it: one that is torn, or got to the disk before its slab, does not.
+//! The job is a hash of all that the output depends on. A slab's record is the SHA-256 of its
+//! matrix up to the slab's end, so that one pass of hashing serves the journal and the file's own
+//! hashes. A record counts when the bytes in the file hash to it: one that is torn, or got to the
+//! disk before its slab, does not.
 
 use crate::integrity::digest::Digest;
 use crate::write::plan::Plan;
@@ -31,7 +32,8 @@ pub(crate) enum Found {
 pub(crate) struct Journal<'a>(&'a File);
 
 impl<'a> Journal<'a> {
-    /// Reads `file` and checks `part` against it. What does not count is cut off, and `hashes` knows what does.
+    /// Reads `file` and checks `part` against it. What does not count is cut off, and `hashes`
+    /// knows what does.
     pub(crate) fn open(
         mut file: &'a File,
         part: &File,
@@ -72,7 +74,12 @@ impl<'a> Journal<'a> {
 }
 
 /// How many slabs in `part` are as the records say.
-fn check(mut part: &File, records: &[Digest], plan: &Plan, hashes: &mut Hashes) -> io::Result<usize> {
+fn check(
+    mut part: &File,
+    records: &[Digest],
+    plan: &Plan,
+    hashes: &mut Hashes,
+) -> io::Result<usize> {
     let len = part.metadata()?.len();
     let mut bytes = Vec::new();
     for (i, (slab, record)) in plan.slabs.iter().zip(records).enumerate() {

@@ -5,7 +5,8 @@
 //!                  -> in order again: one thread that hashes -> one that writes, and one that syncs behind it
 //! ```
 //!
-//! A matrix is a tensor, or one expert of a stacked one. Memory is the window: a few slabs for each worker.
+//! A matrix is a tensor, or one expert of a stacked one. Memory is the window: a few slabs for each
+//! worker.
 
 use crate::error::QuantizeError;
 use crate::integrity::digest::Digest;
@@ -40,7 +41,8 @@ pub(crate) struct Output<'a> {
     pub done: usize,
 }
 
-/// Makes the slabs that are not there yet, which `make` counts from 0, and writes them. Gives the hashes of all.
+/// Makes the slabs that are not there yet, which `make` counts from 0, and writes them. Gives the
+/// hashes of all.
 pub(crate) fn run(
     pool: &ThreadPool,
     (tensors, plan): (&[StackedTensor], &Plan),

@@ -142,8 +142,8 @@ mod tests {
     fn a_panic_stops_everybody() {
         let queue = Queue::new(100, 5);
         std::thread::scope(|scope| {
-            let worker =
-                scope.spawn(|| queue.work(|i, _| if i < 3 { Ok(()) } else { panic!("as intended") }));
+            let worker = scope
+                .spawn(|| queue.work(|i, _| if i < 3 { Ok(()) } else { panic!("as intended") }));
             assert_eq!(std::iter::from_fn(|| queue.take()).count(), 3);
             assert!(worker.join().is_err());
         });

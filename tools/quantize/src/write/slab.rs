@@ -7,7 +7,8 @@ use crate::write::source::StackedTensor;
 use bise_kernels::block::DType;
 use std::ops::Range;
 
-/// Values that are turned into floats at a time, if rows are no longer than that: they stay in a core's cache.
+/// Values that are turned into floats at a time, if rows are no longer than that: they stay in a
+/// core's cache.
 const CHUNK: u64 = 1 << 13;
 
 /// Some rows of `tensor` as they are, but for the order of bytes, in `out`.
@@ -17,7 +18,11 @@ pub(crate) fn copy(tensor: &StackedTensor, slab: &Slab, out: &mut Vec<u8>) {
 }
 
 /// Some rows of a tensor as blocks, in `out`, which is as long as they are. Gives their error.
-pub(crate) fn make(job: &Job<'_>, rows: &Range<u64>, out: &mut [u8]) -> Result<SquaredError, QuantizeError> {
+pub(crate) fn make(
+    job: &Job<'_>,
+    rows: &Range<u64>,
+    out: &mut [u8],
+) -> Result<SquaredError, QuantizeError> {
     let columns = job.tensor.columns();
     let row_len = out.len() / (rows.end - rows.start) as usize;
     let step = (CHUNK / columns).max(1);
@@ -41,7 +46,8 @@ pub(crate) fn make(job: &Job<'_>, rows: &Range<u64>, out: &mut [u8]) -> Result<S
     Ok(error)
 }
 
-/// The largest value that a tensor of this type may have: f16's, but for types without scales that hold more.
+/// The largest value that a tensor of this type may have: f16's, but for types without scales that
+/// hold more.
 fn largest(dtype: DType) -> f32 {
     const F16_MAX: f32 = 65504.0;
     let (mut stored, mut read) = (vec![0; dtype.block_bytes()], [0f32]);
@@ -53,7 +59,8 @@ fn largest(dtype: DType) -> f32 {
     if read[0].is_finite() { f32::MAX } else { F16_MAX }
 }
 
-/// Values must be numbers, and those beyond f16 would become infinite in F16, and as scales in quantized blocks.
+/// Values must be numbers, and those beyond f16 would become infinite in F16, and as scales in
+/// quantized blocks.
 fn check_values(
     tensor: &StackedTensor,
     dtype: DType,

@@ -71,7 +71,10 @@ impl StackedTensor {
         Self {
             name,
             dims: tensor.shape().iter().rev().map(|&d| d as u64).collect(),
-            parts: vec![SourceTensor { name: source, tensor }],
+            parts: vec![SourceTensor {
+                name: source,
+                tensor,
+            }],
         }
     }
 
@@ -163,7 +166,8 @@ pub(crate) fn stack(
     for (name, tensor) in &checkpoint.tensors {
         let source = checkpoint.source_name(name).to_owned();
         let tensor = StackedTensor::whole(name.clone(), source, tensor.clone());
-        let Some((stacked, expert)) = TensorName::parse(name).and_then(TensorName::of_expert) else {
+        let Some((stacked, expert)) = TensorName::parse(name).and_then(TensorName::of_expert)
+        else {
             places.insert(tensor.name.clone(), Place::One(tensor));
             continue;
         };

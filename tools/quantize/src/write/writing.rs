@@ -1,10 +1,11 @@
-//! Writing one file: what the job is, whether there is room, and what an earlier run has left of it.
+//! Writing one file: what the job is, whether there is room, and what an earlier run has left of
+//! it.
 
-use crate::choose::weigh::{Job, SquaredError, ErrorWeights};
+use crate::choose::weigh::{ErrorWeights, Job, SquaredError};
 use crate::error::QuantizeError;
 use crate::integrity::digest::Digest;
-use crate::integrity::probe::Prober;
 use crate::integrity::manifest::Manifest;
+use crate::integrity::probe::Prober;
 use crate::progress::Progress;
 use crate::write::journal::{Found, Hashes, Journal};
 use crate::write::pipeline::{self, Output};
@@ -24,15 +25,21 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::UNIX_EPOCH;
 
-/// Numbers what values become: raised whenever a search, or what errors weigh, chooses other bytes. `tests/options.rs` holds them.
+/// Numbers what values become: raised whenever a search, or what errors weigh, chooses other bytes.
+/// `tests/options.rs` holds them.
 const METHOD: u32 = 3;
 
 /// Numbers how a job is described: raised whenever the fields below, or what they say, change.
 const IDENTITY: u32 = 1;
 
-/// All that the bytes of the output depend on: the source's files, the importance matrix, what is done with them, this
-/// program's version and method, and the layout.
-pub(crate) fn identity(src: &Path, imatrix: Option<&Path>, what: &str, manifest: &Manifest) -> io::Result<Digest> {
+/// All that the bytes of the output depend on: the source's files, the importance matrix, what is
+/// done with them, this program's version and method, and the layout.
+pub(crate) fn identity(
+    src: &Path,
+    imatrix: Option<&Path>,
+    what: &str,
+    manifest: &Manifest,
+) -> io::Result<Digest> {
     let mut hash = Sha256::new();
     let mut put = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_le_bytes());
@@ -53,7 +60,8 @@ pub(crate) fn identity(src: &Path, imatrix: Option<&Path>, what: &str, manifest:
     Ok(hash.finalize().into())
 }
 
-/// The files of a source: a file and, when it is part of a split one, the other parts; or what a directory holds.
+/// The files of a source: a file and, when it is part of a split one, the other parts; or what a
+/// directory holds.
 fn files(src: &Path) -> io::Result<Vec<PathBuf>> {
     let directory = if src.is_dir() {
         src
@@ -121,7 +129,8 @@ pub(crate) struct Listeners<'a> {
     pub prober: Option<&'a Prober<'a>>,
 }
 
-/// Writes the file that `manifest` lays out to `dst`, going on where an earlier run of the same job got to.
+/// Writes the file that `manifest` lays out to `dst`, going on where an earlier run of the same job
+/// got to.
 ///
 /// Stopped, it leaves what there is for the next run; failed, it leaves nothing.
 pub(crate) fn write(
@@ -295,7 +304,9 @@ fn reserve(unfinished: &Unfinished, file_len: u64) -> Result<(), QuantizeError> 
     }
     part.set_len(file_len)?;
     match FileExt::allocate(part, file_len) {
-        Err(e) if e.kind() == io::ErrorKind::StorageFull => Err(QuantizeError::NoRoom { needed, free }),
+        Err(e) if e.kind() == io::ErrorKind::StorageFull => {
+            Err(QuantizeError::NoRoom { needed, free })
+        }
         // Where room cannot be taken in advance, writing will tell.
         _ => Ok(()),
     }

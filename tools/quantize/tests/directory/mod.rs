@@ -58,8 +58,9 @@ pub fn with_tensors(config: Json) -> Model {
     model.add("model.norm.weight", &[d]);
     model.add("lm_head.weight", &[vocab, d]);
     for n in 0..get("num_hidden_layers") {
-        let mut add =
-            |name: &str, shape: &[usize]| model.add(&format!("model.layers.{n}.{name}.weight"), shape);
+        let mut add = |name: &str, shape: &[usize]| {
+            model.add(&format!("model.layers.{n}.{name}.weight"), shape)
+        };
         add("input_layernorm", &[d]);
         add("post_attention_layernorm", &[d]);
         add("self_attn.q_proj", &[q, d]);
@@ -142,7 +143,8 @@ pub fn shard(tensors: &BTreeMap<String, Tensor>, dtype: Dtype) -> Vec<u8> {
             other => panic!("{other:?}"),
         }
     };
-    let data: BTreeMap<&String, Vec<u8>> = tensors.iter().map(|(name, t)| (name, encode(&t.1))).collect();
+    let data: BTreeMap<&String, Vec<u8>> =
+        tensors.iter().map(|(name, t)| (name, encode(&t.1))).collect();
     let views = tensors.iter().map(|(name, (shape, _))| {
         (
             name.as_str(),

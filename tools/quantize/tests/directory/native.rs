@@ -24,8 +24,8 @@ pub enum Experts {
 /// Type, shape and bytes.
 type Stored = (Dtype, Vec<usize>, Vec<u8>);
 
-/// Writes the model in `hf` to `native`, in `files` files: `consolidated.safetensors` or `consolidated.00.safetensors` and so
-/// on.
+/// Writes the model in `hf` to `native`, in `files` files: `consolidated.safetensors` or
+/// `consolidated.00.safetensors` and so on.
 pub fn convert(hf: &Path, native: &Path, experts: Experts, files: usize) {
     let config: Json = serde_json::from_slice(&fs::read(hf.join("config.json")).unwrap()).unwrap();
     let mut tensors = BTreeMap::new();
@@ -47,7 +47,9 @@ pub fn convert(hf: &Path, native: &Path, experts: Experts, files: usize) {
         let (name, tensor) = rename(&config, &name, tensor, experts);
         renamed.insert(name, tensor);
     }
-    if matches!(experts, Experts::Stacked | Experts::StackedTurned) && config["num_local_experts"].is_u64() {
+    if matches!(experts, Experts::Stacked | Experts::StackedTurned)
+        && config["num_local_experts"].is_u64()
+    {
         renamed = stack(&config, renamed, experts);
     }
     let names: Vec<&String> = renamed.keys().collect();
@@ -135,7 +137,11 @@ fn interleave((dtype, shape, bytes): Stored, heads: usize) -> Stored {
 }
 
 /// Puts the experts of each layer on each other.
-fn stack(config: &Json, tensors: BTreeMap<String, Stored>, experts: Experts) -> BTreeMap<String, Stored> {
+fn stack(
+    config: &Json,
+    tensors: BTreeMap<String, Stored>,
+    experts: Experts,
+) -> BTreeMap<String, Stored> {
     let count = config["num_local_experts"].as_u64().unwrap();
     let mut stacked: BTreeMap<String, Stored> = BTreeMap::new();
     let expert = |name: &str| name.contains(".experts.");

@@ -28,7 +28,8 @@ impl CodebookFormat for IQ1_S {
             let high = read_u16(block, 34 + 2 * g);
             scale[g] = d * f32::from(2 * (high >> 12 & 7) + 1) * 0.125;
             for k in 0..4 {
-                let entry = usize::from(block[2 + 4 * g + k]) | usize::from(high >> (3 * k) & 7) << 8;
+                let entry =
+                    usize::from(block[2 + 4 * g + k]) | usize::from(high >> (3 * k) & 7) << 8;
                 q.put(4 * g + k, with_delta(codebook::IQ1[entry], high & 0x8000 != 0));
             }
         }

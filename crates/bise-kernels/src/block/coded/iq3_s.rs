@@ -41,5 +41,6 @@ impl CodebookFormat for IQ3_S {
     }
 }
 
-const _: () =
-    assert!(IQ3_S::BYTES == 2 + IQ3_S::LEN / 4 + IQ3_S::LEN / 32 + IQ3_S::LEN / 8 + IQ3_S::LEN / 64);
+const _: () = assert!(
+    IQ3_S::BYTES == 2 + IQ3_S::LEN / 4 + IQ3_S::LEN / 32 + IQ3_S::LEN / 8 + IQ3_S::LEN / 64
+);

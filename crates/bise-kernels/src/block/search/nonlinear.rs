@@ -54,7 +54,8 @@ impl Scheme<32> for NonlinearScheme {
         let per_extreme = inverse(extreme(x));
         let mut best = (f32::INFINITY, 0.0);
         for end in [LEVELS[0], LEVELS[15]] {
-            let inverse: Lanes = std::array::from_fn(|l| (f32::from(end) + l as f32 - 7.0) * per_extreme);
+            let inverse: Lanes =
+                std::array::from_fn(|l| (f32::from(end) + l as f32 - 7.0) * per_extreme);
             let (mut sqq, mut sqx) = ([0f32; LANES], [0f32; LANES]);
             for i in 0..32 {
                 for l in 0..LANES {
@@ -64,7 +65,8 @@ impl Scheme<32> for NonlinearScheme {
                 }
             }
             // Levels q leave the error sxx - sqx^2 / sqq.
-            let gains = std::array::from_fn(|l| -sqx[l] * sqx[l] / at_least(f32::MIN_POSITIVE, sqq[l]));
+            let gains =
+                std::array::from_fn(|l| -sqx[l] * sqx[l] / at_least(f32::MIN_POSITIVE, sqq[l]));
             let (l, gain) = least(&gains);
             if gain < best.0 {
                 best = (gain, sqx[l] / at_least(f32::MIN_POSITIVE, sqq[l]));

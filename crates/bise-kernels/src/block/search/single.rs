@@ -16,7 +16,8 @@ impl Values {
         let mut found = ZERO;
         let mut best = f32::INFINITY;
         for _ in 0..2 * P::ROUNDS {
-            let stored: [_; LANES] = from_fn(|l| self.round(near * (1.0 + (l as f32 - 7.0) / 256.0)));
+            let stored: [_; LANES] =
+                from_fn(|l| self.round(near * (1.0 + (l as f32 - 7.0) / 256.0)));
             let scales = stored.map(|(_, scale)| scale);
             let (l, error) = least(&errors(scheme, x, w, [&scales, &[0.0; LANES]]));
             if error >= best {

@@ -23,7 +23,8 @@ impl<const G: usize> Scheme<G> for SymmetricScheme {
     #[inline(always)]
     fn fit(self, x: &[f32; G], w: &[f32; G]) -> Pair {
         let per_extreme = inverse(extreme(x));
-        let inverse: Lanes = std::array::from_fn(|l| (0.25 * l as f32 - self.levels - 1.0) * per_extreme);
+        let inverse: Lanes =
+            std::array::from_fn(|l| (0.25 * l as f32 - self.levels - 1.0) * per_extreme);
         let (mut sqq, mut sqx) = ([0f32; LANES], [0f32; LANES]);
         for i in 0..G {
             for l in 0..LANES {

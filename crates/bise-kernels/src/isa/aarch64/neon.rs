@@ -390,7 +390,9 @@ impl<M: Multiply> Isa for Neon<M> {
 fn low_f16(x: uint8x16_t) -> float32x4_t {
     let wide;
     // SAFETY: NEON converts f16; the instruction touches the two registers only.
-    unsafe { asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) wide, in(vreg) x, options(pure, nomem, nostack)) };
+    unsafe {
+        asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) wide, in(vreg) x, options(pure, nomem, nostack))
+    };
     wide
 }
 
@@ -400,6 +402,8 @@ fn low_f16(x: uint8x16_t) -> float32x4_t {
 fn high_f16(x: uint8x16_t) -> float32x4_t {
     let wide;
     // SAFETY: NEON converts f16; the instruction touches the two registers only.
-    unsafe { asm!("fcvtl2 {0:v}.4s, {1:v}.8h", out(vreg) wide, in(vreg) x, options(pure, nomem, nostack)) };
+    unsafe {
+        asm!("fcvtl2 {0:v}.4s, {1:v}.8h", out(vreg) wide, in(vreg) x, options(pure, nomem, nostack))
+    };
     wide
 }

@@ -138,7 +138,8 @@ impl Isa for Avx512 {
         // SAFETY: the features were detected.
         unsafe {
             let x = _mm512_castps_si512(x);
-            let eight = _mm256_max_epi32(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64::<1>(x));
+            let eight =
+                _mm256_max_epi32(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64::<1>(x));
             let four = _mm_max_epi32(
                 _mm256_castsi256_si128(eight),
                 _mm256_extracti128_si256::<1>(eight),

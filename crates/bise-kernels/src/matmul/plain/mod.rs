@@ -176,7 +176,13 @@ impl<'a> Piece<'a> {
 /// Where row `r` of the strip of `rows` rows from `first` on goes on at column `to`: there, or past
 /// the last column in the next strip.
 #[inline(always)]
-fn onward<F: PlainFormat>(w: Matrix<'_>, first: usize, rows: usize, r: usize, to: usize) -> *const u8 {
+fn onward<F: PlainFormat>(
+    w: Matrix<'_>,
+    first: usize,
+    rows: usize,
+    r: usize,
+    to: usize,
+) -> *const u8 {
     let (row, column) = if to < w.cols() { (r, to) } else { (rows + r, 0) };
     &raw const w.row((first + row).min(w.rows() - 1))[column * F::BYTES]
 }
@@ -202,7 +208,13 @@ impl<F: PlainFormat> Kernel for Gemv<'_, '_, F> {
 
 /// The outputs of the rows of `w` from `first` on for the rows of `x`.
 #[inline(always)]
-fn gemv<S: Isa, F: PlainFormat>(isa: S, w: Matrix<'_>, first: usize, x: &Activations, out: &mut Strip<'_>) {
+fn gemv<S: Isa, F: PlainFormat>(
+    isa: S,
+    w: Matrix<'_>,
+    first: usize,
+    x: &Activations,
+    out: &mut Strip<'_>,
+) {
     let mut acc = [[[0.0; LANES]; GEMV_MAX_ROWS]; LANES];
     let (rows, width) = (
         out.width(),

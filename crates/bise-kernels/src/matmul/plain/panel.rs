@@ -109,7 +109,8 @@ impl<F: PlainFormat> Kernel for Unpack<'_, F> {
         for (pair, steps) in panel.w.iter_mut().enumerate() {
             // What the rows do not have is multiplied too, and not written.
             let [a, b] = [2 * pair, 2 * pair + 1].map(|r| w.row(self.row + r.min(rows - 1)));
-            let next = [2 * pair, 2 * pair + 1].map(|r| onward::<F>(w, self.row, MR, r, self.first + KC));
+            let next =
+                [2 * pair, 2 * pair + 1].map(|r| onward::<F>(w, self.row, MR, r, self.first + KC));
             let (a, b) = (&a[columns.clone()], &b[columns.clone()]);
             for (step, values) in steps.iter_mut().enumerate().take(panel.width.div_ceil(LANES)) {
                 let from = (step * LANES + self.half * HALF) * F::BYTES;

@@ -105,10 +105,11 @@ impl KvVisitor for FactsOf {
     }
 }
 
-/// How the keys and values of a chunk, the 64 positions `64 c .. 64 c + 64` of one head, lie in memory, and the two
-/// products with them.
+/// How the keys and values of a chunk, the 64 positions `64 c .. 64 c + 64` of one head, lie in
+/// memory, and the two products with them.
 ///
-/// Implementations mark their functions `#[inline(always)]`: they are compiled for each instruction set.
+/// Implementations mark their functions `#[inline(always)]`: they are compiled for each instruction
+/// set.
 pub trait KvFormat: Send + Sync + 'static {
     /// `N` queries, as the keys are multiplied with them.
     type Queries<const N: usize>;
@@ -139,7 +140,8 @@ pub trait KvFormat: Send + Sync + 'static {
         chunk: Chunk<'_>,
     ) -> [[f32; CHUNK]; N];
 
-    /// Adds to each row `o`, the sum of `p[j] v[j]` over the positions `seen` of `chunk`: `O = fma(o, b, O a)`.
+    /// Adds to each row `o`, the sum of `p[j] v[j]` over the positions `seen` of `chunk`: `O =
+    /// fma(o, b, O a)`.
     fn add_weighted_values<S: Isa, const N: usize>(
         isa: S,
         weights: &Weights<N>,

@@ -8,9 +8,9 @@
 //! o[d] = sum over visible j of p[j] v[j, d]                one fma chain, j ascending
 //! ```
 //!
-//! then the chunk joins what came before: with `M' = max(M, m)`, `a = exp(M - M')`, `b = exp(m - M')`,
-//! `L = fma(l, b, L a)` and `O = fma(o, b, O a)`. Eight chunks join to a span in this way, and the spans join to the whole
-//! in the same way, both in ascending order. The result is `O / L`.
+//! then the chunk joins what came before: with `M' = max(M, m)`, `a = exp(M - M')`, `b = exp(m -
+//! M')`, `L = fma(l, b, L a)` and `O = fma(o, b, O a)`. Eight chunks join to a span in this way,
+//! and the spans join to the whole in the same way, both in ascending order. The result is `O / L`.
 //!
 //! For keys and values in F32 or F16 the score is
 //!
@@ -18,7 +18,8 @@
 //! q . k[j] = sum over d of q[d] k[j, d]                    one fma chain, d ascending
 //! ```
 //!
-//! and in Q8_0, where `q`, `k[j]` and `v[j]` are blocks of 32 integers with scales `dq[g]`, `dk[j, g]` and `dv[j, g]`,
+//! and in Q8_0, where `q`, `k[j]` and `v[j]` are blocks of 32 integers with scales `dq[g]`, `dk[j,
+//! g]` and `dv[j, g]`,
 //!
 //! ```text
 //! isum     = sum over the group of q[i] k[j, i]            exact, in i32
@@ -28,8 +29,8 @@
 //!
 //! where each bracket is rounded once.
 //!
-//! As chunks and spans are cut by absolute position, prefill, decode and a ring cache see the same partial results in the
-//! same order, whether one thread walks all spans or each takes some.
+//! As chunks and spans are cut by absolute position, prefill, decode and a ring cache see the same
+//! partial results in the same order, whether one thread walks all spans or each takes some.
 
 mod kv;
 mod plain;
@@ -134,8 +135,8 @@ impl<K: KvFormat> Kernel for StoreIn<'_, K> {
     }
 }
 
-/// What [`attend`] works in: how a batch is divided into tasks, and what the tasks of decoding leave
-/// for each other. It grows to what the largest batch needs.
+/// What [`attend`] works in: how a batch is divided into tasks, and what the tasks of decoding
+/// leave for each other. It grows to what the largest batch needs.
 #[derive(Default)]
 pub struct Workspace {
     /// Rows of each task of prefill.
@@ -396,7 +397,12 @@ impl<K: KvFormat> Block<'_, '_, K> {
         for r in 0..N {
             // NaN is something.
             if found[r].total != 0.0 || found[r].max > f32::NEG_INFINITY {
-                whole[first + r].merge(found[r].max, found[r].total, &found[r].sums, self.row(first + r));
+                whole[first + r].merge(
+                    found[r].max,
+                    found[r].total,
+                    &found[r].sums,
+                    self.row(first + r),
+                );
             }
         }
         N

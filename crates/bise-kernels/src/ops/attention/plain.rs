@@ -92,13 +92,26 @@ impl<F: PlainKvFormat> KvFormat for F {
         let panel = head_dim * LANES * F::BYTES;
         if S::MANY_ACCUMULATORS {
             let (keys, ahead) = (chunk.bytes, chunk.ahead(0));
-            let sums = product::<S, F, N, 4, MAX_HEAD_DIM>(isa, queries, 0..head_dim, keys, head_dim, ahead);
+            let sums = product::<S, F, N, 4, MAX_HEAD_DIM>(
+                isa,
+                queries,
+                0..head_dim,
+                keys,
+                head_dim,
+                ahead,
+            );
             save(isa, &sums, 0, &mut scores);
         } else {
             for i in 0..CHUNK / LANES {
                 let (keys, ahead) = (&chunk.bytes[i * panel..][..panel], chunk.ahead(i * panel));
-                let sums =
-                    product::<S, F, N, 1, MAX_HEAD_DIM>(isa, queries, 0..head_dim, keys, head_dim, ahead);
+                let sums = product::<S, F, N, 1, MAX_HEAD_DIM>(
+                    isa,
+                    queries,
+                    0..head_dim,
+                    keys,
+                    head_dim,
+                    ahead,
+                );
                 save(isa, &sums, i * LANES, &mut scores);
             }
         }
@@ -138,8 +151,8 @@ impl<F: PlainKvFormat> KvFormat for F {
 /// The largest number in F16.
 const F16_MOST: f32 = 65504.0;
 
-/// Makes NaN of what is infinite: the score of a key with a value that cannot be held may else be minus infinity, and the key
-/// would be passed over.
+/// Makes NaN of what is infinite: the score of a key with a value that cannot be held may else be
+/// minus infinity, and the key would be passed over.
 #[cold]
 fn infinite_to_nan<F: PlainFormat>(row: &mut [u8]) {
     for value in row.chunks_exact_mut(F::BYTES) {
@@ -189,8 +202,9 @@ impl Load for F32 {
     }
 }
 
-/// `sum over k of a[r][k] b[v][k][l]` for `k` in `range`, one fma chain for each `r`, `v` and `l`, with `V` neighbouring
-/// panels `b[v]` of `height` rows. What lies `ahead` bytes further is asked for.
+/// `sum over k of a[r][k] b[v][k][l]` for `k` in `range`, one fma chain for each `r`, `v` and `l`,
+/// with `V` neighbouring panels `b[v]` of `height` rows. What lies `ahead` bytes further is asked
+/// for.
 #[inline(always)]
 pub(super) fn product<S: Isa, F: Load, const N: usize, const V: usize, const K: usize>(
     isa: S,
@@ -242,7 +256,8 @@ pub(super) fn save<S: Isa, const N: usize, const V: usize>(
             isa.store(sums[r][v], &mut out[v]);
         }
     }
-    // Sums of several products would else be kept in registers, at the price of those of the next product.
+    // Sums of several products would else be kept in registers, at the price of those of the next
+    // product.
     black_box(out);
 }
 

@@ -47,7 +47,8 @@ fn parts(head_dim: usize) -> [usize; 4] {
     ]
 }
 
-/// Up to 32 values as a block; its scale is NaN when F16 cannot hold it, or a value is infinite or NaN.
+/// Up to 32 values as a block; its scale is NaN when F16 cannot hold it, or a value is infinite or
+/// NaN.
 #[inline(always)]
 fn quantize(x: &[f32]) -> [u8; Q8_0::BYTES] {
     let mut filled = [0f32; GROUP];
@@ -188,7 +189,8 @@ impl KvFormat for Q8_0 {
             for half in 0..2 {
                 let at = values + (2 * g + half) * panel;
                 let (v, ahead) = (&chunk.bytes[at..][..panel], chunk.ahead(at));
-                let sums = product::<S, i8, N, 1, CHUNK>(isa, &scaled, seen.clone(), v, CHUNK, ahead);
+                let sums =
+                    product::<S, i8, N, 1, CHUNK>(isa, &scaled, seen.clone(), v, CHUNK, ahead);
                 merge(isa, &sums, weights, g * GROUP + half * LANES, rows);
             }
         }

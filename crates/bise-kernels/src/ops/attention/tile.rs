@@ -59,7 +59,8 @@ fn clip(visible: &Range<usize>, c: usize) -> (usize, usize) {
     if start < end { (start, end) } else { (0, 0) }
 }
 
-/// The chunk's `p`, `a` and `b`; `rows` take its largest score and sum, and have still to take its values.
+/// The chunk's `p`, `a` and `b`; `rows` take its largest score and sum, and have still to take its
+/// values.
 #[inline(always)]
 fn softmax_weights<S: Isa, const N: usize>(
     isa: S,

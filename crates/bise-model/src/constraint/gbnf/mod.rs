@@ -7,8 +7,8 @@
 //! ws     ::= [ \t\n]*                        # a comment
 //! ```
 //!
-//! Lark splits a text into terminals, and takes the longest one; GBNF knows characters alone. So each character becomes
-//! a terminal of its own, and the grammar describes the same texts.
+//! Lark splits a text into terminals, and takes the longest one; GBNF knows characters alone. So
+//! each character becomes a terminal of its own, and the grammar describes the same texts.
 
 mod parse;
 mod rules;

@@ -62,7 +62,9 @@ impl Parser {
         let start = self.at;
         let rule = self.name()?;
         if self.bodies[rule].is_some() {
-            return Err(self.error_at(start, format!("there is another rule '{}'", self.names[rule])));
+            return Err(
+                self.error_at(start, format!("there is another rule '{}'", self.names[rule]))
+            );
         }
         self.skip_space(false);
         for c in "::=".chars() {
@@ -152,9 +154,9 @@ impl Parser {
                 inner
             }
             Some('<' | '!') => {
-                return Err(
-                    self.error("tokens by name or number cannot be expressed; write their text".into())
-                );
+                return Err(self.error(
+                    "tokens by name or number cannot be expressed; write their text".into(),
+                ));
             }
             Some(c) if c.is_ascii_alphanumeric() || c == '_' => Expr::Rule(self.name()?),
             _ => return Ok(None),
@@ -242,14 +244,17 @@ impl Parser {
         while self.peek() != Some(']') {
             let from = self.at;
             let first = self.character(start, "] of characters")?;
-            let ranged = self.peek() == Some('-') && self.chars.get(self.at + 1).is_some_and(|&c| c != ']');
+            let ranged =
+                self.peek() == Some('-') && self.chars.get(self.at + 1).is_some_and(|&c| c != ']');
             let mut last = first;
             if ranged {
                 self.at += 1;
                 last = self.character(start, "] of characters")?;
             }
             if first > last {
-                return Err(self.error_at(from, format!("no characters from {first:?} to {last:?}")));
+                return Err(
+                    self.error_at(from, format!("no characters from {first:?} to {last:?}"))
+                );
             }
             ranges.push((first, last));
         }

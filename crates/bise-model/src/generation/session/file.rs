@@ -24,8 +24,9 @@
 //!      SHA-256 of all that is above  32 bytes
 //! ```
 //!
-//! The length follows from the header. With a sliding window it does not grow beyond what the ring and [`MEMORY`](super::MEMORY)
-//! hold. Keys and values are the same bits on every machine, so a session can be taken to another one.
+//! The length follows from the header. With a sliding window it does not grow beyond what the ring
+//! and [`MEMORY`](super::MEMORY) hold. Keys and values are the same bits on every machine, so a
+//! session can be taken to another one.
 
 use super::hashing::Hashing;
 use super::header::{HEADER, Header, MAGIC};
@@ -53,13 +54,14 @@ pub struct Kept {
 pub enum Extent {
     /// The text with its keys and values: who goes on need not read it again.
     Whole,
-    /// The text alone, some bytes for each token; keys and values become the same bits when it is read again. Of a text so long
-    /// that its beginning is no longer known, the whole is written.
+    /// The text alone, some bytes for each token; keys and values become the same bits when it is
+    /// read again. Of a text so long that its beginning is no longer known, the whole is written.
     Text,
 }
 
 impl Session {
-    /// Writes the session to a file, which appears when it is complete: the text, keys and values, and what else is `kept`.
+    /// Writes the session to a file, which appears when it is complete: the text, keys and values,
+    /// and what else is `kept`.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -71,7 +73,12 @@ impl Session {
     ///
     /// # Errors
     /// When `out` cannot be written.
-    pub fn write(&mut self, out: &mut impl Write, kept: &Kept, extent: Extent) -> Result<(), SessionError> {
+    pub fn write(
+        &mut self,
+        out: &mut impl Write,
+        kept: &Kept,
+        extent: Extent,
+    ) -> Result<(), SessionError> {
         self.stop_ahead();
         let state = kept
             .sampler
@@ -123,12 +130,13 @@ impl Session {
         header.file_len(&sequence.kv).unwrap_or(u64::MAX)
     }
 
-    /// Goes on with the text of a file that [`save`](Self::save) wrote, as if it had never been stopped, and returns what
-    /// else it keeps.
+    /// Goes on with the text of a file that [`save`](Self::save) wrote, as if it had never been
+    /// stopped, and returns what else it keeps.
     ///
     /// # Errors
-    /// When the file cannot be read, is damaged, or belongs to another model, another type of keys and values or another
-    /// version of the numeric contract, or when it does not fit the context. The text is empty then.
+    /// When the file cannot be read, is damaged, or belongs to another model, another type of keys
+    /// and values or another version of the numeric contract, or when it does not fit the context.
+    /// The text is empty then.
     pub fn restore(&mut self, path: &Path) -> Result<Kept, SessionError> {
         self.clear();
         let restored = self.read_file(path);
@@ -162,7 +170,8 @@ impl Session {
                 expected,
             });
         }
-        (self.tokens, self.dropped, self.read) = (tokens, header.dropped as usize, header.read as usize);
+        (self.tokens, self.dropped, self.read) =
+            (tokens, header.dropped as usize, header.read as usize);
         let sampler = match state.is_empty() {
             true => None,
             false => Some(SamplerState::from_bytes(&state)?),
@@ -187,8 +196,8 @@ pub fn is_session(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Reads a file up to the tokens, and checks that it goes with `session`. The tokens are not proven to be right before the
-/// rest is read too.
+/// Reads a file up to the tokens, and checks that it goes with `session`. The tokens are not proven
+/// to be right before the rest is read too.
 pub(super) fn open(path: &Path, session: &Session) -> Result<Opened, SessionError> {
     let file = File::open(path)?;
     let about = file.metadata()?;

@@ -34,7 +34,8 @@ impl Header {
     pub fn file_len(&self, cache: &KvCache) -> Option<u64> {
         let Range { start, end } = self.chunks();
         end.checked_sub(start)?;
-        let kv = cache.written_bytes(usize::try_from(start).ok()?, usize::try_from(self.read).ok()?)?;
+        let kv =
+            cache.written_bytes(usize::try_from(start).ok()?, usize::try_from(self.read).ok()?)?;
         let parts = [self.kept.checked_mul(4)?, self.state, self.notes, kv];
         parts
             .into_iter()
@@ -62,7 +63,11 @@ impl Header {
     }
 
     /// Reads a header, and checks that it goes with `session`; `len` is that of the file.
-    pub fn from_bytes(bytes: &[u8; HEADER], session: &Session, len: u64) -> Result<Self, SessionError> {
+    pub fn from_bytes(
+        bytes: &[u8; HEADER],
+        session: &Session,
+        len: u64,
+    ) -> Result<Self, SessionError> {
         let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
         let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
         let same = |what, found: String, expected: String| match found == expected {
@@ -73,7 +78,8 @@ impl Header {
                 expected,
             }),
         };
-        let number = |what, found: u32, expected: u32| same(what, found.to_string(), expected.to_string());
+        let number =
+            |what, found: u32, expected: u32| same(what, found.to_string(), expected.to_string());
         number("format", u32_at(12), FORMAT)?;
         number("version of the numeric contract", u32_at(16), CONTRACT)?;
         let options = session.context.options();
@@ -90,7 +96,8 @@ impl Header {
             u64_at(56).to_string(),
             window(session).to_string(),
         )?;
-        let [dropped, kept, read, first_chunk, state, notes] = [64, 72, 80, 88, 96, 104].map(u64_at);
+        let [dropped, kept, read, first_chunk, state, notes] =
+            [64, 72, 80, 88, 96, 104].map(u64_at);
         let header = Self {
             dropped,
             kept,
@@ -164,8 +171,8 @@ impl Header {
     }
 }
 
-/// What a file says of the windows: that of all layers, 0 for none, or where they differ a number that
-/// stands for all of them.
+/// What a file says of the windows: that of all layers, 0 for none, or where they differ a number
+/// that stands for all of them.
 pub(super) fn window(session: &Session) -> u64 {
     let windows = &session.context.sequence().shape().windows;
     let number = |window: &Option<usize>| window.map_or(0, |keys| keys as u64);

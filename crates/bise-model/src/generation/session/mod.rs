@@ -20,15 +20,15 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// With a sliding window a text may be of any length. Then only its end is kept, and looked back on by samplers and drafts:
-/// at least so many tokens, and less than twice as many.
+/// With a sliding window a text may be of any length. Then only its end is kept, and looked back on
+/// by samplers and drafts: at least so many tokens, and less than twice as many.
 pub const MEMORY: usize = 1 << 16;
 
 /// A text that a model reads and writes: its tokens, and a [`Context`] that has read them.
 ///
-/// The context follows by itself: tokens that are appended wait until the next one is chosen, and with
-/// [`speculate`](Self::speculate) it reads ahead. Neither shows: between calls, text and sampler are as if each token had been read
-/// and chosen alone.
+/// The context follows by itself: tokens that are appended wait until the next one is chosen, and
+/// with [`speculate`](Self::speculate) it reads ahead. Neither shows: between calls, text and
+/// sampler are as if each token had been read and chosen alone.
 ///
 /// ```
 /// use bise_model::sampler::{Sampler, SamplerOptions};
@@ -72,7 +72,8 @@ pub struct Begun {
 /// What was read of the future.
 #[derive(Default)]
 struct Ahead {
-    /// `[1 + drafts, vocabulary]`: logits of what follows the text, and of what follows each draft. Empty when unknown.
+    /// `[1 + drafts, vocabulary]`: logits of what follows the text, and of what follows each draft.
+    /// Empty when unknown.
     logits: Vec<f32>,
     drafts: Vec<u32>,
     /// Drafts that the text went on with.
@@ -120,7 +121,8 @@ impl Session {
         &self.tokens[self.forgotten(self.len()) - self.dropped..]
     }
 
-    /// Tokens of the text that have been read; what follows them waits until the next token is chosen.
+    /// Tokens of the text that have been read; what follows them waits until the next token is
+    /// chosen.
     pub fn known(&self) -> usize {
         self.read
     }
@@ -158,7 +160,11 @@ impl Session {
     }
 
     /// The next token, after which at most `most - 1` are wanted.
-    fn decode_one_of(&mut self, most: usize, sampler: &mut impl TokenSampler) -> Result<u32, GenerateError> {
+    fn decode_one_of(
+        &mut self,
+        most: usize,
+        sampler: &mut impl TokenSampler,
+    ) -> Result<u32, GenerateError> {
         if self.ahead.logits.is_empty() {
             if self.is_empty() {
                 return Err(GenerateError::Empty);
@@ -186,14 +192,15 @@ impl Session {
         Ok(token)
     }
 
-    /// Adds `prompt` to the text, then chooses tokens and hands each to `receive`, until a limit or `receive` stops it.
+    /// Adds `prompt` to the text, then chooses tokens and hands each to `receive`, until a limit or
+    /// `receive` stops it.
     ///
-    /// A token of `limits.end` is added to the text, but not handed out. A text that ends with one, when there is no `prompt`,
-    /// has ended already.
+    /// A token of `limits.end` is added to the text, but not handed out. A text that ends with one,
+    /// when there is no `prompt`, has ended already.
     ///
     /// # Errors
-    /// When the text does not fit the context, or no token can be chosen. What was handed out before stands, and after
-    /// [`make_room`](Self::make_room) it can go on.
+    /// When the text does not fit the context, or no token can be chosen. What was handed out
+    /// before stands, and after [`make_room`](Self::make_room) it can go on.
     pub fn generate(
         &mut self,
         prompt: &[u32],
@@ -229,7 +236,11 @@ impl Session {
     /// # Errors
     /// When they do not fit the context, or the watch stops it. The text is then what has been
     /// processed of it.
-    pub fn begin(&mut self, tokens: &[u32], cache: Option<&PromptCache>) -> Result<Begun, GenerateError> {
+    pub fn begin(
+        &mut self,
+        tokens: &[u32],
+        cache: Option<&PromptCache>,
+    ) -> Result<Begun, GenerateError> {
         let mut begun = Begun::default();
         let known = self.keep_common(tokens);
         let cache = cache.filter(|_| known == 0);
@@ -251,7 +262,8 @@ impl Session {
         Ok(begun)
     }
 
-    /// Leaves of the text what it and `tokens` begin with and what has been processed; gives how much.
+    /// Leaves of the text what it and `tokens` begin with and what has been processed; gives how
+    /// much.
     pub fn keep_common(&mut self, tokens: &[u32]) -> usize {
         let pairs = self.tokens.iter().zip(tokens);
         let common = pairs.take_while(|(a, b)| a == b).count().min(self.read);
@@ -262,8 +274,9 @@ impl Session {
         common
     }
 
-    /// Takes back all tokens but the first `len`. With a sliding window the context may have to read the text anew, and when
-    /// its beginning is no longer known, this returns false and changes nothing.
+    /// Takes back all tokens but the first `len`. With a sliding window the context may have to
+    /// read the text anew, and when its beginning is no longer known, this returns false and
+    /// changes nothing.
     pub fn truncate(&mut self, len: usize) -> bool {
         if len >= self.len() {
             return true;
@@ -287,9 +300,10 @@ impl Session {
         }
     }
 
-    /// When the text and `more` tokens do not fit the context together, takes the oldest tokens after the first `keep` out of
-    /// the text: half of them, or as many as it takes. What follows is read anew, so that all is as if the text had always
-    /// been so. Returns the tokens taken out, and `None` when even all would be too few.
+    /// When the text and `more` tokens do not fit the context together, takes the oldest tokens
+    /// after the first `keep` out of the text: half of them, or as many as it takes. What follows
+    /// is read anew, so that all is as if the text had always been so. Returns the tokens taken
+    /// out, and `None` when even all would be too few.
     pub fn make_room(&mut self, keep: usize, more: usize) -> Option<usize> {
         let capacity = self.context.capacity().unwrap_or(usize::MAX);
         let missing = self.len().saturating_add(more).saturating_sub(capacity);
@@ -386,8 +400,8 @@ impl Session {
         debug_assert!(rewound, "no more is drafted than can be taken back");
     }
 
-    /// Makes the context read anew what follows the first `len` tokens, or all. Returns false, and changes nothing, when
-    /// neither can be.
+    /// Makes the context read anew what follows the first `len` tokens, or all. Returns false, and
+    /// changes nothing, when neither can be.
     fn read_again_from(&mut self, len: usize) -> bool {
         if !self.context.truncate(len) {
             if self.dropped > 0 {
@@ -402,7 +416,8 @@ impl Session {
         true
     }
 
-    /// Tokens at the beginning of a text of `len` that are no longer looked back on. It depends on nothing else.
+    /// Tokens at the beginning of a text of `len` that are no longer looked back on. It depends on
+    /// nothing else.
     fn forgotten(&self, len: usize) -> usize {
         match self.context.capacity() {
             Some(_) => 0,

@@ -1,14 +1,16 @@
 //! Prompts that were read before, kept in a directory.
 //!
-//! Each is a session file without a sampler, named after what must be the same to use it and after its tokens:
+//! Each is a session file without a sampler, named after what must be the same to use it and after
+//! its tokens:
 //!
 //! ```text
 //! <model, contract, type of keys and values>-<tokens>.prompt      16 hexadecimal digits of SHA-256 each
 //! ```
 //!
-//! A prompt goes on from the file that has the longest beginning in common with it. Files appear whole, a reader that finds
-//! one gone takes another, and nothing else is shared: any number of programs can use a directory at a time. What was not used
-//! for longest goes first when there is not enough room.
+//! A prompt goes on from the file that has the longest beginning in common with it. Files appear
+//! whole, a reader that finds one gone takes another, and nothing else is shared: any number of
+//! programs can use a directory at a time. What was not used for longest goes first when there is
+//! not enough room.
 
 use super::file::{Kept, is_session, open};
 use super::header::{Header, window};
@@ -87,7 +89,8 @@ impl PromptCache {
         restored
     }
 
-    /// Keeps the text that `session` has read, unless it is too long or too short, or known already.
+    /// Keeps the text that `session` has read, unless it is too long or too short, or known
+    /// already.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -139,7 +142,8 @@ impl PromptCache {
         entries.map(|entry| entry.path()).filter(named).collect()
     }
 
-    /// Deletes what was not used for longest, but not `newest`, until all fit; and what killed programs left.
+    /// Deletes what was not used for longest, but not `newest`, until all fit; and what killed
+    /// programs left.
     fn make_room(&self, newest: &Path) {
         let used = |path: &PathBuf| {
             let about = fs::metadata(path).ok()?;
@@ -158,9 +162,9 @@ impl PromptCache {
         }
         for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let temporary = name
-                .to_str()
-                .is_some_and(|n| n.starts_with('.') && n.contains(".prompt.") && n.ends_with(".tmp"));
+            let temporary = name.to_str().is_some_and(|n| {
+                n.starts_with('.') && n.contains(".prompt.") && n.ends_with(".tmp")
+            });
             let age = entry
                 .metadata()
                 .ok()
@@ -174,7 +178,8 @@ impl PromptCache {
 }
 
 impl Restored {
-    /// Notes why a file is of no use, and deletes it unless it only could not be read, or is no session at all.
+    /// Notes why a file is of no use, and deletes it unless it only could not be read, or is no
+    /// session at all.
     fn refuse(&mut self, path: PathBuf, error: SessionError) {
         match &error {
             SessionError::Io(io) if io.kind() == io::ErrorKind::NotFound => return,
@@ -189,7 +194,8 @@ impl Restored {
     }
 }
 
-/// Whether the first `len` tokens of a file can be gone on from, by reading the last of them once more.
+/// Whether the first `len` tokens of a file can be gone on from, by reading the last of them once
+/// more.
 fn reaches(header: &Header, session: &Session, len: usize) -> bool {
     let shape = session.context.sequence().shape();
     let position = len.saturating_sub(1);

@@ -1,8 +1,9 @@
 //! What batches cost, measured as the text is made.
 //!
-//! The time of a batch of `n` tokens is taken for a line, `t(n) = a + b n`, the least-squares one through recent batches.
-//! Two imagined batches that cost [`SLOPE`] more a token keep the line from resting on nothing: they say what to expect before
-//! longer batches have run, and again when none has for long, so that an unlucky measurement is forgotten.
+//! The time of a batch of `n` tokens is taken for a line, `t(n) = a + b n`, the least-squares one
+//! through recent batches. Two imagined batches that cost [`SLOPE`] more a token keep the line from
+//! resting on nothing: they say what to expect before longer batches have run, and again when none
+//! has for long, so that an unlucky measurement is forgotten.
 
 /// What each token adds to the time of a batch of one, before it is known.
 const SLOPE: f64 = 0.2;

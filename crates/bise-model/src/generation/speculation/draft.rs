@@ -13,7 +13,9 @@ use std::time::Instant;
 #[non_exhaustive]
 pub enum DraftError {
     /// The models do not have the same tokens.
-    #[error("the draft model's vocabulary is another one: {what} is {draft}, the model's is {model}")]
+    #[error(
+        "the draft model's vocabulary is another one: {what} is {draft}, the model's is {model}"
+    )]
     Vocabulary {
         /// What differs.
         what: String,
@@ -31,7 +33,8 @@ pub enum DraftError {
 ///
 /// Scores and merges may differ: text is not encoded with the draft model.
 pub(super) fn check_vocabulary(model: &Model, draft: &Model) -> Result<(), DraftError> {
-    let differs = |what: String, model: String, draft: String| DraftError::Vocabulary { what, model, draft };
+    let differs =
+        |what: String, model: String, draft: String| DraftError::Vocabulary { what, model, draft };
     let sizes = [model, draft].map(Model::vocabulary_size);
     if sizes[0] != sizes[1] {
         let [model, draft] = sizes.map(|n| format!("{n} tokens"));

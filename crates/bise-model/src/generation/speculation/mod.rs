@@ -1,22 +1,26 @@
 //! Speculative decoding: tokens are guessed, and the model reads several of them at once.
 //!
-//! Reading a few tokens takes hardly longer than reading one, because both read all weights. So what the text may say next is
-//! drafted, by the text itself ([`Lookup`]) or by a smaller model ([`DraftModel`]), and read along with the last token. The
-//! next tokens are chosen from the logits as ever, one after the other; while each is the one that was drafted, the logits of what
-//! follows are there already. The first that differs makes the rest void.
+//! Reading a few tokens takes hardly longer than reading one, because both read all weights. So
+//! what the text may say next is drafted, by the text itself ([`Lookup`]) or by a smaller model
+//! ([`DraftModel`]), and read along with the last token. The next tokens are chosen from the logits
+//! as ever, one after the other; while each is the one that was drafted, the logits of what follows
+//! are there already. The first that differs makes the rest void.
 //!
-//! The text is the same with and without drafts, bit for bit, at any temperature: logits do not depend on how many tokens
-//! are read at a time, and the sampler sees the same logits in the same order. (The method of Leviathan et al., arXiv
-//! 2211.17192, keeps the distribution; here the very tokens are kept, since the sampler's random numbers belong to positions.)
+//! The text is the same with and without drafts, bit for bit, at any temperature: logits do not
+//! depend on how many tokens are read at a time, and the sampler sees the same logits in the same
+//! order. (The method of Leviathan et al., arXiv 2211.17192, keeps the distribution; here the very
+//! tokens are kept, since the sampler's random numbers belong to positions.)
 //!
-//! How many tokens to draft follows from how likely they are right, and from what batches cost on this machine, which is measured
-//! on the way: `k` drafts, right with likelihoods `p1, p2, ...` if those before are, make
+//! How many tokens to draft follows from how likely they are right, and from what batches cost on
+//! this machine, which is measured on the way: `k` drafts, right with likelihoods `p1, p2, ...` if
+//! those before are, make
 //!
 //! ```text
 //! (1 + p1 + p1 p2 + ... + p1 .. pk) / t(1 + k)       tokens in the time of one
 //! ```
 //!
-//! and the best `k` is taken: 0 where nothing pays. Time decides only how fast the text comes, never what it says.
+//! and the best `k` is taken: 0 where nothing pays. Time decides only how fast the text comes,
+//! never what it says.
 
 mod costs;
 mod draft;
@@ -108,8 +112,8 @@ impl Speculation {
         options: ContextOptions,
     ) -> Result<Self, DraftError> {
         draft::check_vocabulary(model, draft)?;
-        let context =
-            Context::new(draft, options).map_err(|error: LoadError| DraftError::Load(error.into()))?;
+        let context = Context::new(draft, options)
+            .map_err(|error: LoadError| DraftError::Load(error.into()))?;
         self.model = Some(DraftModel::new(context));
         Ok(self)
     }
@@ -180,10 +184,13 @@ struct Plan {
 }
 
 impl Plan {
-    const NONE: Self = Self { drafts: 0, rate: 1.0 };
+    const NONE: Self = Self {
+        drafts: 0,
+        rate: 1.0,
+    };
 
-    /// The best of up to `most` drafts, when `cost` gives the time of so many in that of a batch of one; none before costs
-    /// are known. With `always` it is `most` drafts.
+    /// The best of up to `most` drafts, when `cost` gives the time of so many in that of a batch of
+    /// one; none before costs are known. With `always` it is `most` drafts.
     fn best(
         most: usize,
         always: bool,

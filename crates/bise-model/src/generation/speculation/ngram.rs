@@ -6,8 +6,8 @@
 //! ... [a b c] d e f ... [a b c] ?      matched 3, guesses d e f ...
 //! ```
 //!
-//! How often a guess is right depends on how much matched. That is counted for each length, on every token of the text,
-//! fed or not: a guess costs nothing but the search.
+//! How often a guess is right depends on how much matched. That is counted for each length, on
+//! every token of the text, fed or not: a guess costs nothing but the search.
 
 use super::Rate;
 
@@ -84,7 +84,8 @@ impl Lookup {
     }
 }
 
-/// Where the last, longest occurrence of the end of `text` before that end itself ends, and how long it is.
+/// Where the last, longest occurrence of the end of `text` before that end itself ends, and how
+/// long it is.
 fn last_occurrence(text: &[u32]) -> Option<(usize, usize)> {
     let (&last, before) = text.split_last()?;
     let mut best = None;

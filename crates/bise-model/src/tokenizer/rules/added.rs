@@ -1,7 +1,8 @@
 //! Added tokens: which they are, and where a text has them.
 //!
-//! From left to right, of those that begin at one place the longest. A token that is a control token counts only where the program
-//! has placed it; elsewhere its text is text, and no other token is found inside.
+//! From left to right, of those that begin at one place the longest. A token that is a control
+//! token counts only where the program has placed it; elsewhere its text is text, and no other
+//! token is found inside.
 
 use std::sync::LazyLock;
 
@@ -72,8 +73,10 @@ pub(super) enum Found<'t> {
     Text(&'t str),
 }
 
-static WORD_FIRST: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^\w").expect("the pattern is valid"));
-static WORD_LAST: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\w$").expect("the pattern is valid"));
+static WORD_FIRST: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^\w").expect("the pattern is valid"));
+static WORD_LAST: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\w$").expect("the pattern is valid"));
 
 impl Table {
     pub fn insert(&mut self, text: &str, added: &Added, control: bool) {
@@ -81,8 +84,9 @@ impl Table {
         self.entries.push((*added, control));
     }
 
-    /// Calls `emit` with the tokens in `text` and what lies between them, and where in `text` each begins. Control
-    /// tokens are found where they are placed, and those that are `allowed` wherever they are written.
+    /// Calls `emit` with the tokens in `text` and what lies between them, and where in `text` each
+    /// begins. Control tokens are found where they are placed, and those that are `allowed`
+    /// wherever they are written.
     pub fn split<'t>(
         &self,
         text: &'t str,
@@ -103,7 +107,9 @@ impl Table {
                 (Some((range, id)), Some((end, (_, control)))) if control || end <= range.end => {
                     Some((range.end, self.flags(*id, &text[range.clone()]), false))
                 }
-                (Some((range, id)), None) => Some((range.end, self.flags(*id, &text[range.clone()]), false)),
+                (Some((range, id)), None) => {
+                    Some((range.end, self.flags(*id, &text[range.clone()]), false))
+                }
                 (_, Some((end, (added, control)))) => Some((end, added, control)),
                 (None, None) => None,
             };
@@ -119,7 +125,9 @@ impl Table {
                 at = if next > at { next } else { end };
                 continue;
             }
-            if added.single_word && (WORD_LAST.is_match(&text[..at]) || WORD_FIRST.is_match(&text[end..])) {
+            if added.single_word
+                && (WORD_LAST.is_match(&text[..at]) || WORD_FIRST.is_match(&text[end..]))
+            {
                 at = end;
                 continue;
             }

@@ -5,9 +5,9 @@
 //!        (not normalized)                           (normalized)
 //! ```
 //!
-//! Each section is normalized by itself: `Prepend` puts a space before the text behind every added token, where `Metaspace` with
-//! `first` puts one before the first text only. Added tokens that are normalized are searched in normalized text, and as they are
-//! after normalization themselves.
+//! Each section is normalized by itself: `Prepend` puts a space before the text behind every added
+//! token, where `Metaspace` with `first` puts one before the first text only. Added tokens that are
+//! normalized are searched in normalized text, and as they are after normalization themselves.
 
 mod added;
 mod normalizer;
@@ -30,7 +30,8 @@ pub struct Rules {
     pub pre_tokenizer: String,
     /// Tokens that are found in text before it is cut and merged, and how.
     pub added: Vec<Added>,
-    /// Pairs of tokens that merge, best first, in vocabularies of characters; without them the scores decide.
+    /// Pairs of tokens that merge, best first, in vocabularies of characters; without them the
+    /// scores decide.
     pub merges: Option<Vec<(u32, u32)>>,
     /// Whether a run of characters without a piece is one unknown token.
     pub fuse_unk: bool,

@@ -1,8 +1,9 @@
 //! Patterns of `tokenizer.json`: a text, or a regular expression.
 //!
-//! Expressions end, in all vocabularies that are known, with `|\s+(?!\S)|\s+`: white space, without its last character where a word
-//! follows. That look-ahead is done here by hand, as in [`words`](super::super::words); the rest must be regular in the strict
-//! sense, so that matching takes linear time whatever the text says.
+//! Expressions end, in all vocabularies that are known, with `|\s+(?!\S)|\s+`: white space, without
+//! its last character where a word follows. That look-ahead is done here by hand, as in
+//! [`words`](super::super::words); the rest must be regular in the strict sense, so that matching
+//! takes linear time whatever the text says.
 
 use regex::Regex;
 use serde::Deserialize;

@@ -24,7 +24,10 @@ pub(in crate::tokenizer) struct Pipeline {
 /// JSON of a part that is longer stands in no real file, and would take much memory.
 const LONGEST: usize = 64 << 10;
 
-fn part<T: DeserializeOwned + Default>(what: &'static str, json: &str) -> Result<T, TokenizerError> {
+fn part<T: DeserializeOwned + Default>(
+    what: &'static str,
+    json: &str,
+) -> Result<T, TokenizerError> {
     let fault = |found: String| TokenizerError::Rule { what, found };
     if json.len() > LONGEST {
         return Err(fault(format!(
@@ -55,7 +58,9 @@ impl Pipeline {
                 late.push((added.id, normalizer.normalize(text, Place::Continuing)));
             }
             match added.normalized {
-                true => normal.insert(&normalizer.normalize(text, Place::Beginning), added, control),
+                true => {
+                    normal.insert(&normalizer.normalize(text, Place::Beginning), added, control)
+                }
                 false => raw.insert(text, added, control),
             }
         }
@@ -74,7 +79,13 @@ impl Pipeline {
     }
 
     /// Calls `emit` with added tokens, with `controls`, and with the words between them.
-    pub fn cut(&self, text: &str, controls: Controls, place: Place, mut emit: impl FnMut(Result<u32, &str>)) {
+    pub fn cut(
+        &self,
+        text: &str,
+        controls: Controls,
+        place: Place,
+        mut emit: impl FnMut(Result<u32, &str>),
+    ) {
         let late = self.late(text, controls);
         let early: Vec<_> = controls
             .iter()
@@ -97,8 +108,8 @@ impl Pipeline {
         });
     }
 
-    /// The control tokens that are searched in normalized text, as far as the program has placed all that `text` has of them once it
-    /// is normalized.
+    /// The control tokens that are searched in normalized text, as far as the program has placed
+    /// all that `text` has of them once it is normalized.
     fn late(&self, text: &str, controls: Controls) -> Vec<u32> {
         let placed = |id: u32| controls.iter().filter(|(_, placed)| *placed == id).count();
         if self.late.iter().all(|(id, _)| placed(*id) == 0) {

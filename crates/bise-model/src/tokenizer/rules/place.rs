@@ -11,7 +11,8 @@ pub(in crate::tokenizer) enum Place {
     Behind,
     /// It goes on with another text: there is no space in front.
     Continuing,
-    /// A text of its own, as SentencePiece and mistral-common take it: a space goes in front whatever it begins with.
+    /// A text of its own, as SentencePiece and mistral-common take it: a space goes in front
+    /// whatever it begins with.
     Alone,
 }
 

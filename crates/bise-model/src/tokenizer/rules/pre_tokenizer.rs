@@ -170,7 +170,12 @@ impl PreTokenizer {
         Ok(())
     }
 
-    fn expression(&mut self, source: &str, behavior: Behavior, invert: bool) -> Result<(), TokenizerError> {
+    fn expression(
+        &mut self,
+        source: &str,
+        behavior: Behavior,
+        invert: bool,
+    ) -> Result<(), TokenizerError> {
         let pattern = Pattern::new("pre_tokenizer", &Spec::Regex(source.to_owned()))?;
         self.split(pattern, behavior, invert);
         Ok(())
@@ -196,12 +201,15 @@ fn cut(steps: &[Step], text: &str, place: Place, emit: &mut dyn FnMut(&str)) {
     };
     match step {
         Step::Metaspace { space, scheme } => {
-            let mut spaced: String = text.chars().map(|c| if c == ' ' { *space } else { c }).collect();
+            let mut spaced: String =
+                text.chars().map(|c| if c == ' ' { *space } else { c }).collect();
             let wanted = match (scheme, place) {
                 (Scheme::Never, _) | (_, Place::Continuing) => false,
                 (_, Place::Alone) => true,
                 (Scheme::First, Place::Behind) => false,
-                (Scheme::First, Place::Beginning) | (Scheme::Always, _) => !spaced.starts_with(*space),
+                (Scheme::First, Place::Beginning) | (Scheme::Always, _) => {
+                    !spaced.starts_with(*space)
+                }
             };
             if wanted {
                 spaced.insert(0, *space);
@@ -244,12 +252,14 @@ fn pieces<'t>(
     let mut joined: Vec<(usize, bool)> = Vec::with_capacity(parts.len());
     match behavior {
         Behavior::Isolated | Behavior::Removed => joined = parts,
-        Behavior::Contiguous => parts
-            .into_iter()
-            .for_each(|(len, is_match)| match joined.last_mut() {
-                Some((before, same)) if *same == is_match => *before += len,
-                _ => joined.push((len, is_match)),
-            }),
+        Behavior::Contiguous => {
+            parts
+                .into_iter()
+                .for_each(|(len, is_match)| match joined.last_mut() {
+                    Some((before, same)) if *same == is_match => *before += len,
+                    _ => joined.push((len, is_match)),
+                })
+        }
         Behavior::MergedWithPrevious => join(parts.into_iter(), &mut joined),
         Behavior::MergedWithNext => {
             join(parts.into_iter().rev(), &mut joined);

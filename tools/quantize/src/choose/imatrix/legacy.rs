@@ -9,10 +9,12 @@
 
 use super::matrix::{ImatrixEntry, ImportanceMatrix};
 
-/// No file has more entries, longer names or longer rows; a larger number says that this is another format.
+/// No file has more entries, longer names or longer rows; a larger number says that this is another
+/// format.
 const MOST: u32 = 1 << 28;
 
-/// Bytes that entries have on the average at least, unless there are few: memory stays in proportion to the file.
+/// Bytes that entries have on the average at least, unless there are few: memory stays in
+/// proportion to the file.
 const LEAST: usize = 128;
 const FEW: usize = 512;
 

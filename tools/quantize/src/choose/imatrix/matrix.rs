@@ -44,7 +44,8 @@ impl ImportanceMatrix {
     /// Whether all sums and counts are what [`read`](Self::read) takes.
     pub(super) fn check(&self, path: &Path) -> Result<(), QuantizeError> {
         for (name, entry) in &self.entries {
-            let bad = |what| QuantizeError::unsupported(path, format!("not written: `{name}`: {what}"));
+            let bad =
+                |what| QuantizeError::unsupported(path, format!("not written: `{name}`: {what}"));
             entry.check().map_err(bad)?;
         }
         Ok(())
@@ -80,8 +81,8 @@ impl ImportanceMatrix {
         self.entries.is_empty()
     }
 
-    /// How the inputs of the tensor called `name` weigh, which is `experts` matrices (1 without experts) of
-    /// `columns`; `None` when the file does not say.
+    /// How the inputs of the tensor called `name` weigh, which is `experts` matrices (1 without
+    /// experts) of `columns`; `None` when the file does not say.
     ///
     /// # Errors
     /// When the file has another number of values.
@@ -154,7 +155,9 @@ fn split_expert(name: &str) -> Option<(String, usize)> {
 }
 
 fn mismatch(found: usize, columns: usize, matrices: usize) -> String {
-    format!("the importance matrix has {found} values, the model {matrices} matrices of {columns} columns")
+    format!(
+        "the importance matrix has {found} values, the model {matrices} matrices of {columns} columns"
+    )
 }
 
 impl ImatrixEntry {
@@ -178,7 +181,8 @@ impl ImatrixEntry {
         }
     }
 
-    /// Mean squares, with the mean of all matrices as a prior; `None` when no token was seen or all inputs are 0.
+    /// Mean squares, with the mean of all matrices as a prior; `None` when no token was seen or all
+    /// inputs are 0.
     fn importance(&self, columns: usize, matrices: usize) -> Result<Option<Importance>, String> {
         let counts_fit = self.counts.len() == matrices || self.counts.len() == 1;
         if self.sums.len() != columns * matrices || !counts_fit {
@@ -202,8 +206,9 @@ impl ImatrixEntry {
                 true => (count(e), 0.0),
                 false => (count(e), PRIOR),
             };
-            let weight =
-                |(&sum, p): (&f32, &f64)| ((f64::from(sum) + prior_count * p) / (seen + prior_count)) as f32;
+            let weight = |(&sum, p): (&f32, &f64)| {
+                ((f64::from(sum) + prior_count * p) / (seen + prior_count)) as f32
+            };
             row.iter().zip(&prior).map(weight).collect::<Vec<_>>()
         };
         let rows = self.sums.chunks_exact(columns).enumerate();

@@ -13,7 +13,12 @@ pub(super) fn check(file: &[u8], gguf: &Gguf, verdict: &mut Verdict) {
     check_entries(gguf, verdict);
     check_length(file, gguf, verdict);
     let header = &file[..file.len().min(gguf.data_offset as usize)];
-    let stated = gguf.metadata.str(manifest::HEADER).ok().flatten().unwrap_or_default();
+    let stated = gguf
+        .metadata
+        .str(manifest::HEADER)
+        .ok()
+        .flatten()
+        .unwrap_or_default();
     if hex(&manifest::header_digest(header, stated)) != stated {
         let what = "the header does not hash to what it says";
         if verdict.faults.len() == before {

@@ -1,7 +1,9 @@
-//! Pages that no quantizer writes: what a broken download or a sparse file leaves where no hash would show it.
+//! Pages that no quantizer writes: what a broken download or a sparse file leaves where no hash
+//! would show it.
 //!
-//! Files are written in pages of 4 KB. A page that is missing reads as the same byte all over, mostly 0, and one that was
-//! written to the wrong place as another page once more. Good tensors have such pages too, in two ways:
+//! Files are written in pages of 4 KB. A page that is missing reads as the same byte all over,
+//! mostly 0, and one that was written to the wrong place as another page once more. Good tensors
+//! have such pages too, in two ways:
 //!
 //! - whole rows of zeros, or the same row again, as of tokens that were added and never trained;
 //! - the same matrix again, as in layers or experts that were copied.
@@ -96,7 +98,8 @@ fn matrix<'a>(file: &'a FileBytes, gguf: &Gguf, info: &'a TensorInfo) -> Option<
     })
 }
 
-/// Stretches of at least a page of the same byte that are not whole rows; or the whole tensor, if it is one.
+/// Stretches of at least a page of the same byte that are not whole rows; or the whole tensor, if
+/// it is one.
 fn runs(matrix: &Matrix<'_>) -> Vec<Range<usize>> {
     let (bytes, row) = (matrix.bytes, matrix.row);
     let slack = SLACK.min(row / 8);
@@ -167,7 +170,8 @@ fn repeated(matrices: &[Matrix<'_>], mut pages: Vec<Page>, verdict: &mut Verdict
     }
 }
 
-/// Whether the rows around two equal pages are equal too, which makes them copies of rows or of a matrix.
+/// Whether the rows around two equal pages are equal too, which makes them copies of rows or of a
+/// matrix.
 fn is_copy(one: &Matrix<'_>, a: usize, other: &Matrix<'_>, b: usize) -> bool {
     let rows = |at: usize, row: usize| at / row * row..(at + PAGE).next_multiple_of(row);
     one.row == other.row

@@ -118,7 +118,12 @@ fn brief(entry: &str) -> String {
 }
 
 /// Says of a matrix whose hash is wrong what it holds, if that is known.
-fn name_fault(matrix: &Matrix<'_>, found: &str, all: &[(Matrix<'_>, &[u8], &str)], verdict: &mut Verdict) {
+fn name_fault(
+    matrix: &Matrix<'_>,
+    found: &str,
+    all: &[(Matrix<'_>, &[u8], &str)],
+    verdict: &mut Verdict,
+) {
     match all.iter().find(|(_, _, expected)| *expected == found) {
         Some((other, _, _)) => {
             let experts = matrix.expert.is_some() || matrix.stack() != matrix.tensor;
