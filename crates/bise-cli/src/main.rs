@@ -195,4 +195,46 @@ mod tests {
         }
         assert_eq!(found.len(), PATHS.len(), "an option that is no more: {found:?}");
     }
+
+    #[test]
+    fn numbers_out_of_range_are_named_as_typed() {
+        for (option, value) in [
+            ("--temp", "nan"),
+            ("--temperature", "-1"),
+            ("--top-p", "1.5"),
+            ("--min-p", "inf"),
+            ("--typical", "NaN"),
+            ("--xtc-probability", "2"),
+            ("--repeat-penalty", "0"),
+            ("--frequency-penalty", "nan"),
+            ("--dry-base", "0.5"),
+            ("--mirostat-ent", "0"),
+            ("--top-k", "-2"),
+            ("--seed", "-2"),
+            ("-s", "x"),
+            ("-n", "-2"),
+            ("--n-predict", "-2"),
+            ("--tokens", "1.5"),
+            ("-c", "0"),
+            ("--ctx-size", "-7"),
+            ("-t", "0"),
+            ("--threads", "9999"),
+            ("--batch-size", "0"),
+            ("--draft-max", "65"),
+            ("--draft-max", "-1"),
+            ("--top-p", "-inf"),
+        ] {
+            for arguments in [vec![option, value], vec![&format!("{option}={value}")]] {
+                if option.len() == 2 && arguments.len() == 1 {
+                    continue;
+                }
+                let words = [&["bise", "run", "-p", "x"], &arguments[..]].concat();
+                let words: Vec<_> = words.into_iter().map(Into::into).collect();
+                let error = usage::read::<Cli>(&words).err().unwrap();
+                let expected = format!("error: invalid value '{value}' for '{option} <");
+                assert!(error.to_string().starts_with(&expected), "{words:?}: {error}");
+                assert_eq!(error.exit_code(), 2);
+            }
+        }
+    }
 }

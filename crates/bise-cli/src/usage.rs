@@ -7,7 +7,12 @@ use std::ffi::OsString;
 /// Reads the command line, or ends the program.
 pub fn parse<C: Parser>() -> C {
     let words: Vec<OsString> = std::env::args_os().collect();
-    C::try_parse_from(&words).unwrap_or_else(|error| as_typed(error, C::command(), &words).exit())
+    read(&words).unwrap_or_else(|error| error.exit())
+}
+
+/// Reads a command line.
+pub fn read<C: Parser>(words: &[OsString]) -> Result<C, Error> {
+    C::try_parse_from(words).map_err(|error| as_typed(error, C::command(), words))
 }
 
 /// A mistake that shows only when more than the command line is known; the program ends with 2, as

@@ -1,10 +1,11 @@
 //! `bise chat` as a person meets it: in a terminal, and in a pipe.
 #![cfg(unix)]
 
-use portable_pty::{Child, CommandBuilder, PtySize, native_pty_system};
+use pty_process::Size;
+use pty_process::blocking::{Command as PtyCommand, Pty, open};
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,56 +16,46 @@ const CHAT: [&str; 5] = ["chat", "--template", "v1", "--temp", "0"];
 
 /// `bise chat` in a terminal, and what the terminal shows.
 struct Terminal {
-    child: Box<dyn Child + Send + Sync>,
-    keys: Box<dyn Write + Send>,
+    child: Child,
+    pty: Arc<Pty>,
     screen: Arc<Mutex<vt100::Parser>>,
     /// All that came, for messages.
     raw: Arc<Mutex<Vec<u8>>>,
-    _pty: Box<dyn portable_pty::MasterPty + Send>,
 }
 
 impl Terminal {
     fn new(rows: u16, cols: u16, args: &[&str]) -> Self {
-        let size = PtySize {
-            rows,
-            cols,
-            pixel_width: 0,
-            pixel_height: 0,
-        };
-        let pty = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_bise"));
-        command.args(CHAT);
-        command.args(args);
-        command.env("BISE_HISTORY", "");
-        command.env("TERM", "xterm");
-        command.env("NO_COLOR", "1");
-        let child = pty.slave.spawn_command(command).unwrap();
+        let (pty, program_side) = open().unwrap();
+        pty.resize(Size::new(rows, cols)).unwrap();
+        let command = PtyCommand::new(env!("CARGO_BIN_EXE_bise")).args(CHAT).args(args);
+        let command = command
+            .env("BISE_HISTORY", "")
+            .env("TERM", "xterm")
+            .env("NO_COLOR", "1");
+        let child = command.spawn(program_side).unwrap();
+        let pty = Arc::new(pty);
         let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, cols, 1000)));
         let raw = Arc::new(Mutex::new(Vec::new()));
-        let mut output = pty.master.try_clone_reader().unwrap();
-        let (shown, all) = (screen.clone(), raw.clone());
+        let (output, shown, all) = (pty.clone(), screen.clone(), raw.clone());
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
-            while let Ok(n @ 1..) = output.read(&mut bytes) {
+            while let Ok(n @ 1..) = (&*output).read(&mut bytes) {
                 shown.lock().unwrap().process(&bytes[..n]);
                 all.lock().unwrap().extend_from_slice(&bytes[..n]);
             }
         });
-        let keys = pty.master.take_writer().unwrap();
         let mut terminal = Self {
             child,
-            keys,
+            pty,
             screen,
             raw,
-            _pty: pty.master,
         };
         terminal.wait_for_prompt();
         terminal
     }
 
     fn type_keys(&mut self, keys: impl AsRef<[u8]>) {
-        self.keys.write_all(keys.as_ref()).unwrap();
-        self.keys.flush().unwrap();
+        (&*self.pty).write_all(keys.as_ref()).unwrap();
     }
 
     fn text(&self) -> String {
@@ -126,6 +117,7 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -157,7 +149,7 @@ fn signals_at_the_prompt() {
         terminal.say("One");
         terminal.say("Two");
         terminal.say("/undo");
-        let id = terminal.child.process_id().unwrap().to_string();
+        let id = terminal.child.id().to_string();
         assert!(
             Command::new("kill")
                 .args([signal, &id])
@@ -167,7 +159,7 @@ fn signals_at_the_prompt() {
         );
         let start = Instant::now();
         let status = terminal.child.wait().unwrap();
-        assert_eq!(status.exit_code(), code, "{}", terminal.text());
+        assert_eq!(status.code(), Some(code), "{}", terminal.text());
         assert!(start.elapsed() < Duration::from_secs(10));
         let output = pipe(b"/undo\n", &["--session", session]);
         assert!(
