@@ -70,9 +70,10 @@ fn attention(c: &mut Criterion<OfRoofline>, kind: KvType, tokens: usize, positio
     let queries = values(tokens * HEADS * HEAD_DIM);
     let mut out = vec![0.0; queries.len()];
     let mut workspace = AttentionWorkspace::default();
+    let all = 0..tokens;
     let attention = Attention {
         queries: &queries,
-        parts: &[0..tokens],
+        parts: std::slice::from_ref(&all),
         kv: &cache,
         scale: 0.1,
         heads: HEADS,

@@ -85,7 +85,7 @@ impl Runtime {
     }
 
     /// An empty context for `model`.
-    pub fn context<'m>(&self, model: &'m Model) -> Result<Context> {
+    pub fn context(&self, model: &Model) -> Result<Context> {
         let options = self.options(model.config());
         let (context, trained) = (options.max_tokens, model.config().context_length);
         if !self.quiet && self.context.is_some() {

@@ -181,9 +181,10 @@ impl Case {
         let mut workspace = AttentionWorkspace::default();
         let mut out = vec![0.0; queries.len()];
         for (i, out) in out.chunks_mut(step * 2 * dim).enumerate() {
+            let all = 0..out.len() / (2 * dim);
             let attention = Attention {
                 queries: &queries[i * step * 2 * dim..][..out.len()],
-                parts: &[0..out.len() / (2 * dim)],
+                parts: std::slice::from_ref(&all),
                 kv: &Cache {
                     bytes: &cache,
                     chunk_bytes: bytes,

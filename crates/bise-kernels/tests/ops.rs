@@ -123,9 +123,10 @@ impl Case {
         let mut out = vec![f32::NAN; queries.len()];
         let width = kv_heads * group * dim;
         for (i, out) in out.chunks_mut(step * width).enumerate() {
+            let all = 0..out.len() / width;
             let attention = Attention {
                 queries: &queries[i * step * width..][..out.len()],
-                parts: &[0..out.len() / width],
+                parts: std::slice::from_ref(&all),
                 kv: &Cache {
                     bytes: &cache,
                     chunks,

@@ -35,7 +35,7 @@ fn a_decoded_token_allocates_nothing() {
             }
             // Each 64 tokens keys and values take a new page in each layer.
             let mut in_a_page = || {
-                while context.len() % 64 != 0 {
+                while !context.len().is_multiple_of(64) {
                     step(&mut context, 1);
                 }
                 step(&mut context, 1);

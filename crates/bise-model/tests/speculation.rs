@@ -76,8 +76,8 @@ fn plain(
     text.split_off(prompt.len())
 }
 
-fn drafted<'m>(
-    model: &'m Model,
+fn drafted(
+    model: &Model,
     speculation: Speculation,
     prompt: &[u32],
     n: usize,

@@ -246,12 +246,12 @@ impl KvCache {
     pub fn first_chunk(&self, len: usize) -> Option<usize> {
         let end = len.div_ceil(CHUNK);
         let first = self.layers.iter().map(|layer| layer.first).min().unwrap_or(0);
-        let (first, layers) = (first.min(end), self.layers.iter().enumerate());
+        let (first, mut layers) = (first.min(end), self.layers.iter().enumerate());
         let held = |(i, layer): (usize, &Pages)| {
             let written = self.written(i, first, len);
             written.is_empty() || layer.first <= written.start
         };
-        layers.map(held).all(|held| held).then_some(first)
+        layers.all(held).then_some(first)
     }
 
     /// Writes the chunks of the first `len` positions, from `first_chunk` on, in ascending order:

@@ -92,7 +92,7 @@ impl Message {
         matches!(self, Self::Assistant { prefix: true, .. })
     }
 
-    /// As [`Conversation::from_json`] reads it.
+    /// As [`Conversation::from_json`](super::Conversation::from_json) reads it.
     pub fn to_json(&self) -> Value {
         let mut value = json!({ "role": self.role(), "content": self.content().to_json() });
         match self {

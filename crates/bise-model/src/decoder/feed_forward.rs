@@ -16,7 +16,8 @@ pub(crate) enum FeedForward {
     SparseMoe(SparseMoe),
 }
 
-/// What the layer works in.
+/// What the layer works in; an engine has one.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Workspace {
     Dense(swiglu::Workspace),
     SparseMoe(moe::Workspace),
