@@ -165,7 +165,7 @@ impl Config {
 }
 
 /// Layers of the deepest model that is read.
-const MOST_LAYERS: usize = 1 << 16;
+const MOST_LAYERS: usize = 1 << 12;
 
 const LAYERS: &str = "block_count";
 const WINDOW: &str = "attention.sliding_window";
