@@ -8,7 +8,7 @@ use bise_format::atomic::{ClaimError, Sole, claim};
 use bise_format::full_text;
 use bise_model::sampler::{Sampler, SamplerState};
 use bise_model::tokenizer::Tokenizer;
-use bise_model::{Extent, Kept, PromptCache, Session, is_session};
+use bise_model::{Extent, ForwardError, GenerateError, Kept, PromptCache, Session, is_session};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -139,16 +139,20 @@ impl Sessions {
     }
 
     /// Makes the text of `session` `prompt`, and processes what is not known of it: to the session,
-    /// or to the cache, which keeps the prompt. Gives how many of its tokens were known.
-    pub fn begin(&self, session: &mut Session, prompt: &[u32]) -> Result<usize> {
-        let begun = session.begin(prompt, self.cache()?.as_ref())?;
+    /// or to the cache, which keeps the prompt. Gives how many of its tokens were known; `None` when
+    /// the user did not want to wait for the others.
+    pub fn begin(&self, session: &mut Session, prompt: &[u32]) -> Result<Option<usize>> {
+        let begun = match session.begin(prompt, self.cache()?.as_ref()) {
+            Err(GenerateError::Forward(ForwardError::Stopped)) => return Ok(None),
+            begun => begun?,
+        };
         for (path, error) in begun.refused {
             note(format_args!("{}: {}", path.display(), full_text(&error)));
         }
         if let Some(error) = begun.not_kept {
             note(format_args!("the prompt cache: {}", full_text(&error)));
         }
-        Ok(begun.known)
+        Ok(Some(begun.known))
     }
 
     fn cache(&self) -> Result<Option<PromptCache>> {

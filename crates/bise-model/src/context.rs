@@ -35,6 +35,11 @@ impl ContextOptions {
             level: Level::detect(),
         }
     }
+
+    /// [`prefill_chunk`](Self::prefill_chunk), but at least a token, and no more than fit.
+    pub(crate) fn chunk(&self) -> usize {
+        self.prefill_chunk.clamp(1, self.max_tokens.max(1))
+    }
 }
 
 /// Looks, at each layer of each chunk, at how far a call is: tokens processed, layers in
@@ -78,19 +83,13 @@ impl Context {
     pub fn new(model: &Model, options: ContextOptions) -> Result<Self, LoadError> {
         let max_tokens = options.max_tokens;
         let options = ContextOptions {
-            prefill_chunk: options.prefill_chunk.clamp(1, max_tokens.max(1)),
+            prefill_chunk: options.chunk(),
             ..options
         };
         let shape = KvShape::new(model.config(), options.kv);
-        let pages = shape.pages(max_tokens, options.prefill_chunk);
-        let fits = |bytes: u64| {
-            Vec::<u8>::new()
-                .try_reserve_exact(usize::try_from(bytes).ok()?)
-                .ok()
-        };
-        pages
-            .checked_mul(shape.page_bytes() as u64)
-            .and_then(fits)
+        usize::try_from(shape.bytes(max_tokens, options.prefill_chunk))
+            .ok()
+            .and_then(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).ok())
             .ok_or(LoadError::Context { tokens: max_tokens })?;
         let engine_options = EngineOptions {
             rows: options.prefill_chunk,

@@ -110,7 +110,7 @@ impl MemoryNeeds {
         Self {
             laid_out,
             in_files,
-            kv: keys_and_values(config, options),
+            kv: KvShape::new(config, options.kv).bytes(options.max_tokens, options.chunk()),
             scratch: scratch(config, vocabulary, unquantized, options),
         }
     }
@@ -178,24 +178,12 @@ pub fn advise(
     Some(Advice::Weights(*best))
 }
 
-/// Tokens that are processed at a time.
-fn prefill_chunk(options: &ContextOptions) -> usize {
-    options.prefill_chunk.clamp(1, options.max_tokens.max(1))
-}
-
-/// Bytes of the pages that a text takes at most.
-fn keys_and_values(config: &Config, options: &ContextOptions) -> u64 {
-    let shape = KvShape::new(config, options.kv);
-    let pages = shape.pages(options.max_tokens, prefill_chunk(options));
-    pages.saturating_mul(shape.page_bytes() as u64)
-}
-
 /// As an engine's workspace has it, and the tiles in which prompts meet quantized weights, or
 /// `unquantized` ones too. The rooms in which threads unpack weights, some hundred KiB for each,
 /// are not the context's.
 fn scratch(config: &Config, vocabulary: u64, unquantized: bool, options: &ContextOptions) -> u64 {
     let c = config;
-    let batch = prefill_chunk(options) as u64;
+    let batch = options.chunk() as u64;
     let (q, kv) = (c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim);
     let rope = c.layers.first().map_or(0, |layer| layer.rope.dims);
     let activations = |width: usize| Activations::row_bytes(width, unquantized);

@@ -1,12 +1,11 @@
 //! Stopped, or out of room: the next run goes on and gives the same bytes, or nothing is left.
 
 mod directory;
+mod jobs;
 
 use bise_format::full_text;
 use bise_quantize::{Options, Progress, QuantizeError, Silent, Target, quantize};
-use directory::with_tensors;
-use safetensors::Dtype;
-use serde_json::json;
+use jobs::{names, resume, source, undisturbed};
 use std::cell::Cell;
 use std::fs;
 use std::io::Write;
@@ -15,40 +14,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// A source of 20 slabs in 12 matrices.
-fn source() -> TempDir {
-    let src = TempDir::new().unwrap();
-    let model = with_tensors(json!({
-        "architectures": ["MixtralForCausalLM"], "hidden_size": 256, "intermediate_size": 512,
-        "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 1, "vocab_size": 10000,
-        "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "num_local_experts": 3, "num_experts_per_tok": 1,
-    }));
-    model.write(src.path(), Dtype::BF16);
-    src
-}
-
 fn options(target: &str) -> Options {
     Options {
         threads: Some(2),
         ..Options::new(Target::from_name(target).unwrap())
     }
-}
-
-/// What an undisturbed run writes.
-fn undisturbed(src: &Path, options: &Options) -> Vec<u8> {
-    let out = TempDir::new().unwrap();
-    let dst = out.path().join("out.gguf");
-    quantize(src, &dst, options, &Silent).unwrap();
-    fs::read(dst).unwrap()
-}
-
-fn names(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).unwrap();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }
 
 const LEFT: [&str; 2] = [".out.gguf.bise-journal", ".out.gguf.bise-part"];
@@ -77,14 +47,6 @@ fn stopped(src: &Path, options: &Options, slabs: u32) -> (TempDir, PathBuf) {
     assert_eq!(fs::read(&dst).unwrap(), b"old");
     assert_eq!(names(out.path())[..2], LEFT);
     (out, dst)
-}
-
-/// Runs to the end; gives the notes.
-fn resume(src: &Path, dst: &Path, options: &Options, expected: &[u8]) -> String {
-    let report = quantize(src, dst, options, &Silent).unwrap();
-    assert!(fs::read(dst).unwrap() == expected, "other bytes");
-    assert_eq!(names(dst.parent().unwrap()), ["out.gguf"]);
-    report.notes.join("\n")
 }
 
 #[test]

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use bise_model::chat::{Content, Conversation, Message, Template, Voice};
 use bise_model::sampler::{Mask, Sampler};
 use bise_model::tokenizer::{Detokenizer, Tokenizer};
-use bise_model::{ForwardError, GenerateError, Limits, Session, Stop};
+use bise_model::{Limits, Session, Stop};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -249,9 +249,8 @@ impl<'m> Dialogue<'m> {
         self.session.watch_progress(Some(bar.watch_reading(interrupt)));
         let begun = self.sessions.begin(&mut self.session, tokens);
         bar.end();
-        let known = match begun {
-            Err(error) if was_stopped(&error) => return Ok(false),
-            begun => begun?,
+        let Some(known) = begun? else {
+            return Ok(false);
         };
         (self.last.read, self.last.reading) = (tokens.len() - known, start.elapsed());
         Ok(true)
@@ -277,12 +276,4 @@ impl<'m> Dialogue<'m> {
         let is_users = |message: &Message| matches!(message, Message::User { .. });
         self.messages.iter().rposition(is_users)
     }
-}
-
-/// Whether the user did not want to wait for the model.
-fn was_stopped(error: &anyhow::Error) -> bool {
-    matches!(
-        error.downcast_ref(),
-        Some(GenerateError::Forward(ForwardError::Stopped))
-    )
 }

@@ -145,10 +145,9 @@ impl<'m, 'a> Text<'m, 'a> {
         let fits = session.room().is_none_or(|room| room > prompt.len());
         self.known = session.context().len();
         if session.is_empty() && fits {
-            match args.sessions.begin(session, prompt) {
-                Ok(known) => self.known = known,
-                Err(error) if was_stopped(&error) => return Ok(Stop::Asked),
-                Err(error) => return Err(error),
+            match args.sessions.begin(session, prompt)? {
+                Some(known) => self.known = known,
+                None => return Ok(Stop::Asked),
             }
         } else {
             session.append(prompt);
@@ -285,12 +284,4 @@ impl<'m, 'a> Text<'m, 'a> {
             }),
         }
     }
-}
-
-/// Whether the user did not want to wait for the model.
-fn was_stopped(error: &anyhow::Error) -> bool {
-    matches!(
-        error.downcast_ref(),
-        Some(GenerateError::Forward(ForwardError::Stopped))
-    )
 }

@@ -10,6 +10,7 @@ pub use cores::usable_cores;
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::slice::from_ref;
 
 /// A pool of worker threads.
 pub struct Threads(rayon::ThreadPool);
@@ -70,38 +71,9 @@ pub fn for_each_strip(
     width: usize,
     task: impl Fn(usize, Strip<'_>) + Sync + Send,
 ) {
-    let rows = out.len().checked_div(columns).unwrap_or(0).max(1);
-    for_each_tile(out, columns, rows, width, |_, first, strip| task(first, strip));
-}
-
-/// Cuts the row-major matrix `out`, `columns` wide, into tiles of up to `height` rows and `width`
-/// columns and calls `task(first_row, first_column, tile)` for each, on all threads.
-///
-/// # Panics
-/// When `out` is not whole rows, or a tile is empty.
-pub fn for_each_tile(
-    out: &mut [f32],
-    columns: usize,
-    height: usize,
-    width: usize,
-    task: impl Fn(usize, usize, Strip<'_>) + Sync + Send,
-) {
-    assert!(
-        columns > 0 && out.len().is_multiple_of(columns),
-        "{} values in rows of {columns}",
-        out.len()
-    );
-    let rows = out.len() / columns;
-    let matrix = Matrix(out.as_mut_ptr());
-    let across = columns.div_ceil(width);
-    for_each(rows.div_ceil(height) * across, |i| {
-        let (row, column) = (i / across * height, i % across * width);
-        let rows = row..(row + height).min(rows);
-        task(
-            row,
-            column,
-            matrix.strip(columns, rows, column..(column + width).min(columns)),
-        );
+    let rows = 0..out.len().checked_div(columns).unwrap_or(0);
+    for_each_block(out, columns, from_ref(&rows), width, |_, first, strip| {
+        task(first, strip)
     });
 }
 
@@ -136,6 +108,9 @@ pub fn for_each_block(
     let across = columns.div_ceil(width);
     for_each(blocks.len() * across, |i| {
         let (rows, column) = (blocks[i / across].clone(), i % across * width);
+        if rows.is_empty() {
+            return;
+        }
         let first = rows.start;
         task(
             first,

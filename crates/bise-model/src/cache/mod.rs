@@ -9,4 +9,4 @@ pub(crate) use batch_kv::BatchKv;
 pub(crate) use bise_kernels::ops::CHUNK;
 pub(crate) use kv_cache::KvCache;
 pub(crate) use pages::PagePool;
-pub(crate) use shape::{KvShape, REWIND, type_id};
+pub(crate) use shape::{KvShape, REWIND};

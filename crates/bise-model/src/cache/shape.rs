@@ -7,11 +7,6 @@ use std::ops::Range;
 /// The last positions that can be taken back whatever the window.
 pub(crate) const REWIND: usize = CHUNK;
 
-/// GGUF's number for the type of cached keys and values.
-pub(crate) fn type_id(kind: KvType) -> u32 {
-    kind.dtype().id()
-}
-
 /// What a cache is for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct KvShape {
@@ -59,7 +54,7 @@ impl KvShape {
 
     /// Pages that a text takes at most while `rows` rows of it are processed: of `tokens` tokens
     /// where a layer sees all, of any length where it has a window.
-    pub fn pages(&self, tokens: usize, rows: usize) -> u64 {
+    fn pages(&self, tokens: usize, rows: usize) -> u64 {
         let whole = tokens.div_ceil(CHUNK);
         let of = |window: &Option<usize>| {
             window.map_or(whole, |window| {
@@ -67,6 +62,11 @@ impl KvShape {
             }) as u64
         };
         self.windows.iter().map(of).sum()
+    }
+
+    /// Bytes of these pages.
+    pub fn bytes(&self, tokens: usize, rows: usize) -> u64 {
+        self.pages(tokens, rows).saturating_mul(self.page_bytes() as u64)
     }
 
     /// Positions that a token of a text of up to `tokens` tokens sees at most; of any length where

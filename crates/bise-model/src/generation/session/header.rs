@@ -2,7 +2,7 @@
 
 use super::file::HASH;
 use super::{Session, SessionError};
-use crate::cache::{KvCache, type_id};
+use crate::cache::KvCache;
 use crate::fingerprint::{CONTRACT, Fingerprint};
 use bise_kernels::ops::CHUNK;
 use sha2::{Digest, Sha256};
@@ -43,7 +43,7 @@ impl Header {
     }
 
     pub fn to_bytes(self, session: &Session) -> [u8; HEADER] {
-        let (kind, window) = (type_id(session.context.options().kv), window(session));
+        let (kind, window) = (session.context.options().kv.dtype().id(), window(session));
         let mut bytes = Vec::with_capacity(HEADER);
         bytes.extend(MAGIC);
         bytes.extend([FORMAT, CONTRACT, kind].map(u32::to_le_bytes).concat());
@@ -86,7 +86,7 @@ impl Header {
         number(
             "type of keys and values (as GGUF numbers them)",
             u32_at(20),
-            type_id(options.kv),
+            options.kv.dtype().id(),
         )?;
         let model: [u8; 32] = bytes[24..56].try_into().expect("32 bytes");
         let (found, expected) = (Fingerprint::from(model), session.context.model().fingerprint());

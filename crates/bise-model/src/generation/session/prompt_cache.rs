@@ -15,7 +15,6 @@
 use super::file::{Kept, is_session, open};
 use super::header::{Header, window};
 use super::{Session, SessionError};
-use crate::cache::type_id;
 use crate::fingerprint::CONTRACT;
 use bise_kernels::ops::CHUNK;
 use sha2::{Digest, Sha256};
@@ -213,7 +212,7 @@ fn key(session: &Session) -> String {
     let context = &session.context;
     let mut bytes = context.model().fingerprint().bytes().to_vec();
     bytes.extend(CONTRACT.to_le_bytes());
-    bytes.extend(type_id(context.options().kv).to_le_bytes());
+    bytes.extend(context.options().kv.dtype().id().to_le_bytes());
     bytes.extend(window(session).to_le_bytes());
     digits(&bytes)
 }
