@@ -1,6 +1,6 @@
 //! A text that a model has read, as keys and values.
 
-use crate::cache::{CHUNK, KvCache, KvShape, PagePool};
+use crate::cache::{KvCache, KvShape, PagePool};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -118,34 +118,36 @@ impl Sequence {
     /// # Errors
     /// When `out` cannot be written, or a sliding window has let go of what would be needed.
     pub fn save(&self, out: &mut impl Write) -> io::Result<()> {
-        let first = self.first_chunk(self.len).ok_or(io::ErrorKind::NotFound)?;
-        self.kv.write(first, self.len, out)
+        let earliest = self.earliest().ok_or(io::ErrorKind::NotFound)?;
+        self.kv.write(earliest, self.len, out)
     }
 
     /// Bytes that [`save`](Self::save) writes.
     pub fn saved_bytes(&self) -> u64 {
-        let first = self.first_chunk(self.len).unwrap_or(0);
-        self.kv.written_bytes(first, self.len).unwrap_or(u64::MAX)
+        let earliest = self.earliest().unwrap_or(0);
+        self.kv.written_bytes(earliest, self.len).unwrap_or(u64::MAX)
     }
 
-    /// The first token whose keys and values [`save`](Self::save) writes; a multiple of 64.
-    pub fn first_saved(&self) -> usize {
-        self.first_chunk(self.len).unwrap_or(0) * CHUNK
+    /// The least number of tokens that the text can be [cut](Self::truncate) to without forgetting
+    /// all: more than 0 when sliding windows have let go of its beginning. `None` when they have
+    /// let go of what the next token would see.
+    pub fn earliest(&self) -> Option<usize> {
+        self.kv.earliest(self.len)
     }
 
-    /// Reads what [`save`](Self::save) wrote of a sequence of `len` tokens, of which those from
-    /// `first_saved` on are there. It is empty when this fails.
+    /// Reads what [`save`](Self::save) wrote of a sequence of `len` tokens that could be cut to
+    /// [`earliest`](Self::earliest). It is empty when this fails.
     ///
     /// # Errors
     /// When `input` ends too soon or cannot be read, or there is no memory.
     pub fn restore(
         &mut self,
-        first_saved: usize,
+        earliest: usize,
         len: usize,
         input: &mut impl Read,
     ) -> io::Result<()> {
         self.len = 0;
-        let read = self.kv.read(first_saved / CHUNK, len, input);
+        let read = self.kv.read(earliest, len, input);
         match &read {
             Ok(()) => self.len = len,
             Err(_) => self.kv.clear(),
@@ -155,11 +157,6 @@ impl Sequence {
 
     pub(crate) fn shape(&self) -> &KvShape {
         self.kv.shape()
-    }
-
-    /// The first chunk that is written of the first `len` tokens, if they can be written.
-    pub(crate) fn first_chunk(&self, len: usize) -> Option<usize> {
-        self.kv.first_chunk(len)
     }
 
     /// Lends the keys and values to a batch, until [`put_back`](Self::put_back).

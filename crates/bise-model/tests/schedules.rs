@@ -140,9 +140,10 @@ fn play(engine: &mut Engine, events: &[Event]) -> Vec<Running> {
                 let mut bytes = Vec::new();
                 if one.sequence.save(&mut bytes).is_ok() {
                     assert_eq!(bytes.len() as u64, one.sequence.saved_bytes());
-                    let (first, len) = (one.sequence.first_saved(), one.sequence.len());
+                    let (earliest, len) = (one.sequence.earliest().unwrap(), one.sequence.len());
                     one.sequence = engine.sequence(TOKENS);
-                    one.sequence.restore(first, len, &mut &bytes[..]).unwrap();
+                    one.sequence.restore(earliest, len, &mut &bytes[..]).unwrap();
+                    assert_eq!(one.sequence.earliest(), Some(earliest));
                 }
             }
             Event::Pass {

@@ -223,43 +223,41 @@ impl KvCache {
         }
     }
 
-    /// The chunks of a layer that [`write`](Self::write) writes of the first `len` positions, when
-    /// `first_chunk` is the first that any layer has.
-    fn written(&self, layer: usize, first_chunk: usize, len: usize) -> Range<usize> {
-        let shape = self.shape();
-        let first = match shape.is_uniform() {
-            true => first_chunk,
-            false => shape.visible(layer, len.saturating_sub(1)).start / CHUNK,
+    /// The shortest beginning of the first `len` positions that can be gone on from; `None` when
+    /// not even all of them can.
+    pub fn earliest(&self, len: usize) -> Option<usize> {
+        let of = |(layer, window): (&Pages, &Option<usize>)| match (layer.first, window) {
+            (0, _) | (_, None) => 0,
+            (first, Some(window)) => first * CHUNK + window - 1,
         };
+        let layers = self.layers.iter().zip(&self.shape().windows).map(of);
+        let earliest = layers.max().unwrap_or(0);
+        match len {
+            0 => Some(0),
+            _ => (earliest <= len).then_some(earliest),
+        }
+    }
+
+    /// The chunks of a layer that [`write`](Self::write) writes of the first `len` positions: what
+    /// is seen from `earliest` on.
+    fn written(&self, layer: usize, earliest: usize, len: usize) -> Range<usize> {
         let end = len.div_ceil(CHUNK);
+        let first = self.shape().visible(layer, earliest).start / CHUNK;
         first.min(end)..end
     }
 
     /// The chunks that are written of any layer.
-    fn all_written(&self, first_chunk: usize, len: usize) -> Range<usize> {
-        let starts = (0..self.layers.len()).map(|i| self.written(i, first_chunk, len).start);
+    fn all_written(&self, earliest: usize, len: usize) -> Range<usize> {
+        let starts = (0..self.layers.len()).map(|i| self.written(i, earliest, len).start);
         starts.min().unwrap_or(0)..len.div_ceil(CHUNK)
     }
 
-    /// The first chunk of those of the first `len` positions that are still there; `None` when they
-    /// are not enough to be written.
-    pub fn first_chunk(&self, len: usize) -> Option<usize> {
-        let end = len.div_ceil(CHUNK);
-        let first = self.layers.iter().map(|layer| layer.first).min().unwrap_or(0);
-        let (first, mut layers) = (first.min(end), self.layers.iter().enumerate());
-        let held = |(i, layer): (usize, &Pages)| {
-            let written = self.written(i, first, len);
-            written.is_empty() || layer.first <= written.start
-        };
-        layers.all(held).then_some(first)
-    }
-
-    /// Writes the chunks of the first `len` positions, from `first_chunk` on, in ascending order:
-    /// each `[layer][kv_head][chunk_bytes]`, of the layers that have it.
-    pub fn write(&self, first_chunk: usize, len: usize, out: &mut impl Write) -> io::Result<()> {
-        for c in self.all_written(first_chunk, len) {
+    /// Writes what is seen from position [`earliest`](Self::earliest) on to the first `len`, a
+    /// chunk after the other: each `[layer][kv_head][chunk_bytes]`, of the layers that have it.
+    pub fn write(&self, earliest: usize, len: usize, out: &mut impl Write) -> io::Result<()> {
+        for c in self.all_written(earliest, len) {
             for (i, layer) in self.layers.iter().enumerate() {
-                if self.written(i, first_chunk, len).contains(&c) {
+                if self.written(i, earliest, len).contains(&c) {
                     out.write_all(&layer.pages[c - layer.first].bytes)?;
                 }
             }
@@ -268,19 +266,14 @@ impl KvCache {
     }
 
     /// Forgets everything, and reads what [`write`](Self::write) wrote of `len` positions.
-    pub fn read(
-        &mut self,
-        first_chunk: usize,
-        len: usize,
-        input: &mut impl Read,
-    ) -> io::Result<()> {
+    pub fn read(&mut self, earliest: usize, len: usize, input: &mut impl Read) -> io::Result<()> {
         self.clear();
         for i in 0..self.layers.len() {
-            self.layers[i].first = self.written(i, first_chunk, len).start;
+            self.layers[i].first = self.written(i, earliest, len).start;
         }
-        for c in self.all_written(first_chunk, len) {
+        for c in self.all_written(earliest, len) {
             for i in 0..self.layers.len() {
-                if self.written(i, first_chunk, len).contains(&c) {
+                if self.written(i, earliest, len).contains(&c) {
                     let out_of_memory = |NoPage| io::Error::from(io::ErrorKind::OutOfMemory);
                     let mut page = self.pool.take().map_err(out_of_memory)?;
                     let own = Arc::get_mut(&mut page).expect("a page that nobody else has");
@@ -294,8 +287,8 @@ impl KvCache {
     }
 
     /// Bytes that [`write`](Self::write) writes, if there can be so many.
-    pub fn written_bytes(&self, first_chunk: usize, len: usize) -> Option<u64> {
-        let chunks = |i| self.written(i, first_chunk, len).len() as u64;
+    pub fn written_bytes(&self, earliest: usize, len: usize) -> Option<u64> {
+        let chunks = |i| self.written(i, earliest, len).len() as u64;
         let pages: u64 = (0..self.layers.len()).map(chunks).sum();
         pages.checked_mul(self.shape().page_bytes() as u64)
     }

@@ -12,7 +12,7 @@
 //!  64  tokens dropped              u64       those kept follow them
 //!  72  tokens kept                 u64
 //!  80  tokens read                 u64       of all; keys and values are theirs, and 0 when the text alone was saved
-//!  88  first chunk                 u64       of keys and values; all up to the last one read are here
+//!  88  earliest                    u64       tokens that the text can be cut to; keys and values seen from there on
 //!  96  bytes of sampler state      u64       0 for none
 //! 104  bytes of notes              u64
 //! 112  0                           16 bytes
@@ -31,7 +31,6 @@
 use super::hashing::Hashing;
 use super::header::{HEADER, Header, MAGIC};
 use super::{Session, SessionError};
-use crate::cache::CHUNK;
 use crate::sampler::SamplerState;
 use bise_format::atomic::write_atomic;
 use std::fs::File;
@@ -90,12 +89,12 @@ impl Session {
         };
         let sequence = self.context.sequence();
         // Where layers see unlike, one may have let go of what would be needed.
-        let (read, first_chunk) = match sequence.first_chunk(read) {
-            Some(first_chunk) => (read, first_chunk),
+        let (read, earliest) = match sequence.kv.earliest(read) {
+            Some(earliest) => (read, earliest),
             None if self.dropped == 0 => (0, 0),
             None => return Err(io::Error::from(io::ErrorKind::NotFound).into()),
         };
-        let header = self.header(read, first_chunk, &state, &kept.notes);
+        let header = self.header(read, earliest, &state, &kept.notes);
         let mut out = Hashing::new(out);
         let bytes = header.to_bytes(self);
         out.write_all(&bytes)?;
@@ -106,17 +105,17 @@ impl Session {
         }
         out.write_all(&state)?;
         out.write_all(&kept.notes)?;
-        sequence.kv.write(first_chunk, read, &mut out)?;
+        sequence.kv.write(earliest, read, &mut out)?;
         let hash = out.hash();
         Ok(out.write_all(&hash)?)
     }
 
-    fn header(&self, read: usize, first_chunk: usize, state: &[u8], notes: &[u8]) -> Header {
+    fn header(&self, read: usize, earliest: usize, state: &[u8], notes: &[u8]) -> Header {
         Header {
             dropped: self.dropped as u64,
             kept: self.tokens.len() as u64,
             read: read as u64,
-            first_chunk: first_chunk as u64,
+            earliest: earliest as u64,
             state: state.len() as u64,
             notes: notes.len() as u64,
         }
@@ -125,8 +124,8 @@ impl Session {
     /// Bytes of the file that [`save`](Self::save) writes, without the sampler's state and notes.
     pub fn file_len(&self) -> u64 {
         let sequence = self.context.sequence();
-        let first_chunk = sequence.first_chunk(self.read).unwrap_or(0);
-        let header = self.header(self.read, first_chunk, &[], &[]);
+        let earliest = sequence.kv.earliest(self.read).unwrap_or(0);
+        let header = self.header(self.read, earliest, &[], &[]);
         header.file_len(&sequence.kv).unwrap_or(u64::MAX)
     }
 
@@ -153,8 +152,8 @@ impl Session {
         let [mut state, mut notes] = [header.state, header.notes].map(|len| vec![0; len as usize]);
         file.read_exact(&mut state)?;
         file.read_exact(&mut notes)?;
-        let (first, read) = (header.first_chunk as usize * CHUNK, header.read as usize);
-        self.context.sequence_mut().restore(first, read, &mut file)?;
+        let (earliest, read) = (header.earliest as usize, header.read as usize);
+        self.context.sequence_mut().restore(earliest, read, &mut file)?;
         let end = file.bytes;
         let hash = file.hash();
         if !is_next(&mut file, &hash)? {

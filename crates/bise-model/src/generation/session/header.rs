@@ -6,11 +6,10 @@ use crate::cache::KvCache;
 use crate::fingerprint::{CONTRACT, Fingerprint};
 use bise_kernels::ops::CHUNK;
 use sha2::{Digest, Sha256};
-use std::ops::Range;
 
 pub(super) const MAGIC: &[u8; 12] = b"bise session";
 /// The version of the format.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 pub(super) const HEADER: usize = 128;
 
 /// The numbers of a header.
@@ -19,23 +18,16 @@ pub(super) struct Header {
     pub dropped: u64,
     pub kept: u64,
     pub read: u64,
-    pub first_chunk: u64,
+    pub earliest: u64,
     pub state: u64,
     pub notes: u64,
 }
 
 impl Header {
-    /// The chunks in the file.
-    pub fn chunks(&self) -> Range<u64> {
-        self.first_chunk..self.read.div_ceil(CHUNK as u64)
-    }
-
     /// Bytes of the file, if there can be so many.
     pub fn file_len(&self, cache: &KvCache) -> Option<u64> {
-        let Range { start, end } = self.chunks();
-        end.checked_sub(start)?;
-        let kv =
-            cache.written_bytes(usize::try_from(start).ok()?, usize::try_from(self.read).ok()?)?;
+        let [earliest, read] = [self.earliest, self.read].map(|n| usize::try_from(n).ok());
+        let kv = cache.written_bytes(earliest?, read?)?;
         let parts = [self.kept.checked_mul(4)?, self.state, self.notes, kv];
         parts
             .into_iter()
@@ -53,7 +45,7 @@ impl Header {
             self.dropped,
             self.kept,
             self.read,
-            self.first_chunk,
+            self.earliest,
             self.state,
             self.notes,
         ];
@@ -96,13 +88,12 @@ impl Header {
             u64_at(56).to_string(),
             window(session).to_string(),
         )?;
-        let [dropped, kept, read, first_chunk, state, notes] =
-            [64, 72, 80, 88, 96, 104].map(u64_at);
+        let [dropped, kept, read, earliest, state, notes] = [64, 72, 80, 88, 96, 104].map(u64_at);
         let header = Self {
             dropped,
             kept,
             read,
-            first_chunk,
+            earliest,
             state,
             notes,
         };
@@ -156,18 +147,17 @@ impl Header {
                 expected,
             });
         }
-        let start = self.first_chunk;
-        let layers = 0..shape.windows.len();
-        let kept = |layer| shape.first_kept(layer, self.read as usize);
-        let least = layers.clone().map(kept).min().unwrap_or(0) as u64;
-        let seen = |layer| shape.visible(layer, self.read as usize).start / CHUNK;
-        let most = layers.map(seen).min().unwrap_or(0);
-        check(
-            (least..=most as u64).contains(&start),
-            "the first chunk",
-            start,
-            format!("{least} to {most}"),
-        )
+        let check_earliest =
+            |good, expected| check(good, "the earliest token", self.earliest, expected);
+        check_earliest(self.earliest <= self.read, format!("at most {}", self.read))?;
+        // A layer of which more were written than is ever kept.
+        let more = |&layer: &usize| {
+            let kept = shape.first_kept(layer, self.read as usize);
+            shape.visible(layer, self.earliest as usize).start / CHUNK < kept
+        };
+        let layer = (0..shape.windows.len()).find(more);
+        let expected = |layer| format!("one before which layer {layer} keeps what it sees");
+        check_earliest(layer.is_none(), layer.map(expected).unwrap_or_default())
     }
 }
 

@@ -16,7 +16,6 @@ use super::file::{Kept, is_session, open};
 use super::header::{Header, window};
 use super::{Session, SessionError};
 use crate::fingerprint::CONTRACT;
-use bise_kernels::ops::CHUNK;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io;
@@ -66,7 +65,7 @@ impl PromptCache {
             match open(&path, session) {
                 Ok((_, header, tokens)) => {
                     let common = common(&tokens, prompt).min(header.read as usize);
-                    if common >= LEAST && reaches(&header, session, common) {
+                    if common >= LEAST && reaches(&header, common) {
                         candidates.push((common, path));
                     }
                 }
@@ -106,7 +105,7 @@ impl PromptCache {
         for path in self.files(&key) {
             if let Ok((_, header, other)) = open(&path, session) {
                 let other = &other[..(header.read - header.dropped) as usize];
-                if common(other, &tokens) + LEAST > read && reaches(&header, session, read) {
+                if common(other, &tokens) + LEAST > read && reaches(&header, read) {
                     return Ok(());
                 }
                 if linear && whole(other) {
@@ -195,12 +194,8 @@ impl Restored {
 
 /// Whether the first `len` tokens of a file can be gone on from, by reading the last of them once
 /// more.
-fn reaches(header: &Header, session: &Session, len: usize) -> bool {
-    let shape = session.context.sequence().shape();
-    let position = len.saturating_sub(1);
-    let seen = |layer| shape.visible(layer, position).start / CHUNK;
-    let mut layers = 0..shape.windows.len();
-    len <= header.read as usize && layers.all(|layer| seen(layer) >= header.first_chunk as usize)
+fn reaches(header: &Header, len: usize) -> bool {
+    len <= header.read as usize && len.saturating_sub(1) >= header.earliest as usize
 }
 
 fn common(a: &[u32], b: &[u32]) -> usize {
