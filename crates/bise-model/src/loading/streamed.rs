@@ -1,6 +1,6 @@
 //! Weights that are in memory only while they are used: a layer, and of its experts one at a time.
 
-use super::weights::{LoadOptions, Loader};
+use super::loader::{LoadOptions, Loader};
 use crate::config::Config;
 use crate::decoder::{Block, Experts, Held, SwiGlu};
 use crate::error::LoadError;

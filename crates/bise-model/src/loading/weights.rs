@@ -1,37 +1,15 @@
-//! Tensors by their names and shapes, laid out for kernels.
+//! All weights of a model.
 
-use super::bad_weight::find_bad_weight;
+use super::loader::{LoadOptions, Loader};
 use super::store::Store;
 use super::streamed::Streamed;
-use crate::config::{Config, Experts as Mixture};
-use crate::decoder::{Attention, Block, Experts, FeedForward, Linear, RmsNorm, SparseMoe, SwiGlu};
+use crate::config::Config;
+use crate::decoder::{Linear, RmsNorm};
 use crate::error::LoadError;
+use bise_format::TensorName;
 use bise_format::checkpoint::Checkpoint;
-use bise_format::{FfnMatrix, LayerTensor, TensorName};
-use bise_kernels::matmul;
 use bise_kernels::tensor::Tensor;
-use std::io;
 use std::sync::Arc;
-
-/// How a model comes into memory.
-pub struct LoadOptions<'a> {
-    /// Reads the file instead of mapping it: it may then change, be deleted, or lie on a slow disk.
-    pub read: bool,
-    /// Keeps the weights from being paged out; reads the file too.
-    pub lock: bool,
-    /// Hears how many more bytes of weights are ready.
-    pub progress: &'a (dyn Fn(u64) + Sync),
-}
-
-impl Default for LoadOptions<'_> {
-    fn default() -> Self {
-        Self {
-            read: false,
-            lock: false,
-            progress: &|_| {},
-        }
-    }
-}
 
 /// The weights outside the blocks, and the blocks.
 pub(crate) struct Weights {
@@ -64,7 +42,7 @@ impl Weights {
                 Ok(Box::new(experts.collect::<Result<Vec<_>, _>>()?))
             })
         };
-        loader.weights(|| {
+        with_blocks(&loader, || {
             let blocks = (0..config.layers.len()).map(block);
             Ok(Store::Resident(blocks.collect::<Result<_, _>>()?))
         })
@@ -81,195 +59,29 @@ impl Weights {
             config,
             options: &LoadOptions::default(),
         };
-        loader.weights(|| {
+        with_blocks(&loader, || {
             let blocks = Streamed::new(checkpoint.clone(), config.clone());
             Ok(Store::Streamed(blocks))
         })
     }
 }
 
-/// Finds tensors, checks their shapes, and lays them out.
-pub(super) struct Loader<'a> {
-    pub checkpoint: &'a Checkpoint,
-    pub config: &'a Config,
-    pub options: &'a LoadOptions<'a>,
-}
-
-impl<'a> Loader<'a> {
-    /// The weights outside the blocks, and those that `blocks` gives.
-    fn weights(
-        &self,
-        blocks: impl FnOnce() -> Result<Store, LoadError>,
-    ) -> Result<Weights, LoadError> {
-        let (dim, vocabulary) = (self.config.dim, self.find(TensorName::Embedding)?.rows());
-        let tok_embeddings = self.shaped(TensorName::Embedding, &[vocabulary, dim])?;
-        let tok_embeddings = self.fetch(TensorName::Embedding, &tok_embeddings)?;
-        let output = match self.has(TensorName::Output) {
-            true => self.linear(TensorName::Output, vocabulary, dim)?,
-            false => self.lay_out(TensorName::Embedding, &tok_embeddings)?,
-        };
-        Ok(Weights {
-            norm: self.norm(TensorName::OutputNorm)?,
-            blocks: blocks()?,
-            tok_embeddings,
-            output,
-        })
-    }
-
-    fn has(&self, name: TensorName) -> bool {
-        self.checkpoint.tensor(name).is_some()
-    }
-
-    /// The tensor called `name`, as it is stored.
-    fn find(&self, name: TensorName) -> Result<Tensor, LoadError> {
-        let missing = || LoadError::MissingTensor {
-            tensor: name.to_string(),
-        };
-        self.checkpoint.tensor(name).cloned().ok_or_else(missing)
-    }
-
-    /// The tensor called `name`, whose shape is to be `expected`; GGUF's trailing extents of 1, the
-    /// outermost here, are none.
-    fn shaped(&self, name: TensorName, expected: &[usize]) -> Result<Tensor, LoadError> {
-        let tensor = self.find(name)?;
-        let found = tensor.shape().to_vec();
-        tensor
-            .with_outer_ones(expected.len())
-            .filter(|tensor| tensor.shape() == expected)
-            .ok_or_else(|| LoadError::Shape {
-                tensor: name.to_string(),
-                found,
-                expected: expected.to_vec(),
-            })
-    }
-
-    fn linear(&self, name: TensorName, outputs: usize, inputs: usize) -> Result<Linear, LoadError> {
-        self.lay_out(name, &self.shaped(name, &[outputs, inputs])?)
-    }
-
-    /// The tensor as kernels read it, in its file's pages or, when these are not wanted, in memory
-    /// of its own.
-    fn fetch(&self, name: TensorName, tensor: &Tensor) -> Result<Tensor, LoadError> {
-        let own = self.options.read || self.options.lock;
-        let tensor = match own {
-            true => tensor.read_in().map_err(|e| no_room(name, tensor, e))?,
-            false => tensor.clone(),
-        };
-        if self.options.lock {
-            tensor.lock().map_err(|e| not_locked(name, e))?;
-        }
-        Ok(tensor.native())
-    }
-
-    fn lay_out(&self, name: TensorName, tensor: &Tensor) -> Result<Linear, LoadError> {
-        let weights = matmul::Weights::new(&self.fetch(name, tensor)?)
-            .map_err(|e| no_room(name, tensor, e))?;
-        if !weights.is_finite()
-            && let Some(weight) = find_bad_weight(name, tensor, 0..tensor.rows())
-        {
-            return Err(weight.into());
-        }
-        if self.options.lock {
-            weights.lock().map_err(|e| not_locked(name, e))?;
-        }
-        (self.options.progress)(tensor.len() as u64);
-        Ok(Linear(weights))
-    }
-
-    fn norm(&self, name: TensorName) -> Result<RmsNorm, LoadError> {
-        let tensor = self.shaped(name, &[self.config.dim])?;
-        match find_bad_weight(name, &tensor, 0..tensor.rows()) {
-            Some(weight) => Err(weight.into()),
-            None => Ok(RmsNorm {
-                weight: tensor.to_vec(),
-                eps: self.config.norm_eps,
-            }),
-        }
-    }
-
-    /// A block, of whose mixture `experts` gives the experts.
-    pub fn block(
-        &self,
-        layer: usize,
-        experts: impl FnOnce(Mixture) -> Result<Box<dyn Experts>, LoadError>,
-    ) -> Result<Block, LoadError> {
-        let &Config {
-            dim,
-            n_heads,
-            n_kv_heads,
-            head_dim,
-            ..
-        } = self.config;
-        let name = |tensor| TensorName::Layer(layer as u64, tensor);
-        let attention = Attention {
-            wq: self.linear(name(LayerTensor::Query), n_heads * head_dim, dim)?,
-            wk: self.linear(name(LayerTensor::Key), n_kv_heads * head_dim, dim)?,
-            wv: self.linear(name(LayerTensor::Value), n_kv_heads * head_dim, dim)?,
-            wo: self.linear(name(LayerTensor::AttentionOutput), dim, n_heads * head_dim)?,
-            head_dim,
-        };
-        let feed_forward = match self.config.experts {
-            None => FeedForward::Dense(self.swiglu(|matrix| name(LayerTensor::Ffn(matrix)))?),
-            Some(mixture) => FeedForward::SparseMoe(SparseMoe {
-                router: self.linear(name(LayerTensor::Router), mixture.count, dim)?,
-                experts: experts(mixture)?,
-                top_k: mixture.top_k,
-            }),
-        };
-        Ok(Block {
-            attention_norm: self.norm(name(LayerTensor::AttentionNorm))?,
-            attention,
-            ffn_norm: self.norm(name(LayerTensor::FfnNorm))?,
-            feed_forward,
-        })
-    }
-
-    fn swiglu(&self, name: impl Fn(FfnMatrix) -> TensorName) -> Result<SwiGlu, LoadError> {
-        let &Config {
-            dim, hidden_dim, ..
-        } = self.config;
-        Ok(SwiGlu {
-            w1: self.linear(name(FfnMatrix::Gate), hidden_dim, dim)?,
-            w2: self.linear(name(FfnMatrix::Down), dim, hidden_dim)?,
-            w3: self.linear(name(FfnMatrix::Up), hidden_dim, dim)?,
-        })
-    }
-
-    /// One of the experts stacked in one tensor a layer, or, in older files, each in tensors of its
-    /// own.
-    pub fn expert(&self, layer: usize, e: usize) -> Result<SwiGlu, LoadError> {
-        let name = |tensor| TensorName::Layer(layer as u64, tensor);
-        if self.has(name(LayerTensor::Expert(FfnMatrix::Gate, 0))) {
-            return self.swiglu(|matrix| name(LayerTensor::Expert(matrix, e as u64)));
-        }
-        let &Config {
-            dim, hidden_dim, ..
-        } = self.config;
-        let count = self.config.experts.map_or(1, |experts| experts.count);
-        let slab = |matrix, outputs, inputs| {
-            let name = name(LayerTensor::Experts(matrix));
-            let tensor = self.shaped(name, &[count, outputs, inputs])?;
-            self.lay_out(name, &tensor.slab(e))
-        };
-        Ok(SwiGlu {
-            w1: slab(FfnMatrix::Gate, hidden_dim, dim)?,
-            w2: slab(FfnMatrix::Down, dim, hidden_dim)?,
-            w3: slab(FfnMatrix::Up, hidden_dim, dim)?,
-        })
-    }
-}
-
-fn no_room(name: TensorName, tensor: &Tensor, source: io::Error) -> LoadError {
-    LoadError::Memory {
-        tensor: name.to_string(),
-        bytes: tensor.len(),
-        source,
-    }
-}
-
-fn not_locked(name: TensorName, source: io::Error) -> LoadError {
-    LoadError::Lock {
-        tensor: name.to_string(),
-        source,
-    }
+/// The weights outside the blocks, and those that `blocks` gives.
+fn with_blocks(
+    loader: &Loader<'_>,
+    blocks: impl FnOnce() -> Result<Store, LoadError>,
+) -> Result<Weights, LoadError> {
+    let (dim, vocabulary) = (loader.config.dim, loader.find(TensorName::Embedding)?.rows());
+    let tok_embeddings = loader.shaped(TensorName::Embedding, &[vocabulary, dim])?;
+    let tok_embeddings = loader.fetch(TensorName::Embedding, &tok_embeddings)?;
+    let output = match loader.has(TensorName::Output) {
+        true => loader.linear(TensorName::Output, vocabulary, dim)?,
+        false => loader.lay_out(TensorName::Embedding, &tok_embeddings)?,
+    };
+    Ok(Weights {
+        norm: loader.norm(TensorName::OutputNorm)?,
+        blocks: blocks()?,
+        tok_embeddings,
+        output,
+    })
 }
