@@ -32,9 +32,9 @@ mod repack;
 mod run;
 mod runtime;
 mod sampling;
+mod serve;
 mod session;
 mod shown;
-mod stop_texts;
 mod tokenize;
 mod usage;
 mod verify;
@@ -83,6 +83,7 @@ fn version() -> &'static str {
 enum Command {
     Run(run::Args),
     Chat(chat::Args),
+    Serve(serve::Args),
     Quantize(quantize::Args),
     Imatrix(imatrix::Args),
     Verify(verify::Args),
@@ -121,6 +122,7 @@ fn obey(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Run(args) => run::run(args),
         Command::Chat(args) => chat::run(args),
+        Command::Serve(args) => serve::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Repack(args) => repack::run(args),
         Command::Verify(args) => verify::run(args),

@@ -11,11 +11,12 @@ use bise_kernels::isa::Level;
 use bise_kernels::threads::Threads;
 use bise_model::chat::Template;
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
-use bise_model::{Config, Context, ContextOptions, KvType, Model};
+use bise_model::{Config, Context, ContextOptions, EngineOptions, KvType, Model};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Tokens of context when none are asked for and the model takes more.
 pub const DEFAULT_CONTEXT: usize = 4096;
@@ -82,6 +83,22 @@ impl Runtime {
             kv: self.kv_type,
             level: self.isa.unwrap_or_else(Level::detect),
         }
+    }
+
+    /// How an engine for many texts runs, and how many tokens fit in one of them.
+    pub fn engine(&self, config: &Config) -> Result<(EngineOptions, usize)> {
+        let ContextOptions {
+            max_tokens,
+            prefill_chunk,
+            kv,
+            level,
+        } = self.options(config);
+        let mut engine = EngineOptions::default();
+        engine.rows = prefill_chunk;
+        engine.tokens = max_tokens;
+        (engine.kv, engine.level) = (kv, level);
+        engine.threads = Some(Arc::new(self.threads()?));
+        Ok((engine, max_tokens))
     }
 
     /// An empty context for `model`.

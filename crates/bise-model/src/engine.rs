@@ -247,6 +247,52 @@ impl Engine {
         })
     }
 
+    /// As [`forward_each`](Self::forward_each), but hands out hidden states, `[dim]` each: what the
+    /// last norm gives, which the output matrix would make logits of.
+    ///
+    /// # Errors
+    /// As [`forward_each`](Self::forward_each).
+    pub fn hidden_states(
+        &mut self,
+        batch: &mut [Part<'_>],
+        progress: Progress<'_>,
+        mut receive: impl FnMut(usize, &[f32]) + Send,
+    ) -> Result<(), ForwardError> {
+        self.run(batch, progress, |engine| {
+            let (dim, vocabulary) = (engine.model.config().dim, engine.model.vocabulary_size());
+            let rows = engine.work.wanted.len();
+            for start in (0..rows).step_by(LOGIT_ROWS) {
+                output_norm(
+                    &engine.model,
+                    &mut engine.work,
+                    start..(start + LOGIT_ROWS).min(rows),
+                );
+                if !finite(engine.work.output.values()) {
+                    return Err(engine.diagnose().into());
+                }
+                for (i, row) in engine.work.output.values().chunks_exact(dim).enumerate() {
+                    let at = (start + i) * vocabulary;
+                    let part = engine.work.starts.partition_point(|&start| start <= at) - 1;
+                    receive(part, row);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Bytes of keys and values that can still be taken.
+    pub fn kv_available(&self) -> u64 {
+        self.pool
+            .available()
+            .saturating_mul(self.pool.shape.page_bytes() as u64)
+    }
+
+    /// Bytes of keys and values of a sequence of `tokens` tokens, of which `rows` are processed at
+    /// a time.
+    pub fn kv_bytes_of(&self, tokens: usize, rows: usize) -> u64 {
+        self.pool.shape.bytes(tokens, rows)
+    }
+
     /// Runs a batch through the blocks, and then `finish`, on the engine's threads.
     fn run(
         &mut self,
@@ -407,19 +453,23 @@ fn layer_forward(
         })
 }
 
+/// What the last norm gives for some of the rows that are wanted becomes `work.output`.
+fn output_norm(model: &Model, work: &mut Work, rows: Range<usize>) {
+    let dim = model.config().dim;
+    let (x, wanted) = (&work.x, &work.wanted[rows]);
+    let row = |i: usize| &x[wanted[i] * dim..][..dim];
+    let (norm, level) = (&model.weights().norm, work.block.level());
+    norm.forward_rows(level, wanted.len(), row, &mut work.output);
+}
+
 /// The logits of some of the rows that are wanted become `work.logits`.
 fn logits(model: &Model, work: &mut Work, rows: Range<usize>, see: &mut dyn FnMut(Step, &[f32])) {
-    let (dim, vocabulary) = (model.config().dim, model.vocabulary_size());
-    let (x, wanted, weights) = (&work.x, &work.wanted[rows.clone()], model.weights());
-    work.logits.resize(rows.len() * vocabulary, 0.0);
+    work.logits.resize(rows.len() * model.vocabulary_size(), 0.0);
     if rows.is_empty() {
         return;
     }
-    let row = |i: usize| &x[wanted[i] * dim..][..dim];
-    weights
-        .norm
-        .forward_rows(work.block.level(), wanted.len(), row, &mut work.output);
+    output_norm(model, work, rows);
     see(Step::OutputNorm, work.output.values());
-    weights.output.forward(&mut work.output, &mut work.logits);
+    model.weights().output.forward(&mut work.output, &mut work.logits);
     see(Step::Logits, &work.logits);
 }

@@ -118,6 +118,7 @@ pub use generation::session::{
     is_session,
 };
 pub use generation::speculation::{Counts, DraftError, Speculation, SpeculationOptions};
+pub use generation::stop_texts::StopTexts;
 pub use generation::token_sampler::TokenSampler;
 pub use loading::LoadOptions;
 pub use memory::{Advice, MemoryNeeds, TensorNeeds, advise};

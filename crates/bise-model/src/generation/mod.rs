@@ -2,4 +2,5 @@
 
 pub(crate) mod session;
 pub(crate) mod speculation;
+pub(crate) mod stop_texts;
 pub(crate) mod token_sampler;

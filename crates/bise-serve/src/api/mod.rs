@@ -1,0 +1,11 @@
+//! The interfaces of others, each a thin translation.
+
+mod status;
+
+use crate::http::state::App;
+use utoipa_axum::router::OpenApiRouter;
+
+/// The routes of all interfaces.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().merge(status::routes())
+}

@@ -1,0 +1,17 @@
+//! An HTTP server whose answers do not depend on who else is asking.
+#![forbid(unsafe_code)]
+
+mod api;
+mod fault;
+mod http;
+mod options;
+pub mod request;
+pub mod scheduler;
+mod served;
+mod server;
+mod writer;
+
+pub use fault::Fault;
+pub use options::ServerOptions;
+pub use served::{MOST_CHOICES, MOST_GRAMMAR, Served, ServedOptions, Wanted};
+pub use server::{Loading, Server};

@@ -1,0 +1,388 @@
+//! The thread that runs passes.
+
+use super::answer::Answer;
+use super::embedding::Embedding;
+use super::inbox::{Job, Shared, lock};
+use super::pace::Pace;
+use super::prefix::{Prefixes, common};
+
+use crate::request::Event;
+use bise_kernels::threads;
+use bise_model::chat::Template;
+use bise_model::tokenizer::Tokenizer;
+use bise_model::{Engine, ForwardError, LogitRows, Part};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Tokens of each answer that there must be room for when another one begins: it would have to give
+/// way at once otherwise.
+const HEADROOM: usize = 64;
+
+/// How long to wait for slow readers.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A prefix that is about to be known by this many tokens more is waited for.
+const WORTH_WAITING: usize = 64;
+
+/// Runs passes until the server ends and nothing is left to do.
+pub fn run(shared: &Shared, engine: Engine, tokenizer: &Tokenizer, template: &Template) {
+    let mut worker = Worker {
+        shared,
+        engine,
+        tokenizer,
+        template,
+        waiting: BTreeMap::new(),
+        running: BTreeMap::new(),
+        embeddings: VecDeque::new(),
+        prefixes: Prefixes::default(),
+        pace: Pace::default(),
+        next: 0,
+    };
+    while worker.take_jobs() {
+        worker.leave_out_abandoned();
+        worker.admit();
+        worker.read_for_embeddings();
+        worker.step();
+        worker.tell();
+    }
+}
+
+struct Worker<'t> {
+    shared: &'t Shared,
+    engine: Engine,
+    tokenizer: &'t Tokenizer,
+    template: &'t Template,
+    /// Answers by when they came.
+    waiting: BTreeMap<u64, Answer<'t>>,
+    running: BTreeMap<u64, Answer<'t>>,
+    embeddings: VecDeque<Embedding>,
+    prefixes: Prefixes,
+    pace: Pace,
+    /// The number of the next answer.
+    next: u64,
+}
+
+impl<'t> Worker<'t> {
+    /// Takes what came, and waits while there is nothing to do; false when that is the end.
+    fn take_jobs(&mut self) -> bool {
+        let shared = self.shared;
+        let mut inbox = lock(&shared.inbox);
+        let idle = |worker: &Self| {
+            worker.waiting.is_empty() && worker.running.is_empty() && worker.embeddings.is_empty()
+        };
+        while inbox.is_empty() && idle(self) && !shared.ending.load(Ordering::SeqCst) {
+            inbox = shared
+                .wake
+                .wait(inbox)
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        let jobs = std::mem::take(&mut *inbox);
+        drop(inbox);
+        for job in jobs {
+            self.take(job);
+        }
+        let ending = shared.ending.load(Ordering::SeqCst);
+        !shared.stopping.load(Ordering::SeqCst) && !(ending && idle(self))
+    }
+
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Answer {
+                request,
+                events,
+                came,
+            } => {
+                let all =
+                    Answer::all(*request, events.clone(), came, self.tokenizer, self.template);
+                match all {
+                    Ok(answers) => {
+                        for answer in answers {
+                            self.waiting.insert(self.next, answer);
+                            self.next += 1;
+                        }
+                    }
+                    Err(error) => {
+                        let problem = error.to_string();
+                        // Whoever asked may be gone.
+                        let _ = events.try_send(Event::Failed { problem });
+                    }
+                }
+            }
+            Job::Embed { request, result } => {
+                let embedding = Embedding::new(request, result, &self.engine);
+                self.embeddings.push_back(embedding);
+            }
+        }
+    }
+
+    /// Lets go of what nobody waits for.
+    fn leave_out_abandoned(&mut self) {
+        self.waiting.retain(|_, answer| !answer.is_abandoned());
+        self.running.retain(|_, answer| !answer.is_abandoned());
+        self.embeddings.retain(|embedding| !embedding.is_abandoned());
+    }
+
+    /// Lets answers begin, in the order in which they came, while there is room.
+    fn admit(&mut self) {
+        let waiting: Vec<u64> = self.waiting.keys().copied().collect();
+        for number in waiting {
+            if self.running.len() >= self.shared.options.sequences.max(1) {
+                break;
+            }
+            let tokens = &self.waiting[&number].tokens;
+            // The last token is always processed: what follows it is wanted.
+            let known = &tokens[..tokens.len() - 1];
+            let (done, coming) = self.running.values().fold((0, 0), |(done, coming), other| {
+                let same = common(&other.tokens, known);
+                (done.max(same.min(other.done())), coming.max(same))
+            });
+            if coming >= done + WORTH_WAITING {
+                continue;
+            }
+            let sequence = self.shared_sequence(number);
+            let more = tokens_left(&self.waiting[&number], sequence.as_ref());
+            if !self.make_room_for(more) && !self.running.is_empty() {
+                break;
+            }
+            let Some(mut answer) = self.waiting.remove(&number) else {
+                continue;
+            };
+            let capacity = self.shared.options.context;
+            answer.admit(sequence.unwrap_or_else(|| self.engine.sequence(capacity)));
+            self.running.insert(number, answer);
+        }
+    }
+
+    /// A sequence with the longest beginning of an answer's tokens that is known.
+    fn shared_sequence(&mut self, number: u64) -> Option<bise_model::Sequence> {
+        let tokens = &self.waiting[&number].tokens;
+        let known = &tokens[..tokens.len() - 1];
+        let of = |other: &Answer<'t>| {
+            let len = common(&other.tokens, known).min(other.done());
+            let sequence = other.sequence.as_ref().filter(|_| len > 0)?;
+            Some((len, sequence.fork_at(len)?))
+        };
+        let running = self.running.values().filter_map(of).max_by_key(|(len, _)| *len);
+        let least = running.as_ref().map_or(0, |(len, _)| *len);
+        let kept = self.prefixes.find(known, least);
+        kept.or(running.map(|(_, sequence)| sequence))
+    }
+
+    /// Whether so many tokens more can be held, and the next [`HEADROOM`] of each answer, for which
+    /// texts of earlier requests are forgotten.
+    fn make_room_for(&mut self, tokens: usize) -> bool {
+        let rows = self.engine.options().rows;
+        let each = self.engine.kv_bytes_of(HEADROOM, HEADROOM);
+        let more = each.saturating_mul(self.running.len() as u64);
+        let needed = self.engine.kv_bytes_of(tokens, rows).saturating_add(more);
+        while self.engine.kv_available() < needed {
+            if !self.prefixes.forget_one() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Lets go of the last one to come, to be computed again later; false when it is the only one.
+    fn preempt(&mut self) -> bool {
+        if self.running.len() < 2 {
+            return false;
+        }
+        let Some((number, mut answer)) = self.running.pop_last() else {
+            return false;
+        };
+        answer.give_way();
+        self.waiting.insert(number, answer);
+        metrics::counter!("bise_preemptions_total").increment(1);
+        true
+    }
+
+    /// Runs a pass, and hands out what it gave.
+    fn step(&mut self) {
+        let rows = self.plan();
+        if rows.is_empty() {
+            // All that there is waits for those who read it.
+            if !self.running.is_empty() {
+                std::thread::sleep(PAUSE);
+            }
+            return;
+        }
+        let numbers: Vec<u64> = rows.iter().map(|&(number, _)| number).collect();
+        match self.pass(&rows) {
+            Ok(()) => {}
+            Err(ForwardError::KvMemory { needed, available }) => {
+                if !self.prefixes.forget_one() && !self.preempt() {
+                    let problem = format!(
+                        "the text needs {needed} bytes more for its keys and values, and {available} are left of \
+                         --kv-memory"
+                    );
+                    self.fail(&numbers, &problem);
+                }
+            }
+            // Which of them it is, is found out by running each alone.
+            Err(_) if rows.len() > 1 => {
+                for row in rows {
+                    if let Err(error) = self.pass(&[row]) {
+                        self.fail(&[row.0], &bise_format::full_text(&error));
+                    }
+                }
+            }
+            Err(error) => self.fail(&numbers, &bise_format::full_text(&error)),
+        }
+        self.finish_ended();
+    }
+
+    fn fail(&mut self, numbers: &[u64], problem: &str) {
+        for number in numbers {
+            if let Some(answer) = self.running.get_mut(number) {
+                tracing::error!(problem, "an answer could not be computed");
+                answer.fail(problem.to_owned());
+            }
+        }
+    }
+
+    /// Which answers are in the next pass, and with how many rows.
+    fn plan(&mut self) -> Vec<(u64, usize)> {
+        let most = self.engine.options().rows.max(1);
+        let mut rows = Vec::new();
+        let mut used = 0;
+        for (&number, answer) in &self.running {
+            if answer.is_decoding() && !answer.is_read_slowly() && used < most {
+                let n = (1 + answer.drafts.len()).min(most - used);
+                rows.push((number, n));
+                used += n;
+            }
+        }
+        let mut left = self.pace.prompt_rows(used, most - used);
+        for (&number, answer) in &self.running {
+            if !answer.is_decoding() && left > 0 {
+                let n = answer.left().min(left);
+                rows.push((number, n));
+                left -= n;
+            }
+        }
+        rows
+    }
+
+    /// Processes rows of answers, and lets those go on whose last token was among them.
+    fn pass(&mut self, rows: &[(u64, usize)]) -> Result<(), ForwardError> {
+        let start = Instant::now();
+        let pool = self.engine.options().threads.clone();
+        let vocabulary = self.engine.model().vocabulary_size();
+        let mut chosen: Vec<(&mut Answer<'t>, usize)> = Vec::with_capacity(rows.len());
+        for (number, answer) in &mut self.running {
+            if let Some(&(_, n)) = rows.iter().find(|(chosen, _)| chosen == number) {
+                chosen.push((answer, n));
+            }
+        }
+        let mut goes_on = Vec::with_capacity(chosen.len());
+        let mut batch = Vec::with_capacity(chosen.len());
+        let mut texts = Vec::with_capacity(chosen.len());
+        for (answer, n) in &chosen {
+            let mut text = answer.tokens[answer.done()..].to_vec();
+            if answer.is_decoding() {
+                text.extend_from_slice(&answer.drafts);
+            }
+            text.truncate(*n);
+            goes_on.push(answer.done() + n >= answer.tokens.len());
+            texts.push(text);
+        }
+        for (((answer, _), text), &goes_on) in chosen.iter_mut().zip(&texts).zip(&goes_on) {
+            let logits = match (goes_on, answer.is_decoding()) {
+                (false, _) => LogitRows::None,
+                (true, true) => LogitRows::All,
+                (true, false) => LogitRows::Last,
+            };
+            if let Some(sequence) = &mut answer.sequence {
+                batch.push(Part::new(sequence, text, logits));
+            }
+        }
+        let stopping = &self.shared.stopping;
+        let logits = self.engine.forward_with(&mut batch, &mut |_| match stopping
+            .load(Ordering::Relaxed)
+        {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })?;
+        drop(batch);
+        let done: usize = rows.iter().map(|(_, n)| n).sum();
+        self.pace.observe(done, start.elapsed().as_secs_f64());
+        metrics::histogram!("bise_pass_seconds").record(start.elapsed().as_secs_f64());
+        metrics::histogram!("bise_pass_rows").record(done as f64);
+        let mut going: Vec<(&mut Answer<'t>, &[f32])> = Vec::with_capacity(chosen.len());
+        for (part, ((answer, _), goes_on)) in chosen.into_iter().zip(goes_on).enumerate() {
+            if goes_on {
+                going.push((answer, logits.of(part)));
+            }
+        }
+        let mut choose = move || {
+            threads::for_each_piece(&mut going, 1, |_, one| {
+                let (answer, logits) = &mut one[0];
+                answer.advance(logits, vocabulary);
+            });
+        };
+        match pool {
+            Some(pool) => pool.run(choose),
+            None => choose(),
+        }
+        Ok(())
+    }
+
+    /// Keeps the texts of answers that have ended.
+    fn finish_ended(&mut self) {
+        let ended: Vec<u64> = self
+            .running
+            .iter()
+            .filter(|(_, answer)| answer.ended)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in ended {
+            let kept = self.running.remove(&number).and_then(Answer::into_kept);
+            if let Some((tokens, sequence)) = kept {
+                self.prefixes.keep(tokens, sequence);
+            }
+        }
+    }
+
+    /// Reads a piece of the first text whose embedding is wanted.
+    fn read_for_embeddings(&mut self) {
+        let Some(mut embedding) = self.embeddings.pop_front() else {
+            return;
+        };
+        let most = self.engine.options().rows.max(1);
+        let decoding = self
+            .running
+            .values()
+            .filter(|answer| answer.is_decoding())
+            .count();
+        let rows = self.pace.prompt_rows(decoding, most);
+        self.make_room_for(embedding.left().min(rows));
+        match embedding.read(&mut self.engine, rows) {
+            Ok(()) if embedding.left() == 0 => embedding.finish(None),
+            Ok(()) => self.embeddings.push_front(embedding),
+            Err(ForwardError::KvMemory { .. }) if !self.running.is_empty() => {
+                self.preempt();
+                self.embeddings.push_front(embedding);
+            }
+            Err(error) => embedding.finish(Some(bise_format::full_text(&error))),
+        }
+    }
+
+    /// Tells those who watch.
+    fn tell(&self) {
+        let shared = self.shared;
+        let inbox = lock(&shared.inbox);
+        let waiting = inbox.len() + self.waiting.len() + self.embeddings.len();
+        shared.waiting.store(waiting, Ordering::SeqCst);
+        drop(inbox);
+        shared.running.store(self.running.len(), Ordering::SeqCst);
+        shared.kv_bytes.store(self.engine.kv_bytes(), Ordering::SeqCst);
+    }
+}
+
+/// Tokens of an answer that `sequence` has not processed.
+fn tokens_left(answer: &Answer<'_>, sequence: Option<&bise_model::Sequence>) -> usize {
+    answer.tokens.len() - sequence.map_or(0, bise_model::Sequence::len)
+}

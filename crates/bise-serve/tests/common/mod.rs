@@ -1,0 +1,151 @@
+//! A server in this process, and requests to it.
+
+#![allow(dead_code)] // not every test needs all of it
+
+use bise_model::chat::Template;
+use bise_model::sampler::SamplerOptions;
+use bise_model::tokenizer::{Tokenizer, Vocabulary};
+use bise_model::{EngineOptions, Model};
+use bise_serve::request::Pooling;
+use bise_serve::scheduler::SchedulerOptions;
+use bise_serve::{Served, ServedOptions, Server, ServerOptions};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What a test may want otherwise.
+pub struct Setup {
+    /// Below `fixtures/`.
+    pub model: PathBuf,
+    pub template: &'static str,
+    pub options: ServerOptions,
+    pub engine: EngineOptions,
+    pub scheduler: SchedulerOptions,
+    pub sampling: SamplerOptions,
+    pub pooling: Pooling,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            model: "demo.gguf".into(),
+            template: "v1",
+            options: ServerOptions {
+                port: 0,
+                ..ServerOptions::default()
+            },
+            engine: EngineOptions::default(),
+            scheduler: SchedulerOptions {
+                sequences: 64,
+                queue: 256,
+                context: 512,
+            },
+            sampling: SamplerOptions::default(),
+            pooling: Pooling::Last,
+        }
+    }
+}
+
+/// A server that runs until it is dropped.
+pub struct Running {
+    pub url: String,
+    pub served: Arc<Served>,
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Setup {
+    pub fn served(&self) -> Served {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
+        let model = Model::open(&fixtures.join(&self.model)).unwrap();
+        let vocabulary = Vocabulary::from_metadata(model.metadata()).unwrap();
+        let tokenizer = Tokenizer::new(vocabulary).unwrap();
+        let template = Template::from_name(self.template, model.metadata());
+        let options = ServedOptions {
+            names: vec!["tiny".to_owned()],
+            template: template.map_err(|error| error.to_string()),
+            pooling: self.pooling,
+            engine: self.engine.clone(),
+            scheduler: self.scheduler,
+            sampling: self.sampling.clone(),
+        };
+        Served::start(model, tokenizer, options).unwrap()
+    }
+
+    pub fn run(self) -> Running {
+        let served = Arc::new(self.served());
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let server = runtime.block_on(Server::bind(self.options)).unwrap();
+        let url = format!("http://{}", server.address().unwrap());
+        server.loading().ready(served.clone());
+        let end = Arc::new(AtomicBool::new(false));
+        let asked = end.clone();
+        let thread = std::thread::spawn(move || {
+            let end = async move {
+                while !asked.load(Ordering::Relaxed) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            runtime.block_on(server.run(end)).unwrap();
+        });
+        Running {
+            url,
+            served,
+            end,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        self.served.scheduler.stop();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// A client that takes every status as an answer.
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .build()
+        .into()
+}
+
+impl Running {
+    pub fn get(&self, path: &str) -> (u16, Value) {
+        let mut response = agent().get(format!("{}{path}", self.url)).call().unwrap();
+        let status = response.status().as_u16();
+        (status, response.body_mut().read_json().unwrap_or_default())
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let (status, text) = self.post_text(path, &body.to_string());
+        (status, serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    pub fn post_text(&self, path: &str, body: &str) -> (u16, String) {
+        let request = agent().post(format!("{}{path}", self.url));
+        let mut response = request.content_type("application/json").send(body).unwrap();
+        let status = response.status().as_u16();
+        (status, response.body_mut().read_to_string().unwrap())
+    }
+
+    /// The data of the events of a stream.
+    pub fn stream(&self, path: &str, body: &Value) -> Vec<String> {
+        let (status, text) = self.post_text(path, &body.to_string());
+        assert_eq!(status, 200, "{text}");
+        let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        data.map(str::to_owned).collect()
+    }
+}
