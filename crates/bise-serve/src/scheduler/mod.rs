@@ -22,7 +22,6 @@ use bise_model::Engine;
 use bise_model::chat::Template;
 use bise_model::tokenizer::Tokenizer;
 use inbox::{EndAtLast, Job, Shared, lock};
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
