@@ -5,7 +5,12 @@ mod status;
 use crate::http::state::App;
 use utoipa_axum::router::OpenApiRouter;
 
-/// The routes of all interfaces.
+/// The routes of all interfaces, for which a key is asked where there is one.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().merge(status::routes())
+}
+
+/// The routes that are open to all: what balancers look at, and a page that asks for the key itself.
+pub fn open_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().merge(status::open_routes())
 }

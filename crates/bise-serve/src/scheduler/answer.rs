@@ -1,6 +1,7 @@
 //! One answer, from when it waits to when it ends.
 
 use crate::request::{End, Event, Finish, Piece, Request};
+use crate::tally::Tally;
 use crate::writer::Writer;
 use bise_model::chat::Template;
 use bise_model::sampler::{Logprobs, Sampler, SamplerError};
@@ -22,6 +23,7 @@ pub struct Common {
     logprobs: Option<usize>,
     events: mpsc::Sender<Event>,
     came: Instant,
+    tally: Arc<Tally>,
     begun: AtomicBool,
 }
 
@@ -51,6 +53,7 @@ impl<'t> Answer<'t> {
         request: Request,
         events: mpsc::Sender<Event>,
         came: Instant,
+        tally: Arc<Tally>,
         tokenizer: &'t Tokenizer,
         template: &'t Template,
     ) -> Result<Vec<Self>, SamplerError> {
@@ -72,6 +75,7 @@ impl<'t> Answer<'t> {
             logprobs,
             events,
             came,
+            tally,
             begun: AtomicBool::new(false),
         });
         let mut constraints = constraints.into_iter();
@@ -150,6 +154,9 @@ impl<'t> Answer<'t> {
             self.prompt_done = Some(Instant::now());
             if !self.common.begun.swap(true, Ordering::Relaxed) {
                 let cached = self.cached;
+                self.common.tally.prompt(self.common.prompt, cached);
+                let time = self.common.came.elapsed().as_secs_f64();
+                metrics::histogram!("bise_first_token_seconds").record(time);
                 self.send(Event::Begun { cached });
             }
         }
@@ -183,6 +190,7 @@ impl<'t> Answer<'t> {
             .map_err(|error: GenerateError| error.to_string())?;
         let logprobs = self.common.logprobs.map(|top| Logprobs::of(logits, token, top));
         self.tokens.push(token);
+        self.common.tally.generated();
         if self.tokenizer.ends().contains(&token) && !self.common.ignore_end {
             self.end(Finish::End, true);
             return Ok(token);
@@ -214,7 +222,6 @@ impl<'t> Answer<'t> {
             answer_seconds: begun.elapsed().as_secs_f64(),
             ..end
         };
-        metrics::counter!("bise_generated_tokens_total").increment(end.tokens as u64);
         let choice = self.choice;
         self.send(Event::Ended { choice, end });
     }

@@ -18,6 +18,7 @@ mod worker;
 pub use options::SchedulerOptions;
 
 use crate::request::{Embed, Event, Request};
+use crate::tally::Tally;
 use bise_model::Engine;
 use bise_model::chat::Template;
 use bise_model::tokenizer::Tokenizer;
@@ -103,6 +104,7 @@ impl Scheduler {
             request,
             events,
             came,
+            tally: Tally::current(),
         })?;
         Ok(receiver)
     }
@@ -116,7 +118,9 @@ impl Scheduler {
         request: Embed,
     ) -> Result<oneshot::Receiver<Result<Vec<f32>, String>>, Refused> {
         let (result, receiver) = oneshot::channel();
+        let tokens = request.tokens.len();
         self.push(Job::Embed { request, result })?;
+        Tally::current().prompt(tokens, 0);
         Ok(receiver)
     }
 

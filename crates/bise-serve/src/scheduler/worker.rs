@@ -93,9 +93,10 @@ impl<'t> Worker<'t> {
                 request,
                 events,
                 came,
+                tally,
             } => {
-                let all =
-                    Answer::all(*request, events.clone(), came, self.tokenizer, self.template);
+                let (tokenizer, template) = (self.tokenizer, self.template);
+                let all = Answer::all(*request, events.clone(), came, tally, tokenizer, template);
                 match all {
                     Ok(answers) => {
                         for answer in answers {

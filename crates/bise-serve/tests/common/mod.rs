@@ -83,7 +83,7 @@ impl Setup {
             .build()
             .unwrap();
         let server = runtime.block_on(Server::bind(self.options)).unwrap();
-        let url = format!("http://{}", server.address().unwrap());
+        let url = format!("http://{}", server.address());
         server.loading().ready(served.clone());
         let end = Arc::new(AtomicBool::new(false));
         let asked = end.clone();
