@@ -150,6 +150,8 @@ impl<'t> Worker<'t> {
                 continue;
             };
             let capacity = self.shared.options.context;
+            let known = sequence.as_ref().map_or(0, bise_model::Sequence::len) as u64;
+            self.shared.cached_tokens.fetch_add(known, Ordering::SeqCst);
             answer.admit(sequence.unwrap_or_else(|| self.engine.sequence(capacity)));
             self.running.insert(number, answer);
         }
@@ -195,6 +197,7 @@ impl<'t> Worker<'t> {
         };
         answer.give_way();
         self.waiting.insert(number, answer);
+        self.shared.preemptions.fetch_add(1, Ordering::SeqCst);
         metrics::counter!("bise_preemptions_total").increment(1);
         true
     }

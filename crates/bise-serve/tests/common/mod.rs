@@ -5,7 +5,7 @@
 use bise_model::chat::Template;
 use bise_model::sampler::SamplerOptions;
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
-use bise_model::{EngineOptions, Model};
+use bise_model::{EngineOptions, LoadOptions, Model};
 use bise_serve::request::Pooling;
 use bise_serve::scheduler::SchedulerOptions;
 use bise_serve::{Served, ServedOptions, Server, ServerOptions};
@@ -60,7 +60,8 @@ pub struct Running {
 impl Setup {
     pub fn served(&self) -> Served {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
-        let model = Model::open(&fixtures.join(&self.model)).unwrap();
+        let (checkpoint, _) = bise_format::open(&fixtures.join(&self.model)).unwrap();
+        let model = Model::load(checkpoint, &LoadOptions::default()).unwrap();
         let vocabulary = Vocabulary::from_metadata(model.metadata()).unwrap();
         let tokenizer = Tokenizer::new(vocabulary).unwrap();
         let template = Template::from_name(self.template, model.metadata());
