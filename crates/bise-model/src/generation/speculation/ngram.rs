@@ -9,7 +9,7 @@
 //! How often a guess is right depends on how much matched. That is counted for each length, on
 //! every token of the text, fed or not: a guess costs nothing but the search.
 
-use super::Rate;
+use super::rate::Rate;
 
 /// Matches this long end the search; longer ones count as this.
 const LONGEST: usize = 16;
