@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// way at once otherwise.
 const HEADROOM: usize = 64;
 
+/// Answers at a time at most for which tokens are guessed.
+const FEW: usize = 4;
+
 /// How long to wait for slow readers.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -246,9 +249,23 @@ impl<'t> Worker<'t> {
         }
     }
 
+    /// Guesses what follows answers, while there are so few that passes have rows to spare.
+    fn draft(&mut self) {
+        let writing = self.running.len();
+        let all = self.running.values().all(Answer::is_decoding);
+        let pace = &self.pace;
+        for answer in self.running.values_mut() {
+            answer.drafts.clear();
+            if all && writing <= FEW {
+                answer.draft(|k| pace.cost(writing, writing + k));
+            }
+        }
+    }
+
     /// Which answers are in the next pass, and with how many rows.
     fn plan(&mut self) -> Vec<(u64, usize)> {
         let most = self.engine.options().rows.max(1);
+        self.draft();
         let mut rows = Vec::new();
         let mut used = 0;
         for (&number, answer) in &self.running {

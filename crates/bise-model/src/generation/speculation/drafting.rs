@@ -97,8 +97,7 @@ impl Speculation {
         }
         let (always, costs) = (self.options.always, &self.costs);
         let by_lookup = lookup.map_or(Plan::NONE, |lookup| {
-            let most = most.min(lookup.guess().len());
-            Plan::best(most, always, |i| lookup.likelihood(i), |k| costs.of(1 + k))
+            lookup.plan(most, always, |k| costs.of(1 + k))
         });
         let by_model = self
             .model

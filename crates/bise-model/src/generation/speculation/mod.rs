@@ -33,4 +33,5 @@ mod text;
 
 pub use draft::DraftError;
 pub use drafting::{Counts, Speculation, SpeculationOptions};
+pub use ngram::Lookup;
 pub(crate) use text::Text;
