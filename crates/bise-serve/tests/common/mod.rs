@@ -142,6 +142,19 @@ impl Running {
         (status, response.body_mut().read_to_string().unwrap())
     }
 
+    /// Status and body, whatever they are; why there is none.
+    pub fn post_bytes(&self, path: &str, body: &[u8]) -> Result<(u16, Vec<u8>), String> {
+        let request = agent().post(format!("{}{path}", self.url));
+        let response = request.content_type("application/json").send(body);
+        let mut response = response.map_err(|error| error.to_string())?;
+        let status = response.status().as_u16();
+        let body = response
+            .body_mut()
+            .read_to_vec()
+            .map_err(|error| error.to_string())?;
+        Ok((status, body))
+    }
+
     /// The data of the events of a stream.
     pub fn stream(&self, path: &str, body: &Value) -> Vec<String> {
         let (status, text) = self.post_text(path, &body.to_string());
