@@ -10,6 +10,7 @@ pub mod scheduler;
 mod served;
 mod server;
 mod tally;
+mod tools;
 mod writer;
 
 pub use fault::Fault;

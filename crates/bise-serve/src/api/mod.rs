@@ -1,5 +1,9 @@
 //! The interfaces of others, each a thin translation.
 
+mod aside;
+mod gather;
+mod openai;
+mod sse;
 mod status;
 
 use crate::http::state::App;
@@ -7,7 +11,9 @@ use utoipa_axum::router::OpenApiRouter;
 
 /// The routes of all interfaces, for which a key is asked where there is one.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(status::routes())
+    OpenApiRouter::new()
+        .merge(status::routes())
+        .merge(openai::routes())
 }
 
 /// The routes that are open to all: what balancers look at, and a page that asks for the key itself.

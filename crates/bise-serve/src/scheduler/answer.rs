@@ -6,7 +6,7 @@ use crate::writer::Writer;
 use bise_model::chat::Template;
 use bise_model::sampler::{Logprobs, Sampler, SamplerError};
 use bise_model::tokenizer::Tokenizer;
-use bise_model::{GenerateError, Sequence, TokenSampler};
+use bise_model::{GenerateError, Lookup, Sequence, TokenSampler};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -14,6 +14,9 @@ use tokio::sync::mpsc;
 
 /// Events that an answer has in a step at most; each draft that is right has one.
 pub const EVENTS: usize = 32;
+
+/// Tokens that are guessed for a pass at most: fewer than any window lets be taken back.
+const MOST_DRAFTS: usize = 16;
 
 /// What the answers to one request have in common.
 pub struct Common {
@@ -40,6 +43,7 @@ pub struct Answer<'t> {
     tokenizer: &'t Tokenizer,
     /// Guesses of what follows, which are read along.
     pub drafts: Vec<u32>,
+    lookup: Lookup,
     /// Tokens of the prompt that were known when it began.
     cached: usize,
     prompt_done: Option<Instant>,
@@ -95,6 +99,7 @@ impl<'t> Answer<'t> {
                 writer: Some(Writer::new(tokenizer, template, voice, &stops)),
                 tokenizer,
                 drafts: Vec::new(),
+                lookup: Lookup::new(),
                 cached: 0,
                 prompt_done: None,
                 ended: false,
@@ -147,6 +152,14 @@ impl<'t> Answer<'t> {
         self.common.max_tokens - (self.tokens.len() - self.common.prompt)
     }
 
+    /// Guesses what follows, as much as pays when `cost(k)` is what `k` drafts make of a pass.
+    pub fn draft(&mut self, cost: impl Fn(usize) -> Option<f64>) {
+        let most = MOST_DRAFTS.min(self.room().saturating_sub(1));
+        let drafts = self.lookup.draft(&self.tokens, most, cost);
+        self.drafts.clear();
+        self.drafts.extend_from_slice(drafts);
+    }
+
     /// Chooses the tokens that follow, from the logits after the last token and after each draft:
     /// `[1 + drafts, vocabulary]`. What was processed and is not in the text is taken back.
     pub fn advance(&mut self, logits: &[f32], vocabulary: usize) {
@@ -191,6 +204,7 @@ impl<'t> Answer<'t> {
         let logprobs = self.common.logprobs.map(|top| Logprobs::of(logits, token, top));
         self.tokens.push(token);
         self.common.tally.generated();
+        self.lookup.observe(token);
         if self.tokenizer.ends().contains(&token) && !self.common.ignore_end {
             self.end(Finish::End, true);
             return Ok(token);

@@ -19,6 +19,8 @@ pub struct Shared {
     pub waiting: AtomicUsize,
     pub running: AtomicUsize,
     pub kv_bytes: AtomicU64,
+    pub preemptions: AtomicU64,
+    pub cached_tokens: AtomicU64,
     /// No more requests are taken; the thread ends when none is left.
     pub ending: AtomicBool,
     /// The thread ends at once.
