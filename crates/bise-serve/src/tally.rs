@@ -22,7 +22,12 @@ impl Tally {
         CURRENT.scope(self, handler).await
     }
 
-    /// The tally of the request that this task handles; one that nobody reads elsewhere.
+    /// Does a part of a handler's work that runs on another thread, where this tally is found too.
+    pub fn within<T>(self: Arc<Self>, work: impl FnOnce() -> T) -> T {
+        CURRENT.sync_scope(self, work)
+    }
+
+    /// The tally of the request that is being handled; one that nobody reads elsewhere.
     pub fn current() -> Arc<Self> {
         CURRENT.try_with(Arc::clone).unwrap_or_default()
     }

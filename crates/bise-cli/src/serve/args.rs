@@ -136,6 +136,8 @@ impl Args {
             !(server.log_text && server.log == Format::Off),
             Misuse("--log-text writes to the log, which --log off leaves out".to_owned())
         );
+        // What is wrong with it is said before the model is loaded.
+        self.sampling.over(&Sampling::default())?;
         Ok(ServerOptions {
             host: server.host.clone(),
             port: server.port,

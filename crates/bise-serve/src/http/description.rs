@@ -35,17 +35,17 @@ const TAGS: [(&str, &str); 8] = [
 ];
 
 /// Errors that any request may meet.
-const ERRORS: [(&str, &str); 5] = [
+const ERRORS: [(&str, &str); 4] = [
     ("401", "No key was sent, or none of this server's."),
     ("403", "`Host` or `Origin` is not one that may ask."),
-    ("404", "There is no such model."),
     ("500", "Something is wrong with the server."),
     ("503", "The model is being loaded, or the server is about to end."),
 ];
 
 /// Errors that a request with a body may meet besides.
-const BODY_ERRORS: [(&str, &str); 4] = [
+const BODY_ERRORS: [(&str, &str); 5] = [
     ("400", "The request is not what is expected."),
+    ("404", "There is no such model."),
     ("408", "The body did not come in time."),
     ("413", "The body is too large."),
     ("429", "Too many requests wait."),
@@ -95,16 +95,15 @@ pub fn complete(mut description: Value, has_keys: bool) -> Description {
 /// Says of an operation what is true of all at its path.
 fn describe(path: &str, operation: &mut Value) {
     if operation["tags"].is_null() {
-        let (_, tag) = TAGS[TAGS
-            .iter()
-            .position(|(start, _)| path.starts_with(start))
-            .unwrap_or(0)];
-        operation["tags"] = json!([tag]);
+        let tag = TAGS.iter().find(|(start, _)| path.starts_with(start));
+        operation["tags"] = tag.iter().map(|(_, tag)| json!(tag)).collect();
     }
     let has_body = !operation["requestBody"].is_null();
     let bodies = BODY_ERRORS.iter().filter(|_| has_body);
     for (status, _) in ERRORS.iter().chain(bodies) {
-        if operation["responses"][*status].is_null() {
+        let responses = &operation["responses"];
+        let range = format!("{}XX", &status[..1]);
+        if responses[*status].is_null() && responses[range].is_null() {
             let name = response(Form::of(path), status);
             operation["responses"][*status] =
                 json!({"$ref": format!("#/components/responses/{name}")});

@@ -77,3 +77,28 @@ async fn refuse_at_the_end(
     }
     Ok(next.run(request).await)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::to_bytes;
+    use axum::routing::get;
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_in_the_form_of_the_path() {
+        let panics = async || -> () { panic!("a user's text") };
+        let router = Router::new()
+            .route("/api/chat", get(panics))
+            .layer(CatchPanicLayer::custom(|_| panicked().into_response()))
+            .layer(from_fn(form::render));
+        let request = Request::get("/api/chat").body(axum::body::Body::empty());
+        let reply = TowerToHyperService::new(router).call(request.unwrap()).await;
+        let (parts, body) = reply.unwrap().into_parts();
+        assert_eq!(parts.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(parts.headers["x-should-retry"], "false");
+        let text = to_bytes(body, 1000).await.unwrap();
+        assert_eq!(json!({"error": panicked().message}).to_string(), text);
+    }
+}
