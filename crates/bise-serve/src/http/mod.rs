@@ -6,6 +6,7 @@ pub mod state;
 
 use crate::api;
 use crate::fault::Fault;
+use crate::page;
 use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
@@ -14,7 +15,10 @@ use utoipa_axum::router::OpenApiRouter;
 
 /// All routes, as they are and behind `/v1`, where clients expect them.
 pub fn router(app: App) -> Router {
-    let (router, _description) = OpenApiRouter::new().merge(api::routes()).split_for_parts();
+    let (router, _description) = OpenApiRouter::new()
+        .merge(api::routes())
+        .merge(page::routes())
+        .split_for_parts();
     router
         .fallback(unknown)
         .layer(from_fn_with_state(app.clone(), form::render))
