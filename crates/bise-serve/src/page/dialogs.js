@@ -99,8 +99,16 @@ function mark(field, problem) {
   place.hidden = problem === null;
 }
 
+/** Says how much room conversations take, where the browser knows. */
+async function tellStorage() {
+  const told = await navigator.storage?.estimate?.().catch(() => null);
+  if (told?.usage === undefined) return;
+  const size = (told.usage / 1e6).toFixed(1);
+  byId('storage').textContent = `Conversations take ${size} MB of this browser.`;
+}
+
 /** Asks for a system prompt and settings; null when they stay as they are. */
-export async function askSettings(system, settings) {
+export function askSettings(system, settings) {
   const dialog = byId('settings');
   const form = dialog.querySelector('form');
   const fill = (system, settings) => {
@@ -121,10 +129,7 @@ export async function askSettings(system, settings) {
     byId('key-kept').hidden = true;
     form.elements.system.focus();
   };
-  const told = await navigator.storage?.estimate?.().catch(() => null);
-  byId('storage').textContent = told?.usage === undefined ? ''
-    : `Conversations take ${(told.usage / 1e6).toFixed(1)} MB of this browser.`;
-
+  tellStorage();
   return show(dialog, () => {
     const found = { json: form.elements.json.checked };
     const wrong = [];

@@ -53,7 +53,7 @@ function pure(tokens) {
     link.rel = 'noopener noreferrer';
   }
   for (const table of fragment.querySelectorAll('table')) {
-    const scrolls = { role: 'region', 'aria-label': 'Table', tabindex: 0 };
+    const scrolls = { role: 'group', 'aria-label': 'Table', tabindex: 0 };
     const frame = make('div', { class: 'table', ...scrolls });
     table.replaceWith(frame);
     frame.append(table);

@@ -7,8 +7,10 @@ import { Markdown, fenced } from './markdown.js';
 
 /** Pixels from the end within which the end is followed. */
 const NEAR = 80;
-/** Milliseconds between two pictures of an answer that is being written, at least. */
+/** Milliseconds between two pictures of an answer that is being written, at least; and how many
+ * times as long as one takes to draw. */
 const PAUSE = 60;
+const REST = 4;
 
 const number = (x, digits = 0) => x.toLocaleString('en', { maximumFractionDigits: digits });
 const count = (n, what) => `${number(n)} ${what}${n === 1 ? '' : 's'}`;
@@ -20,6 +22,7 @@ export class Messages {
   #actions;
   #views = new Map();
   #timer = null;
+  #pause = PAUSE;
   #late = new Set();
   #follows = true;
 
@@ -69,14 +72,16 @@ export class Messages {
   update(message) {
     this.#late.add(message.id);
     if (!isOpen(message)) return this.#draw();
-    this.#timer ??= setTimeout(() => this.#draw(), PAUSE);
+    this.#timer ??= setTimeout(() => this.#draw(), this.#pause);
   }
 
   #draw() {
     clearTimeout(this.#timer);
     this.#timer = null;
+    const begun = performance.now();
     for (const id of this.#late) this.#views.get(id)?.update();
     this.#late.clear();
+    this.#pause = Math.max(PAUSE, REST * (performance.now() - begun));
   }
 
   /** An answer's text as it is shown. */
