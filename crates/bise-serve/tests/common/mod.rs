@@ -4,8 +4,8 @@
 
 use bise_model::chat::Template;
 use bise_model::sampler::SamplerOptions;
-use bise_model::{EngineOptions, LoadOptions, Model};
 use bise_model::tokenizer::{TokenKind, Tokenizer, Vocabulary};
+use bise_model::{EngineOptions, LoadOptions, Model};
 use bise_serve::request::Pooling;
 use bise_serve::scheduler::SchedulerOptions;
 use bise_serve::{Served, ServedOptions, Server, ServerOptions};
