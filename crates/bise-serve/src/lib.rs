@@ -5,6 +5,7 @@ mod api;
 mod fault;
 mod http;
 mod options;
+mod page;
 pub mod request;
 pub mod scheduler;
 mod served;

@@ -13,6 +13,7 @@ mod watch;
 
 use crate::api;
 use crate::fault::Fault;
+use crate::page;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -38,6 +39,7 @@ pub fn router(app: App) -> Router {
     let (routes, description) = OpenApiRouter::with_openapi(Base::openapi())
         .merge(api::routes().route_layer(asked))
         .merge(api::open_routes())
+        .merge(page::routes())
         .split_for_parts();
     let paths = Arc::new(Paths::new(description.paths.paths.keys().cloned()));
     let description = description::complete(json!(description), !app.options.keys.is_empty());

@@ -4,7 +4,7 @@
 
 use bise_model::chat::Template;
 use bise_model::sampler::SamplerOptions;
-use bise_model::tokenizer::{Tokenizer, Vocabulary};
+use bise_model::tokenizer::{TokenKind, Tokenizer, Vocabulary};
 use bise_model::{EngineOptions, LoadOptions, Model};
 use bise_serve::request::Pooling;
 use bise_serve::scheduler::SchedulerOptions;
@@ -21,6 +21,8 @@ pub struct Setup {
     /// Below `fixtures/`.
     pub model: PathBuf,
     pub template: &'static str,
+    /// Control tokens that the vocabulary has besides its own.
+    pub controls: &'static [&'static str],
     pub options: ServerOptions,
     pub engine: EngineOptions,
     pub scheduler: SchedulerOptions,
@@ -33,6 +35,7 @@ impl Default for Setup {
         Self {
             model: "demo.gguf".into(),
             template: "v1",
+            controls: &[],
             options: ServerOptions {
                 port: 0,
                 ..ServerOptions::default()
@@ -62,7 +65,12 @@ impl Setup {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
         let (checkpoint, _) = bise_format::open(&fixtures.join(&self.model)).unwrap();
         let model = Model::load(checkpoint, &LoadOptions::default()).unwrap();
-        let vocabulary = Vocabulary::from_metadata(model.metadata()).unwrap();
+        let mut vocabulary = Vocabulary::from_metadata(model.metadata()).unwrap();
+        // The last pieces are rare ones.
+        for (name, id) in self.controls.iter().zip((0..vocabulary.len()).rev()) {
+            vocabulary.pieces[id] = (*name).to_owned();
+            vocabulary.kinds[id] = TokenKind::Control;
+        }
         let tokenizer = Tokenizer::new(vocabulary).unwrap();
         let template = Template::from_name(self.template, model.metadata());
         let options = ServedOptions {
