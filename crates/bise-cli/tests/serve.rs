@@ -19,9 +19,11 @@ fn serve(arguments: &[&str]) -> Command {
         }
         false => Command::new(program),
     };
+    command.arg("serve").args(arguments);
+    if !arguments.contains(&"--port") {
+        command.args(["--port", "0"]);
+    }
     command
-        .args(["serve", "--port", "0"])
-        .args(arguments)
         .env_remove("BISE_API_KEY")
         .env_remove("BISE_MODEL")
         .stdin(Stdio::piped())

@@ -116,12 +116,16 @@ struct Reply {
     body: String,
 }
 
+/// All that comes until a connection is closed, or broken.
+fn rest(mut stream: TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 impl Reply {
-    fn read(mut stream: TcpStream) -> Self {
-        let mut bytes = Vec::new();
-        // A connection that is broken has said what it has.
-        let _ = stream.read_to_end(&mut bytes);
-        let text = String::from_utf8_lossy(&bytes).into_owned();
+    fn read(stream: TcpStream) -> Self {
+        let text = rest(stream);
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         Self {
@@ -470,9 +474,9 @@ fn a_server_answers_while_its_model_is_loaded() {
     assert_eq!(server.ask("POST /v1/chat/completions", &[], CHAT).status, 200);
 }
 
-/// A request for a long answer, of which events come.
+/// A request for long answers, of which events come.
 fn long_stream(server: &Own) -> TcpStream {
-    let body = json!({"prompt": "Once", "max_tokens": 1500, "ignore_eos": true, "stream": true});
+    let body = json!({"prompt": "Once", "max_tokens": 1500, "ignore_eos": true, "n": 8, "stream": true});
     let mut stream = server.connect();
     let text = request(&server.place, "POST /v1/completions", &[], &body.to_string());
     stream.write_all(text.as_bytes()).unwrap();
@@ -496,10 +500,10 @@ fn at_the_end_answers_go_on_and_no_others_begin() {
         (health.status, health.json()["status"].clone()),
         (503, json!("ending"))
     );
-    let rest = Reply::read(stream);
+    let rest = rest(stream);
     assert_eq!(late, (503, json!("shutting_down")));
-    assert!(rest.body.contains("data: [DONE]") && rest.body.ends_with("0\r\n\r\n"));
-    assert!(!rest.body.contains("\"error\""));
+    assert!(rest.contains("data: [DONE]") && rest.ends_with("0\r\n\r\n"));
+    assert!(!rest.contains("\"error\""));
     let place = server.place.clone();
     server.wait().unwrap();
     assert!(TcpStream::connect(place).is_err());
@@ -516,10 +520,10 @@ fn after_the_grace_answers_do_not_end_well() {
     let stream = long_stream(&server);
     let start = Instant::now();
     server.end();
-    let rest = Reply::read(stream);
-    assert!(!rest.body.contains("[DONE]"), "{}", rest.body);
-    let is_broken = !rest.body.ends_with("0\r\n\r\n");
-    assert!(is_broken || rest.body.contains("\"error\""), "{}", rest.body);
+    let rest = rest(stream);
+    assert!(!rest.contains("[DONE]"), "{}", rest);
+    let is_broken = !rest.ends_with("0\r\n\r\n");
+    assert!(is_broken || rest.contains("\"error\""), "{}", rest);
     server.wait().unwrap();
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert!(!served.scheduler.is_open());
@@ -537,7 +541,7 @@ fn a_model_that_cannot_be_run_any_more_ends_the_server() {
 fn other_machines_need_a_key() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.unwrap();
-    let mut bind = |host: &str, keys: &[&str], no_key: bool| {
+    let bind = |host: &str, keys: &[&str], no_key: bool| {
         runtime.block_on(Server::bind(ServerOptions {
             host: host.to_owned(),
             port: 0,
