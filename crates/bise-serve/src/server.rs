@@ -19,6 +19,7 @@ const ROUND: Duration = Duration::from_secs(1);
 
 /// Why there is no server, or none any more.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServerError {
     /// Another program listens there.
     #[error(

@@ -476,7 +476,8 @@ fn a_server_answers_while_its_model_is_loaded() {
 
 /// A request for long answers, of which events come.
 fn long_stream(server: &Own) -> TcpStream {
-    let body = json!({"prompt": "Once", "max_tokens": 1500, "ignore_eos": true, "n": 8, "stream": true});
+    let body =
+        json!({"prompt": "Once", "max_tokens": 1500, "ignore_eos": true, "n": 8, "stream": true});
     let mut stream = server.connect();
     let text = request(&server.place, "POST /v1/completions", &[], &body.to_string());
     stream.write_all(text.as_bytes()).unwrap();
