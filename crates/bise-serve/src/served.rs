@@ -152,6 +152,11 @@ impl Served {
         self.tokenizer.encode_prompt(text.as_bytes())
     }
 
+    /// The tokens of a text whose embedding is wanted: it is complete.
+    pub fn embedding_prompt(&self, text: &str) -> Vec<u32> {
+        self.tokenizer.encode_complete(text.as_bytes())
+    }
+
     /// A request for what follows `prompt`.
     ///
     /// # Errors
@@ -289,13 +294,7 @@ impl Served {
             .await
             .map_err(|_| refused(Refused::Ending))?
             .map_err(Fault::internal)?;
-        let square: f64 = values.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-        if square > 0.0 {
-            let length = square.sqrt();
-            values
-                .iter_mut()
-                .for_each(|x| *x = (f64::from(*x) / length) as f32);
-        }
+        normalize(&mut values);
         Ok(values)
     }
 }
@@ -307,6 +306,17 @@ fn place_of(error: &ChatError) -> String {
         ChatError::Tool { number, .. } => format!("tools[{}]", number - 1),
         ChatError::Effort { .. } => "reasoning_effort".to_owned(),
         _ => "messages".to_owned(),
+    }
+}
+
+/// Makes the length 1.
+pub fn normalize(values: &mut [f32]) {
+    let square: f64 = values.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+    if square > 0.0 {
+        let length = square.sqrt();
+        values
+            .iter_mut()
+            .for_each(|x| *x = (f64::from(*x) / length) as f32);
     }
 }
 

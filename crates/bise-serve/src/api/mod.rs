@@ -4,7 +4,12 @@ mod aside;
 mod gather;
 mod openai;
 mod sse;
+mod answer;
+mod ollama;
+mod options;
 mod status;
+mod text_or;
+mod turns;
 
 use crate::http::state::App;
 use utoipa_axum::router::OpenApiRouter;
@@ -12,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 /// The routes of all interfaces.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .merge(status::routes())
         .merge(openai::routes())
+        .merge(ollama::routes())
+        .merge(status::routes())
 }
