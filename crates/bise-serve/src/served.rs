@@ -37,6 +37,8 @@ pub struct Served {
     pub pooling: Pooling,
     /// Tokens of a text at most, prompt and answer together.
     pub context: usize,
+    /// Answers that are written at a time at most.
+    pub sequences: usize,
     /// What is taken where a request says nothing.
     pub sampling: SamplerOptions,
     /// Runs the model.
@@ -84,6 +86,7 @@ impl Served {
             no_chat,
             pooling: options.pooling,
             context: options.scheduler.context,
+            sequences: options.scheduler.sequences,
             sampling: options.sampling,
             scheduler: Scheduler::start(engine, tokens, chat, options.scheduler)?,
             table: OnceLock::new(),
@@ -114,6 +117,15 @@ impl Served {
     /// What the model is called.
     pub fn name(&self) -> &str {
         self.names.first().map_or("model", String::as_str)
+    }
+
+    /// The Jinja template of chats, or the name of Mistral's format.
+    pub fn template_text(&self) -> String {
+        let source = self.model.metadata().str("tokenizer.chat_template");
+        match (&*self.template, source) {
+            (Template::Jinja(_), Ok(Some(source))) => source.to_owned(),
+            _ => self.template.describe(),
+        }
     }
 
     /// Refuses a request for another model. No name, or an empty one, means the one that there is.

@@ -1,12 +1,13 @@
 //! The interfaces of others, each a thin translation.
 
+mod answer;
 mod aside;
 mod gather;
-mod openai;
-mod sse;
-mod answer;
+mod llama_cpp;
 mod ollama;
+mod openai;
 mod options;
+mod sse;
 mod status;
 mod text_or;
 mod turns;
@@ -18,6 +19,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(openai::routes())
+        .merge(llama_cpp::routes())
         .merge(ollama::routes())
         .merge(status::routes())
 }

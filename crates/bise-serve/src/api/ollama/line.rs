@@ -1,6 +1,7 @@
 //! Answers of `/api/chat` and `/api/generate`: one JSON object, or a line for each piece.
 
-use crate::api::answer::{events, whole};
+use crate::api::answer::events;
+use crate::api::gather::{ended_early, gather};
 use crate::fault::Fault;
 use crate::http::form::Form;
 use crate::request::{End, Event, Finish, Piece, Token};
@@ -115,9 +116,10 @@ pub async fn respond<S: Said>(
         let kind = [(CONTENT_TYPE, "application/x-ndjson")];
         return Ok((kind, Body::from_stream(lines)).into_response());
     }
-    let all = whole(incoming).await?;
-    let mut line = asked.line::<S>(all.piece, all.end.calls.clone());
-    asked.end(&mut line, &all.end);
+    let mut gathered = gather(incoming, 1).await?;
+    let (piece, end) = gathered.answers.pop().ok_or_else(ended_early)?;
+    let mut line = asked.line::<S>(piece, end.calls.clone());
+    asked.end(&mut line, &end);
     Ok(Json(line).into_response())
 }
 

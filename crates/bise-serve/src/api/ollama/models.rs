@@ -10,7 +10,6 @@ use axum::Json;
 use axum::extract::State;
 use bise_format::gguf;
 use bise_kernels::tensor::Tensor;
-use bise_model::chat::Template;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -193,10 +192,7 @@ pub async fn show(
             "temperature {}\ntop_k {}\ntop_p {}\nmin_p {}\n",
             options.temperature, options.top_k, options.top_p, options.min_p
         ),
-        template: match (&*served.template, text("tokenizer.chat_template")) {
-            (Template::Jinja(_), Some(source)) => source.to_owned(),
-            _ => served.template.describe(),
-        },
+        template: served.template_text(),
         license: text("general.license").map(str::to_owned),
         details: Details::of(served),
         model_info: shown.map(|(key, value)| (key.to_owned(), json(value))).collect(),
