@@ -10,6 +10,7 @@ pub mod request;
 pub mod scheduler;
 mod served;
 mod server;
+mod tools;
 mod writer;
 
 pub use fault::Fault;

@@ -110,6 +110,8 @@ pub struct End {
     pub finish: Finish,
     /// Tokens of the answer; one that ends a text counts.
     pub tokens: usize,
+    /// Those of them that belong to thoughts.
+    pub thought_tokens: usize,
     /// Calls of tools, each with an id.
     pub calls: Vec<ToolCall>,
     /// Seconds from when the request came to when its prompt was processed.

@@ -4,7 +4,7 @@ use crate::fault::Fault;
 use crate::request::{Embed, Event, Pooling, Request, Voice};
 use crate::scheduler::{Refused, Scheduler, SchedulerOptions};
 use axum::http::StatusCode;
-use bise_model::chat::{Conversation, Template, Version};
+use bise_model::chat::{ChatError, Conversation, Template, Version};
 use bise_model::constraint::{Constraint, Grammar, TokenTable};
 use bise_model::sampler::SamplerOptions;
 use bise_model::tokenizer::Tokenizer;
@@ -144,7 +144,7 @@ impl Served {
             return Err(Fault::bad("there are no messages; expected at least one").at("messages"));
         }
         let ids = self.template.encode_conversation(&self.tokenizer, conversation);
-        ids.map_err(|error| Fault::bad(error.to_string()).at("messages"))
+        ids.map_err(|error| Fault::bad(error.to_string()).at(place_of(&error)))
     }
 
     /// The tokens of a text that is to go on.
@@ -228,7 +228,14 @@ impl Served {
     }
 
     /// Constraints for `count` answers.
-    fn constraints(&self, grammar: &Grammar, count: usize) -> Result<Vec<Constraint>, Fault> {
+    ///
+    /// # Errors
+    /// When the grammar is none; the fault's `param` is `response_format`.
+    pub(crate) fn constraints(
+        &self,
+        grammar: &Grammar,
+        count: usize,
+    ) -> Result<Vec<Constraint>, Fault> {
         let fault = |problem: String| Fault::bad(problem).at("response_format");
         let len = match grammar {
             Grammar::JsonObject => 0,
@@ -290,6 +297,16 @@ impl Served {
                 .for_each(|x| *x = (f64::from(*x) / length) as f32);
         }
         Ok(values)
+    }
+}
+
+/// The field of a request that a chat format's error is about.
+fn place_of(error: &ChatError) -> String {
+    match error {
+        ChatError::Message { number, .. } => format!("messages[{}]", number - 1),
+        ChatError::Tool { number, .. } => format!("tools[{}]", number - 1),
+        ChatError::Effort { .. } => "reasoning_effort".to_owned(),
+        _ => "messages".to_owned(),
     }
 }
 

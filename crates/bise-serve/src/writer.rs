@@ -20,6 +20,7 @@ pub struct Writer<'t> {
     /// The tokens from the first call on; none before one.
     calls: Vec<u32>,
     tokens: usize,
+    thought_tokens: usize,
     thinks: bool,
 }
 
@@ -46,6 +47,7 @@ impl<'t> Writer<'t> {
             calls_token: template.tool_calls_token(tokenizer).filter(|_| tools),
             calls: Vec::new(),
             tokens: 0,
+            thought_tokens: 0,
             thinks: false,
         }
     }
@@ -70,6 +72,7 @@ impl<'t> Writer<'t> {
             self.end_text(&mut piece);
             self.thinks = thinks;
         }
+        self.thought_tokens += usize::from(thinks);
         let text = self.detokenizer.push(token).to_owned();
         match thinks {
             true => piece.thought.push_str(&text),
@@ -114,6 +117,7 @@ impl<'t> Writer<'t> {
         let end = End {
             finish,
             tokens: self.tokens + usize::from(ended),
+            thought_tokens: self.thought_tokens,
             calls,
             prompt_seconds: 0.0,
             answer_seconds: 0.0,

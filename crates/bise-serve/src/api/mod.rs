@@ -1,5 +1,9 @@
 //! The interfaces of others, each a thin translation.
 
+mod aside;
+mod gather;
+mod openai;
+mod sse;
 mod status;
 
 use crate::http::state::App;
@@ -7,5 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 /// The routes of all interfaces.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(status::routes())
+    OpenApiRouter::new()
+        .merge(status::routes())
+        .merge(openai::routes())
 }

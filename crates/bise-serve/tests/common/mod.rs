@@ -4,7 +4,7 @@
 
 use bise_model::chat::Template;
 use bise_model::sampler::SamplerOptions;
-use bise_model::tokenizer::{Tokenizer, Vocabulary};
+use bise_model::tokenizer::{TokenKind, Tokenizer, Vocabulary};
 use bise_model::{EngineOptions, Model};
 use bise_serve::request::Pooling;
 use bise_serve::scheduler::SchedulerOptions;
@@ -21,6 +21,8 @@ pub struct Setup {
     /// Below `fixtures/`.
     pub model: PathBuf,
     pub template: &'static str,
+    /// What becomes of its vocabulary.
+    pub vocabulary: fn(&mut Vocabulary),
     pub options: ServerOptions,
     pub engine: EngineOptions,
     pub scheduler: SchedulerOptions,
@@ -33,6 +35,7 @@ impl Default for Setup {
         Self {
             model: "demo.gguf".into(),
             template: "v1",
+            vocabulary: |_| {},
             options: ServerOptions {
                 port: 0,
                 ..ServerOptions::default()
@@ -61,7 +64,8 @@ impl Setup {
     pub fn served(&self) -> Served {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
         let model = Model::open(&fixtures.join(&self.model)).unwrap();
-        let vocabulary = Vocabulary::from_metadata(model.metadata()).unwrap();
+        let mut vocabulary = Vocabulary::from_metadata(model.metadata()).unwrap();
+        (self.vocabulary)(&mut vocabulary);
         let tokenizer = Tokenizer::new(vocabulary).unwrap();
         let template = Template::from_name(self.template, model.metadata());
         let options = ServedOptions {
@@ -112,6 +116,38 @@ impl Drop for Running {
             thread.join().unwrap();
         }
     }
+}
+
+/// Makes the last tokens of a vocabulary the control tokens of all chat formats.
+pub fn with_control_tokens(vocabulary: &mut Vocabulary) {
+    const CONTROL: [&str; 19] = [
+        "[INST]",
+        "[/INST]",
+        "[AVAILABLE_TOOLS]",
+        "[/AVAILABLE_TOOLS]",
+        "[TOOL_CALLS]",
+        "[ARGS]",
+        "[CALL_ID]",
+        "[TOOL_RESULTS]",
+        "[TOOL_CONTENT]",
+        "[/TOOL_RESULTS]",
+        "[SYSTEM_PROMPT]",
+        "[/SYSTEM_PROMPT]",
+        "[MODEL_SETTINGS]",
+        "[/MODEL_SETTINGS]",
+        "[THINK]",
+        "[/THINK]",
+        "[SUFFIX]",
+        "[PREFIX]",
+        "[MIDDLE]",
+    ];
+    for (i, name) in CONTROL.iter().enumerate() {
+        let id = vocabulary.len() - 1 - i;
+        vocabulary.pieces[id] = (*name).to_owned();
+        vocabulary.kinds[id] = TokenKind::Control;
+    }
+    // They would name tokens that are others now.
+    vocabulary.rules = None;
 }
 
 /// A client that takes every status as an answer.
