@@ -13,6 +13,7 @@ const PAUSE = 60;
 const REST = 4;
 
 const number = (x, digits = 0) => x.toLocaleString('en', { maximumFractionDigits: digits });
+const time = (s) => (s < 1 ? `${number(s * 1000)} ms` : `${number(s, 1)} s`);
 const count = (n, what) => `${number(n)} ${what}${n === 1 ? '' : 's'}`;
 
 /** The list of messages. `actions` has `edit(message, text)` and `retry(message)`. */
@@ -226,7 +227,7 @@ class Answered {
       if (rate !== null) said.push(`${number(rate, rate < 10 ? 1 : 0)} tokens/s`);
       if (prompt !== undefined) {
         const known = cached > 0 ? `, ${number(cached)} of them known` : '';
-        said.push(`after ${number(wait, 1)} s`, `prompt ${count(prompt, 'token')}${known}`);
+        said.push(`after ${time(wait)}`, `prompt ${count(prompt, 'token')}${known}`);
       }
     }
     if (state === 'stopped') said.push('stopped');
