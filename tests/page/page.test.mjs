@@ -581,12 +581,15 @@ for (const colorScheme of ['light', 'dark']) {
 }
 
 if (process.env.PICTURE) {
-  page('a picture for the documentation', {}, async ({ open }, between) => {
-    between.slow = 15;
+  page('a picture for the documentation', {}, async ({ open }) => {
     const tab = await open();
-    await set(tab, { Seed: 2, Temperature: 0.6 });
+    await set(tab, { Seed: 15, Temperature: 0.6 });
+    for (const begin of ['A fox lived by the river.', 'Max and Ivy found a small boat.']) {
+      await say(tab, begin);
+      await tab.keyboard.press('Control+k');
+      await tab.locator('#welcome').waitFor();
+    }
     await say(tab, 'One day, Ivy went to the forest with her dog.');
-    await say(tab, 'Then it began to rain.');
     await tab.mouse.move(600, 20);
     await tab.evaluate(() => document.activeElement.blur());
     await tab.waitForTimeout(300);
