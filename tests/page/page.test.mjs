@@ -267,6 +267,9 @@ page('a key is asked for when the server wants one', {}, async ({ open, context 
   between.instead = Array(3).fill(['/v1/models', wantsKey]);
   const tab = await open(false);
   const field = tab.getByLabel('API key');
+  await field.fill('wröng');
+  await tab.keyboard.press('Enter');
+  await tab.locator('#question-text', { hasText: 'not accepted' }).waitFor();
   await field.fill('wrong');
   await tab.keyboard.press('Enter');
   await tab.locator('#question-text', { hasText: 'not accepted' }).waitFor();

@@ -179,12 +179,14 @@ class Answered {
       this.thoughtText);
     this.waiting = make('p', { class: 'waiting' }, make('span', { class: 'unseen' }, 'Waiting'));
     this.trouble = make('p', { class: 'trouble', hidden: true });
-    this.again = make('button', { type: 'button', 'data-changes': '', hidden: true,
-      onclick: () => actions.retry(this.message) }, 'Try again');
+    const retry = () => actions.retry(this.message);
+    this.again = make('button', { type: 'button', class: 'again', 'data-changes': '',
+      onclick: retry }, 'Try again');
+    const another = change('retry', 'Answer again', retry);
+    another.classList.add('again');
     this.stats = make('p', { class: 'stats' });
     this.actions = make('div', { class: 'actions' },
-      copyButton('Copy', () => message.content),
-      change('retry', 'Answer again', () => actions.retry(this.message)), this.stats);
+      copyButton('Copy', () => this.message.content), another, this.stats);
     this.body = body;
     this.element = make('li', { class: 'message assistant' },
       make('h2', { class: 'unseen' }, 'The answer'),
@@ -218,8 +220,8 @@ class Answered {
 
   /** How long it is, how fast it was made, and why it ended where that is news. */
   #numbers() {
-    const { stats, state, finish } = this.message;
-    const said = [];
+    const { stats, state, finish, content } = this.message;
+    const said = state === 'done' && content === '' ? ['an empty answer'] : [];
     if (stats) {
       const { tokens, pieces, prompt, cached, wait } = stats;
       said.push(tokens === undefined ? `about ${count(pieces, 'token')}` : count(tokens, 'token'));
