@@ -121,21 +121,23 @@ impl Loading {
     }
 
     /// Loads the model at `path`, or the one that is part of the program, for contexts such as
-    /// `options` asks for.
+    /// `options` asks for. Tells `watch` that so many more bytes of so many are there.
     pub fn open(
         &self,
         path: Option<&Path>,
         options: impl FnOnce(&Config) -> ContextOptions,
+        watch: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<Model> {
-        self.load(checkpoint(path)?, name(path), options)
+        self.load(checkpoint(path)?, name(path), options, watch)
     }
 
-    /// Loads the model in `checkpoint`, which messages call `name`.
+    /// Loads the model in `checkpoint`, which messages call `name`; see [`open`](Self::open).
     pub fn load(
         &self,
         checkpoint: Checkpoint,
         name: String,
         options: impl FnOnce(&Config) -> ContextOptions,
+        watch: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<Model> {
         let mut config = Config::from_checkpoint(&checkpoint).with_context(|| name.clone())?;
         if let Some(Window(keys)) = self.sliding_window {
@@ -148,11 +150,15 @@ impl Loading {
             preflight(&checkpoint, &config, &options, &available).with_context(|| name.clone())?;
         }
         let bytes: usize = checkpoint.tensors.values().map(Tensor::len).sum();
-        let bar = Bar::bytes("loading", bytes as u64);
+        let bytes = bytes as u64;
+        let bar = Bar::bytes("loading", bytes);
         let options = LoadOptions {
             read: self.no_mmap,
             lock: self.mlock,
-            progress: &|bytes| bar.advance(bytes),
+            progress: &|more| {
+                bar.advance(more);
+                watch(more, bytes);
+            },
         };
         let loaded = Model::load(checkpoint, &options).with_context(|| name);
         bar.end();

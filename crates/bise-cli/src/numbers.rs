@@ -1,6 +1,7 @@
 //! Numbers on the command line. What is out of range, infinite or no number is refused where it is
 //! read, so that the message names the option.
 
+use bise_quantize::Budget;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::ops::RangeInclusive;
@@ -71,6 +72,16 @@ pub fn seed(text: &str) -> Result<u64, Expected> {
     }
 }
 
+/// Bytes: K, M, G and T are powers of 1000, KiB and its kin of 1024.
+pub fn size(text: &str) -> Result<u64, Expected> {
+    match Budget::from_size(text) {
+        Ok(Budget::Bytes(bytes)) => Ok(bytes),
+        _ => Err(Expected(
+            "a number of bytes, with K, M, G, T, or KiB, MiB, GiB, TiB",
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +100,8 @@ mod tests {
         assert_eq!((all_or("-1"), all_or("7")), (Ok(usize::MAX), Ok(7)));
         assert_eq!((top_k("-1"), top_k("0")), (Ok(0), Ok(0)));
         assert!(all_or("-2").is_err() && top_k("-2").is_err() && seed("-2").is_err());
+        assert_eq!((size("1.5K"), size("2MiB")), (Ok(1500), Ok(2 << 20)));
+        assert!(size("0").is_err() && size("-1").is_err() && size("1X").is_err());
         assert_ne!(seed("-1"), seed("-1"));
         assert_eq!(seed("18446744073709551615"), Ok(u64::MAX));
     }

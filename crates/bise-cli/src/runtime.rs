@@ -11,7 +11,7 @@ use bise_kernels::isa::Level;
 use bise_kernels::threads::Threads;
 use bise_model::chat::Template;
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
-use bise_model::{Config, Context, ContextOptions, EngineOptions, KvType, Model};
+use bise_model::{Config, Context, ContextOptions, EngineOptions, KvType, MemoryNeeds, Model};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::io::Read;
@@ -71,7 +71,22 @@ impl Runtime {
 
     /// Loads the model at `path`, or the one that is part of the program.
     pub fn open(&self, path: Option<&Path>) -> Result<Model> {
-        self.loading.open(path, |config| self.options(config))
+        self.open_watched(path, &|_, _| {})
+    }
+
+    /// As [`open`](Self::open); `watch` is told that so many more bytes of so many are there.
+    pub fn open_watched(
+        &self,
+        path: Option<&Path>,
+        watch: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<Model> {
+        self.loading.open(path, |config| self.options(config), watch)
+    }
+
+    /// What `model` takes with one text.
+    pub fn needs(&self, model: &Model) -> MemoryNeeds {
+        let options = self.options(model.config());
+        MemoryNeeds::of(model.checkpoint(), model.config(), &options)
     }
 
     /// How to run a model.
@@ -93,6 +108,7 @@ impl Runtime {
             kv,
             level,
         } = self.options(config);
+        self.note_training(config);
         let mut engine = EngineOptions::default();
         engine.rows = prefill_chunk;
         engine.tokens = max_tokens;
@@ -104,21 +120,26 @@ impl Runtime {
     /// An empty context for `model`.
     pub fn context(&self, model: &Model) -> Result<Context> {
         let options = self.options(model.config());
-        let (context, trained) = (options.max_tokens, model.config().context_length);
-        if !self.quiet && self.context.is_some() {
-            if let Some(window) = model.config().sliding_window() {
-                note(format_args!(
-                    "-c {context} limits nothing: the model sees the last {window} tokens, and takes any number \
-                     (--sliding-window off changes that)"
-                ));
-            }
-            if context > trained {
-                note(format_args!(
-                    "the model was trained for {trained} tokens of context; beyond them, up to {context}, its text may be poor"
-                ));
-            }
+        if let (false, Some(context)) = (self.quiet, self.context)
+            && let Some(window) = model.config().sliding_window()
+        {
+            note(format_args!(
+                "-c {context} limits nothing: the model sees the last {window} tokens, and takes any number \
+                 (--sliding-window off changes that)"
+            ));
         }
+        self.note_training(model.config());
         Ok(Context::new(model, options)?)
+    }
+
+    /// Says if texts may become longer than what the model was trained for.
+    fn note_training(&self, config: &Config) {
+        let (context, trained) = (self.options(config).max_tokens, config.context_length);
+        if !self.quiet && context > trained {
+            note(format_args!(
+                "the model was trained for {trained} tokens of context; beyond them, up to {context}, its text may be poor"
+            ));
+        }
     }
 }
 

@@ -117,7 +117,7 @@ pub use generation::session::{
     Begun, Extent, Kept, Limits, MEMORY, PromptCache, Restored, Session, SessionError, Stop,
     is_session,
 };
-pub use generation::speculation::{Counts, DraftError, Speculation, SpeculationOptions};
+pub use generation::speculation::{Counts, DraftError, Lookup, Speculation, SpeculationOptions};
 pub use generation::stop_texts::StopTexts;
 pub use generation::token_sampler::TokenSampler;
 pub use loading::LoadOptions;

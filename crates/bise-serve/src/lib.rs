@@ -10,10 +10,11 @@ pub mod request;
 pub mod scheduler;
 mod served;
 mod server;
+mod tally;
 mod tools;
 mod writer;
 
 pub use fault::Fault;
-pub use options::ServerOptions;
+pub use options::{Patience, ServerOptions};
 pub use served::{MOST_CHOICES, MOST_GRAMMAR, Served, ServedOptions, Wanted};
-pub use server::{Loading, Server};
+pub use server::{Loading, Server, ServerError};

@@ -11,6 +11,8 @@ pub struct ServerOptions {
     pub port: u16,
     /// What requests must show as their key; none is asked for when empty.
     pub keys: Vec<String>,
+    /// Whether there may be no key although other machines reach the host.
+    pub no_key: bool,
     /// Web pages of other origins that may use the server: `https://example.com`, or `*` for all.
     pub allow_origins: Vec<String>,
     /// Names of this server in a request's `Host`, besides loopback names and its address.
@@ -21,6 +23,31 @@ pub struct ServerOptions {
     pub grace: Duration,
     /// Whether texts may stand in logs.
     pub log_text: bool,
+    /// Connections that are open at a time; others wait until one of them is closed.
+    pub connections: usize,
+    /// How long a client may take for what it has to do.
+    pub patience: Patience,
+}
+
+/// How long a client may take before it is given up.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For the head of a request, from when the connection is free for it.
+    pub head: Duration,
+    /// For the body of a request.
+    pub body: Duration,
+    /// For a piece of a response that waits for it.
+    pub response: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(30),
+            body: Duration::from_secs(60),
+            response: Duration::from_secs(60),
+        }
+    }
 }
 
 impl Default for ServerOptions {
@@ -29,11 +56,14 @@ impl Default for ServerOptions {
             host: "127.0.0.1".to_owned(),
             port: 8080,
             keys: Vec::new(),
+            no_key: false,
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
             body: 32 << 20,
             grace: Duration::from_secs(30),
             log_text: false,
+            connections: 1024,
+            patience: Patience::default(),
         }
     }
 }

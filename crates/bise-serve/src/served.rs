@@ -37,6 +37,8 @@ pub struct Served {
     pub pooling: Pooling,
     /// Tokens of a text at most, prompt and answer together.
     pub context: usize,
+    /// Answers that are written at a time at most.
+    pub sequences: usize,
     /// What is taken where a request says nothing.
     pub sampling: SamplerOptions,
     /// Runs the model.
@@ -84,6 +86,7 @@ impl Served {
             no_chat,
             pooling: options.pooling,
             context: options.scheduler.context,
+            sequences: options.scheduler.sequences,
             sampling: options.sampling,
             scheduler: Scheduler::start(engine, tokens, chat, options.scheduler)?,
             table: OnceLock::new(),
@@ -114,6 +117,15 @@ impl Served {
     /// What the model is called.
     pub fn name(&self) -> &str {
         self.names.first().map_or("model", String::as_str)
+    }
+
+    /// The Jinja template of chats, or the name of Mistral's format.
+    pub fn template_text(&self) -> String {
+        let source = self.model.metadata().str("tokenizer.chat_template");
+        match (&*self.template, source) {
+            (Template::Jinja(_), Ok(Some(source))) => source.to_owned(),
+            _ => self.template.describe(),
+        }
     }
 
     /// Refuses a request for another model. No name, or an empty one, means the one that there is.
@@ -150,6 +162,11 @@ impl Served {
     /// The tokens of a text that is to go on.
     pub fn text_prompt(&self, text: &str) -> Vec<u32> {
         self.tokenizer.encode_prompt(text.as_bytes())
+    }
+
+    /// The tokens of a text whose embedding is wanted: it is complete.
+    pub fn embedding_prompt(&self, text: &str) -> Vec<u32> {
+        self.tokenizer.encode_complete(text.as_bytes())
     }
 
     /// A request for what follows `prompt`.
@@ -289,13 +306,7 @@ impl Served {
             .await
             .map_err(|_| refused(Refused::Ending))?
             .map_err(Fault::internal)?;
-        let square: f64 = values.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-        if square > 0.0 {
-            let length = square.sqrt();
-            values
-                .iter_mut()
-                .for_each(|x| *x = (f64::from(*x) / length) as f32);
-        }
+        normalize(&mut values);
         Ok(values)
     }
 }
@@ -307,6 +318,17 @@ fn place_of(error: &ChatError) -> String {
         ChatError::Tool { number, .. } => format!("tools[{}]", number - 1),
         ChatError::Effort { .. } => "reasoning_effort".to_owned(),
         _ => "messages".to_owned(),
+    }
+}
+
+/// Makes the length 1.
+pub fn normalize(values: &mut [f32]) {
+    let square: f64 = values.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+    if square > 0.0 {
+        let length = square.sqrt();
+        values
+            .iter_mut()
+            .for_each(|x| *x = (f64::from(*x) / length) as f32);
     }
 }
 

@@ -1,16 +1,58 @@
 //! A server, from when it listens to when it ends.
 
-use crate::http::router;
+use crate::http::connections::Connections;
 use crate::http::state::State;
+use crate::http::{recorder, router};
 use crate::options::ServerOptions;
 use crate::served::Served;
-use metrics_exporter_prometheus::PrometheusBuilder;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tokio::net::TcpListener;
+use std::time::Duration;
+use tokio::net::{TcpListener, lookup_host};
+use tokio::time::sleep;
+
+/// How often measurements are put in order, and the thread that runs the model is looked after.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// Why there is no server, or none any more.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Another program listens there.
+    #[error(
+        "port {port} of {host} is taken by another program; --port names another one, and 0 takes any that is free"
+    )]
+    Taken {
+        /// The host that was asked for.
+        host: String,
+        /// The port that was asked for.
+        port: u16,
+    },
+    /// The address is none of this machine's, or may not be listened at.
+    #[error("cannot listen at {host}, port {port}")]
+    Address {
+        /// The host that was asked for.
+        host: String,
+        /// The port that was asked for.
+        port: u16,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Other machines could use the server.
+    #[error(
+        "other machines reach this server at {host}, so it needs a key: name a file of keys with --api-key-file, or set \
+         BISE_API_KEY; --no-key lets everybody use it"
+    )]
+    NoKey {
+        /// The host that was asked for.
+        host: String,
+    },
+    /// The thread that runs the model has ended.
+    #[error("the thread that runs the model has ended; this is a fault of the program")]
+    Failed,
+}
 
 /// A server that listens. Its model may come later.
 pub struct Server {
@@ -43,23 +85,37 @@ impl Server {
     /// Listens at the host and port of `options`.
     ///
     /// # Errors
-    /// When the address is none, or taken.
-    pub async fn bind(options: ServerOptions) -> io::Result<Self> {
-        let listener = TcpListener::bind((options.host.as_str(), options.port)).await?;
-        let recorder = PrometheusBuilder::new().build_recorder();
-        let metrics = recorder.handle();
-        // Another server of this process has one already.
-        let _ = metrics::set_global_recorder(recorder);
-        let state = Arc::new(State::new(options, metrics));
+    /// When the address is none, or taken, or other machines reach it and there is no key.
+    pub async fn bind(options: ServerOptions) -> Result<Self, ServerError> {
+        let (host, port) = (options.host.clone(), options.port);
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => ServerError::Taken {
+                host: host.clone(),
+                port,
+            },
+            _ => ServerError::Address {
+                host: host.clone(),
+                port,
+                source,
+            },
+        };
+        let name = host.trim_start_matches('[').trim_end_matches(']');
+        let addresses = lookup_host((name, port)).await.map_err(failed)?;
+        let addresses: Vec<SocketAddr> = addresses.collect();
+        let is_closed = addresses.iter().all(|address| address.ip().is_loopback());
+        if !is_closed && options.keys.is_empty() && !options.no_key {
+            return Err(ServerError::NoKey { host });
+        }
+        let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let state = State::new(options, address, recorder::handle());
+        let state = Arc::new(state);
         Ok(Self { listener, state })
     }
 
     /// Where it listens.
-    ///
-    /// # Errors
-    /// When the system does not tell.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    pub fn address(&self) -> SocketAddr {
+        self.state.address
     }
 
     /// Where to say how the model is coming.
@@ -71,11 +127,42 @@ impl Server {
     /// grace that there is.
     ///
     /// # Errors
-    /// When connections cannot be taken.
-    pub async fn run(self, end: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    /// When the model cannot be run any more.
+    pub async fn run(self, end: impl Future<Output = ()>) -> Result<(), ServerError> {
         let Self { listener, state } = self;
-        axum::serve(listener, router(state))
-            .with_graceful_shutdown(end)
-            .await
+        let options = &state.options;
+        let mut connections = Connections::new(&listener, router(state.clone()), options);
+        tokio::select! {
+            () = end => {}
+            () = connections.serve() => {}
+            () = look_after(&state) => return Err(ServerError::Failed),
+        }
+        state.end();
+        let stop = || stop(state.clone());
+        connections.finish(options.grace, stop).await;
+        stop().await;
+        Ok(())
     }
+}
+
+/// Keeps measurements in order for as long as the model can be run.
+async fn look_after(state: &State) {
+    loop {
+        sleep(ROUND).await;
+        state.metrics.run_upkeep();
+        if state.has_failed() {
+            return;
+        }
+    }
+}
+
+/// Gives up all answers, of which those who wait for them are told.
+async fn stop(state: Arc<State>) {
+    let stop = move || {
+        if let Some(served) = state.loaded_model() {
+            served.scheduler.stop();
+        }
+    };
+    // It waits for a thread, and has nothing to say.
+    let _ = tokio::task::spawn_blocking(stop).await;
 }

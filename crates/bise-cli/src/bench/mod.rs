@@ -131,7 +131,9 @@ pub fn run(args: Args) -> Result<Outcome> {
         .clone()
         .or(named)
         .unwrap_or_else(|| "built-in".to_owned());
-    let model = args.loading.load(checkpoint, name.clone(), |_| args.options())?;
+    let model = args
+        .loading
+        .load(checkpoint, name.clone(), |_| args.options(), &|_, _| {})?;
     let texts = match &args.replay {
         Some(path) => Text::read(path, model.vocabulary_size())?,
         None => Vec::new(),

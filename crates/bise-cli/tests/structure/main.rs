@@ -99,14 +99,12 @@ fn formats_are_named_by_the_registry() {
     refuse_lines(&allowed, "ask the registry", names_a_format);
 }
 
-/// The circles among files that are not `allowed`: each is all files that reach one another.
-fn circles(read: &Crate, allowed: impl Fn(usize) -> bool) -> Vec<Vec<usize>> {
+/// The circles among files: each is all files that reach one another.
+fn circles(read: &Crate) -> Vec<Vec<usize>> {
     let files = 0..read.files.len();
     let mut used = vec![Vec::new(); files.len()];
     for &(user, owner) in read.uses.keys() {
-        if !allowed(user) && !allowed(owner) {
-            used[user].push(owner);
-        }
+        used[user].push(owner);
     }
     let reached = |start: usize| {
         let (mut found, mut open) = (BTreeSet::new(), vec![start]);
@@ -137,13 +135,6 @@ fn circles(read: &Crate, allowed: impl Fn(usize) -> bool) -> Vec<Vec<usize>> {
 /// names an item by way of a facade uses the file that defines it.
 #[test]
 fn files_do_not_import_in_circles() {
-    // Files, or folders; to be emptied.
-    const STILL_ALLOWED: [&str; 4] = [
-        "crates/bise-kernels/src/block/search",
-        "crates/bise-kernels/src/isa/",
-        "crates/bise-kernels/src/matmul/",
-        "crates/bise-model/src/generation/",
-    ];
     let mut wrong = String::new();
     let mut uses = 0;
     for src in source::crates() {
@@ -151,8 +142,7 @@ fn files_do_not_import_in_circles() {
         let read = imports::read(roots.iter().find(|root| root.exists()).unwrap());
         uses += read.uses.len();
         let names: Vec<_> = read.files.iter().map(|path| source::name(path)).collect();
-        let allowed = |n: usize| STILL_ALLOWED.iter().any(|prefix| names[n].starts_with(prefix));
-        for circle in circles(&read, allowed) {
+        for circle in circles(&read) {
             wrong += "a circle:\n";
             for &user in &circle {
                 wrong += &format!("  {}\n", names[user]);

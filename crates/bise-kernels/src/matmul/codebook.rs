@@ -1,6 +1,6 @@
 //! Weights of a [`CodebookFormat`], unpacked from the file's rows to a [`WeightPanel`].
 
-use super::interleaved::VECTOR;
+use super::int::VECTOR;
 use super::lanes::StoredWeights;
 use super::packed::PackedTile;
 use super::tuning::KC;

@@ -18,6 +18,8 @@ use crate::isa::{Isa, LANES};
 
 /// Columns that a kernel multiplies in one step: those of one scale of the activations.
 pub(super) const K_STEP: usize = 32;
+/// Bytes of a vector: four columns of each row.
+pub(super) const VECTOR: usize = 4 * LANES;
 
 /// Sixteen rows of weights, one a lane, as kernels read them: sub-block by sub-block, and four
 /// columns at a time.

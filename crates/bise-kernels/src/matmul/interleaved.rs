@@ -12,7 +12,7 @@
 //! with rows of zeros.
 
 use super::at_width::{TileKernel, at_width};
-use super::int::{Inputs, K_STEP, PackedWeights, accumulate, store_partial};
+use super::int::{Inputs, K_STEP, PackedWeights, VECTOR, accumulate, store_partial};
 use super::lanes::StoredWeights;
 use super::packed::PackedTile;
 use super::planes;
@@ -24,8 +24,6 @@ use crate::threads::Strip;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Bytes of a vector: four columns of each row.
-pub const VECTOR: usize = 4 * LANES;
 /// Vectors of a K step, unpacked.
 const VECTORS: usize = K_STEP / 4;
 

@@ -2,11 +2,10 @@
 
 use super::activations::Activations;
 use super::at_width::{TileKernel, at_width};
-use super::int::{Inputs, K_STEP, accumulate, store_partial};
-use super::interleaved::VECTOR;
-use super::microkernel::{Microkernel, Run};
+use super::int::{Inputs, K_STEP, VECTOR, accumulate, store_partial};
+use super::microkernel::Microkernel;
 use super::packed::{PackedTile, Packing};
-use super::tiling::{Tiling, of_tile};
+use super::tiling::{Run, Tiling, of_tile};
 use super::tuning;
 use super::weight_panel::{Accumulators, View, WORKSPACE, WeightPanel, Workspace};
 use crate::block::SubBlockSpec;

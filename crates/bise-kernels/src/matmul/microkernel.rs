@@ -20,7 +20,7 @@
 //! arm where [`matmul`](super::matmul) chooses.
 
 use super::activations::Activations;
-use super::tiling::Tiling;
+use super::tiling::{Run, Tiling};
 use crate::isa::LANES;
 use crate::threads::{Strip, for_each_strip};
 use std::cell::RefCell;
@@ -75,16 +75,6 @@ pub(super) trait Microkernel: Sync {
     }
     /// The outputs of up to 16 rows of weights from `first` on, for all rows of `x`.
     fn gemv(&self, first: usize, x: &Activations, out: &mut Strip<'_>);
-}
-
-/// Neighbouring tiles of a block that are equally wide.
-pub(super) struct Run {
-    /// The tiles, counted from the first row of activations on.
-    pub tiles: Range<usize>,
-    /// Rows of activations of each.
-    pub width: usize,
-    /// The block's first row of activations: accumulators in the workspace count from here.
-    pub first_row: usize,
 }
 
 /// `out[n, r] = w[r, :] . x[n, :]` for the `rows` rows of weights that `w` multiplies.

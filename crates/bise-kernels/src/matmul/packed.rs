@@ -1,6 +1,6 @@
 //! Packed activations: quantized rows side by side, as they meet the vectors of weights.
 
-use super::activations::{GROUP, QuantizedRow};
+use super::quantized::{GROUP, QuantizedRow};
 use super::tiling::Tiling;
 use crate::block::SubBlockSpec;
 use crate::isa::{Isa, Kernel, Level};

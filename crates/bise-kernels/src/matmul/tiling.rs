@@ -55,6 +55,16 @@ impl Tiling {
     }
 }
 
+/// Neighbouring tiles of a block that are equally wide.
+pub(crate) struct Run {
+    /// The tiles, counted from the first row of activations on.
+    pub tiles: Range<usize>,
+    /// Rows of activations of each.
+    pub width: usize,
+    /// The block's first row of activations: accumulators in the workspace count from here.
+    pub first_row: usize,
+}
+
 /// The accumulators of the `N` rows of a tile, of which `at` is the first, among those of a block.
 #[inline(always)]
 pub(crate) fn of_tile<const N: usize>(

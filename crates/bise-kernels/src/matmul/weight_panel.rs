@@ -3,8 +3,7 @@
 //! What is unpacked no longer shows which format it was: one kernel serves all whose sub-blocks are
 //! alike.
 
-use super::int::{K_STEP, PackedWeights};
-use super::interleaved::VECTOR;
+use super::int::{K_STEP, PackedWeights, VECTOR};
 use super::tuning::{KC, MR, NC};
 use crate::block::SubBlockSpec;
 use crate::isa::{Isa, LANES};

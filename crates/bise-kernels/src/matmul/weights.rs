@@ -1,7 +1,7 @@
 //! The weights of a linear map, laid out as the kernels walk through them.
 
-use super::Matrix;
 use super::interleaved::Interleave;
+use super::matrix::Matrix;
 use crate::block::{CodebookFormat, DType, FormatVisitor, IntFormat, PlainFormat};
 use crate::isa::{LANES, Level};
 use crate::mmap::Buffer;

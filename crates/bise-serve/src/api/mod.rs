@@ -1,17 +1,30 @@
 //! The interfaces of others, each a thin translation.
 
+mod answer;
 mod aside;
 mod gather;
+mod llama_cpp;
+mod ollama;
 mod openai;
+mod options;
 mod sse;
 mod status;
+mod text_or;
+mod turns;
 
 use crate::http::state::App;
 use utoipa_axum::router::OpenApiRouter;
 
-/// The routes of all interfaces.
+/// The routes of all interfaces, for which a key is asked where there is one.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .merge(status::routes())
         .merge(openai::routes())
+        .merge(llama_cpp::routes())
+        .merge(ollama::routes())
+        .merge(status::routes())
+}
+
+/// The routes that are open to all: what balancers look at, and a page that asks for the key itself.
+pub fn open_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().merge(status::open_routes())
 }

@@ -5,16 +5,23 @@ use crate::options::ServerOptions;
 use crate::served::Served;
 use axum::http::StatusCode;
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use tokio::sync::Semaphore;
 
 /// The server's state, shared by all requests.
 pub type App = Arc<State>;
+
+/// Bodies up to this many bytes are read whenever they come, and parsed at once.
+pub const SMALL: usize = 64 << 10;
 
 /// A server whose model may still be on its way.
 pub struct State {
     /// How it is run.
     pub options: ServerOptions,
+    /// Where it listens.
+    pub address: SocketAddr,
     /// Bytes of weights that are ready, and that there are.
     pub loaded: AtomicU64,
     /// Bytes of all weights; 0 before it is known.
@@ -23,17 +30,25 @@ pub struct State {
     served: OnceLock<Arc<Served>>,
     /// What metrics are read from.
     pub metrics: PrometheusHandle,
+    /// Room for bodies that are being read, a permit for each [`SMALL`] bytes: for eight of the
+    /// largest.
+    pub room: Semaphore,
+    /// No more requests are answered.
+    ending: AtomicBool,
 }
 
 impl State {
     /// A server without a model yet.
-    pub fn new(options: ServerOptions, metrics: PrometheusHandle) -> Self {
+    pub fn new(options: ServerOptions, address: SocketAddr, metrics: PrometheusHandle) -> Self {
         Self {
-            options,
+            address,
             loaded: AtomicU64::new(0),
             size: AtomicU64::new(0),
             served: OnceLock::new(),
             metrics,
+            room: Semaphore::new(8 * options.body.div_ceil(SMALL)),
+            ending: AtomicBool::new(false),
+            options,
         }
     }
 
@@ -53,6 +68,11 @@ impl State {
         }
     }
 
+    /// The model, if it is loaded.
+    pub fn loaded_model(&self) -> Option<&Arc<Served>> {
+        self.served.get()
+    }
+
     /// The model.
     ///
     /// # Errors
@@ -65,5 +85,24 @@ impl State {
                 .code("loading_model")
                 .retry_after(1)
         })
+    }
+
+    /// From now on no more requests are answered; those that are go on.
+    pub fn end(&self) {
+        self.ending.store(true, Ordering::SeqCst);
+        if let Some(served) = self.served.get() {
+            served.scheduler.end();
+        }
+    }
+
+    /// Whether the server is about to end.
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::SeqCst)
+    }
+
+    /// Whether the thread that runs the model has ended although it should not.
+    pub fn has_failed(&self) -> bool {
+        let served = self.served.get();
+        !self.is_ending() && served.is_some_and(|served| !served.scheduler.is_open())
     }
 }

@@ -1,11 +1,12 @@
 //! One answer, from when it waits to when it ends.
 
 use crate::request::{End, Event, Finish, Piece, Request};
+use crate::tally::Tally;
 use crate::writer::Writer;
 use bise_model::chat::Template;
 use bise_model::sampler::{Logprobs, Sampler, SamplerError};
 use bise_model::tokenizer::Tokenizer;
-use bise_model::{GenerateError, Sequence, TokenSampler};
+use bise_model::{GenerateError, Lookup, Sequence, TokenSampler};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -13,6 +14,9 @@ use tokio::sync::mpsc;
 
 /// Events that an answer has in a step at most; each draft that is right has one.
 pub const EVENTS: usize = 32;
+
+/// Tokens that are guessed for a pass at most: fewer than any window lets be taken back.
+const MOST_DRAFTS: usize = 16;
 
 /// What the answers to one request have in common.
 pub struct Common {
@@ -22,6 +26,7 @@ pub struct Common {
     logprobs: Option<usize>,
     events: mpsc::Sender<Event>,
     came: Instant,
+    tally: Arc<Tally>,
     begun: AtomicBool,
 }
 
@@ -38,6 +43,7 @@ pub struct Answer<'t> {
     tokenizer: &'t Tokenizer,
     /// Guesses of what follows, which are read along.
     pub drafts: Vec<u32>,
+    lookup: Lookup,
     /// Tokens of the prompt that were known when it began.
     cached: usize,
     prompt_done: Option<Instant>,
@@ -51,6 +57,7 @@ impl<'t> Answer<'t> {
         request: Request,
         events: mpsc::Sender<Event>,
         came: Instant,
+        tally: Arc<Tally>,
         tokenizer: &'t Tokenizer,
         template: &'t Template,
     ) -> Result<Vec<Self>, SamplerError> {
@@ -72,6 +79,7 @@ impl<'t> Answer<'t> {
             logprobs,
             events,
             came,
+            tally,
             begun: AtomicBool::new(false),
         });
         let mut constraints = constraints.into_iter();
@@ -91,6 +99,7 @@ impl<'t> Answer<'t> {
                 writer: Some(Writer::new(tokenizer, template, voice, &stops)),
                 tokenizer,
                 drafts: Vec::new(),
+                lookup: Lookup::new(),
                 cached: 0,
                 prompt_done: None,
                 ended: false,
@@ -143,6 +152,14 @@ impl<'t> Answer<'t> {
         self.common.max_tokens - (self.tokens.len() - self.common.prompt)
     }
 
+    /// Guesses what follows, as much as pays when `cost(k)` is what `k` drafts make of a pass.
+    pub fn draft(&mut self, cost: impl Fn(usize) -> Option<f64>) {
+        let most = MOST_DRAFTS.min(self.room().saturating_sub(1));
+        let drafts = self.lookup.draft(&self.tokens, most, cost);
+        self.drafts.clear();
+        self.drafts.extend_from_slice(drafts);
+    }
+
     /// Chooses the tokens that follow, from the logits after the last token and after each draft:
     /// `[1 + drafts, vocabulary]`. What was processed and is not in the text is taken back.
     pub fn advance(&mut self, logits: &[f32], vocabulary: usize) {
@@ -150,6 +167,9 @@ impl<'t> Answer<'t> {
             self.prompt_done = Some(Instant::now());
             if !self.common.begun.swap(true, Ordering::Relaxed) {
                 let cached = self.cached;
+                self.common.tally.prompt(self.common.prompt, cached);
+                let time = self.common.came.elapsed().as_secs_f64();
+                metrics::histogram!("bise_first_token_seconds").record(time);
                 self.send(Event::Begun { cached });
             }
         }
@@ -183,6 +203,8 @@ impl<'t> Answer<'t> {
             .map_err(|error: GenerateError| error.to_string())?;
         let logprobs = self.common.logprobs.map(|top| Logprobs::of(logits, token, top));
         self.tokens.push(token);
+        self.common.tally.generated();
+        self.lookup.observe(token);
         if self.tokenizer.ends().contains(&token) && !self.common.ignore_end {
             self.end(Finish::End, true);
             return Ok(token);
@@ -214,7 +236,6 @@ impl<'t> Answer<'t> {
             answer_seconds: begun.elapsed().as_secs_f64(),
             ..end
         };
-        metrics::counter!("bise_generated_tokens_total").increment(end.tokens as u64);
         let choice = self.choice;
         self.send(Event::Ended { choice, end });
     }

@@ -2,9 +2,10 @@
 
 use super::options::SchedulerOptions;
 use crate::request::{Embed, Event, Request};
+use crate::tally::Tally;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +19,8 @@ pub struct Shared {
     pub waiting: AtomicUsize,
     pub running: AtomicUsize,
     pub kv_bytes: AtomicU64,
+    pub preemptions: AtomicU64,
+    pub cached_tokens: AtomicU64,
     /// No more requests are taken; the thread ends when none is left.
     pub ending: AtomicBool,
     /// The thread ends at once.
@@ -31,6 +34,7 @@ pub enum Job {
         request: Box<Request>,
         events: mpsc::Sender<Event>,
         came: Instant,
+        tally: Arc<Tally>,
     },
     Embed {
         request: Embed,

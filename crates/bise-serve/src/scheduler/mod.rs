@@ -18,6 +18,7 @@ mod worker;
 pub use options::SchedulerOptions;
 
 use crate::request::{Embed, Event, Request};
+use crate::tally::Tally;
 use bise_model::Engine;
 use bise_model::chat::Template;
 use bise_model::tokenizer::Tokenizer;
@@ -50,6 +51,10 @@ pub struct Load {
     pub waiting: usize,
     /// Bytes of keys and values, those that are kept for later requests included.
     pub kv_bytes: u64,
+    /// How often an answer gave way since the start.
+    pub preemptions: u64,
+    /// Tokens of prompts that were known since the start.
+    pub cached_tokens: u64,
 }
 
 /// Hands requests to the thread that runs passes. Clones hand them to the same one.
@@ -74,6 +79,8 @@ impl Scheduler {
             waiting: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
             kv_bytes: AtomicU64::new(0),
+            preemptions: AtomicU64::new(0),
+            cached_tokens: AtomicU64::new(0),
             ending: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             thread: Mutex::default(),
@@ -103,6 +110,7 @@ impl Scheduler {
             request,
             events,
             came,
+            tally: Tally::current(),
         })?;
         Ok(receiver)
     }
@@ -116,7 +124,9 @@ impl Scheduler {
         request: Embed,
     ) -> Result<oneshot::Receiver<Result<Vec<f32>, String>>, Refused> {
         let (result, receiver) = oneshot::channel();
+        let tokens = request.tokens.len();
         self.push(Job::Embed { request, result })?;
+        Tally::current().prompt(tokens, 0);
         Ok(receiver)
     }
 
@@ -142,6 +152,8 @@ impl Scheduler {
             running: self.0.running.load(Ordering::SeqCst),
             waiting: self.0.waiting.load(Ordering::SeqCst),
             kv_bytes: self.0.kv_bytes.load(Ordering::SeqCst),
+            preemptions: self.0.preemptions.load(Ordering::SeqCst),
+            cached_tokens: self.0.cached_tokens.load(Ordering::SeqCst),
         }
     }
 

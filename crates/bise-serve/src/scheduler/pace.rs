@@ -44,20 +44,31 @@ impl Pace {
         }
     }
 
+    /// The line through recent passes: seconds of a pass without rows, and of each row; `None`
+    /// before passes of several sizes were seen.
+    fn line(&self) -> Option<(f64, f64)> {
+        let spread = self.w * self.wnn - self.wn * self.wn;
+        let slope = (self.w * self.wnt - self.wn * self.wt) / spread;
+        let start = (self.wt - slope * self.wn) / self.w;
+        let known = spread > 1e-9 * self.wnn && slope > 0.0 && start > 0.0;
+        known.then_some((start, slope))
+    }
+
     /// Rows of prompts in a pass with `answers` rows of answers, of `most` that there is room for.
     pub fn prompt_rows(&self, answers: usize, most: usize) -> usize {
         if answers == 0 {
             return most;
         }
-        let spread = self.w * self.wnn - self.wn * self.wn;
-        let slope = (self.w * self.wnt - self.wn * self.wt) / spread;
-        let start = (self.wt - slope * self.wn) / self.w;
-        let now = start + slope * answers as f64;
-        let rows = match spread > 1e-9 * self.wnn && slope > 0.0 && now > 0.0 {
-            true => ((SLOWER - 1.0) * now / slope) as usize,
-            false => LEAST,
+        let rows = |(start, slope): (f64, f64)| {
+            ((SLOWER - 1.0) * (start / slope + answers as f64)) as usize
         };
-        rows.max(LEAST).min(most)
+        self.line().map_or(LEAST, rows).max(LEAST).min(most)
+    }
+
+    /// The time of a pass of `more` rows in that of one of `rows`.
+    pub fn cost(&self, rows: usize, more: usize) -> Option<f64> {
+        let (start, slope) = self.line()?;
+        Some((start + slope * more as f64) / (start + slope * rows as f64))
     }
 }
 
@@ -77,5 +88,7 @@ mod tests {
         let rows = pace.prompt_rows(3, 512);
         assert!((12..=14).contains(&rows), "{rows}");
         assert_eq!(pace.prompt_rows(3, 5), 5);
+        assert!((pace.cost(1, 11).unwrap() - 1.909).abs() < 0.01);
+        assert_eq!(Pace::default().cost(1, 2), None);
     }
 }

@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// way at once otherwise.
 const HEADROOM: usize = 64;
 
+/// Answers at a time at most for which tokens are guessed.
+const FEW: usize = 4;
+
 /// How long to wait for slow readers.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -93,9 +96,10 @@ impl<'t> Worker<'t> {
                 request,
                 events,
                 came,
+                tally,
             } => {
-                let all =
-                    Answer::all(*request, events.clone(), came, self.tokenizer, self.template);
+                let (tokenizer, template) = (self.tokenizer, self.template);
+                let all = Answer::all(*request, events.clone(), came, tally, tokenizer, template);
                 match all {
                     Ok(answers) => {
                         for answer in answers {
@@ -150,6 +154,8 @@ impl<'t> Worker<'t> {
                 continue;
             };
             let capacity = self.shared.options.context;
+            let known = sequence.as_ref().map_or(0, bise_model::Sequence::len) as u64;
+            self.shared.cached_tokens.fetch_add(known, Ordering::SeqCst);
             answer.admit(sequence.unwrap_or_else(|| self.engine.sequence(capacity)));
             self.running.insert(number, answer);
         }
@@ -195,6 +201,7 @@ impl<'t> Worker<'t> {
         };
         answer.give_way();
         self.waiting.insert(number, answer);
+        self.shared.preemptions.fetch_add(1, Ordering::SeqCst);
         metrics::counter!("bise_preemptions_total").increment(1);
         true
     }
@@ -243,9 +250,23 @@ impl<'t> Worker<'t> {
         }
     }
 
+    /// Guesses what follows answers, while there are so few that passes have rows to spare.
+    fn draft(&mut self) {
+        let writing = self.running.len();
+        let all = self.running.values().all(Answer::is_decoding);
+        let pace = &self.pace;
+        for answer in self.running.values_mut() {
+            answer.drafts.clear();
+            if all && writing <= FEW {
+                answer.draft(|k| pace.cost(writing, writing + k));
+            }
+        }
+    }
+
     /// Which answers are in the next pass, and with how many rows.
     fn plan(&mut self) -> Vec<(u64, usize)> {
         let most = self.engine.options().rows.max(1);
+        self.draft();
         let mut rows = Vec::new();
         let mut used = 0;
         for (&number, answer) in &self.running {

@@ -5,7 +5,7 @@
 use bise_model::chat::Template;
 use bise_model::sampler::SamplerOptions;
 use bise_model::tokenizer::{TokenKind, Tokenizer, Vocabulary};
-use bise_model::{EngineOptions, Model};
+use bise_model::{EngineOptions, LoadOptions, Model};
 use bise_serve::request::Pooling;
 use bise_serve::scheduler::SchedulerOptions;
 use bise_serve::{Served, ServedOptions, Server, ServerOptions};
@@ -21,6 +21,8 @@ pub struct Setup {
     /// Below `fixtures/`.
     pub model: PathBuf,
     pub template: &'static str,
+    /// Control tokens that the vocabulary has besides its own.
+    pub controls: &'static [&'static str],
     /// What becomes of its vocabulary.
     pub vocabulary: fn(&mut Vocabulary),
     pub options: ServerOptions,
@@ -35,6 +37,7 @@ impl Default for Setup {
         Self {
             model: "demo.gguf".into(),
             template: "v1",
+            controls: &[],
             vocabulary: |_| {},
             options: ServerOptions {
                 port: 0,
@@ -63,8 +66,14 @@ pub struct Running {
 impl Setup {
     pub fn served(&self) -> Served {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
-        let model = Model::open(&fixtures.join(&self.model)).unwrap();
+        let (checkpoint, _) = bise_format::open(&fixtures.join(&self.model)).unwrap();
+        let model = Model::load(checkpoint, &LoadOptions::default()).unwrap();
         let mut vocabulary = Vocabulary::from_metadata(model.metadata()).unwrap();
+        // The last pieces are rare ones.
+        for (name, id) in self.controls.iter().zip((0..vocabulary.len()).rev()) {
+            vocabulary.pieces[id] = (*name).to_owned();
+            vocabulary.kinds[id] = TokenKind::Control;
+        }
         (self.vocabulary)(&mut vocabulary);
         let tokenizer = Tokenizer::new(vocabulary).unwrap();
         let template = Template::from_name(self.template, model.metadata());
@@ -87,7 +96,7 @@ impl Setup {
             .build()
             .unwrap();
         let server = runtime.block_on(Server::bind(self.options)).unwrap();
-        let url = format!("http://{}", server.address().unwrap());
+        let url = format!("http://{}", server.address());
         server.loading().ready(served.clone());
         let end = Arc::new(AtomicBool::new(false));
         let asked = end.clone();
@@ -175,6 +184,19 @@ impl Running {
         let mut response = request.content_type("application/json").send(body).unwrap();
         let status = response.status().as_u16();
         (status, response.body_mut().read_to_string().unwrap())
+    }
+
+    /// Status and body, whatever they are; why there is none.
+    pub fn post_bytes(&self, path: &str, body: &[u8]) -> Result<(u16, Vec<u8>), String> {
+        let request = agent().post(format!("{}{path}", self.url));
+        let response = request.content_type("application/json").send(body);
+        let mut response = response.map_err(|error| error.to_string())?;
+        let status = response.status().as_u16();
+        let body = response
+            .body_mut()
+            .read_to_vec()
+            .map_err(|error| error.to_string())?;
+        Ok((status, body))
     }
 
     /// The data of the events of a stream.

@@ -1,6 +1,6 @@
 //! Sub-blocks with a scale and a minimum: `x = s * q - m`.
 
-use super::{Lanes, Pair, Scheme, at_least, errors, inverse, least, nearest};
+use super::scheme::{Lanes, Pair, Scheme, at_least, errors, inverse, least, nearest};
 use crate::isa::LANES;
 
 /// Levels `0..=levels`, scales and minima `0..=steps`.

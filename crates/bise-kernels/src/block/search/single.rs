@@ -1,7 +1,8 @@
 //! Blocks of 32 values with a scale of their own, and perhaps a minimum.
 
 use super::affine::AffineScheme;
-use super::{Pair, Scheme, SuperBlock, Values, ZERO, at_least, errors, inverse, least};
+use super::scheme::{Pair, Scheme, at_least, errors, inverse, least};
+use super::values::{SuperBlock, Values, ZERO};
 use crate::isa::LANES;
 use half::f16;
 use std::array::from_fn;

@@ -1,6 +1,6 @@
 //! Sub-blocks with a signed scale alone: `x = s * q`.
 
-use super::{Lanes, Pair, Scheme, at_least, inverse, least, nearest};
+use super::scheme::{Lanes, Pair, Scheme, at_least, inverse, least, nearest};
 use crate::block::extreme;
 use crate::isa::LANES;
 

@@ -8,17 +8,19 @@
 //! `gemv` converts weights where they lie in the file. For many rows of activations, `panel`
 //! unpacks the weights once for all.
 
+mod onward;
 pub(crate) mod panel;
 
-use super::Matrix;
 use super::activations::Activations;
 use super::at_width::at_width;
-use super::microkernel::{Microkernel, Run};
-use super::tiling::Tiling;
+use super::matrix::Matrix;
+use super::microkernel::Microkernel;
+use super::tiling::{Run, Tiling};
 use super::tuning;
 use crate::block::PlainFormat;
 use crate::isa::{Isa, Kernel, LANES, Level};
 use crate::threads::Strip;
+use onward::onward;
 use panel::{HorizontalSums, PanelKernel, Workspace};
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -171,20 +173,6 @@ impl<'a> Piece<'a> {
             Some(r) => onward::<F>(self.w, self.first, self.rows, r, self.to),
         }
     }
-}
-
-/// Where row `r` of the strip of `rows` rows from `first` on goes on at column `to`: there, or past
-/// the last column in the next strip.
-#[inline(always)]
-fn onward<F: PlainFormat>(
-    w: Matrix<'_>,
-    first: usize,
-    rows: usize,
-    r: usize,
-    to: usize,
-) -> *const u8 {
-    let (row, column) = if to < w.cols() { (r, to) } else { (rows + r, 0) };
-    &raw const w.row((first + row).min(w.rows() - 1))[column * F::BYTES]
 }
 
 /// The outputs of up to 16 rows of weights, with the weights converted on their way from memory.

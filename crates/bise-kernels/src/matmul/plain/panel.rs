@@ -15,13 +15,12 @@
 //! and twelve outputs fill the registers, which is as many as it takes to multiply faster than
 //! weights and activations are loaded.
 
+use super::onward::onward;
 use crate::block::PlainFormat;
 use crate::isa::{Isa, Kernel, LANES};
-use crate::matmul::Matrix;
 use crate::matmul::at_width::TileKernel;
-use crate::matmul::microkernel::Run;
-use crate::matmul::plain::onward;
-use crate::matmul::tiling::{Tiling, of_tile};
+use crate::matmul::matrix::Matrix;
+use crate::matmul::tiling::{Run, Tiling, of_tile};
 use crate::matmul::tuning::{NC, PLAIN_KC as KC, PLAIN_MR as MR};
 use crate::threads::{Strip, for_each_piece};
 use std::cell::RefCell;

@@ -28,7 +28,7 @@
 //! and [`MEMORY`](super::MEMORY) hold. Keys and values are the same bits on every machine, so a
 //! session can be taken to another one.
 
-use super::hashing::Hashing;
+use super::hashing::{HASH, Hashing};
 use super::header::{HEADER, Header, MAGIC};
 use super::{Session, SessionError};
 use crate::sampler::SamplerState;
@@ -36,8 +36,6 @@ use bise_format::atomic::write_atomic;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
-
-pub(super) const HASH: usize = 32;
 
 /// What a session file holds besides the text, its keys and values.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,8 +1,10 @@
 //! Readers and writers that hash what goes through them.
 
-use super::file::HASH;
 use sha2::{Digest, Sha256};
 use std::io::{self, Read, Write};
+
+/// Bytes of a SHA-256.
+pub(super) const HASH: usize = 32;
 
 /// The SHA-256 of what has gone through, and how much it was.
 pub(super) struct Hashing<T> {

@@ -1,6 +1,6 @@
 //! The first bytes of a session file: what must be the same to use it, and how long its parts are.
 
-use super::file::HASH;
+use super::hashing::HASH;
 use super::{Session, SessionError};
 use crate::cache::KvCache;
 use crate::fingerprint::{CONTRACT, Fingerprint};

@@ -1,6 +1,9 @@
 //! A smaller model that drafts.
 
-use super::{Costs, Plan, Rate, Text};
+use super::costs::Costs;
+use super::plan::Plan;
+use super::rate::Rate;
+use super::text::Text;
 use crate::context::Context;
 use crate::error::LoadError;
 use crate::generation::token_sampler::TokenSampler;

@@ -9,7 +9,8 @@
 //! How often a guess is right depends on how much matched. That is counted for each length, on
 //! every token of the text, fed or not: a guess costs nothing but the search.
 
-use super::Rate;
+use super::plan::Plan;
+use super::rate::Rate;
 
 /// Matches this long end the search; longer ones count as this.
 const LONGEST: usize = 16;
@@ -19,9 +20,18 @@ const PRIOR: [f64; LONGEST] = [
     0.2, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.8, 0.8, 0.85, 0.85, 0.85, 0.9, 0.9, 0.9,
 ];
 
-/// Guesses from what the text said before.
+/// Drafts from what the text said before.
+///
+/// ```
+/// use bise_model::Lookup;
+///
+/// let mut lookup = Lookup::new();
+/// // A draft costs a twentieth of what a pass costs.
+/// let drafts = lookup.draft(&[5, 6, 7, 8, 5, 6], 2, |k| Some(1.0 + 0.05 * k as f64));
+/// assert_eq!(drafts, [7, 8]);
+/// ```
 #[derive(Debug)]
-pub(super) struct Lookup {
+pub struct Lookup {
     rates: [Rate; LONGEST],
     /// What may come next, and how many tokens before it matched.
     guess: Vec<u32>,
@@ -30,7 +40,14 @@ pub(super) struct Lookup {
     right: usize,
 }
 
+impl Default for Lookup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Lookup {
+    /// Nothing is known of how often drafts are right.
     pub fn new() -> Self {
         Self {
             rates: PRIOR.map(Rate::new),
@@ -40,8 +57,32 @@ impl Lookup {
         }
     }
 
+    /// Up to `most` tokens after `text`, as many as pay, when `cost(k)` is the time of a pass with
+    /// `k` drafts in that of one without; none while that is not known.
+    pub fn draft(
+        &mut self,
+        text: &[u32],
+        most: usize,
+        cost: impl Fn(usize) -> Option<f64>,
+    ) -> &[u32] {
+        self.search(text, most.max(1));
+        let plan = self.plan(most, false, cost);
+        &self.guess[..plan.drafts]
+    }
+
+    /// How many of the guesses pay, of `most`.
+    pub(super) fn plan(
+        &self,
+        most: usize,
+        always: bool,
+        cost: impl Fn(usize) -> Option<f64>,
+    ) -> Plan {
+        let most = most.min(self.guess.len());
+        Plan::best(most, always, |i| self.likelihood(i), cost)
+    }
+
     /// Guesses up to `most` tokens after `text`.
-    pub fn search(&mut self, text: &[u32], most: usize) {
+    pub(super) fn search(&mut self, text: &[u32], most: usize) {
         self.guess.clear();
         self.right = 0;
         let Some((end, matched)) = last_occurrence(text) else {
@@ -56,12 +97,12 @@ impl Lookup {
     }
 
     /// The tokens guessed.
-    pub fn guess(&self) -> &[u32] {
+    pub(super) fn guess(&self) -> &[u32] {
         &self.guess
     }
 
     /// How likely guess `i` is right when all before it are.
-    pub fn likelihood(&self, i: usize) -> f64 {
+    fn likelihood(&self, i: usize) -> f64 {
         self.rates[self.rate(i)].share()
     }
 

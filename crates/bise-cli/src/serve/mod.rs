@@ -1,0 +1,154 @@
+//! `bise serve`: a model for clients that speak HTTP.
+//!
+//! The server listens first and loads the model behind, so that who started it knows the port at
+//! once, and clients are told how far it is.
+
+mod args;
+mod log;
+
+pub use args::Args;
+
+use crate::interrupt::Interrupt;
+use crate::loading;
+use crate::machine;
+use crate::messages::note;
+use crate::outcome::Outcome;
+use crate::runtime;
+use anyhow::{Context as _, Error, Result, anyhow};
+use bise_model::MemoryNeeds;
+use bise_serve::request::Pooling;
+use bise_serve::scheduler::SchedulerOptions;
+use bise_serve::{Loading, Served, ServedOptions, Server, ServerOptions};
+use log::Log;
+use std::fmt::Display;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often it is looked whether the server should end.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Runs the command.
+pub fn run(args: Args) -> Result<Outcome> {
+    let options = args.server()?;
+    let log = Log::start(args.log_format());
+    let interrupt = Interrupt::listen();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(machine::cores().clamp(2, 8))
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    let outcome = runtime.block_on(serve(args, options, &interrupt));
+    // A model that is still being loaded holds nobody up.
+    runtime.shutdown_background();
+    log.flush();
+    outcome
+}
+
+async fn serve(args: Args, options: ServerOptions, interrupt: &Interrupt) -> Result<Outcome> {
+    let server = Server::bind(options).await?;
+    tell(format_args!("listening at http://{}", server.address()));
+    let parent_left = watch_parent(args.exits_with_parent());
+    let end = async {
+        while !interrupt.pressed() && !parent_left.load(Ordering::Relaxed) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    let loading = server.loading();
+    let load = tokio::task::spawn_blocking(move || load(&args, &loading));
+    let failed = async {
+        let problem: Error = match load.await {
+            Ok(Ok(())) => {
+                tell("ready");
+                std::future::pending().await
+            }
+            Ok(Err(problem)) => problem,
+            Err(_) => anyhow!("the model could not be loaded; this is a fault of the program"),
+        };
+        problem
+    };
+    tokio::select! {
+        ended = server.run(end) => ended.map(|()| Outcome::Done).map_err(Error::from),
+        problem = failed => Err(problem),
+    }
+}
+
+/// Prints a line for whoever started the server, who need not read it.
+fn tell(line: impl Display) {
+    let mut out = io::stdout();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Becomes true when the other end of standard input is closed, if that is what is waited for.
+fn watch_parent(wanted: bool) -> Arc<AtomicBool> {
+    let left = Arc::new(AtomicBool::new(false));
+    let noticed = left.clone();
+    if wanted {
+        std::thread::spawn(move || {
+            let mut some = [0; 1024];
+            while io::stdin().read(&mut some).is_ok_and(|n| n > 0) {}
+            noticed.store(true, Ordering::Relaxed);
+        });
+    }
+    left
+}
+
+/// Loads the model, and says so.
+fn load(args: &Args, loading: &Loading) -> Result<()> {
+    let (which, runtime) = (args.path(), &args.runtime);
+    let model = runtime.open_watched(which, &|more, all| {
+        loading.size(all);
+        loading.advance(more);
+    })?;
+    let named = args.template.as_deref();
+    let tokenizer = runtime::tokenizer_for(&model, which, named)?;
+    let template = match runtime::template(named, which, model.metadata(), &tokenizer) {
+        // What was asked for has to work.
+        Err(problem) if named.is_some() => return Err(problem),
+        template => template.map_err(|problem| format!("{problem:#}")),
+    };
+    let (mut engine, context) = runtime.engine(model.config())?;
+    let needs = runtime.needs(&model);
+    engine.kv_memory = kv_memory(args.kv_memory(), args.sequences(), &needs);
+    if !runtime.quiet() {
+        let kv = engine.kv_memory;
+        if kv < needs.kv {
+            note(format_args!(
+                "--kv-memory is less than what a text of {context} tokens takes, {}; longer ones than fit will fail",
+                loading::size(needs.kv)
+            ));
+        }
+        note(format_args!(
+            "up to {} answers at a time, texts of up to {context} tokens, {} for their keys and values",
+            args.sequences(),
+            loading::size(kv)
+        ));
+    }
+    let options = ServedOptions {
+        names: args.names(model.metadata())?,
+        template,
+        pooling: args.pooling().unwrap_or(Pooling::Last),
+        engine,
+        scheduler: SchedulerOptions {
+            sequences: args.sequences(),
+            queue: args.queue(),
+            context,
+        },
+        sampling: args.sampling(&tokenizer)?,
+    };
+    let served = Served::start(model, tokenizer, options).context("cannot start a thread")?;
+    loading.ready(Arc::new(served));
+    Ok(())
+}
+
+/// Bytes that keys and values may take: what was asked for, or half of the memory that is left
+/// beside a loaded model, where that is more than one text takes and less than all of them.
+fn kv_memory(asked: Option<u64>, sequences: usize, needs: &MemoryNeeds) -> u64 {
+    let most = needs.kv.saturating_mul(sequences as u64);
+    let taken = needs.in_files.saturating_add(needs.scratch);
+    asked.unwrap_or_else(|| match machine::memory() {
+        Some(left) => (left.bytes.saturating_sub(taken) / 2).clamp(needs.kv, most),
+        None => most,
+    })
+}

@@ -1,0 +1,147 @@
+//! `/tokenize`, `/detokenize`, `/apply-template`
+
+use super::prompt::{begin, encode, spell};
+use crate::api::aside::aside;
+use crate::fault::Fault;
+use crate::http::body::Body;
+use crate::http::state::App;
+use axum::Json;
+use axum::extract::State;
+use bise_model::chat::Conversation;
+use bise_model::tokenizer::{TokenKind, Tokenizer};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A text whose tokens are wanted.
+#[derive(Deserialize, ToSchema)]
+pub struct Tokenize {
+    content: String,
+    /// Whether the tokens stand between those that begin and end a text, where the vocabulary asks
+    /// for them.
+    add_special: Option<bool>,
+    /// Whether the names of control tokens are these; they are text unless this is true.
+    parse_special: Option<bool>,
+    /// Whether each token comes with its text.
+    with_pieces: Option<bool>,
+}
+
+/// Tokens of a text.
+#[derive(Serialize, ToSchema)]
+pub struct Tokens {
+    tokens: Vec<Token>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Token {
+    Id(u32),
+    WithPiece { id: u32, piece: Piece },
+}
+
+/// The text of a token, or its bytes where they are none.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Piece {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl Piece {
+    fn of(tokenizer: &Tokenizer, id: u32) -> Self {
+        if tokenizer.kind(id) == Some(TokenKind::Control) {
+            return Self::Text(tokenizer.piece(id).to_owned());
+        }
+        match String::from_utf8(tokenizer.bytes(id).into_owned()) {
+            Ok(text) => Self::Text(text),
+            Err(error) => Self::Bytes(error.into_bytes()),
+        }
+    }
+}
+
+/// The tokens of a text.
+#[utoipa::path(post, path = "/tokenize", tag = "llama.cpp", request_body = Tokenize, responses(
+    (status = 200, description = "Its tokens.", body = Tokens),
+))]
+pub async fn tokenize(
+    State(app): State<App>,
+    Body { value, .. }: Body<Tokenize>,
+) -> Result<Json<Tokens>, Fault> {
+    let served = app.served()?.clone();
+    let tokens = aside(move || {
+        let tokenizer = &served.tokenizer;
+        let mut ids = encode(tokenizer, &value.content, value.parse_special == Some(true));
+        if value.add_special == Some(true) {
+            let vocabulary = tokenizer.vocabulary();
+            begin(tokenizer, &mut ids);
+            ids.extend(vocabulary.eos.filter(|_| vocabulary.add_eos));
+        }
+        let token = |id| match value.with_pieces {
+            Some(true) => Token::WithPiece {
+                id,
+                piece: Piece::of(tokenizer, id),
+            },
+            _ => Token::Id(id),
+        };
+        Ok(ids.into_iter().map(token).collect())
+    });
+    Ok(Json(Tokens {
+        tokens: tokens.await?,
+    }))
+}
+
+/// Tokens whose text is wanted.
+#[derive(Deserialize, ToSchema)]
+pub struct Detokenize {
+    tokens: Vec<u32>,
+}
+
+/// A text.
+#[derive(Serialize, ToSchema)]
+pub struct Content {
+    content: String,
+}
+
+/// The text of tokens, with the names of control tokens.
+#[utoipa::path(post, path = "/detokenize", tag = "llama.cpp", request_body = Detokenize, responses(
+    (status = 200, description = "Their text.", body = Content),
+))]
+pub async fn detokenize(
+    State(app): State<App>,
+    Body { value, .. }: Body<Detokenize>,
+) -> Result<Json<Content>, Fault> {
+    let served = app.served()?;
+    let most = served.tokenizer.vocabulary().len();
+    if let Some(at) = value.tokens.iter().position(|&id| id as usize >= most) {
+        let found = value.tokens[at];
+        let message = format!("tokens[{at}] is {found}, expected a token below {most}");
+        return Err(Fault::bad(message).at(format!("tokens[{at}]")));
+    }
+    let content = spell(&served.tokenizer, &value.tokens);
+    Ok(Json(Content { content }))
+}
+
+/// A conversation as a text.
+#[derive(Serialize, ToSchema)]
+pub struct Prompt {
+    prompt: String,
+}
+
+/// A conversation as the model sees it, with the names of control tokens.
+#[utoipa::path(post, path = "/apply-template", tag = "llama.cpp", request_body = Object, responses(
+    (status = 200, description = "The conversation up to where the answer begins.", body = Prompt),
+))]
+pub async fn apply_template(
+    State(app): State<App>,
+    Body { text, .. }: Body<serde::de::IgnoredAny>,
+) -> Result<Json<Prompt>, Fault> {
+    let served = app.served()?.clone();
+    let prompt = aside(move || {
+        let conversation = Conversation::from_json(&text)
+            .map_err(|error| Fault::bad(error.to_string()).at("messages"))?;
+        let ids = served.chat_prompt(&conversation)?;
+        Ok(spell(&served.tokenizer, &ids))
+    });
+    Ok(Json(Prompt {
+        prompt: prompt.await?,
+    }))
+}
