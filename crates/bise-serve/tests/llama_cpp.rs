@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Running, Setup};
+use common::{Running, Setup, with_control_tokens};
 use serde_json::{Value, json};
 
 fn tokens(server: &Running, body: Value) -> Value {
@@ -71,10 +71,9 @@ fn a_conversation_as_the_model_sees_it() {
         (200, &json!("<s>[INST] Hello </s> [/INST]"))
     );
 
-    let controls = &["[INST]", "[/INST]"];
     let server = Setup {
         template: "v3",
-        controls,
+        vocabulary: with_control_tokens,
         ..Setup::default()
     }
     .run();
@@ -257,7 +256,7 @@ fn what_is_wrong_is_said() {
         ),
         (completion("prompt", json!([])), Some("prompt"), "empty"),
         (completion("prompt", json!([99999])), Some("prompt"), "99999"),
-        (completion("n_predict", (-7).into()), Some("num_predict"), "-7"),
+        (completion("n_predict", (-7).into()), Some("n_predict"), "-7"),
         (completion("temperature", "x".into()), Some("temperature"), "x"),
         (completion("min_p", 7.into()), Some("min_p"), "7"),
         (completion("dry_base", 0.into()), Some("dry_base"), "0"),
@@ -268,7 +267,7 @@ fn what_is_wrong_is_said() {
         ),
         (
             completion("grammar", "root ::= (".into()),
-            Some("response_format"),
+            Some("grammar"),
             "grammar",
         ),
         (completion("logit_bias", json!([[1]])), Some("logit_bias"), "[1]"),

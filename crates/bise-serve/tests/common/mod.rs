@@ -23,6 +23,8 @@ pub struct Setup {
     pub template: &'static str,
     /// Control tokens that the vocabulary has besides its own.
     pub controls: &'static [&'static str],
+    /// What becomes of its vocabulary.
+    pub vocabulary: fn(&mut Vocabulary),
     pub options: ServerOptions,
     pub engine: EngineOptions,
     pub scheduler: SchedulerOptions,
@@ -36,6 +38,7 @@ impl Default for Setup {
             model: "demo.gguf".into(),
             template: "v1",
             controls: &[],
+            vocabulary: |_| {},
             options: ServerOptions {
                 port: 0,
                 ..ServerOptions::default()
@@ -71,6 +74,7 @@ impl Setup {
             vocabulary.pieces[id] = (*name).to_owned();
             vocabulary.kinds[id] = TokenKind::Control;
         }
+        (self.vocabulary)(&mut vocabulary);
         let tokenizer = Tokenizer::new(vocabulary).unwrap();
         let template = Template::from_name(self.template, model.metadata());
         let options = ServedOptions {
@@ -121,6 +125,52 @@ impl Drop for Running {
             thread.join().unwrap();
         }
     }
+}
+
+/// Makes the last tokens of a vocabulary the control tokens of all chat formats.
+pub fn with_control_tokens(vocabulary: &mut Vocabulary) {
+    const CONTROL: [&str; 19] = [
+        "[INST]",
+        "[/INST]",
+        "[AVAILABLE_TOOLS]",
+        "[/AVAILABLE_TOOLS]",
+        "[TOOL_CALLS]",
+        "[ARGS]",
+        "[CALL_ID]",
+        "[TOOL_RESULTS]",
+        "[TOOL_CONTENT]",
+        "[/TOOL_RESULTS]",
+        "[SYSTEM_PROMPT]",
+        "[/SYSTEM_PROMPT]",
+        "[MODEL_SETTINGS]",
+        "[/MODEL_SETTINGS]",
+        "[THINK]",
+        "[/THINK]",
+        "[SUFFIX]",
+        "[PREFIX]",
+        "[MIDDLE]",
+    ];
+    for (i, name) in CONTROL.iter().enumerate() {
+        let id = vocabulary.len() - 1 - i;
+        vocabulary.pieces[id] = (*name).to_owned();
+        vocabulary.kinds[id] = TokenKind::Control;
+    }
+    // They would name tokens that are others now.
+    vocabulary.rules = None;
+}
+
+/// A model that thinks now and then, whatever it is asked: where its last tokens are those of
+/// [`with_control_tokens`], those around thoughts are made likely.
+pub fn thinking(seed: u64) -> Setup {
+    let mut setup = Setup {
+        template: "v13",
+        vocabulary: with_control_tokens,
+        ..Setup::default()
+    };
+    let ids = ["[THINK]", "[/THINK]"].map(|name| setup.served().tokenizer.token(name).unwrap());
+    setup.sampling.logit_bias = ids.map(|id| (id, 11.0)).to_vec();
+    setup.sampling.seed = Some(seed);
+    setup
 }
 
 /// A client that takes every status as an answer.

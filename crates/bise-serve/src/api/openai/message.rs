@@ -111,6 +111,9 @@ pub fn prompt(
     tools: bool,
     effort: Option<&str>,
 ) -> Result<Vec<u32>, Fault> {
+    if messages.is_empty() {
+        return Err(Fault::bad("there are no messages; expected at least one").at("messages"));
+    }
     for (i, message) in messages.iter().enumerate() {
         let speaks = matches!(message.role, Role::System | Role::Developer | Role::User);
         if speaks && message.content.is_none() {

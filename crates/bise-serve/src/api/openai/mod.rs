@@ -12,21 +12,21 @@
 //! not known are passed over, as OpenAI's clients expect, but for those that would change the
 //! answer.
 
-mod answer;
+pub mod answer;
 mod chat;
-mod chat_answer;
-mod common;
+pub mod chat_answer;
+pub mod common;
 mod completions;
 mod content;
 mod embeddings;
-mod error;
-mod message;
+pub mod error;
+pub mod message;
 mod models;
-mod number;
+pub mod number;
 mod prompt;
 mod response_format;
-mod stops;
-mod tool;
+pub mod stops;
+pub mod tool;
 
 use crate::fault::Fault;
 use crate::http::state::App;
@@ -51,4 +51,47 @@ pub fn routes() -> OpenApiRouter<App> {
 async fn responses() -> Fault {
     let message = "this server does not have /v1/responses; use /v1/chat/completions, which all models answer";
     Fault::new(StatusCode::NOT_FOUND, "invalid_request_error", message).code("not_found")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    /// Collects what is referred to.
+    fn references(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => {
+                if let Some(name) = map.get("$ref").and_then(Value::as_str) {
+                    found.push(name.to_owned());
+                }
+                map.values().for_each(|value| references(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+
+    /// The description has all that it refers to, and ranges as they are checked.
+    #[test]
+    fn the_description_is_whole() {
+        let api = serde_json::to_value(super::routes().to_openapi()).unwrap();
+        let mut found = Vec::new();
+        references(&api, &mut found);
+        assert!(found.len() > 20, "{found:?}");
+        for name in found {
+            let at = name.strip_prefix('#').unwrap();
+            assert!(api.pointer(at).is_some(), "{name}");
+        }
+        let properties = "/components/schemas/openai.Common/properties";
+        let of = |name: &str| api.pointer(&format!("{properties}/{name}")).unwrap().to_string();
+        assert!(of("n").contains("\"minimum\":1"), "{}", of("n"));
+        assert!(
+            of("temperature").contains("\"maximum\":100"),
+            "{}",
+            of("temperature")
+        );
+        if let Ok(path) = std::env::var("DUMP_API") {
+            std::fs::write(path, api.to_string()).unwrap();
+        }
+    }
 }
