@@ -152,7 +152,8 @@ async fn look_after(state: &State) {
         sleep(ROUND).await;
         state.metrics.run_upkeep();
         if state.has_failed() {
-            return;
+            // Unless it was stopped by who is about to end the server.
+            return sleep(ROUND / 10).await;
         }
     }
 }
