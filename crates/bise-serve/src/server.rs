@@ -23,7 +23,8 @@ const ROUND: Duration = Duration::from_secs(1);
 pub enum ServerError {
     /// Another program listens there.
     #[error(
-        "port {port} of {host} is taken by another program; --port names another one, and 0 takes any that is free"
+        "port {port} of {host} is taken by another program; --port names another one, and 0 takes any \
+         that is free"
     )]
     Taken {
         /// The host that was asked for.
@@ -43,8 +44,8 @@ pub enum ServerError {
     },
     /// Other machines could use the server.
     #[error(
-        "other machines reach this server at {host}, so it needs a key: name a file of keys with --api-key-file, or set \
-         BISE_API_KEY; --no-key lets everybody use it"
+        "other machines reach this server at {host}, so it needs a key: name a file of keys with \
+         --api-key-file, or set BISE_API_KEY; --no-key lets everybody use it"
     )]
     NoKey {
         /// The host that was asked for.

@@ -10,9 +10,10 @@ use utoipa::OpenApi;
 #[openapi(
     info(
         title = "bise",
-        description = "A model for the clients of OpenAI, Ollama, Anthropic, Mistral and llama.cpp. All paths that \
-                       begin with /v1 are there without it too, and slashes at the end do not matter. The answer to \
-                       a request with its seed does not depend on what else is asked."
+        description = "A model for the clients of OpenAI, Ollama, Anthropic, Mistral and \
+                       llama.cpp. All paths that begin with /v1 are there without it too, and \
+                       slashes at the end do not matter. The answer to a request with its seed \
+                       does not depend on what else is asked."
     ),
     components(schemas(OpenAiError, OllamaError, AnthropicError))
 )]
