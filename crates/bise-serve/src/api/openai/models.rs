@@ -79,6 +79,7 @@ impl Model {
 #[utoipa::path(
     get,
     path = "/v1/models",
+    operation_id = "openai_models",
     tag = "OpenAI",
     responses(
         (status = 200, description = "The model, by each of its names.", body = Models),
@@ -98,6 +99,7 @@ pub async fn list(State(app): State<App>) -> Result<Json<Models>, Fault> {
 #[utoipa::path(
     get,
     path = "/v1/models/{id}",
+    operation_id = "openai_model",
     tag = "OpenAI",
     params(("id" = String, Path, description = "The name; a slash in it is written as %2F.")),
     responses(
