@@ -101,7 +101,10 @@ pub async fn list(State(app): State<App>) -> Result<Json<Models>, Fault> {
     path = "/v1/models/{id}",
     operation_id = "openai_model",
     tag = "OpenAI",
-    params(("id" = String, Path, description = "The name; a slash in it is written as %2F.")),
+    params((
+        "id" = String, Path, pattern = "^[^/]+(/[^/]+)*$",
+        description = "The name; a slash in it is written as %2F.",
+    )),
     responses(
         (status = 200, description = "The model.", body = Model),
         (status = "4XX", description = "There is no such model.", body = ErrorBody),
