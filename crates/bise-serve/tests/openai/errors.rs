@@ -212,6 +212,11 @@ fn chats() {
         (json!({"guided_json": 5}), "guided_json", "an object"),
         (json!({"regex": "("}), "regex", "regular expression"),
         (json!({"grammar": "root ::= ("}), "grammar", "GBNF"),
+        (
+            json!({"grammar": "root ::= root root"}),
+            "grammar",
+            "cannot be followed",
+        ),
         (json!({"grammar": "start: <[99999]>"}), "grammar", "Lark"),
         (json!({"regex": "a".repeat(300_000)}), "regex", "at most"),
         (json!({"regex": "a", "grammar": "start: \"a\""}), "regex", "both"),

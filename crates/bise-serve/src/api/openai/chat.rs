@@ -84,6 +84,7 @@ pub struct Chat {
 #[utoipa::path(
     post,
     path = "/v1/chat/completions",
+    operation_id = "openai_chat",
     tag = "OpenAI",
     request_body = ChatRequest,
     responses(

@@ -40,7 +40,6 @@ pub struct CompletionRequest {
 #[schema(as = openai::Completion)]
 pub struct Completion {
     /// The text, or its tokens; or several, each of which has `n` answers.
-    #[schema(inline)]
     prompt: Prompts,
     /// What comes after the answer, for models that fill gaps.
     suffix: Option<String>,
@@ -87,8 +86,10 @@ pub struct Choice {
     /// What follows the prompt.
     text: String,
     /// Log-probabilities, where they were asked for.
+    #[schema(required = true)]
     logprobs: Option<TextLogprobs>,
     /// Why it ended; null before the end.
+    #[schema(required = true)]
     finish_reason: Option<FinishReason>,
 }
 
@@ -110,6 +111,7 @@ pub struct TextLogprobs {
 #[utoipa::path(
     post,
     path = "/v1/completions",
+    operation_id = "openai_completions",
     tag = "OpenAI",
     request_body = CompletionRequest,
     responses(
