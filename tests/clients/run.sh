@@ -42,11 +42,12 @@ for _ in $(seq 300); do
   sleep 0.1
 done
 
-for script in *_python.py *_program.py; do
+for script in *.py *.mjs; do
+  case $script in
+    make_model.py | steps.*) continue ;;
+    *.py) with=python3 ;;
+    *.mjs) with=node ;;
+  esac
   echo "== $script"
-  timeout 120 python3 "$script" "$url"
-done
-for script in *_node.mjs; do
-  echo "== $script"
-  timeout 120 node "$script" "$url"
+  timeout 120 "$with" "$script" "$url" || { cat server.log; exit 1; }
 done

@@ -235,6 +235,11 @@ fn chats() {
     let prefix = json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "prefix": true}]);
     let cases: Vec<Case> = vec![
         (
+            json!({"tools": f(json!({})), "guided_json": bad}),
+            "guided_json",
+            "fox",
+        ),
+        (
             json!({"tools": f(json!({})), "tool_choice": named}),
             "tool_choice",
             "\"b\"",

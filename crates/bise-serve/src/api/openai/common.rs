@@ -1,7 +1,7 @@
 //! What chat and text completions have in common.
 
 use super::number::{Real, Whole};
-use super::response_format::{Asked, ResponseFormat, by_schema};
+use super::response_format::{ResponseFormat, Told, by_schema};
 use super::stops::Stops;
 use crate::fault::Fault;
 use crate::served::{MOST_CHOICES, Served, Wanted};
@@ -171,10 +171,10 @@ impl Common {
     ///
     /// # Errors
     /// When there are several, or a schema is none.
-    pub fn asked(&self) -> Result<Option<Asked>, Fault> {
+    pub fn asked(&self) -> Result<Option<Told>, Fault> {
         let text = |text: &Option<String>, param, grammar: fn(String) -> Grammar| {
             let grammar = text.clone().map(grammar)?;
-            Some(Asked { grammar, param })
+            Some(Told { grammar, param })
         };
         let format = self.response_format.as_ref().map(ResponseFormat::asked);
         let json = self.guided_json.as_ref();
