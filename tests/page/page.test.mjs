@@ -584,7 +584,8 @@ for (const colorScheme of ['light', 'dark']) {
 }
 
 if (process.env.PICTURE) {
-  page('a picture for the documentation', {}, async ({ open }) => {
+  const viewport = { width: 1100, height: 560 };
+  page('a picture for the documentation', { viewport }, async ({ open }) => {
     const tab = await open();
     await set(tab, { Seed: 15, Temperature: 0.6 });
     for (const begin of ['A fox lived by the river.', 'Max and Ivy found a small boat.']) {
