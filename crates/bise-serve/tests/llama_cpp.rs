@@ -257,7 +257,7 @@ fn what_is_wrong_is_said() {
         ),
         (completion("prompt", json!([])), Some("prompt"), "empty"),
         (completion("prompt", json!([99999])), Some("prompt"), "99999"),
-        (completion("n_predict", (-7).into()), Some("num_predict"), "-7"),
+        (completion("n_predict", (-7).into()), Some("n_predict"), "-7"),
         (completion("temperature", "x".into()), Some("temperature"), "x"),
         (completion("min_p", 7.into()), Some("min_p"), "7"),
         (completion("dry_base", 0.into()), Some("dry_base"), "0"),

@@ -1,6 +1,5 @@
 //! The interfaces of others, each a thin translation.
 
-mod answer;
 mod aside;
 mod gather;
 mod llama_cpp;

@@ -1,274 +1,204 @@
 //! How tokens are chosen, in the words of llama.cpp, which are Ollama's too.
 
-use super::text_or::TextOr;
+use super::openai::number::{Real, Whole};
+use super::openai::stops::Stops;
 use crate::fault::Fault;
 use crate::served::{Served, Wanted};
-use bise_model::sampler::{Breakers, Sampler, SamplerError, SamplerKind, SamplerOptions};
+use bise_model::sampler::{Breakers, SamplerKind, SamplerOptions};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-/// Texts in a list at most: each token is compared with all of them.
-const MOST_TEXTS: usize = 64;
-
 /// What repetitions do not go across where a request does not say it, as in llama.cpp.
 const BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
+
+/// A number of tokens; all for -1.
+type Tokens = Whole<-1, { i32::MAX as i64 }>;
 
 /// How tokens are chosen, and where an answer ends. What is not there is as the server was told.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub struct Options {
     /// Logits are divided by this; 0 takes the likeliest token always.
-    #[schema(minimum = 0)]
-    pub temperature: Option<f64>,
-    /// Only so many of the likeliest tokens are considered; 0 or -1 for all.
-    #[schema(minimum = -1)]
-    pub top_k: Option<i64>,
-    /// Only the likeliest tokens that together have this probability are considered.
-    #[schema(minimum = 0, maximum = 1)]
-    pub top_p: Option<f64>,
-    /// Only tokens with this share of the likeliest token's probability are considered.
-    #[schema(minimum = 0, maximum = 1)]
-    pub min_p: Option<f64>,
-    /// Only the tokens closest to the expected surprise that together have this probability are
-    /// considered.
-    #[schema(minimum = 0, maximum = 1)]
-    pub typical_p: Option<f64>,
+    #[schema(inline)]
+    temperature: Option<Real<0, 100>>,
+    /// Only so many of the likeliest tokens; all for 0 or -1.
+    #[schema(inline)]
+    top_k: Option<Tokens>,
+    /// Only the likeliest tokens that together have this probability.
+    #[schema(inline)]
+    top_p: Option<Real<0, 1>>,
+    /// Only tokens with this share of the likeliest token's probability.
+    #[schema(inline)]
+    min_p: Option<Real<0, 1>>,
+    /// Only tokens close to the expected surprise that together have this probability.
+    #[schema(inline)]
+    typical_p: Option<Real<0, 1>>,
     /// How much less likely tokens become that occurred recently; 1 for no less.
-    #[schema(exclusive_minimum = 0)]
-    pub repeat_penalty: Option<f64>,
-    /// How many of the last tokens count as recent; -1 for all.
-    #[schema(minimum = -1)]
-    pub repeat_last_n: Option<i64>,
+    #[schema(value_type = Option<f32>, exclusive_minimum = 0, maximum = 100)]
+    repeat_penalty: Option<Real<0, 100>>,
+    /// How many of the last tokens count as recent; all for -1.
+    #[schema(inline)]
+    repeat_last_n: Option<Tokens>,
     /// What tokens lose that occurred recently.
-    pub presence_penalty: Option<f64>,
+    #[schema(inline)]
+    presence_penalty: Option<Real<-100, 100>>,
     /// What tokens lose for each time that they occurred recently.
-    pub frequency_penalty: Option<f64>,
+    #[schema(inline)]
+    frequency_penalty: Option<Real<-100, 100>>,
     /// The penalty for going on with a repetition; 0 for none.
-    #[schema(minimum = 0)]
-    pub dry_multiplier: Option<f64>,
+    #[schema(inline)]
+    dry_multiplier: Option<Real<0, 100>>,
     /// By how much this penalty grows with each token more.
-    #[schema(minimum = 1)]
-    pub dry_base: Option<f64>,
+    #[schema(inline)]
+    dry_base: Option<Real<1, 100>>,
     /// Shorter repetitions are no repetitions.
-    #[schema(minimum = 1)]
-    pub dry_allowed_length: Option<i64>,
-    /// How many of the last tokens are searched for repetitions; -1 for all.
-    #[schema(minimum = -1)]
-    pub dry_penalty_last_n: Option<i64>,
+    #[schema(inline)]
+    dry_allowed_length: Option<Whole<1, { i32::MAX as i64 }>>,
+    /// How many of the last tokens are searched for repetitions; all for -1.
+    #[schema(inline)]
+    dry_penalty_last_n: Option<Tokens>,
     /// Texts that repetitions do not go across.
-    pub dry_sequence_breakers: Option<Vec<String>>,
+    #[schema(inline)]
+    dry_sequence_breakers: Option<Stops>,
     /// How often all but the least likely of the likely tokens are left out.
-    #[schema(minimum = 0, maximum = 1)]
-    pub xtc_probability: Option<f64>,
+    #[schema(inline)]
+    xtc_probability: Option<Real<0, 1>>,
     /// The probability from which on a token is likely in this sense.
-    #[schema(minimum = 0, maximum = 1)]
-    pub xtc_threshold: Option<f64>,
+    #[schema(inline)]
+    xtc_threshold: Option<Real<0, 1>>,
     /// 2 for a text of constant surprise, in place of `top_k` and the others that leave tokens out;
     /// 0 for none.
-    #[schema(minimum = 0, maximum = 2)]
-    pub mirostat: Option<i64>,
+    #[schema(inline)]
+    mirostat: Option<Whole<0, 2>>,
     /// The surprise that mirostat holds, in bits a token.
-    #[schema(exclusive_minimum = 0)]
-    pub mirostat_tau: Option<f64>,
+    #[schema(value_type = Option<f32>, exclusive_minimum = 0, maximum = 100)]
+    mirostat_tau: Option<Real<0, 100>>,
     /// How fast mirostat learns.
-    #[schema(minimum = 0)]
-    pub mirostat_eta: Option<f64>,
-    /// The same seed gives the same answer; -1 for a random one.
-    #[schema(minimum = -1)]
-    pub seed: Option<i64>,
-    /// Texts that end an answer.
-    pub stop: Option<TextOr<String>>,
-    /// Tokens of an answer at most; -1 for as many as fit.
+    #[schema(inline)]
+    mirostat_eta: Option<Real<0, 100>>,
+    /// The same request with the same seed has the same answer. Random without one, and for -1.
+    #[schema(inline)]
+    seed: Option<Whole<{ i64::MIN }, { i64::MAX }>>,
+    /// Texts that end an answer, and do not belong to it.
+    #[schema(inline)]
+    stop: Option<Stops>,
+    /// Tokens of an answer at most; as many as fit for -1, and for Ollama's -2.
     #[serde(alias = "n_predict")]
-    #[schema(minimum = -2)]
-    pub num_predict: Option<i64>,
-    /// Tokens of prompt and answer that must fit: no more than fit in the server's context.
-    #[schema(minimum = 1)]
-    pub num_ctx: Option<u64>,
+    #[schema(inline)]
+    num_predict: Option<Whole<-2, { i64::MAX }>>,
+    /// Tokens of prompt and answer that must fit: no more than do in the server's context.
+    #[schema(inline)]
+    num_ctx: Option<Whole<1, { i64::MAX }>>,
     /// 1: there is no tail-free sampling.
-    pub tfs_z: Option<f64>,
+    #[schema(inline)]
+    tfs_z: Option<Real<0, 1>>,
     /// True: no penalty leaves line breaks out.
-    pub penalize_newline: Option<bool>,
+    penalize_newline: Option<bool>,
 }
 
 impl Options {
     /// What is wanted of `served`.
     ///
     /// # Errors
-    /// When a number is out of its range; the fault names the option.
+    /// When it cannot be had; the fault names the option.
     pub fn wanted(self, served: &Served) -> Result<Wanted, Fault> {
         self.check(served)?;
-        let sampling = self.sampling(served)?;
-        if let Err(error) = Sampler::new(sampling.clone()) {
-            return Err(named(&error));
-        }
         Ok(Wanted {
-            sampling,
-            max_tokens: match self.num_predict {
-                // Ollama has -2 for filling the context.
-                None | Some(-1 | -2) => None,
-                Some(n) => Some(count("num_predict", n, "-1 for as many as fit")?),
-            },
-            stops: stops(self.stop)?,
+            sampling: self.sampling(served),
+            max_tokens: self.num_predict.and_then(|n| u64::try_from(n.0).ok()),
+            stops: self.stop.map_or(Vec::new(), |stops| stops.0),
             ..Wanted::default()
         })
     }
 
     /// Refuses what cannot be had.
     fn check(&self, served: &Served) -> Result<(), Fault> {
-        if let Some(asked) = self.num_ctx.filter(|&asked| asked > served.context as u64) {
-            let most = served.context;
+        let refuse = |name: &str, found: String, expected: String| {
+            Err(Fault::bad(format!("{name} is {found}, expected {expected}")).at(name))
+        };
+        let most = served.context;
+        if let Some(asked) = self.num_ctx.filter(|asked| asked.0 as u64 > most as u64) {
+            let asked = asked.0;
             let expected = format!(
                 "at most {most}, the server's context; leave it out, or start the server with --ctx {asked}"
             );
-            return Err(out_of_range("num_ctx", asked, &expected));
+            return refuse("num_ctx", asked.to_string(), expected);
         }
-        if let Some(found) = self.tfs_z.filter(|&z| z != 1.0) {
-            return Err(out_of_range("tfs_z", found, "1: there is no tail-free sampling"));
+        if self.mirostat.is_some_and(|kind| kind.0 == 1) {
+            let expected = "0 for none, or 2 for mirostat 2".to_owned();
+            return refuse("mirostat", "1".to_owned(), expected);
+        }
+        if let Some(found) = self.tfs_z.filter(|z| z.0 != 1.0) {
+            let expected = "1: there is no tail-free sampling".to_owned();
+            return refuse("tfs_z", found.0.to_string(), expected);
         }
         if self.penalize_newline == Some(false) {
-            let expected = "true: no penalty leaves line breaks out";
-            return Err(out_of_range("penalize_newline", false, expected));
+            let expected = "true: no penalty leaves line breaks out".to_owned();
+            return refuse("penalize_newline", "false".to_owned(), expected);
+        }
+        for (name, given) in [
+            ("mirostat_tau", self.mirostat_tau),
+            ("repeat_penalty", self.repeat_penalty),
+        ] {
+            if given.is_some_and(|given| given.0 == 0.0) {
+                return refuse(name, "0".to_owned(), "a number above 0".to_owned());
+            }
         }
         Ok(())
     }
 
-    fn sampling(&self, served: &Served) -> Result<SamplerOptions, Fault> {
+    fn sampling(&self, served: &Served) -> SamplerOptions {
         let mut options = served.sampling.clone();
         let dry = &mut options.dry;
-        for (name, given, place) in [
-            ("temperature", self.temperature, &mut options.temperature),
-            ("top_p", self.top_p, &mut options.top_p),
-            ("min_p", self.min_p, &mut options.min_p),
-            ("typical_p", self.typical_p, &mut options.typical),
-            ("repeat_penalty", self.repeat_penalty, &mut options.repeat_penalty),
+        for (given, place) in [
+            (self.temperature.map(|x| x.0), &mut options.temperature),
+            (self.top_p.map(|x| x.0), &mut options.top_p),
+            (self.min_p.map(|x| x.0), &mut options.min_p),
+            (self.typical_p.map(|x| x.0), &mut options.typical),
+            (self.repeat_penalty.map(|x| x.0), &mut options.repeat_penalty),
+            (self.presence_penalty.map(|x| x.0), &mut options.presence_penalty),
             (
-                "presence_penalty",
-                self.presence_penalty,
-                &mut options.presence_penalty,
-            ),
-            (
-                "frequency_penalty",
-                self.frequency_penalty,
+                self.frequency_penalty.map(|x| x.0),
                 &mut options.frequency_penalty,
             ),
-            ("dry_multiplier", self.dry_multiplier, &mut dry.multiplier),
-            ("dry_base", self.dry_base, &mut dry.base),
-            (
-                "xtc_probability",
-                self.xtc_probability,
-                &mut options.xtc_probability,
-            ),
-            ("xtc_threshold", self.xtc_threshold, &mut options.xtc_threshold),
-            ("mirostat_tau", self.mirostat_tau, &mut options.mirostat_target),
-            ("mirostat_eta", self.mirostat_eta, &mut options.mirostat_rate),
+            (self.dry_multiplier.map(|x| x.0), &mut dry.multiplier),
+            (self.dry_base.map(|x| x.0), &mut dry.base),
+            (self.xtc_probability.map(|x| x.0), &mut options.xtc_probability),
+            (self.xtc_threshold.map(|x| x.0), &mut options.xtc_threshold),
+            (self.mirostat_tau.map(|x| x.0), &mut options.mirostat_target),
+            (self.mirostat_eta.map(|x| x.0), &mut options.mirostat_rate),
         ] {
-            if let Some(value) = given {
-                *place = narrow(name, value)?;
+            *place = given.unwrap_or(*place);
+        }
+        for (given, all, place) in [
+            (self.top_k, 0, &mut options.top_k),
+            (self.repeat_last_n, usize::MAX, &mut options.repeat_last_n),
+            (self.dry_penalty_last_n, usize::MAX, &mut dry.last_n),
+        ] {
+            if let Some(tokens) = given {
+                *place = usize::try_from(tokens.0).unwrap_or(all);
             }
         }
-        for (name, given, all, place) in [
-            ("top_k", self.top_k, 0, &mut options.top_k),
-            (
-                "repeat_last_n",
-                self.repeat_last_n,
-                usize::MAX,
-                &mut options.repeat_last_n,
-            ),
-            (
-                "dry_penalty_last_n",
-                self.dry_penalty_last_n,
-                usize::MAX,
-                &mut dry.last_n,
-            ),
-        ] {
-            match given {
-                Some(-1) => *place = all,
-                Some(n) => *place = size(count(name, n, "-1 for all")?),
-                None => {}
-            }
-        }
-        if let Some(n) = self.dry_allowed_length {
-            dry.allowed_length = size(count("dry_allowed_length", n, "1 or more")?);
+        if let Some(length) = self.dry_allowed_length {
+            dry.allowed_length = length.0 as usize;
         }
         if dry.multiplier != 0.0 {
-            let given = self.dry_sequence_breakers.clone();
-            let texts = given.unwrap_or_else(|| BREAKERS.map(str::to_owned).to_vec());
-            few("dry_sequence_breakers", &texts)?;
+            let usual = || Stops(BREAKERS.map(str::to_owned).to_vec());
+            let texts = self.dry_sequence_breakers.clone().unwrap_or_else(usual).0;
             let ids = 0..served.tokenizer.vocabulary().len() as u32;
             dry.breakers = Breakers::new(&texts, ids.map(|id| served.tokenizer.bytes(id)));
         }
-        match self.mirostat {
-            None => {}
-            Some(0) if !options.samplers.contains(&SamplerKind::Mirostat) => {}
-            Some(0) => options.samplers = SamplerKind::DEFAULT.to_vec(),
+        match self.mirostat.map(|kind| kind.0) {
             Some(2) => options.samplers = SamplerKind::MIROSTAT.to_vec(),
-            Some(n) => return Err(out_of_range("mirostat", n, "0 for none, or 2 for mirostat 2")),
+            Some(0) if options.samplers.contains(&SamplerKind::Mirostat) => {
+                options.samplers = SamplerKind::DEFAULT.to_vec();
+            }
+            _ => {}
         }
-        match self.seed {
-            None => {}
+        match self.seed.map(|seed| seed.0) {
             Some(-1) => options.seed = None,
-            Some(n) => options.seed = Some(count("seed", n, "-1 for a random one")?),
+            Some(seed) => options.seed = Some(seed as u64),
+            None => {}
         }
-        Ok(options)
+        options
     }
-}
-
-/// Texts that end an answer.
-pub fn stops(stop: Option<TextOr<String>>) -> Result<Vec<String>, Fault> {
-    let texts = stop.map(TextOr::into_list).unwrap_or_default();
-    few("stop", &texts)?;
-    Ok(texts)
-}
-
-fn few(name: &str, texts: &[String]) -> Result<(), Fault> {
-    match texts.len() <= MOST_TEXTS {
-        true => Ok(()),
-        false => {
-            let found = format!("a list of {}", texts.len());
-            Err(out_of_range(name, found, &format!("at most {MOST_TEXTS} texts")))
-        }
-    }
-}
-
-/// A number that fits 32 bits.
-pub fn narrow(name: &str, value: f64) -> Result<f32, Fault> {
-    let narrow = value as f32;
-    match narrow.is_finite() {
-        true => Ok(narrow),
-        false => Err(out_of_range(name, format!("{value:e}"), "a number of 32 bits")),
-    }
-}
-
-/// A number from 0 on, where others have a meaning of their own.
-fn count(name: &str, value: i64, others: &str) -> Result<u64, Fault> {
-    let expected = || format!("a number from 0 on, or {others}");
-    u64::try_from(value).map_err(|_| out_of_range(name, value, &expected()))
-}
-
-/// As much of it as this machine can have.
-fn size(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
-}
-
-fn out_of_range(name: &str, found: impl std::fmt::Display, expected: &str) -> Fault {
-    Fault::bad(format!("{name} is {found}, expected {expected}")).at(name)
-}
-
-/// What a sampler does not take, by the names of these options.
-fn named(error: &SamplerError) -> Fault {
-    let SamplerError::Option {
-        option,
-        found,
-        expected,
-    } = error
-    else {
-        return Fault::bad(error.to_string()).at("samplers");
-    };
-    let name = match *option {
-        "typical" => "typical_p".to_owned(),
-        "mirostat_target" => "mirostat_tau".to_owned(),
-        "mirostat_rate" => "mirostat_eta".to_owned(),
-        other => other.replace('.', "_"),
-    };
-    out_of_range(&name, found, expected)
 }

@@ -17,16 +17,6 @@ pub enum TextOr<T> {
     List(Vec<T>),
 }
 
-impl TextOr<String> {
-    /// The texts; a text alone is one.
-    pub fn into_list(self) -> Vec<String> {
-        match self {
-            Self::Text(text) => vec![text],
-            Self::List(list) => list,
-        }
-    }
-}
-
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for TextOr<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Either(PhantomData))

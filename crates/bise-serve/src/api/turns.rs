@@ -1,10 +1,15 @@
-//! Conversations in the words of OpenAI's interface, which chat templates know.
+//! Conversations of other interfaces, in the words of OpenAI's, which chat templates know.
 
+use super::openai::message::{self, Message};
+use super::openai::tool::{Tool, functions};
 use crate::fault::Fault;
+use crate::http::body::parse;
 use crate::served::Served;
-use bise_model::chat::Conversation;
+use crate::tools::Function;
 use bise_model::tokenizer::TokenKind;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 /// How much a model is to think.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,10 +23,12 @@ pub enum Think {
 }
 
 /// A conversation that is being put together.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct Turns {
     messages: Vec<Value>,
-    tools: Vec<Value>,
+    /// A list of tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Box<RawValue>>,
 }
 
 impl Turns {
@@ -32,14 +39,10 @@ impl Turns {
 
     /// An answer, with the calls that [`call`] makes.
     pub fn answer(&mut self, thought: &str, text: &str, calls: Vec<Value>) {
-        let content = match thought {
-            "" => text.into(),
-            _ => json!([
-                {"type": "thinking", "thinking": thought},
-                {"type": "text", "text": text},
-            ]),
-        };
-        let mut message = json!({"role": "assistant", "content": content});
+        let mut message = json!({"role": "assistant", "content": text});
+        if !thought.is_empty() {
+            message["reasoning_content"] = thought.into();
+        }
         if !calls.is_empty() {
             message["tool_calls"] = calls.into();
         }
@@ -57,64 +60,60 @@ impl Turns {
         self.messages.push(message);
     }
 
-    /// A tool that may be called.
-    pub fn offer(&mut self, name: &str, description: Option<&str>, parameters: Option<&Value>) {
-        let mut function = json!({"name": name});
-        if let Some(description) = description {
-            function["description"] = description.into();
-        }
-        function["parameters"] = parameters.cloned().unwrap_or_else(|| json!({}));
-        self.tools.push(json!({"type": "function", "function": function}));
+    /// Lets the answer go on from where the last message is, if that is an answer; whether it is.
+    pub fn go_on(&mut self) -> bool {
+        let last = self.messages.last_mut();
+        let Some(last) = last.filter(|last| last["role"] == "assistant") else {
+            return false;
+        };
+        last["prefix"] = true.into();
+        true
     }
 
-    /// Lets the answer go on from where the last message is, if that is an answer.
-    pub fn go_on(&mut self) {
-        if let Some(last) = self
-            .messages
-            .last_mut()
-            .filter(|last| last["role"] == "assistant")
-        {
-            last["prefix"] = true.into();
-        }
-    }
-
-    /// The conversation.
+    /// What the tools can do.
     ///
     /// # Errors
-    /// When it says what no conversation does.
-    pub fn conversation(self) -> Result<Conversation, Fault> {
-        let Self { messages, tools } = self;
-        let json = json!({"messages": messages, "tools": tools}).to_string();
-        Conversation::from_json(&json).map_err(|error| Fault::bad(error.to_string()).at("messages"))
+    /// When they are none, or too many.
+    pub fn functions(&self) -> Result<Vec<Function>, Fault> {
+        #[derive(Deserialize)]
+        struct Offered {
+            tools: Vec<Tool>,
+        }
+        match &self.tools {
+            None => Ok(Vec::new()),
+            // The place in the list belongs to errors.
+            Some(tools) => functions(&parse::<Offered>(&format!("{{\"tools\": {tools}}}"))?.tools),
+        }
+    }
+
+    /// The tokens of the conversation, in which the model is to think so much.
+    ///
+    /// # Errors
+    /// When the chat format does not allow it, or has no words for an effort.
+    pub fn prompt(&self, served: &Served, think: Option<&Think>) -> Result<Vec<u32>, Fault> {
+        #[derive(Deserialize)]
+        struct Said {
+            messages: Vec<Message>,
+        }
+        // What was put together here can be written.
+        let text = serde_json::to_string(self).unwrap_or_default();
+        let messages = parse::<Said>(&text)?.messages;
+        let tools = self.tools.is_some();
+        let prompt = |effort| message::prompt(served, &text, &messages, tools, effort);
+        match think {
+            None => prompt(None),
+            Some(Think::Effort(effort)) => prompt(Some(effort)),
+            // Where there are no words for it, the model does as it always does.
+            Some(Think::Off) => prompt(Some("none")).or_else(|_| prompt(None)),
+            Some(Think::On) => prompt(Some("high")).or_else(|_| prompt(None)),
+        }
     }
 }
 
-/// A call of a tool in an answer.
-pub fn call(id: Option<&str>, name: &str, arguments: &Map<String, Value>) -> Value {
+/// A call of a tool in an answer; `arguments` are JSON.
+pub fn call(id: &str, name: &str, arguments: &str) -> Value {
     let function = json!({"name": name, "arguments": arguments});
     json!({"id": id, "type": "function", "function": function})
-}
-
-/// The tokens of a conversation in which the model is to think so much.
-///
-/// # Errors
-/// As [`Served::chat_prompt`], and when the chat format has no words for an effort.
-pub fn prompt(
-    served: &Served,
-    conversation: Conversation,
-    think: Option<&Think>,
-) -> Result<Vec<u32>, Fault> {
-    let effort = match think {
-        None => return served.chat_prompt(&conversation),
-        Some(Think::Off) => "none",
-        Some(Think::On) => "high",
-        Some(Think::Effort(effort)) => effort,
-    };
-    let asked = conversation.clone().with_reasoning_effort(Some(effort));
-    match (served.chat_prompt(&asked), think) {
-        (Err(_), Some(Think::Off | Think::On)) => served.chat_prompt(&conversation),
-        (prompt, _) => prompt,
-    }
 }
 
 /// Whether the model has words for thoughts.

@@ -1,6 +1,7 @@
 //! What `/completion` is asked.
 
 use super::prompt::{begin, encode, spell};
+use crate::api::openai::number::{Whole, shown};
 use crate::api::options::Options;
 use crate::api::text_or::TextOr;
 use crate::fault::Fault;
@@ -16,6 +17,7 @@ use utoipa::ToSchema;
 
 /// A text that is to go on, and how tokens are chosen.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = llama_cpp::Described)]
 #[allow(dead_code)] // describes the body, whose halves are read one after the other
 pub struct Described {
     #[serde(flatten)]
@@ -26,6 +28,7 @@ pub struct Described {
 
 /// A text that is to go on. How tokens are chosen stands beside these fields.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = llama_cpp::Completion)]
 pub struct Completion {
     /// A text, or a list of tokens and texts.
     prompt: TextOr<Part>,
@@ -45,14 +48,15 @@ pub struct Completion {
     #[schema(value_type = Option<Vec<Value>>)]
     logit_bias: Option<Value>,
     /// Of how many of the likeliest tokens log-probabilities are wanted.
-    #[schema(maximum = 100)]
-    n_probs: Option<u64>,
+    #[schema(inline)]
+    n_probs: Option<Whole<0, 100>>,
     /// Whether tokens are wanted, too.
     return_tokens: Option<bool>,
 }
 
 /// A part of a prompt.
 #[derive(Deserialize, Serialize, ToSchema)]
+#[schema(as = llama_cpp::Part)]
 #[serde(untagged, expecting = "expected a token or a text")]
 enum Part {
     Token(u32),
@@ -102,7 +106,17 @@ impl Asked {
         let wanted = completion.wanted(served, text)?;
         let prompt = completion.prompt(served)?;
         let spelled = spell(&served.tokenizer, &prompt);
-        let request = served.request(prompt, Voice::Continuation, wanted)?;
+        let grammar = if completion.json_schema.is_some() {
+            "json_schema"
+        } else {
+            "grammar"
+        };
+        let request = served.request(prompt, Voice::Continuation, wanted);
+        let request = request.map_err(|fault| match fault.param.as_deref() {
+            Some("response_format") => fault.at(grammar),
+            Some("messages") => fault.at("prompt"),
+            _ => fault,
+        })?;
         let asked = Self {
             model: served.name().to_owned(),
             prompt: spelled,
@@ -110,7 +124,7 @@ impl Asked {
             sampling: request.sampling.clone(),
             most: request.max_tokens,
             tokens: completion.return_tokens == Some(true),
-            probabilities: completion.n_probs.is_some_and(|n| n > 0),
+            probabilities: completion.n_probs.is_some_and(|n| n.0 > 0),
         };
         Ok((asked, request))
     }
@@ -118,7 +132,6 @@ impl Asked {
 
 impl Completion {
     fn wanted(&self, served: &Served, text: &str) -> Result<Wanted, Fault> {
-        const MOST_PROBABILITIES: u64 = 100;
         let mut wanted = parse::<Options>(text)?.wanted(served)?;
         if let Some(names) = &self.samplers {
             let kinds = SamplerKind::parse_list(&names.join(";"));
@@ -128,16 +141,12 @@ impl Completion {
         if let Some(bias) = &self.logit_bias {
             wanted.sampling.logit_bias = biases(bias)?;
         }
-        let probabilities = self.n_probs.unwrap_or(0);
-        if probabilities > MOST_PROBABILITIES {
-            let message = format!("n_probs is {probabilities}, expected 0 to {MOST_PROBABILITIES}");
-            return Err(Fault::bad(message).at("n_probs"));
-        }
+        let probabilities = self.n_probs.map_or(0, |n| n.0 as usize);
         let tokens = self.return_tokens == Some(true) || probabilities > 0;
         Ok(Wanted {
             grammar: self.grammar()?,
             ignore_end: self.ignore_eos == Some(true),
-            logprobs: tokens.then_some(probabilities as usize),
+            logprobs: tokens.then_some(probabilities),
             ..wanted
         })
     }
@@ -202,10 +211,9 @@ fn refuse_absent(text: &str) -> Result<(), Fault> {
             _ => found.to_string() == **text,
         };
         if !neutral.iter().any(|text| same(text)) {
-            let mut shown = found.to_string();
-            shown.truncate(shown.char_indices().nth(40).map_or(shown.len(), |(at, _)| at));
+            let found = shown(&found.to_string());
             let expected = neutral.join(" or ");
-            let message = format!("{name} is {shown}, which cannot be had; expected {expected}");
+            let message = format!("{name} is {found}, which cannot be had; expected {expected}");
             return Err(Fault::bad(message).at(name));
         }
     }

@@ -5,6 +5,7 @@ use super::probabilities::Probability;
 use super::settings::Settings;
 use crate::api::aside::aside;
 use crate::api::gather::{ended_early, gather};
+use crate::api::openai::error::ErrorBody;
 use crate::api::sse;
 use crate::fault::Fault;
 use crate::http::body::Body;
@@ -19,6 +20,7 @@ use utoipa::ToSchema;
 
 /// A piece of an answer, or all of it. The last one says how it ended.
 #[derive(Serialize, ToSchema)]
+#[schema(as = llama_cpp::Said)]
 pub struct Said {
     index: usize,
     content: String,
@@ -35,6 +37,7 @@ pub struct Said {
 
 /// What there is to say at the end.
 #[derive(Serialize, ToSchema)]
+#[schema(as = llama_cpp::Last)]
 pub struct Last {
     model: String,
     /// The prompt, with the names of control tokens.
@@ -55,6 +58,7 @@ pub struct Last {
 
 /// How long it took, in milliseconds.
 #[derive(Serialize, ToSchema)]
+#[schema(as = llama_cpp::Timings)]
 struct Timings {
     cache_n: usize,
     prompt_n: usize,
@@ -65,9 +69,12 @@ struct Timings {
     predicted_per_second: f64,
 }
 
-/// What follows a text.
+/// Go on with a text
 #[utoipa::path(post, path = "/completion", tag = "llama.cpp", request_body = Described, responses(
-    (status = 200, description = "The answer, whole or an event for each piece.", body = Said),
+    (status = 200, description = "The answer, or with `stream` events of its pieces.",
+     content((Said = "application/json"), (Said = "text/event-stream"))),
+    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
+    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn completion(
     State(app): State<App>,

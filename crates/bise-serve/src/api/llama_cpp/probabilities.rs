@@ -1,11 +1,13 @@
 //! Tokens of an answer and their log-probabilities, as llama.cpp writes them.
 
+use crate::api::openai::answer::{logprob as logprob_of, text};
 use crate::request::Token;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 /// A token that was chosen.
 #[derive(Serialize, ToSchema)]
+#[schema(as = llama_cpp::Probability)]
 pub struct Probability {
     #[serde(flatten)]
     chosen: Likely,
@@ -14,6 +16,7 @@ pub struct Probability {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = llama_cpp::Likely)]
 struct Likely {
     id: u32,
     token: String,
@@ -23,12 +26,11 @@ struct Likely {
 
 impl Likely {
     fn new(id: u32, bytes: Vec<u8>, logprob: f64) -> Self {
-        let token = String::from_utf8_lossy(&bytes).into_owned();
         Self {
             id,
-            token,
+            token: text(&bytes),
             bytes,
-            logprob,
+            logprob: logprob_of(logprob),
         }
     }
 }

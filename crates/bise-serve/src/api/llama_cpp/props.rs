@@ -1,6 +1,7 @@
 //! `/props`
 
 use super::settings::Settings;
+use crate::api::openai::error::ErrorBody;
 use crate::fault::Fault;
 use crate::http::state::App;
 use axum::Json;
@@ -10,6 +11,7 @@ use utoipa::ToSchema;
 
 /// What there is to say of the server.
 #[derive(Serialize, ToSchema)]
+#[schema(as = llama_cpp::Props)]
 pub struct Props {
     default_generation_settings: Defaults,
     /// Answers that are written at a time at most.
@@ -24,6 +26,7 @@ pub struct Props {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = llama_cpp::Defaults)]
 struct Defaults {
     /// Tokens of a text at most, prompt and answer together.
     n_ctx: usize,
@@ -31,14 +34,16 @@ struct Defaults {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = llama_cpp::Modalities)]
 struct Modalities {
     vision: bool,
     audio: bool,
 }
 
-/// What there is to say of the server.
+/// What there is to say of the server
 #[utoipa::path(get, path = "/props", tag = "llama.cpp", responses(
     (status = 200, description = "How it runs which model.", body = Props),
+    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn props(State(app): State<App>) -> Result<Json<Props>, Fault> {
     let served = app.served()?;

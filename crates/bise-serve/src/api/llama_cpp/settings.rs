@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 /// How tokens are chosen.
 #[derive(Serialize, ToSchema)]
+#[schema(as = llama_cpp::Settings)]
 pub struct Settings {
     seed: Option<u64>,
     temperature: f32,

@@ -2,18 +2,21 @@
 
 use super::prompt::{begin, encode, spell};
 use crate::api::aside::aside;
+use crate::api::openai::error::ErrorBody;
+use crate::api::openai::message::{self, Message};
+use crate::api::openai::tool::{Tool, functions};
 use crate::fault::Fault;
 use crate::http::body::Body;
 use crate::http::state::App;
 use axum::Json;
 use axum::extract::State;
-use bise_model::chat::Conversation;
 use bise_model::tokenizer::{TokenKind, Tokenizer};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// A text whose tokens are wanted.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = llama_cpp::Tokenize)]
 pub struct Tokenize {
     content: String,
     /// Whether the tokens stand between those that begin and end a text, where the vocabulary asks
@@ -27,11 +30,13 @@ pub struct Tokenize {
 
 /// Tokens of a text.
 #[derive(Serialize, ToSchema)]
+#[schema(as = llama_cpp::Tokens)]
 pub struct Tokens {
     tokens: Vec<Token>,
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = llama_cpp::Token)]
 #[serde(untagged)]
 enum Token {
     Id(u32),
@@ -40,6 +45,7 @@ enum Token {
 
 /// The text of a token, or its bytes where they are none.
 #[derive(Serialize, ToSchema)]
+#[schema(as = llama_cpp::Piece)]
 #[serde(untagged)]
 enum Piece {
     Text(String),
@@ -58,9 +64,11 @@ impl Piece {
     }
 }
 
-/// The tokens of a text.
+/// The tokens of a text
 #[utoipa::path(post, path = "/tokenize", tag = "llama.cpp", request_body = Tokenize, responses(
     (status = 200, description = "Its tokens.", body = Tokens),
+    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
+    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn tokenize(
     State(app): State<App>,
@@ -91,19 +99,23 @@ pub async fn tokenize(
 
 /// Tokens whose text is wanted.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = llama_cpp::Detokenize)]
 pub struct Detokenize {
     tokens: Vec<u32>,
 }
 
 /// A text.
 #[derive(Serialize, ToSchema)]
+#[schema(as = llama_cpp::Content)]
 pub struct Content {
     content: String,
 }
 
-/// The text of tokens, with the names of control tokens.
+/// The text of tokens, with the names of control tokens
 #[utoipa::path(post, path = "/detokenize", tag = "llama.cpp", request_body = Detokenize, responses(
     (status = 200, description = "Their text.", body = Content),
+    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
+    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn detokenize(
     State(app): State<App>,
@@ -120,25 +132,41 @@ pub async fn detokenize(
     Ok(Json(Content { content }))
 }
 
+/// A conversation.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = llama_cpp::Conversation)]
+pub struct Conversation {
+    /// At least one.
+    #[schema(min_items = 1)]
+    messages: Vec<Message>,
+    /// What the model may call.
+    tools: Option<Vec<Tool>>,
+    /// How much the model is to think, where its chat format can say so.
+    reasoning_effort: Option<String>,
+}
+
 /// A conversation as a text.
 #[derive(Serialize, ToSchema)]
+#[schema(as = llama_cpp::Prompt)]
 pub struct Prompt {
     prompt: String,
 }
 
-/// A conversation as the model sees it, with the names of control tokens.
-#[utoipa::path(post, path = "/apply-template", tag = "llama.cpp", request_body = Object, responses(
+/// A conversation as the model sees it, with the names of control tokens
+#[utoipa::path(post, path = "/apply-template", tag = "llama.cpp", request_body = Conversation, responses(
     (status = 200, description = "The conversation up to where the answer begins.", body = Prompt),
+    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
+    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn apply_template(
     State(app): State<App>,
-    Body { text, .. }: Body<serde::de::IgnoredAny>,
+    Body { value, text }: Body<Conversation>,
 ) -> Result<Json<Prompt>, Fault> {
     let served = app.served()?.clone();
     let prompt = aside(move || {
-        let conversation = Conversation::from_json(&text)
-            .map_err(|error| Fault::bad(error.to_string()).at("messages"))?;
-        let ids = served.chat_prompt(&conversation)?;
+        let tools = functions(value.tools.as_deref().unwrap_or_default())?;
+        let effort = value.reasoning_effort.as_deref();
+        let ids = message::prompt(&served, &text, &value.messages, !tools.is_empty(), effort)?;
         Ok(spell(&served.tokenizer, &ids))
     });
     Ok(Json(Prompt {

@@ -1,13 +1,19 @@
 //! `/api/chat`
 
 use super::line::{Asked, Line, Said, loaded, respond};
-use super::options::{KeepAlive, Thinking, check_name, logprobs, no_images, wanted};
+use super::options::{
+    ErrorBody, KeepAlive, Thinking, at_format, check_name, logprobs, no_images, object, wanted,
+};
+use crate::api::aside::aside;
+use crate::api::openai::number::Whole;
+use crate::api::openai::tool::Tool;
 use crate::api::options::Options;
-use crate::api::turns::{Turns, call, prompt};
+use crate::api::turns::{Think, Turns, call};
 use crate::fault::Fault;
-use crate::http::body::Body;
+use crate::http::body::{Body, parse};
 use crate::http::state::App;
-use crate::request::Voice;
+use crate::request::{Request, Voice};
+use crate::served::Served;
 use axum::extract::State;
 use axum::response::Response;
 use bise_model::chat::ToolCall;
@@ -21,10 +27,13 @@ use utoipa::ToSchema;
 
 /// A conversation that is to go on.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = ollama::Chat)]
 pub struct Chat {
     model: String,
     /// Without any the model is loaded, which it is.
     messages: Option<Vec<Message>>,
+    /// What the model may call.
+    #[allow(dead_code)] // is read once more, as it is written
     tools: Option<Vec<Tool>>,
     /// `json`, or a JSON schema.
     #[schema(value_type = Option<Value>)]
@@ -33,14 +42,18 @@ pub struct Chat {
     /// Whether each piece comes in a line of its own; it does unless this is false.
     stream: Option<bool>,
     think: Option<Thinking>,
+    /// Whether each token's probability is told.
     logprobs: Option<bool>,
-    #[schema(maximum = 20)]
-    top_logprobs: Option<u64>,
-    #[allow(dead_code)]
+    /// Of how many of the likeliest tokens it is told, with `logprobs`.
+    #[schema(inline)]
+    top_logprobs: Option<Whole<0, 20>>,
+    #[allow(dead_code)] // the model stays
     keep_alive: Option<KeepAlive>,
 }
 
+/// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[schema(as = ollama::Role)]
 #[serde(rename_all = "lowercase")]
 enum Role {
     System,
@@ -50,9 +63,11 @@ enum Role {
 }
 
 #[derive(Deserialize, ToSchema)]
+#[schema(as = ollama::Message)]
 struct Message {
     role: Role,
     content: Option<String>,
+    /// What was thought before an answer.
     thinking: Option<String>,
     tool_calls: Option<Vec<Call>>,
     /// Which tool gave this back.
@@ -64,39 +79,30 @@ struct Message {
 }
 
 #[derive(Deserialize, ToSchema)]
+#[schema(as = ollama::Call)]
 struct Call {
     id: Option<String>,
     function: Function,
 }
 
 #[derive(Deserialize, ToSchema)]
+#[schema(as = ollama::Function)]
 struct Function {
     name: String,
-    #[serde(default)]
-    arguments: Map<String, Value>,
-}
-
-#[derive(Deserialize, ToSchema)]
-struct Tool {
-    function: Definition,
-}
-
-#[derive(Deserialize, ToSchema)]
-struct Definition {
-    name: String,
-    description: Option<String>,
-    /// A JSON schema.
+    #[serde(default, deserialize_with = "object")]
     #[schema(value_type = Option<Object>)]
-    parameters: Option<Map<String, Value>>,
+    arguments: Option<Box<RawValue>>,
 }
 
 /// A part of the answer.
 #[derive(Serialize, ToSchema)]
+#[schema(as = ollama::ChatAnswer)]
 pub struct Answer {
     message: Spoken,
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = ollama::Spoken)]
 struct Spoken {
     role: &'static str,
     content: String,
@@ -107,11 +113,13 @@ struct Spoken {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = ollama::MadeCall)]
 struct MadeCall {
     function: MadeFunction,
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = ollama::MadeFunction)]
 struct MadeFunction {
     index: usize,
     name: String,
@@ -125,7 +133,7 @@ impl Said for Answer {
             function: MadeFunction {
                 index,
                 name: call.name,
-                arguments: object(&call.arguments),
+                arguments: arguments(&call.arguments),
             },
         };
         Self {
@@ -140,7 +148,7 @@ impl Said for Answer {
 }
 
 /// Arguments as an object, which clients insist on.
-pub fn object(arguments: &str) -> Map<String, Value> {
+pub fn arguments(arguments: &str) -> Map<String, Value> {
     match serde_json::from_str(arguments) {
         Ok(Value::Object(map)) => map,
         Ok(other) => Map::from_iter([("arguments".to_owned(), other)]),
@@ -148,63 +156,84 @@ pub fn object(arguments: &str) -> Map<String, Value> {
     }
 }
 
-/// What follows in a conversation.
+/// Answer a conversation
 #[utoipa::path(post, path = "/api/chat", tag = "Ollama", request_body = Chat, responses(
-    (status = 200, description = "The answer, whole or a line for each piece.", body = Line<Answer>),
+    (status = 200, description = "The answer: a line for each piece, or with `stream` false all at once.",
+     content((Line<Answer> = "application/x-ndjson"), (Line<Answer> = "application/json"))),
+    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
+    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
-pub async fn chat(
-    State(app): State<App>,
-    Body { value: chat, text }: Body<Chat>,
-) -> Result<Response, Fault> {
+pub async fn chat(State(app): State<App>, body: Body<Chat>) -> Result<Response, Fault> {
     let came = Instant::now();
-    let served = app.served()?;
-    check_name(served, &chat.model)?;
-    let mut wanted = wanted(served, chat.options, chat.format.as_deref(), &text)?;
-    wanted.logprobs = logprobs(chat.logprobs, chat.top_logprobs)?;
-    let think = chat
-        .think
-        .map(|think| think.think(served, &chat.model))
-        .transpose()?;
-    let mut asked = Asked {
-        model: chat.model,
-        came,
-        prompt: 0,
-        thoughts: think != Some(crate::api::turns::Think::Off),
-        logprobs: wanted.logprobs.is_some(),
-    };
-    let messages = chat.messages.unwrap_or_default();
-    if messages.is_empty() {
-        return Ok(loaded::<Answer>(&asked));
+    let (served, streamed) = (app.served()?.clone(), body.value.stream != Some(false));
+    let prepared = aside(move || {
+        let (asked, request) = body.value.request(&served, &body.text, came)?;
+        let events = request.map(|request| served.submit(request));
+        Ok((asked, events.transpose()?))
+    });
+    match prepared.await? {
+        (asked, Some(events)) => respond::<Answer>(asked, events, streamed).await,
+        (asked, None) => Ok(loaded::<Answer>(&asked)),
     }
-    let tools = chat.tools.unwrap_or_default();
-    let voice = Voice::Answer {
-        tools: !tools.is_empty(),
-    };
-    let conversation = turns(messages, tools)?.conversation()?;
-    let prompt = prompt(served, conversation, think.as_ref())?;
-    asked.prompt = prompt.len();
-    let events = served.submit(served.request(prompt, voice, wanted)?)?;
-    respond::<Answer>(asked, events, chat.stream != Some(false)).await
+}
+
+impl Chat {
+    /// What is to be told, and what the scheduler is asked: nothing where nobody says anything.
+    fn request(
+        self,
+        served: &Served,
+        text: &str,
+        came: Instant,
+    ) -> Result<(Asked, Option<Request>), Fault> {
+        check_name(served, &self.model)?;
+        let mut wanted = wanted(served, self.options.as_ref(), self.format.as_deref(), text)?;
+        wanted.logprobs = logprobs(self.logprobs, self.top_logprobs)?;
+        let think = self
+            .think
+            .map(|think| think.think(served, &self.model))
+            .transpose()?;
+        let mut asked = Asked {
+            model: self.model,
+            came,
+            prompt: 0,
+            thoughts: think != Some(Think::Off),
+            logprobs: wanted.logprobs.is_some(),
+        };
+        let messages = self.messages.unwrap_or_default();
+        if messages.is_empty() {
+            return Ok((asked, None));
+        }
+        let mut turns = turns(messages)?;
+        turns.tools = tools(text)?;
+        let has_tools = !turns.functions()?.is_empty();
+        let voice = match turns.go_on() {
+            true => Voice::Continuation,
+            false => Voice::Answer { tools: has_tools },
+        };
+        let prompt = turns.prompt(served, think.as_ref())?;
+        asked.prompt = prompt.len();
+        let request = served.request(prompt, voice, wanted).map_err(at_format)?;
+        Ok((asked, Some(request)))
+    }
+}
+
+/// The tools of the request `text`, as they are written; an empty list is none.
+fn tools(text: &str) -> Result<Option<Box<RawValue>>, Fault> {
+    #[derive(Deserialize)]
+    struct Written {
+        tools: Option<Box<RawValue>>,
+    }
+    let written = parse::<Written>(text)?.tools;
+    let is_empty = |tools: &RawValue| tools.get()[1..].trim_start().starts_with(']');
+    Ok(written.filter(|tools| !is_empty(tools)))
 }
 
 /// The conversation in other words. Calls and results have no ids here: a result belongs to the
 /// first call of its tool that has none yet.
-fn turns(messages: Vec<Message>, tools: Vec<Tool>) -> Result<Turns, Fault> {
-    let mut turns = Turns::default();
-    for Tool { function } in &tools {
-        let parameters = function.parameters.clone().map(Value::Object);
-        turns.offer(
-            &function.name,
-            function.description.as_deref(),
-            parameters.as_ref(),
-        );
-    }
-    let mut open = Open::default();
+fn turns(messages: Vec<Message>) -> Result<Turns, Fault> {
+    let (mut turns, mut open) = (Turns::default(), Open::default());
     for (i, message) in messages.into_iter().enumerate() {
-        no_images(
-            &message.images.unwrap_or_default(),
-            &format!("messages[{i}].images"),
-        )?;
+        no_images(message.images.as_ref(), &format!("messages[{i}].images"))?;
         let text = message.content.unwrap_or_default();
         match message.role {
             Role::System => turns.say("system", &text),
@@ -220,7 +249,6 @@ fn turns(messages: Vec<Message>, tools: Vec<Tool>) -> Result<Turns, Fault> {
             }
         }
     }
-    turns.go_on();
     Ok(turns)
 }
 
@@ -238,7 +266,8 @@ impl Open {
         // Nine letters and digits, as the formats want them.
         let id = made.id.unwrap_or_else(|| format!("call{:05}", self.count));
         let Function { name, arguments } = made.function;
-        let value = call(Some(&id), &name, &arguments);
+        let arguments = arguments.as_deref().map_or("{}", RawValue::get);
+        let value = call(&id, &name, arguments);
         self.calls.push_back((id, name));
         value
     }

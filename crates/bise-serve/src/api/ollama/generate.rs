@@ -1,13 +1,17 @@
 //! `/api/generate`
 
 use super::line::{Asked, Line, Said, loaded, respond};
-use super::options::{KeepAlive, Thinking, check_name, logprobs, no_images, wanted};
+use super::options::{
+    ErrorBody, KeepAlive, Thinking, at_format, check_name, logprobs, no_images, wanted,
+};
+use crate::api::aside::aside;
+use crate::api::openai::number::Whole;
 use crate::api::options::Options;
-use crate::api::turns::{Think, Turns, prompt};
+use crate::api::turns::{Think, Turns};
 use crate::fault::Fault;
 use crate::http::body::Body;
 use crate::http::state::App;
-use crate::request::Voice;
+use crate::request::{Request, Voice};
 use crate::served::Served;
 use axum::extract::State;
 use axum::response::Response;
@@ -20,6 +24,7 @@ use utoipa::ToSchema;
 
 /// A text that is to go on.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = ollama::Generate)]
 pub struct Generate {
     model: String,
     /// What a user says; the beginning of a text where `raw` is true, or where the model has no
@@ -45,15 +50,18 @@ pub struct Generate {
     /// Whether each piece comes in a line of its own; it does unless this is false.
     stream: Option<bool>,
     think: Option<Thinking>,
+    /// Whether each token's probability is told.
     logprobs: Option<bool>,
-    #[schema(maximum = 20)]
-    top_logprobs: Option<u64>,
-    #[allow(dead_code)]
+    /// Of how many of the likeliest tokens it is told, with `logprobs`.
+    #[schema(inline)]
+    top_logprobs: Option<Whole<0, 20>>,
+    #[allow(dead_code)] // the model stays
     keep_alive: Option<KeepAlive>,
 }
 
 /// A part of the answer.
 #[derive(Serialize, ToSchema)]
+#[schema(as = ollama::TextAnswer)]
 pub struct Answer {
     response: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -66,42 +74,59 @@ impl Said for Answer {
     }
 }
 
-/// What follows a text, or fills a gap in it.
+/// Go on with a text, or fill a gap in it
 #[utoipa::path(post, path = "/api/generate", tag = "Ollama", request_body = Generate, responses(
-    (status = 200, description = "The answer, whole or a line for each piece.", body = Line<Answer>),
+    (status = 200, description = "The answer: a line for each piece, or with `stream` false all at once.",
+     content((Line<Answer> = "application/x-ndjson"), (Line<Answer> = "application/json"))),
+    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
+    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
-pub async fn generate(
-    State(app): State<App>,
-    Body { value, text }: Body<Generate>,
-) -> Result<Response, Fault> {
+pub async fn generate(State(app): State<App>, body: Body<Generate>) -> Result<Response, Fault> {
     let came = Instant::now();
-    let served = app.served()?;
-    value.check(served)?;
-    let mut wanted = wanted(served, value.options.clone(), value.format.as_deref(), &text)?;
-    wanted.logprobs = logprobs(value.logprobs, value.top_logprobs)?;
-    let think = value.think.clone();
-    let think = think.map(|think| think.think(served, &value.model)).transpose()?;
-    let mut asked = Asked {
-        model: value.model.clone(),
-        came,
-        prompt: 0,
-        thoughts: think != Some(Think::Off),
-        logprobs: wanted.logprobs.is_some(),
-    };
-    let streamed = value.stream != Some(false);
-    let Some((prompt, voice)) = value.prompt(served, think.as_ref())? else {
-        return Ok(loaded::<Answer>(&asked));
-    };
-    asked.prompt = prompt.len();
-    let events = served.submit(served.request(prompt, voice, wanted)?)?;
-    respond::<Answer>(asked, events, streamed).await
+    let (served, streamed) = (app.served()?.clone(), body.value.stream != Some(false));
+    let prepared = aside(move || {
+        let (asked, request) = body.value.request(&served, &body.text, came)?;
+        let events = request.map(|request| served.submit(request));
+        Ok((asked, events.transpose()?))
+    });
+    match prepared.await? {
+        (asked, Some(events)) => respond::<Answer>(asked, events, streamed).await,
+        (asked, None) => Ok(loaded::<Answer>(&asked)),
+    }
 }
 
 impl Generate {
+    /// What is to be told, and what the scheduler is asked: nothing where there is no prompt.
+    fn request(
+        self,
+        served: &Served,
+        text: &str,
+        came: Instant,
+    ) -> Result<(Asked, Option<Request>), Fault> {
+        self.check(served)?;
+        let mut wanted = wanted(served, self.options.as_ref(), self.format.as_deref(), text)?;
+        wanted.logprobs = logprobs(self.logprobs, self.top_logprobs)?;
+        let think = self.think.as_ref();
+        let think = think.map(|think| think.think(served, &self.model)).transpose()?;
+        let mut asked = Asked {
+            model: self.model.clone(),
+            came,
+            prompt: 0,
+            thoughts: think != Some(Think::Off),
+            logprobs: wanted.logprobs.is_some(),
+        };
+        let Some((prompt, voice)) = self.prompt(served, think.as_ref())? else {
+            return Ok((asked, None));
+        };
+        asked.prompt = prompt.len();
+        let request = served.request(prompt, voice, wanted).map_err(at_format)?;
+        Ok((asked, Some(request)))
+    }
+
     /// Refuses what cannot be had.
     fn check(&self, served: &Served) -> Result<(), Fault> {
         check_name(served, &self.model)?;
-        no_images(self.images.as_deref().unwrap_or_default(), "images")?;
+        no_images(self.images.as_ref(), "images")?;
         let refuse = |at: &str, message: &str| Err(Fault::bad(message).at(at));
         if self
             .template
@@ -132,7 +157,7 @@ impl Generate {
 
     /// The tokens of the prompt, and how the answer is read; none where there is no prompt.
     fn prompt(
-        self,
+        &self,
         served: &Served,
         think: Option<&Think>,
     ) -> Result<Option<(Vec<u32>, Voice)>, Fault> {
@@ -153,7 +178,7 @@ impl Generate {
             turns.say("system", system);
         }
         turns.say("user", text);
-        let ids = prompt(served, turns.conversation()?, think)?;
+        let ids = turns.prompt(served, think)?;
         Ok(Some((ids, Voice::Answer { tools: false })))
     }
 }

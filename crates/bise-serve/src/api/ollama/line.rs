@@ -1,7 +1,8 @@
 //! Answers of `/api/chat` and `/api/generate`: one JSON object, or a line for each piece.
 
-use crate::api::answer::events;
 use crate::api::gather::{ended_early, gather};
+use crate::api::openai::answer::{logprob as logprob_of, text};
+use crate::api::sse::received;
 use crate::fault::Fault;
 use crate::http::form::Form;
 use crate::request::{End, Event, Finish, Piece, Token};
@@ -10,8 +11,7 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bise_model::chat::ToolCall;
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -40,6 +40,7 @@ pub struct Asked {
 
 /// A piece of an answer, or all of it. The last one says how it ended.
 #[derive(Serialize, ToSchema)]
+#[schema(as = ollama::Line)]
 pub struct Line<S> {
     model: String,
     created_at: String,
@@ -73,6 +74,7 @@ pub struct Line<S> {
 
 /// A token and its log-probability.
 #[derive(Serialize, ToSchema)]
+#[schema(as = ollama::Logprob)]
 struct Logprob {
     token: String,
     logprob: f64,
@@ -89,8 +91,8 @@ impl Logprob {
             .into_iter()
             .map(|(_, bytes, logprob)| Self::new(bytes, logprob, Vec::new()));
         Self {
-            token: String::from_utf8_lossy(&bytes).into_owned(),
-            logprob,
+            token: text(&bytes),
+            logprob: logprob_of(logprob),
             bytes,
             top_logprobs: top.collect(),
         }
@@ -111,8 +113,20 @@ pub async fn respond<S: Said>(
     streamed: bool,
 ) -> Result<Response, Fault> {
     if streamed {
-        let lines = events(incoming).flat_map(move |event| stream::iter(asked.lines::<S>(event)));
-        let lines = lines.map(Ok::<_, Infallible>);
+        let end = stream::once(async { None });
+        let events = received(incoming).map(Some).chain(end);
+        let mut over = false;
+        let lines = events.flat_map(move |event| {
+            let lines = match event {
+                None if over => Vec::new(),
+                None => vec![error(&ended_early())],
+                Some(event) => {
+                    over |= matches!(event, Event::Ended { .. } | Event::Failed { .. });
+                    asked.lines::<S>(event)
+                }
+            };
+            stream::iter(lines.into_iter().map(Ok::<_, Infallible>))
+        });
         let kind = [(CONTENT_TYPE, "application/x-ndjson")];
         return Ok((kind, Body::from_stream(lines)).into_response());
     }
@@ -133,30 +147,27 @@ pub fn loaded<S: Said>(asked: &Asked) -> Response {
 impl Asked {
     /// What is sent for an event.
     fn lines<S: Said>(&self, event: Event) -> Vec<String> {
-        let text = |line: &Line<S>| serde_json::to_string(line).unwrap_or_default() + "\n";
+        let written = |line: &Line<S>| serde_json::to_string(line).unwrap_or_default() + "\n";
         match event {
             Event::Begun { .. } => Vec::new(),
             Event::Piece { piece, .. } => {
                 let silent = piece.text.is_empty() && !(self.thoughts && !piece.thought.is_empty());
                 match silent && !self.logprobs {
                     true => Vec::new(),
-                    false => vec![text(&self.line(piece, Vec::new()))],
+                    false => vec![written(&self.line(piece, Vec::new()))],
                 }
             }
             Event::Ended { end, .. } => {
                 let mut lines = Vec::new();
                 if !end.calls.is_empty() {
-                    lines.push(text(&self.line(Piece::default(), end.calls.clone())));
+                    lines.push(written(&self.line(Piece::default(), end.calls.clone())));
                 }
                 let mut last = self.line(Piece::default(), Vec::new());
                 self.end(&mut last, &end);
-                lines.push(text(&last));
+                lines.push(written(&last));
                 lines
             }
-            Event::Failed { problem } => {
-                let error = Form::Ollama.error(&Fault::internal(problem));
-                vec![format!("{error}\n")]
-            }
+            Event::Failed { problem } => vec![error(&Fault::internal(problem))],
         }
     }
 
@@ -195,6 +206,11 @@ impl Asked {
         line.eval_count = Some(end.tokens);
         line.eval_duration = Some(seconds(end.answer_seconds));
     }
+}
+
+/// The line of an error.
+fn error(fault: &Fault) -> String {
+    format!("{}\n", Form::Ollama.error(fault))
 }
 
 fn seconds(seconds: f64) -> u64 {

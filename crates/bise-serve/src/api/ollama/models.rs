@@ -1,6 +1,6 @@
 //! What is asked about models: `/api/tags`, `/api/show`, `/api/ps`, `/api/version`.
 
-use super::options::check_name;
+use super::options::{ErrorBody, check_name};
 use crate::api::turns::{has_control, thinks};
 use crate::fault::Fault;
 use crate::http::body::Body;
@@ -21,11 +21,13 @@ const INTERFACE: &str = "0.12.11";
 
 /// All models: one, by each of its names.
 #[derive(Serialize, ToSchema)]
+#[schema(as = ollama::Tags)]
 pub struct Tags {
     models: Vec<Tag>,
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = ollama::Tag)]
 struct Tag {
     name: String,
     model: String,
@@ -43,6 +45,7 @@ struct Tag {
 }
 
 #[derive(Clone, Serialize, ToSchema)]
+#[schema(as = ollama::Details)]
 struct Details {
     parent_model: String,
     format: String,
@@ -56,6 +59,7 @@ struct Details {
 /// The models that there are.
 #[utoipa::path(get, path = "/api/tags", tag = "Ollama", responses(
     (status = 200, description = "The model, by each of its names.", body = Tags),
+    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn tags(State(app): State<App>) -> Result<Json<Tags>, Fault> {
     let served = app.served()?;
@@ -68,6 +72,7 @@ pub async fn tags(State(app): State<App>) -> Result<Json<Tags>, Fault> {
 /// The models that are loaded.
 #[utoipa::path(get, path = "/api/ps", tag = "Ollama", responses(
     (status = 200, description = "The model.", body = Tags),
+    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn ps(State(app): State<App>) -> Result<Json<Tags>, Fault> {
     /// Long enough to be never, short enough for every calendar.
@@ -145,6 +150,7 @@ fn parameters<'t>(tensors: impl Iterator<Item = &'t Tensor>) -> String {
 
 /// A model about which something is asked.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = ollama::Show)]
 pub struct Show {
     model: Option<String>,
     /// Its older name.
@@ -155,6 +161,7 @@ pub struct Show {
 
 /// What there is to say of a model.
 #[derive(Serialize, ToSchema)]
+#[schema(as = ollama::Shown)]
 pub struct Shown {
     modelfile: String,
     parameters: String,
@@ -173,6 +180,8 @@ pub struct Shown {
 /// What there is to say of the model.
 #[utoipa::path(post, path = "/api/show", tag = "Ollama", request_body = Show, responses(
     (status = 200, description = "What its file says.", body = Shown),
+    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
+    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn show(
     State(app): State<App>,
@@ -230,6 +239,7 @@ fn json(value: &gguf::Value) -> Value {
 
 /// The version of the interface.
 #[derive(Serialize, ToSchema)]
+#[schema(as = ollama::Version)]
 pub struct Version {
     version: &'static str,
     /// Who speaks it.

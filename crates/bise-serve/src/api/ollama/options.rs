@@ -1,12 +1,13 @@
 //! What Ollama's requests have in common: `model`, `options`, `format`, `think`, `keep_alive`.
 
+use crate::api::openai::number::{Whole, shown, unexpected};
 use crate::api::options::Options;
 use crate::api::turns::{self, Think};
 use crate::fault::Fault;
 use crate::http::body::parse;
 use crate::served::{Served, Wanted};
 use bise_model::constraint::Grammar;
-use serde::de::IgnoredAny;
+use serde::de::{Deserializer, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -30,6 +31,15 @@ const OF_THE_MACHINE: [&str; 13] = [
     "vocab_only",
 ];
 
+/// An error.
+#[derive(ToSchema)]
+#[schema(as = ollama::Error)]
+#[allow(dead_code)] // `Form::error` writes it
+pub struct ErrorBody {
+    /// What was found, what was expected, and the way out.
+    error: String,
+}
+
 /// Refuses another model than the one that there is.
 pub fn check_name(served: &Served, asked: &str) -> Result<(), Fault> {
     served.check_name(Some(asked)).map_err(|fault| {
@@ -44,26 +54,22 @@ pub fn check_name(served: &Served, asked: &str) -> Result<(), Fault> {
 /// What `options` asks for, and `format`; `text` is the body.
 pub fn wanted(
     served: &Served,
-    options: Option<Options>,
+    options: Option<&Options>,
     format: Option<&RawValue>,
     text: &str,
 ) -> Result<Wanted, Fault> {
     refuse_unknown(text)?;
-    let inside = |fault: Fault| match &fault.param {
-        Some(name) => {
-            let at = format!("options.{name}");
-            Fault {
-                message: format!("options.{}", fault.message),
-                ..fault
-            }
-            .at(at)
-        }
+    let inside = |fault: Fault| match fault.param.clone() {
+        Some(name) => Fault {
+            message: format!("options.{}", fault.message),
+            ..fault.at(format!("options.{name}"))
+        },
         None => fault,
     };
-    let wanted = options.unwrap_or_default().wanted(served).map_err(inside)?;
+    let wanted = options.cloned().unwrap_or_default().wanted(served);
     Ok(Wanted {
         grammar: grammar(format)?,
-        ..wanted
+        ..wanted.map_err(inside)?
     })
 }
 
@@ -83,7 +89,8 @@ fn refuse_unknown(text: &str) -> Result<(), Fault> {
         None => Ok(()),
         Some(name) => {
             let all: Vec<&str> = known.properties.keys().map(String::as_str).collect();
-            let message = format!("options has no '{name}', expected one of {}", all.join(", "));
+            let (name, all) = (shown(name), all.join(", "));
+            let message = format!("options has no '{name}', expected one of {all}");
             Err(Fault::bad(message).at(format!("options.{name}")))
         }
     }
@@ -96,15 +103,24 @@ fn grammar(format: Option<&RawValue>) -> Result<Option<Grammar>, Fault> {
         Some("\"json\"") => Ok(Some(Grammar::JsonObject)),
         Some(schema) if schema.starts_with('{') => Ok(Some(Grammar::JsonSchema(schema.to_owned()))),
         Some(other) => {
-            let found: String = other.chars().take(40).collect();
+            let found = shown(other);
             let message = format!("format is {found}, expected \"json\" or a JSON schema");
             Err(Fault::bad(message).at("format"))
         }
     }
 }
 
+/// Errors of a grammar belong to `format` here.
+pub fn at_format(fault: Fault) -> Fault {
+    match fault.param.as_deref() {
+        Some("response_format") => fault.at("format"),
+        _ => fault,
+    }
+}
+
 /// Whether to think, or how much.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[schema(as = ollama::Thinking)]
 #[serde(
     untagged,
     expecting = "expected true, false, or how much: \"low\", \"medium\", \"high\""
@@ -118,7 +134,7 @@ pub enum Thinking {
 
 impl Thinking {
     /// The same in words of all interfaces.
-    pub fn think(self, served: &Served, model: &str) -> Result<Think, Fault> {
+    pub fn think(&self, served: &Served, model: &str) -> Result<Think, Fault> {
         match self {
             Self::Whether(false) => Ok(Think::Off),
             Self::Whether(true) if !turns::thinks(served) => {
@@ -126,13 +142,14 @@ impl Thinking {
                 Err(Fault::bad(message).at("think"))
             }
             Self::Whether(true) => Ok(Think::On),
-            Self::Effort(effort) => Ok(Think::Effort(effort)),
+            Self::Effort(effort) => Ok(Think::Effort(effort.clone())),
         }
     }
 }
 
 /// How long a model stays in memory, which is always: seconds, or a text such as `5m`.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[schema(as = ollama::KeepAlive)]
 #[serde(
     untagged,
     expecting = "expected a number of seconds, or a text such as \"5m\""
@@ -145,25 +162,29 @@ pub enum KeepAlive {
 }
 
 /// Refuses images.
-pub fn no_images(images: &[IgnoredAny], at: &str) -> Result<(), Fault> {
-    match images.is_empty() {
+pub fn no_images(images: Option<&Vec<IgnoredAny>>, at: &str) -> Result<(), Fault> {
+    match images.is_none_or(Vec::is_empty) {
         true => Ok(()),
         false => Err(Fault::bad(format!("{at}: images cannot be read; expected text only")).at(at)),
     }
 }
 
 /// For how many of the likeliest tokens log-probabilities are wanted.
-pub fn logprobs(wanted: Option<bool>, top: Option<u64>) -> Result<Option<usize>, Fault> {
-    /// As in Ollama.
-    const MOST: u64 = 20;
-    let top = top.unwrap_or(0);
-    if top > MOST {
-        let message = format!("top_logprobs is {top}, expected 0 to {MOST}");
-        return Err(Fault::bad(message).at("top_logprobs"));
-    }
+pub fn logprobs(wanted: Option<bool>, top: Option<Whole<0, 20>>) -> Result<Option<usize>, Fault> {
+    let top = top.map_or(0, |top| top.0 as usize);
     if top > 0 && wanted != Some(true) {
         let message = format!("top_logprobs is {top}, and logprobs is not true; expected both");
         return Err(Fault::bad(message).at("logprobs"));
     }
-    Ok((wanted == Some(true)).then_some(top as usize))
+    Ok((wanted == Some(true)).then_some(top))
+}
+
+/// Arguments of a call, an object.
+pub fn object<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Box<RawValue>>, D::Error> {
+    match Option::<Box<RawValue>>::deserialize(deserializer)? {
+        Some(json) if !json.get().starts_with('{') => Err(unexpected(&json, "expected an object")),
+        written => Ok(written),
+    }
 }

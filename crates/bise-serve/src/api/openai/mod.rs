@@ -12,21 +12,21 @@
 //! not known are passed over, as OpenAI's clients expect, but for those that would change the
 //! answer.
 
-mod answer;
+pub mod answer;
 mod chat;
 mod chat_answer;
 mod common;
 mod completions;
 mod content;
 mod embeddings;
-mod error;
-mod message;
+pub mod error;
+pub mod message;
 mod models;
-mod number;
+pub mod number;
 mod prompt;
 mod response_format;
-mod stops;
-mod tool;
+pub mod stops;
+pub mod tool;
 
 use crate::fault::Fault;
 use crate::http::state::App;
