@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Running, Setup};
+use common::{Running, Setup, with_control_tokens};
 use serde_json::{Value, json};
 
 fn tokens(server: &Running, body: Value) -> Value {
@@ -71,10 +71,9 @@ fn a_conversation_as_the_model_sees_it() {
         (200, &json!("<s>[INST] Hello </s> [/INST]"))
     );
 
-    let controls = &["[INST]", "[/INST]"];
     let server = Setup {
         template: "v3",
-        controls,
+        vocabulary: with_control_tokens,
         ..Setup::default()
     }
     .run();
@@ -268,7 +267,7 @@ fn what_is_wrong_is_said() {
         ),
         (
             completion("grammar", "root ::= (".into()),
-            Some("response_format"),
+            Some("grammar"),
             "grammar",
         ),
         (completion("logit_bias", json!([[1]])), Some("logit_bias"), "[1]"),

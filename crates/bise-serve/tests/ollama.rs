@@ -2,19 +2,8 @@
 
 mod common;
 
-use common::{Running, Setup};
+use common::{Running, Setup, thinking, with_control_tokens};
 use serde_json::{Value, json};
-
-/// What formats from v3 on write with.
-const TOOLS: [&str; 7] = [
-    "[INST]",
-    "[/INST]",
-    "[AVAILABLE_TOOLS]",
-    "[/AVAILABLE_TOOLS]",
-    "[TOOL_CALLS]",
-    "[TOOL_RESULTS]",
-    "[/TOOL_RESULTS]",
-];
 
 /// The lines of a stream.
 fn lines(server: &Running, path: &str, body: &Value) -> Vec<Value> {
@@ -210,7 +199,7 @@ fn nobody_says_anything_to_load_the_model() {
 fn results_of_tools_find_their_calls() {
     let server = Setup {
         template: "v3",
-        controls: &TOOLS,
+        vocabulary: with_control_tokens,
         ..Setup::default()
     }
     .run();
@@ -253,6 +242,43 @@ fn results_of_tools_find_their_calls() {
     let conversation = bise_model::chat::Conversation::from_json(&same.to_string()).unwrap();
     let ids = server.served.chat_prompt(&conversation).unwrap();
     assert_eq!(answer["prompt_eval_count"], ids.len());
+}
+
+/// Thoughts are told apart, and left out where they are not wanted.
+#[test]
+fn thoughts_are_told_apart() {
+    let server = thinking(0).run();
+    let mut shown = 0;
+    for seed in 0..6 {
+        let mut body = chat("Who?");
+        body["options"] = json!({"seed": seed, "num_predict": 40, "temperature": 1});
+        body["think"] = true.into();
+        let (_, all) = server.post("/api/chat", &whole(&body));
+        let lines = lines(&server, "/api/chat", &body);
+        let said = |field: &str| {
+            let texts = lines.iter().filter_map(|line| line["message"][field].as_str());
+            texts.collect::<String>()
+        };
+        assert_eq!(all["message"]["content"], said("content"));
+        assert_eq!(
+            all["message"]["thinking"].as_str().unwrap_or_default(),
+            said("thinking")
+        );
+        shown += usize::from(!said("thinking").is_empty());
+        body["think"] = false.into();
+        let (_, hidden) = server.post("/api/chat", &whole(&body));
+        assert_eq!(
+            hidden["message"],
+            json!({"role": "assistant", "content": said("content")})
+        );
+        assert_eq!(hidden["eval_count"], all["eval_count"]);
+    }
+    assert!(shown > 0, "nothing was thought");
+    let (_, shown) = server.post("/api/show", &json!({"model": "tiny"}));
+    assert_eq!(
+        shown["capabilities"],
+        json!(["completion", "tools", "insert", "thinking"])
+    );
 }
 
 #[test]
@@ -391,25 +417,25 @@ fn what_is_wrong_is_said() {
         (
             option("temperature", (-1).into()),
             400,
-            "options.temperature is -1",
+            "options.temperature: found -1",
         ),
         (option("temperature", "hot".into()), 400, "options.temperature"),
-        (option("temperature", 1e300.into()), 400, "1e300"),
-        (option("top_p", 2.into()), 400, "options.top_p is 2"),
-        (option("typical_p", 2.into()), 400, "options.typical_p is 2"),
-        (option("top_k", (-7).into()), 400, "options.top_k is -7"),
+        (option("temperature", 1e300.into()), 400, "1e+300"),
+        (option("top_p", 2.into()), 400, "options.top_p: found 2"),
+        (option("typical_p", 2.into()), 400, "options.typical_p: found 2"),
+        (option("top_k", (-7).into()), 400, "options.top_k: found -7"),
         (option("top_k", 1.5.into()), 400, "options.top_k"),
         (
             option("num_predict", (-9).into()),
             400,
-            "options.num_predict is -9",
+            "options.num_predict: found -9",
         ),
         (option("num_ctx", 100_000.into()), 400, "--ctx 100000"),
         (option("seed", u64::MAX.into()), 400, "18446744073709551615"),
         (option("mirostat", 1.into()), 400, "options.mirostat is 1"),
         (option("tfs_z", 0.5.into()), 400, "tail-free"),
         (option("temprature", 1.into()), 400, "temprature"),
-        (option("stop", vec!["x"; 1000].into()), 400, "1000"),
+        (option("stop", vec!["x"; 1000].into()), 400, "at most 16"),
     ];
     let generate =
         |field: &str, value: Value| json!({"model": "tiny", "prompt": "x", field: value});
@@ -430,7 +456,7 @@ fn what_is_wrong_is_said() {
         (
             json!({"model": "tiny", "input": "x", "dimensions": 0}),
             400,
-            "dimensions is 0",
+            "dimensions: found 0",
         ),
         (
             json!({"model": "tiny", "input": "x", "dimensions": 1000}),

@@ -1,8 +1,10 @@
 //! The interfaces of others, each a thin translation.
 
+mod anthropic;
 mod aside;
 mod gather;
 mod llama_cpp;
+mod mistral;
 mod ollama;
 mod openai;
 mod options;
@@ -18,7 +20,9 @@ use utoipa_axum::router::OpenApiRouter;
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(openai::routes())
+        .merge(anthropic::routes())
         .merge(llama_cpp::routes())
+        .merge(mistral::routes())
         .merge(ollama::routes())
         .merge(status::routes())
 }

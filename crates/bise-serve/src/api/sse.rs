@@ -13,13 +13,17 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// An event without a name: `data: {..}`.
 pub fn data(value: &impl Serialize) -> Event {
-    // What is sent has texts for keys and can be written.
-    Event::default().data(serde_json::to_string(value).unwrap_or_default())
+    Event::default().data(text(value))
 }
 
 /// An event with its name in a line before: `event: message_start`.
 pub fn named(name: &str, value: &impl Serialize) -> Event {
-    data(value).event(name)
+    Event::default().event(name).data(text(value))
+}
+
+fn text(value: &impl Serialize) -> String {
+    // What is sent has texts for keys and can be written.
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// What comes by `receiver`, as a stream. Who drops it gives the request up.

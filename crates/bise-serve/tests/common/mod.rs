@@ -159,6 +159,20 @@ pub fn with_control_tokens(vocabulary: &mut Vocabulary) {
     vocabulary.rules = None;
 }
 
+/// A model that thinks now and then, whatever it is asked: where its last tokens are those of
+/// [`with_control_tokens`], those around thoughts are made likely.
+pub fn thinking(seed: u64) -> Setup {
+    let mut setup = Setup {
+        template: "v13",
+        vocabulary: with_control_tokens,
+        ..Setup::default()
+    };
+    let ids = ["[THINK]", "[/THINK]"].map(|name| setup.served().tokenizer.token(name).unwrap());
+    setup.sampling.logit_bias = ids.map(|id| (id, 11.0)).to_vec();
+    setup.sampling.seed = Some(seed);
+    setup
+}
+
 /// A client that takes every status as an answer.
 fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()

@@ -14,8 +14,8 @@
 
 pub mod answer;
 mod chat;
-mod chat_answer;
-mod common;
+pub mod chat_answer;
+pub mod common;
 mod completions;
 mod content;
 mod embeddings;
