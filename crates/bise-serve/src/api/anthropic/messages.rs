@@ -4,7 +4,6 @@ use super::answer::{Answer, Asked};
 use super::stream::Pieces;
 use super::talk::Talk;
 use crate::api::aside::aside;
-use crate::api::gather::{ended_early, gather};
 use crate::api::openai::answer::Heading;
 use crate::api::openai::number::{Real, Whole};
 use crate::api::openai::stops::Stops;
@@ -119,9 +118,7 @@ pub async fn messages(State(app): State<App>, body: Body<Talk>) -> Result<Respon
         let mut pieces = Pieces::new(asked);
         return Ok(sse::respond(sse::received(events), move |event| pieces.of(event)));
     }
-    let mut gathered = gather(events, 1).await?;
-    let (piece, end) = gathered.answers.pop().ok_or_else(ended_early)?;
-    Ok(Json(asked.whole(gathered.cached, piece, end)).into_response())
+    Ok(Json(asked.whole(events).await?).into_response())
 }
 
 impl Limits {
