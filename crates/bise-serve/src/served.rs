@@ -311,7 +311,7 @@ impl Served {
         let mut values = result
             .await
             .map_err(|_| refused(Refused::Ending))?
-            .map_err(Fault::internal)?;
+            .map_err(|error| Fault::internal(error.to_string()))?;
         normalize(&mut values);
         Ok(values)
     }

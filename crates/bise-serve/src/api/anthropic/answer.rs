@@ -1,10 +1,13 @@
 //! Answers, whole.
 
+use crate::api::gather::ended_early;
 use crate::api::openai::answer::Heading;
-use crate::request::{End, Finish, Piece};
+use crate::fault::Fault;
+use crate::request::{End, Event, Finish, Piece};
 use bise_model::chat::ToolCall;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tokio::sync::mpsc::Receiver;
 use utoipa::ToSchema;
 
 /// An answer.
@@ -101,33 +104,90 @@ impl Asked {
         }
     }
 
-    /// All of it.
-    pub fn whole(&self, cached: usize, piece: Piece, end: End) -> Answer {
-        let mut answer = self.begun(cached);
-        if self.thoughts && !piece.thought.is_empty() {
-            answer.content.push(Part::Thinking {
-                thinking: piece.thought,
-                signature: "",
-            });
+    /// All of it, of what comes by `events`.
+    ///
+    /// # Errors
+    /// When it could not be computed.
+    pub async fn whole(&self, mut events: Receiver<Event>) -> Result<Answer, Fault> {
+        let mut answer = self.begun(0);
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::Begun { cached } => answer = self.begun(cached),
+                Event::Piece { piece, .. } => {
+                    let open = match answer.content.last() {
+                        Some(Part::Text { .. }) => Some(Kind::Text),
+                        _ => None,
+                    };
+                    for (kind, more) in self.shown(piece, open) {
+                        answer.say(kind, &more);
+                    }
+                }
+                Event::Ended { end, .. } => {
+                    answer.end(self, end);
+                    return Ok(answer);
+                }
+                Event::Failed { problem } => return Err(Fault::internal(problem)),
+            }
         }
-        if !piece.text.is_empty() {
-            answer.content.push(Part::Text { text: piece.text });
-        }
-        answer.usage.output_tokens = end.tokens;
-        (answer.stop_reason, answer.stop_sequence) = stopped(&end.finish);
-        let calls = self.calls(end.calls).into_iter();
-        answer.content.extend(calls.map(|call| Part::ToolUse {
-            input: arguments(&call.arguments),
-            id: call.id.unwrap_or_default(),
-            name: call.name,
-        }));
-        answer
+        Err(ended_early())
+    }
+
+    /// What is shown of `piece`, in order; `open` is the part that is being said: what belongs to
+    /// it was said before.
+    pub fn shown(&self, piece: Piece, open: Option<Kind>) -> Vec<(Kind, String)> {
+        let (thought, text) = ((Kind::Thinking, piece.thought), (Kind::Text, piece.text));
+        let parts = match open {
+            Some(Kind::Text) => [text, thought],
+            _ => [thought, text],
+        };
+        let is_shown = |kind| kind == Kind::Text || self.thoughts;
+        let parts = parts.into_iter();
+        parts
+            .filter(|(kind, text)| is_shown(*kind) && !text.is_empty())
+            .collect()
     }
 
     /// Those calls that may be there.
     pub fn calls(&self, mut calls: Vec<ToolCall>) -> Vec<ToolCall> {
         calls.truncate(if self.many { usize::MAX } else { 1 });
         calls
+    }
+}
+
+/// A part of an answer that comes in pieces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A thought.
+    Thinking,
+    /// A text.
+    Text,
+}
+
+impl Answer {
+    /// Says more, in a part of its kind.
+    fn say(&mut self, kind: Kind, more: &str) {
+        match (kind, self.content.last_mut()) {
+            (Kind::Thinking, Some(Part::Thinking { thinking, .. })) => thinking.push_str(more),
+            (Kind::Text, Some(Part::Text { text })) => text.push_str(more),
+            (Kind::Thinking, _) => self.content.push(Part::Thinking {
+                thinking: more.to_owned(),
+                signature: "",
+            }),
+            (Kind::Text, _) => self.content.push(Part::Text {
+                text: more.to_owned(),
+            }),
+        }
+    }
+
+    fn end(&mut self, asked: &Asked, end: End) {
+        self.usage.output_tokens = end.tokens;
+        (self.stop_reason, self.stop_sequence) = stopped(&end.finish);
+        let calls = asked.calls(end.calls).into_iter();
+        self.content.extend(calls.map(|call| Part::ToolUse {
+            input: arguments(&call.arguments),
+            id: call.id.unwrap_or_default(),
+            name: call.name,
+        }));
     }
 }
 

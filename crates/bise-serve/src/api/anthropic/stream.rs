@@ -1,10 +1,12 @@
 //! Answers, piece by piece.
 //!
 //! ```text
-//! message_start  (content_block_start  content_block_delta ..  content_block_stop) ..  message_delta  message_stop
+//! message_start
+//!     (content_block_start  content_block_delta ..  content_block_stop) ..
+//! message_delta  message_stop
 //! ```
 
-use super::answer::{Asked, Usage, stopped};
+use super::answer::{Asked, Kind, Usage, stopped};
 use crate::api::gather::ended_early;
 use crate::api::sse;
 use crate::fault::Fault;
@@ -23,13 +25,6 @@ pub struct Pieces {
     /// Parts that were begun.
     parts: usize,
     over: bool,
-}
-
-/// A part of an answer that comes in pieces.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Thinking,
-    Text,
 }
 
 impl Pieces {
@@ -63,17 +58,7 @@ impl Pieces {
     }
 
     fn piece(&mut self, piece: Piece, sent: &mut Vec<Sent>) {
-        let thought = (Kind::Thinking, piece.thought);
-        let text = (Kind::Text, piece.text);
-        // What belongs to the part that is open was said before.
-        let parts = match self.open {
-            Some(Kind::Text) => [text, thought],
-            _ => [thought, text],
-        };
-        for (kind, text) in parts {
-            if text.is_empty() || (kind == Kind::Thinking && !self.asked.thoughts) {
-                continue;
-            }
+        for (kind, text) in self.asked.shown(piece, self.open) {
             if self.open != Some(kind) {
                 self.close(sent);
                 self.begin(kind.empty(), sent);

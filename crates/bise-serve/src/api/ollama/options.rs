@@ -45,7 +45,8 @@ pub fn check_name(served: &Served, asked: &str) -> Result<(), Fault> {
     served.check_name(Some(asked)).map_err(|fault| {
         let there = served.names.join(", ");
         let message = format!(
-            "model \"{asked}\" not found, this server has {there}; bise serve is started with the model to serve"
+            "model \"{asked}\" not found, this server has {there}; bise serve is started with the \
+             model to serve"
         );
         Fault { message, ..fault }
     })

@@ -49,7 +49,7 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// There are no responses that are kept.
 async fn responses() -> Fault {
-    let message = "this server does not have /v1/responses; use /v1/chat/completions";
+    let message = "this server does not have /v1/responses; use /v1/chat/completions, which all models answer";
     Fault::new(StatusCode::NOT_FOUND, "invalid_request_error", message).code("not_found")
 }
 
@@ -90,5 +90,8 @@ mod tests {
             "{}",
             of("temperature")
         );
+        if let Ok(path) = std::env::var("DUMP_API") {
+            std::fs::write(path, api.to_string()).unwrap();
+        }
     }
 }
