@@ -87,7 +87,8 @@ impl<'t> Worker<'t> {
             self.take(job);
         }
         let ending = shared.ending.load(Ordering::SeqCst);
-        !shared.stopping.load(Ordering::SeqCst) && !(ending && idle(self))
+        let done = shared.stopping.load(Ordering::SeqCst) || ending && idle(self);
+        !done
     }
 
     fn take(&mut self, job: Job) {
