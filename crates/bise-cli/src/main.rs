@@ -14,6 +14,7 @@ mod constraint;
 mod destination;
 mod divergence;
 mod drafts;
+mod embed;
 mod imatrix;
 mod inspect;
 mod interrupt;
@@ -25,6 +26,7 @@ mod messages;
 mod numbers;
 mod outcome;
 mod perplexity;
+mod pooling;
 mod probe;
 mod progress;
 mod quantize;
@@ -90,6 +92,7 @@ enum Command {
     Repack(repack::Args),
     Inspect(inspect::Args),
     Tokenize(tokenize::Args),
+    Embed(embed::Args),
     Logits(logits::Args),
     Perplexity(perplexity::Args),
     Bench(bench::Args),
@@ -129,6 +132,7 @@ fn obey(command: Command) -> anyhow::Result<Outcome> {
         Command::Imatrix(args) => imatrix::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Tokenize(args) => tokenize::run(args),
+        Command::Embed(args) => embed::run(args),
         Command::Logits(args) => logits::run(args),
         Command::Perplexity(args) => perplexity::run(args),
         Command::Bench(args) => bench::run(args),

@@ -6,6 +6,7 @@ mod fault;
 mod http;
 mod options;
 mod page;
+mod pooling;
 pub mod request;
 pub mod scheduler;
 mod served;

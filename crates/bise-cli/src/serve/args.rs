@@ -3,6 +3,7 @@
 use super::log::Format;
 use crate::loading::Which;
 use crate::numbers;
+use crate::pooling::{How, pooling};
 use crate::runtime::Runtime;
 use crate::sampling::Sampling;
 use crate::usage::Misuse;
@@ -12,7 +13,6 @@ use bise_model::sampler::SamplerOptions;
 use bise_model::tokenizer::Tokenizer;
 use bise_serve::ServerOptions;
 use bise_serve::request::Pooling;
-use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub struct Args {
     pub template: Option<String>,
     /// How embeddings are made of the states of all tokens [default: as the file says, or last]
     #[arg(long, value_name = "HOW")]
-    pooling: Option<PoolingArg>,
+    pooling: Option<How>,
     #[command(flatten)]
     sampling: Sampling,
     #[command(flatten)]
@@ -107,27 +107,6 @@ struct SchedulerArgs {
     queue: u32,
 }
 
-/// How one vector is made of a vector for each token.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum PoolingArg {
-    /// The last token's
-    Last,
-    /// The mean
-    Mean,
-    /// The first token's
-    Cls,
-}
-
-impl From<PoolingArg> for Pooling {
-    fn from(how: PoolingArg) -> Self {
-        match how {
-            PoolingArg::Last => Self::Last,
-            PoolingArg::Mean => Self::Mean,
-            PoolingArg::Cls => Self::Cls,
-        }
-    }
-}
-
 impl Args {
     /// How the server is run.
     pub fn server(&self) -> Result<ServerOptions> {
@@ -174,9 +153,9 @@ impl Args {
         Ok(names)
     }
 
-    /// How embeddings are pooled, if that is said.
-    pub fn pooling(&self) -> Option<Pooling> {
-        self.pooling.map(Pooling::from)
+    /// How embeddings of a model with these metadata are pooled.
+    pub fn pooling(&self, metadata: &Metadata) -> Result<Pooling> {
+        pooling(self.pooling, metadata)
     }
 
     /// What is taken where a request says nothing.

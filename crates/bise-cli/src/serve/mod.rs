@@ -16,7 +16,6 @@ use crate::outcome::Outcome;
 use crate::runtime;
 use anyhow::{Context as _, Error, Result, anyhow};
 use bise_model::MemoryNeeds;
-use bise_serve::request::Pooling;
 use bise_serve::scheduler::SchedulerOptions;
 use bise_serve::{Loading, Served, ServedOptions, Server, ServerOptions};
 use log::Log;
@@ -128,7 +127,7 @@ fn load(args: &Args, loading: &Loading) -> Result<()> {
     let options = ServedOptions {
         names: args.names(model.metadata())?,
         template,
-        pooling: args.pooling().unwrap_or(Pooling::Last),
+        pooling: args.pooling(model.metadata())?,
         engine,
         scheduler: SchedulerOptions {
             sequences: args.sequences(),

@@ -103,7 +103,8 @@ const KEYS: [(&str, Meaning); 137] = [
     ("n_deepstack_layers", OFF),
     ("deepstack_mapping", OFF),
     ("hidden_activation", Refused(&[Text("silu"), Text("swish")])),
-    ("pooling_type", Refused(&[Number(0.0), Number(-1.0), Number(4294967295.0)])),
+    // How embeddings are made: of none, the mean, the first or the last token. Ranks need a head.
+    ("pooling_type", Refused(&[Number(0.0), Number(1.0), Number(2.0), Number(3.0), Number(-1.0), Number(4294967295.0)])),
     ("classifier.", OFF),
     ("logit_scale", FACTOR),
     ("residual_scale", FACTOR),
@@ -421,7 +422,7 @@ mod tests {
             ("llama.attention.layer_norm_epsilon", 1e-6f32.into()),
             ("llama.attention.temperature_length", 8192u32.into()),
             ("llama.use_parallel_residual", true.into()),
-            ("llama.pooling_type", 3u32.into()),
+            ("llama.pooling_type", 4u32.into()),
             ("llama.nextn_predict_layers", 1u32.into()),
         ];
         for (key, value) in refused {
@@ -450,7 +451,7 @@ mod tests {
             ("llama.attention.causal", true.into()),
             ("llama.attention.layer_norm_epsilon", 1e-5f32.into()),
             ("llama.use_parallel_residual", false.into()),
-            ("llama.pooling_type", 0u32.into()),
+            ("llama.pooling_type", 3u32.into()),
             ("llama.tensor_data_layout", "Meta AI original pth".into()),
             ("llama.vocab_size", 32000u32.into()),
         ];

@@ -5,7 +5,6 @@ use super::gather::gather;
 use super::openai::answer::Heading;
 use super::openai::chat_answer::{Asked, ChatChunk, ChatCompletion, Pieces, whole};
 use super::openai::common::Common;
-use super::openai::error::ErrorBody;
 use super::openai::number::{Limit, Whole};
 use super::sse;
 use crate::fault::Fault;
@@ -55,11 +54,10 @@ struct Fim {
 }
 
 /// Fill a gap in a text
-#[utoipa::path(post, path = "/v1/fim/completions", tag = "Mistral", request_body = FimRequest, responses(
-    (status = 200, description = "The answers, or with `stream` events of their pieces and `[DONE]`.",
+#[utoipa::path(
+    post, path = "/v1/fim/completions", tag = "Mistral", request_body = FimRequest, responses(
+    (status = 200, description = "The answers, or with `stream` their pieces and `[DONE]`.",
      content((ChatCompletion = "application/json"), (ChatChunk = "text/event-stream"))),
-    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 async fn fim(State(app): State<App>, body: Body<Fim>) -> Result<Response, Fault> {
     let served = app.served()?.clone();

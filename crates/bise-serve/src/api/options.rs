@@ -119,7 +119,8 @@ impl Options {
         if let Some(asked) = self.num_ctx.filter(|asked| asked.0 as u64 > most as u64) {
             let asked = asked.0;
             let expected = format!(
-                "at most {most}, the server's context; leave it out, or start the server with --ctx {asked}"
+                "at most {most}, the server's context; leave it out, or start the server with --ctx \
+                 {asked}"
             );
             return refuse("num_ctx", asked.to_string(), expected);
         }

@@ -132,8 +132,8 @@ impl Asked {
         Err(ended_early())
     }
 
-    /// What is shown of `piece`, in order; `open` is the part that is being said: what belongs to it
-    /// was said before.
+    /// What is shown of `piece`, in order; `open` is the part that is being said: what belongs to
+    /// it was said before.
     pub fn shown(&self, piece: Piece, open: Option<Kind>) -> Vec<(Kind, String)> {
         let (thought, text) = ((Kind::Thinking, piece.thought), (Kind::Text, piece.text));
         let parts = match open {

@@ -79,32 +79,10 @@ enum Tier {
     StandardOnly,
 }
 
-/// An error.
-#[derive(ToSchema)]
-#[schema(as = anthropic::Error)]
-#[allow(dead_code)] // `Form::error` writes it
-pub struct ErrorBody {
-    /// `error`
-    r#type: String,
-    error: ErrorDetails,
-}
-
-#[derive(ToSchema)]
-#[schema(as = anthropic::ErrorDetails)]
-#[allow(dead_code)] // see above
-struct ErrorDetails {
-    /// `invalid_request_error`, `not_found_error` and so on.
-    r#type: String,
-    /// What was found, what was expected, and the way out.
-    message: String,
-}
-
 /// Answer a conversation
 #[utoipa::path(post, path = "/v1/messages", tag = "Anthropic", request_body = Messages, responses(
     (status = 200, description = "The answer, or with `stream` events of its pieces.",
      content((Answer = "application/json"), (String = "text/event-stream"))),
-    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn messages(State(app): State<App>, body: Body<Talk>) -> Result<Response, Fault> {
     let served = app.served()?.clone();
@@ -170,10 +148,9 @@ pub struct TokenCount {
 }
 
 /// Count the tokens of a conversation
-#[utoipa::path(post, path = "/v1/messages/count_tokens", tag = "Anthropic", request_body = Talk, responses(
+#[utoipa::path(
+    post, path = "/v1/messages/count_tokens", tag = "Anthropic", request_body = Talk, responses(
     (status = 200, description = "How many there are.", body = TokenCount),
-    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn count_tokens(
     State(app): State<App>,

@@ -1,7 +1,7 @@
 //! Anthropic's interface: `/v1/messages`, `/v1/messages/count_tokens`.
 //!
-//! Fields that are not known are passed over, as clients of newer versions expect: what they ask for
-//! is context management, caches and the like, which do not change what is said.
+//! Fields that are not known are passed over, as clients of newer versions expect: what they ask
+//! for is management of context, caches and the like, which does not change what is said.
 
 mod answer;
 mod block;

@@ -1,7 +1,9 @@
 //! Answers, piece by piece.
 //!
 //! ```text
-//! message_start  (content_block_start  content_block_delta ..  content_block_stop) ..  message_delta  message_stop
+//! message_start
+//!     (content_block_start  content_block_delta ..  content_block_stop) ..
+//! message_delta  message_stop
 //! ```
 
 use super::answer::{Asked, Kind, Usage, stopped};

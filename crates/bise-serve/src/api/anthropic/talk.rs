@@ -139,8 +139,8 @@ impl Talk {
         }
         let goes_on = turns.go_on();
         if goes_on && tools.shown {
-            let message = "the last message is an answer that goes on, which cannot call tools; expected tool_choice \
-                           none, or a user's message";
+            let message = "the last message is an answer that goes on, which cannot call tools; \
+                           expected tool_choice none, or a user's message";
             return Err(Fault::bad(message).at("messages"));
         }
         let think = self.thinking.as_ref().map(|thinking| match thinking.r#type {

@@ -59,7 +59,8 @@ impl Tool {
                 format!("tools[{i}].input_schema is not there, expected a JSON schema")
             }
             _ => format!(
-                "tools[{i}].type is {kind:?}: this server has no tools of its own, expected \"custom\""
+                "tools[{i}].type is {kind:?}: this server has no tools of its own, expected \
+                 \"custom\""
             ),
         };
         Err(Fault::bad(message).at(format!("tools[{i}]")))

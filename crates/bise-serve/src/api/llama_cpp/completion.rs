@@ -5,7 +5,6 @@ use super::probabilities::Probability;
 use super::settings::Settings;
 use crate::api::aside::aside;
 use crate::api::gather::{ended_early, gather};
-use crate::api::openai::error::ErrorBody;
 use crate::api::sse;
 use crate::fault::Fault;
 use crate::http::body::Body;
@@ -73,8 +72,6 @@ struct Timings {
 #[utoipa::path(post, path = "/completion", tag = "llama.cpp", request_body = Described, responses(
     (status = 200, description = "The answer, or with `stream` events of its pieces.",
      content((Said = "application/json"), (Said = "text/event-stream"))),
-    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn completion(
     State(app): State<App>,

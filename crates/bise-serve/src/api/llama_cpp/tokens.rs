@@ -2,7 +2,6 @@
 
 use super::prompt::{begin, encode, spell};
 use crate::api::aside::aside;
-use crate::api::openai::error::ErrorBody;
 use crate::api::openai::message::{self, Message};
 use crate::api::openai::tool::{Tool, functions};
 use crate::fault::Fault;
@@ -67,8 +66,6 @@ impl Piece {
 /// The tokens of a text
 #[utoipa::path(post, path = "/tokenize", tag = "llama.cpp", request_body = Tokenize, responses(
     (status = 200, description = "Its tokens.", body = Tokens),
-    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn tokenize(
     State(app): State<App>,
@@ -114,8 +111,6 @@ pub struct Content {
 /// The text of tokens, with the names of control tokens
 #[utoipa::path(post, path = "/detokenize", tag = "llama.cpp", request_body = Detokenize, responses(
     (status = 200, description = "Their text.", body = Content),
-    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn detokenize(
     State(app): State<App>,
@@ -153,10 +148,9 @@ pub struct Prompt {
 }
 
 /// A conversation as the model sees it, with the names of control tokens
-#[utoipa::path(post, path = "/apply-template", tag = "llama.cpp", request_body = Conversation, responses(
+#[utoipa::path(
+    post, path = "/apply-template", tag = "llama.cpp", request_body = Conversation, responses(
     (status = 200, description = "The conversation up to where the answer begins.", body = Prompt),
-    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn apply_template(
     State(app): State<App>,

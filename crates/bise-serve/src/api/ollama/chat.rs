@@ -2,7 +2,7 @@
 
 use super::line::{Asked, Line, Said, loaded, respond};
 use super::options::{
-    ErrorBody, KeepAlive, Thinking, at_format, check_name, logprobs, no_images, object, wanted,
+    KeepAlive, Thinking, at_format, check_name, logprobs, no_images, object, wanted,
 };
 use crate::api::aside::aside;
 use crate::api::openai::number::Whole;
@@ -158,10 +158,8 @@ pub fn arguments(arguments: &str) -> Map<String, Value> {
 
 /// Answer a conversation
 #[utoipa::path(post, path = "/api/chat", tag = "Ollama", request_body = Chat, responses(
-    (status = 200, description = "The answer: a line for each piece, or with `stream` false all at once.",
+    (status = 200, description = "A line for each piece, or with `stream` false all at once.",
      content((Line<Answer> = "application/x-ndjson"), (Line<Answer> = "application/json"))),
-    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn chat(State(app): State<App>, body: Body<Chat>) -> Result<Response, Fault> {
     let came = Instant::now();

@@ -1,6 +1,6 @@
 //! `/api/embed`, and the older `/api/embeddings`
 
-use super::options::{ErrorBody, KeepAlive, check_name, wanted};
+use super::options::{KeepAlive, check_name, wanted};
 use crate::api::aside::aside;
 use crate::api::openai::number::Whole;
 use crate::api::options::Options;
@@ -55,8 +55,6 @@ pub struct Embeddings {
 /// The embeddings of texts
 #[utoipa::path(post, path = "/api/embed", tag = "Ollama", request_body = Embed, responses(
     (status = 200, description = "An embedding of length 1 for each text.", body = Embeddings),
-    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn embed(State(app): State<App>, body: Body<Embed>) -> Result<Json<Embeddings>, Fault> {
     let came = Instant::now();
@@ -138,8 +136,6 @@ pub struct Embedding {
 /// The embedding of one text
 #[utoipa::path(post, path = "/api/embeddings", tag = "Ollama", request_body = EmbedOne, responses(
     (status = 200, description = "The embedding, of length 1.", body = Embedding),
-    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn embeddings(
     State(app): State<App>,

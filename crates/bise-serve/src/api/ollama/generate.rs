@@ -1,9 +1,7 @@
 //! `/api/generate`
 
 use super::line::{Asked, Line, Said, loaded, respond};
-use super::options::{
-    ErrorBody, KeepAlive, Thinking, at_format, check_name, logprobs, no_images, wanted,
-};
+use super::options::{KeepAlive, Thinking, at_format, check_name, logprobs, no_images, wanted};
 use crate::api::aside::aside;
 use crate::api::openai::number::Whole;
 use crate::api::options::Options;
@@ -76,10 +74,8 @@ impl Said for Answer {
 
 /// Go on with a text, or fill a gap in it
 #[utoipa::path(post, path = "/api/generate", tag = "Ollama", request_body = Generate, responses(
-    (status = 200, description = "The answer: a line for each piece, or with `stream` false all at once.",
+    (status = 200, description = "A line for each piece, or with `stream` false all at once.",
      content((Line<Answer> = "application/x-ndjson"), (Line<Answer> = "application/json"))),
-    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn generate(State(app): State<App>, body: Body<Generate>) -> Result<Response, Fault> {
     let came = Instant::now();
@@ -133,19 +129,19 @@ impl Generate {
             .as_deref()
             .is_some_and(|template| !template.is_empty())
         {
-            let message = "template cannot be taken: bise serve --template tells how a conversation is written; \
-                           with \"raw\": true the prompt is the text itself";
+            let message = "template cannot be taken: bise serve --template tells how a \
+                           conversation is written; with \"raw\": true the prompt is the text itself";
             return refuse("template", message);
         }
         if self.context.as_ref().is_some_and(|context| !context.is_empty()) {
-            let message = "context cannot be taken: send what was said as messages to /api/chat, which reads only \
-                           what is new";
+            let message = "context cannot be taken: send what was said as messages to /api/chat, \
+                           which reads only what is new";
             return refuse("context", message);
         }
         let alone = self.raw == Some(true) || self.suffix().is_some() || served.no_chat.is_some();
         if alone && self.system.as_deref().is_some_and(|system| !system.is_empty()) {
-            let message = "system cannot be said here: raw texts, texts with a suffix, and models without a chat \
-                           format have no place for it";
+            let message = "system cannot be said here: raw texts, texts with a suffix, and models \
+                           without a chat format have no place for it";
             return refuse("system", message);
         }
         Ok(())

@@ -46,8 +46,8 @@ async fn pull(
 
 async fn refuse(uri: Uri) -> Fault {
     let message = format!(
-        "{} is not there: bise serves the one model that it was started with; start bise serve with another file to \
-         have another model",
+        "{} is not there: bise serves the one model that it was started with; start bise serve \
+         with another file to have another model",
         uri.path()
     );
     Fault::new(StatusCode::NOT_IMPLEMENTED, "invalid_request_error", message)

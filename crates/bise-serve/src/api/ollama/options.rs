@@ -31,21 +31,13 @@ const OF_THE_MACHINE: [&str; 13] = [
     "vocab_only",
 ];
 
-/// An error.
-#[derive(ToSchema)]
-#[schema(as = ollama::Error)]
-#[allow(dead_code)] // `Form::error` writes it
-pub struct ErrorBody {
-    /// What was found, what was expected, and the way out.
-    error: String,
-}
-
 /// Refuses another model than the one that there is.
 pub fn check_name(served: &Served, asked: &str) -> Result<(), Fault> {
     served.check_name(Some(asked)).map_err(|fault| {
         let there = served.names.join(", ");
         let message = format!(
-            "model \"{asked}\" not found, this server has {there}; bise serve is started with the model to serve"
+            "model \"{asked}\" not found, this server has {there}; bise serve is started with the \
+             model to serve"
         );
         Fault { message, ..fault }
     })
