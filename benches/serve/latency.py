@@ -41,7 +41,8 @@ class Client:
 
     def stream(self, prompt: list[int], tokens: int, seen: list[float]) -> None:
         """Times at which tokens come."""
-        body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True, "stream": True, "logprobs": 0}
+        body = {"prompt": prompt, "max_tokens": tokens, "temperature": 1, "seed": 1, "ignore_eos": True}
+        body |= {"stream": True, "logprobs": 0}
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
         response = connection.getresponse()
@@ -64,7 +65,7 @@ def percentile(values: list[float], share: float) -> float:
 
 def gaps(client: Client, numbers: random.Random) -> None:
     streams: list[list[float]] = [[], [], []]
-    threads = [threading.Thread(target=client.stream, args=(prompt(numbers, 32), 1000, seen)) for seen in streams]
+    threads = [threading.Thread(target=client.stream, args=(prompt(numbers, 32), 2000, seen)) for seen in streams]
     for thread in threads:
         thread.start()
     while min(map(len, streams)) < 100:
@@ -73,7 +74,7 @@ def gaps(client: Client, numbers: random.Random) -> None:
     first: list[float] = []
     client.stream(prompt(numbers, 4096), 1, first)
     after = time.perf_counter()
-    assert all(len(seen) < 1000 for seen in streams), "the streams ended too soon"
+    assert all(len(seen) < 2000 for seen in streams), "the streams ended too soon"
     for thread in threads:
         thread.join()
     quiet, busy = [], []

@@ -25,6 +25,8 @@ function page(name, options, body) {
 page('a dialogue', {}, async ({ open }, between) => {
   const tab = await open();
   assert.equal(await tab.evaluate(() => document.activeElement.id), 'prompt');
+  // The tiny model is faster than can be measured.
+  between.slow = 5;
   await set(tab, { 'Most tokens': 20, Seed: 3, Temperature: '0,5', 'System prompt': 'Tell of a dog.' });
   const answer = await say(tab, 'Who lives by the river?');
   const said = await answer.locator('.body').innerText();
@@ -61,7 +63,8 @@ page('what is written stays when the page is loaded anew', {}, async ({ open }) 
 page('an answer is stopped', {}, async ({ open }, between) => {
   between.slow = 100;
   const tab = await open();
-  await tab.locator('#prompt').fill('Tell me a long story');
+  await set(tab, { Seed: 42, Temperature: 0.6 });
+  await tab.locator('#prompt').fill('Hello');
   await tab.keyboard.press('Enter');
   const answer = tab.locator('#messages > li').last();
   await tab.waitForFunction(() => document.querySelector('#messages .body')?.innerText.length > 5);
@@ -87,15 +90,15 @@ page('an answer is stopped', {}, async ({ open }, between) => {
 page('an answer goes on while another conversation is shown', {}, async ({ open }, between) => {
   between.slow = 30;
   const tab = await open();
-  await set(tab, { 'Most tokens': 40 });
-  await tab.locator('#prompt').fill('First');
+  await set(tab, { Seed: 42, Temperature: 0.6, 'Most tokens': 40 });
+  await tab.locator('#prompt').fill('Hello');
   await tab.keyboard.press('Enter');
   await tab.locator('#conversations .running').waitFor();
   await tab.keyboard.press('Control+k');
   await tab.locator('#welcome').waitFor();
   await say(tab, 'Second');
   await tab.locator('#conversations .running').waitFor({ state: 'detached' });
-  await tab.getByRole('link', { name: 'First' }).click();
+  await tab.getByRole('link', { name: 'Hello' }).click();
   const first = await answered(tab);
   assert.match(await first.locator('.stats').innerText(), /^40 tokens/);
   assert.equal((await titles(tab)).length, 2);
@@ -135,6 +138,7 @@ page('two tabs do not write over each other', {}, async ({ open }, between) => {
   await say(one, 'In the first tab');
   await say(two, 'In the second tab');
   for (const tab of [one, two]) {
+    await tab.bringToFront();
     await tab.waitForFunction(() => document.querySelectorAll('#conversations a').length === 2);
   }
   // Both answer in one conversation.
@@ -153,12 +157,15 @@ page('two tabs do not write over each other', {}, async ({ open }, between) => {
 
   // What one renames and deletes, the other sees.
   between.slow = 0;
+  await one.bringToFront();
   await one.getByRole('link', { name: 'In the second tab' }).click();
   await one.getByRole('button', { name: 'Rename In the second tab' }).click();
   await one.getByLabel('Title').fill('A new name');
   await one.keyboard.press('Enter');
+  await two.bringToFront();
   await two.getByRole('link', { name: 'A new name' }).click();
   await two.locator('#title', { hasText: 'A new name' }).waitFor();
+  await one.bringToFront();
   await one.getByRole('button', { name: 'Delete A new name' }).click();
   await one.getByRole('button', { name: 'Cancel' }).click();
   assert.equal((await titles(one)).length, 3, 'no is no');
@@ -260,6 +267,9 @@ page('a key is asked for when the server wants one', {}, async ({ open, context 
   between.instead = Array(3).fill(['/v1/models', wantsKey]);
   const tab = await open(false);
   const field = tab.getByLabel('API key');
+  await field.fill('wröng');
+  await tab.keyboard.press('Enter');
+  await tab.locator('#question-text', { hasText: 'not accepted' }).waitFor();
   await field.fill('wrong');
   await tab.keyboard.press('Enter');
   await tab.locator('#question-text', { hasText: 'not accepted' }).waitFor();
@@ -574,11 +584,16 @@ for (const colorScheme of ['light', 'dark']) {
 }
 
 if (process.env.PICTURE) {
-  page('a picture for the documentation', {}, async ({ open }) => {
+  const viewport = { width: 1100, height: 560 };
+  page('a picture for the documentation', { viewport }, async ({ open }) => {
     const tab = await open();
-    await set(tab, { Seed: 7, 'Most tokens': 90, Temperature: 0.7 });
-    await say(tab, 'Tell me of a dog who lives by the river.');
-    await say(tab, 'Who lives in the mill?');
+    await set(tab, { Seed: 15, Temperature: 0.6 });
+    for (const begin of ['A fox lived by the river.', 'Max and Ivy found a small boat.']) {
+      await say(tab, begin);
+      await tab.keyboard.press('Control+k');
+      await tab.locator('#welcome').waitFor();
+    }
+    await say(tab, 'One day, Ivy went to the forest with her dog.');
     await tab.mouse.move(600, 20);
     await tab.evaluate(() => document.activeElement.blur());
     await tab.waitForTimeout(300);

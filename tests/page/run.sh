@@ -13,6 +13,7 @@ if [ ! -x "$CHROMIUM" ]; then
     apt-get update -q
     apt-get install -yq --no-install-recommends chromium fonts-dejavu-core
 fi
+command -v npm > /dev/null || apt-get install -yq --no-install-recommends nodejs npm
 if [ -z "${BISE:-}" ]; then
     cargo build --workspace --bin bise --locked
     BISE=${CARGO_TARGET_DIR:-target}/debug/bise

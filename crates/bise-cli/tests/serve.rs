@@ -93,7 +93,8 @@ impl Server {
 
     /// A stream of `n` long answers that has begun.
     fn stream(&self, n: usize) -> TcpStream {
-        let body = json!({"prompt": "Once", "max_tokens": 1500, "ignore_eos": true, "stream": true, "n": n});
+        let mut body = json!({"prompt": "Once", "max_tokens": 1500, "ignore_eos": true, "n": n});
+        body["stream"] = json!(true);
         let mut stream = self.connect("POST /v1/completions", &body.to_string());
         stream.read_exact(&mut [0; 400]).unwrap();
         stream

@@ -133,6 +133,11 @@ pub enum Finish {
     Calls,
 }
 
+/// Why something could not be computed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(pub String);
+
 /// A text whose embedding is wanted.
 pub struct Embed {
     /// Its tokens, at least one; they fit the context.

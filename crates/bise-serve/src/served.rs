@@ -6,7 +6,7 @@ use crate::scheduler::{Refused, Scheduler, SchedulerOptions};
 use axum::http::StatusCode;
 use bise_model::chat::{ChatError, Conversation, Template, Version};
 use bise_model::constraint::{Constraint, Grammar, TokenTable};
-use bise_model::sampler::SamplerOptions;
+use bise_model::sampler::{Mask, SamplerOptions};
 use bise_model::tokenizer::Tokenizer;
 use bise_model::{Engine, EngineOptions, Model};
 use std::io;
@@ -204,10 +204,16 @@ impl Served {
         let sampler = bise_model::sampler::Sampler::new(sampling.clone())
             .map_err(|error| Fault::bad(error.to_string()).at(option_of(&error)))?;
         sampling.seed = Some(sampler.seed());
-        let constraints = match &wanted.grammar {
+        let mut constraints = match &wanted.grammar {
             Some(grammar) => self.constraints(grammar, choices)?,
             None => Vec::new(),
         };
+        // What may come first is found out here: the scheduler need not wait for it, and a grammar
+        // of no text at all is refused.
+        for constraint in &mut constraints {
+            let first = constraint.look(&prompt);
+            first.map_err(|error| Fault::bad(error.to_string()).at("response_format"))?;
+        }
         Ok(Request {
             prompt,
             voice,
@@ -305,7 +311,7 @@ impl Served {
         let mut values = result
             .await
             .map_err(|_| refused(Refused::Ending))?
-            .map_err(Fault::internal)?;
+            .map_err(|error| Fault::internal(error.to_string()))?;
         normalize(&mut values);
         Ok(values)
     }

@@ -19,10 +19,12 @@ const ROUND: Duration = Duration::from_secs(1);
 
 /// Why there is no server, or none any more.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServerError {
     /// Another program listens there.
     #[error(
-        "port {port} of {host} is taken by another program; --port names another one, and 0 takes any that is free"
+        "port {port} of {host} is taken by another program; --port names another one, and 0 takes any \
+         that is free"
     )]
     Taken {
         /// The host that was asked for.
@@ -42,8 +44,8 @@ pub enum ServerError {
     },
     /// Other machines could use the server.
     #[error(
-        "other machines reach this server at {host}, so it needs a key: name a file of keys with --api-key-file, or set \
-         BISE_API_KEY; --no-key lets everybody use it"
+        "other machines reach this server at {host}, so it needs a key: name a file of keys with \
+         --api-key-file, or set BISE_API_KEY; --no-key lets everybody use it"
     )]
     NoKey {
         /// The host that was asked for.
@@ -151,7 +153,8 @@ async fn look_after(state: &State) {
         sleep(ROUND).await;
         state.metrics.run_upkeep();
         if state.has_failed() {
-            return;
+            // Unless it was stopped by who is about to end the server.
+            return sleep(ROUND / 10).await;
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Answers that must call tools: grammars in the words in which a model calls them.
 //!
 //! ```text
-//! listed    [TOOL_CALLS][{"name": "f", "arguments": {..}, "id": "abcdefghi"}, ..]    v2 (no id), v3, v7
-//! named     [TOOL_CALLS]f[CALL_ID]abcdefghi[ARGS]{..}[TOOL_CALLS]..                  v11, v13 on (no id)
+//! listed   [TOOL_CALLS][{"name": "f", "arguments": {..}, "id": "abcdefghi"}, ..]   v2 to v7
+//! named    [TOOL_CALLS]f[CALL_ID]abcdefghi[ARGS]{..}[TOOL_CALLS]..                 v11 on
 //! ```
 //!
-//! Which of them it is, is read off the tokens that the chat format writes for a call: so Jinja
-//! templates are understood too.
+//! v2 has no ids, nor have v13 and later ones. Which of them it is, is read off the tokens that the
+//! chat format writes for a call: so Jinja templates are understood too.
 
 use crate::fault::Fault;
 use crate::served::Served;
@@ -36,12 +36,12 @@ pub struct Function {
 }
 
 /// What an answer consists of.
-#[derive(Clone, Copy, Debug)]
-pub enum Wanted<'a> {
+#[derive(Clone, Debug)]
+pub enum Wanted {
     /// Calls alone.
     Calls,
     /// Calls, or a text by this JSON schema.
-    CallsOr(&'a Value),
+    CallsOr(Value),
 }
 
 /// The words that calls stand between.
@@ -71,20 +71,21 @@ pub fn grammar(
     served: &Served,
     functions: &[Function],
     many: bool,
-    wanted: Wanted<'_>,
+    wanted: &Wanted,
 ) -> Result<Grammar, Fault> {
     let Some(form) = form(served) else {
         let name = served.template.describe();
         return Err(Fault::bad(format!(
-            "this model has no words for calls of tools (chat format {name}, or a vocabulary without [TOOL_CALLS]), so \
-             that it cannot be made to call one; expected tool_choice \"auto\" or \"none\""
+            "this model has no words for calls of tools (chat format {name}, or a vocabulary \
+             without [TOOL_CALLS]), so that it cannot be made to call one; expected tool_choice \
+             \"auto\" or \"none\""
         ))
         .at("tool_choice"));
     };
     Ok(Grammar::Lark(lark(served, &form, functions, many, wanted)))
 }
 
-/// The fault of a grammar of [`grammar`], at the function whose schema cannot be followed:
+/// The fault of a grammar of [`grammar`]: at the function whose schema cannot be followed,
 /// `tools[i].function.parameters`, or at all `tools`.
 pub fn blame(served: &Served, functions: &[Function], fault: Fault) -> Fault {
     let whose = functions.iter().enumerate().find_map(|(i, function)| {
@@ -151,7 +152,7 @@ fn lark(
     form: &Form,
     functions: &[Function],
     many: bool,
-    wanted: Wanted<'_>,
+    wanted: &Wanted,
 ) -> String {
     let tekken = matches!(served.tokenizer.vocabulary().algorithm, Algorithm::Tekken { .. });
     let sp = if tekken { "" } else { "\" \"?" };

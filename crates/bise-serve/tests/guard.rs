@@ -6,6 +6,7 @@ mod common;
 use bise_serve::{Patience, Served, Server, ServerError, ServerOptions};
 use common::Setup;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -476,7 +477,8 @@ fn a_server_answers_while_its_model_is_loaded() {
 
 /// A request for long answers, of which events come.
 fn long_stream(server: &Own) -> TcpStream {
-    let body = json!({"prompt": "Once", "max_tokens": 1500, "ignore_eos": true, "n": 8, "stream": true});
+    let body =
+        json!({"prompt": "Once", "max_tokens": 1500, "ignore_eos": true, "n": 8, "stream": true});
     let mut stream = server.connect();
     let text = request(&server.place, "POST /v1/completions", &[], &body.to_string());
     stream.write_all(text.as_bytes()).unwrap();
@@ -632,20 +634,24 @@ fn the_description_is_complete() {
     ] {
         assert!(paths.contains_key(path), "{path}");
     }
+    let mut names = BTreeSet::new();
     for (path, item) in paths {
         for (method, operation) in item.as_object().unwrap() {
             assert!(operation["tags"][0].is_string(), "{method} {path}");
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(names.insert(name), "{name} is the name of two");
             let responses = operation["responses"].as_object().unwrap();
             let known = |status: &str| {
-                responses.contains_key(status)
-                    || responses.contains_key(&format!("{}XX", &status[..1]))
+                let range = format!("{}XX", &status[..1]);
+                responses.contains_key(status) || responses.contains_key(&range)
             };
+            let key = if path == "/health" { "200" } else { "401" };
             let body = if operation["requestBody"].is_null() {
                 "500"
             } else {
                 "413"
             };
-            for status in ["200", "401", "403", "503", body] {
+            for status in ["200", "403", "503", key, body] {
                 assert!(known(status), "{method} {path} {status}");
             }
         }

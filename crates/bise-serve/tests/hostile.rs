@@ -48,7 +48,7 @@ fn sound() -> Vec<(&'static str, Value)> {
         ),
         (
             "/v1/completions",
-            json!({"prompt": ["Once upon", "A dog"], "max_tokens": 4, "echo": true, "logprobs": 2}),
+            json!({"prompt": ["Once upon", "A dog"], "max_tokens": 4, "echo": false, "logprobs": 2}),
         ),
         (
             "/v1/completions",

@@ -64,8 +64,8 @@ struct ServerArgs {
     /// in it]
     #[arg(long, value_name = "NAME", value_parser = alias)]
     alias: Vec<String>,
-    /// A place whose web pages may use the server, such as https://example.com, or * for all; can be
-    /// repeated
+    /// Whose web pages may use the server: scheme and name, with a port if there is one, or * for
+    /// all; can be repeated
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     allow_origin: Vec<String>,
     /// A name by which clients reach the server, besides its address and localhost; can be repeated
@@ -97,8 +97,8 @@ struct SchedulerArgs {
     #[arg(long, value_name = "N", default_value_t = 64, allow_negative_numbers = true,
         value_parser = clap::value_parser!(u16).range(1..))]
     sequences: u16,
-    /// What keys and values of all texts may take, such as 4G (10^9 bytes) or 4GiB [default: half of
-    /// the memory that is left, if the answers can need so much]
+    /// What keys and values of all texts may take, such as 4G (10^9 bytes) or 4GiB [default: half
+    /// of the memory that is left, if the answers can need so much]
     #[arg(long, value_name = "SIZE", value_parser = numbers::size)]
     kv_memory: Option<u64>,
     /// Requests that may wait; others are refused

@@ -114,12 +114,14 @@ fn load(args: &Args, loading: &Loading) -> Result<()> {
         let kv = engine.kv_memory;
         if kv < needs.kv {
             note(format_args!(
-                "--kv-memory is less than what a text of {context} tokens takes, {}; longer ones than fit will fail",
+                "--kv-memory is less than what a text of {context} tokens takes, {}; \
+                 longer ones than fit will fail",
                 loading::size(needs.kv)
             ));
         }
         note(format_args!(
-            "up to {} answers at a time, texts of up to {context} tokens, {} for their keys and values",
+            "up to {} answers at a time, texts of up to {context} tokens, \
+             {} for their keys and values",
             args.sequences(),
             loading::size(kv)
         ));

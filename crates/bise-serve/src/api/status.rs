@@ -40,7 +40,7 @@ struct Health {
     security(()),
     responses(
         (status = 200, description = "They are.", body = Health),
-        (status = 503, description = "The model is being loaded, or the server is about to end.", body = Health),
+        (status = 503, description = "They are not yet, or not any more.", body = Health),
     )
 )]
 async fn health(State(app): State<App>) -> Response {
@@ -64,7 +64,14 @@ async fn health(State(app): State<App>) -> Response {
 #[utoipa::path(
     get,
     path = "/metrics",
-    responses((status = 200, description = "Counters, gauges and histograms.", body = String, content_type = "text/plain"))
+    responses(
+        (
+            status = 200,
+            description = "Counters, gauges and histograms.",
+            body = String,
+            content_type = "text/plain",
+        ),
+    )
 )]
 async fn metrics(State(app): State<App>) -> Response {
     let load = app.loaded_model().map(|served| served.scheduler.load());

@@ -10,9 +10,10 @@ use utoipa::OpenApi;
 #[openapi(
     info(
         title = "bise",
-        description = "A model for the clients of OpenAI, Ollama, Anthropic, Mistral and llama.cpp. All paths that \
-                       begin with /v1 are there without it too, and slashes at the end do not matter. The answer to \
-                       a request with its seed does not depend on what else is asked."
+        description = "A model for the clients of OpenAI, Ollama, Anthropic, Mistral and \
+                       llama.cpp. All paths that begin with /v1 are there without it too, and \
+                       slashes at the end do not matter. The answer to a request with its seed \
+                       does not depend on what else is asked."
     ),
     components(schemas(OpenAiError, OllamaError, AnthropicError))
 )]
@@ -85,22 +86,30 @@ pub fn complete(mut description: Value, has_keys: bool) -> Description {
     let paths = description["paths"].as_object_mut().into_iter().flatten();
     for (path, item) in paths {
         let operations = item.as_object_mut().into_iter().flatten();
-        for (_, operation) in operations.filter(|(_, value)| value["responses"].is_object()) {
-            describe(path, operation);
+        for (method, operation) in operations.filter(|(_, value)| value["responses"].is_object()) {
+            describe(method, path, operation);
         }
     }
     Description(description.to_string().into())
 }
 
 /// Says of an operation what is true of all at its path.
-fn describe(path: &str, operation: &mut Value) {
+fn describe(method: &str, path: &str, operation: &mut Value) {
+    // Functions in several interfaces have one name; this is the operation's own.
+    let words = path
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty());
+    let words: Vec<&str> = std::iter::once(method).chain(words).collect();
+    operation["operationId"] = json!(words.join("_"));
     if operation["tags"].is_null() {
         let tag = TAGS.iter().find(|(start, _)| path.starts_with(start));
         operation["tags"] = tag.iter().map(|(_, tag)| json!(tag)).collect();
     }
     let has_body = !operation["requestBody"].is_null();
+    let is_open = !operation["security"].is_null();
     let bodies = BODY_ERRORS.iter().filter(|_| has_body);
-    for (status, _) in ERRORS.iter().chain(bodies) {
+    let errors = ERRORS.iter().filter(|(status, _)| !(is_open && *status == "401"));
+    for (status, _) in errors.chain(bodies) {
         let responses = &operation["responses"];
         let range = format!("{}XX", &status[..1]);
         if responses[*status].is_null() && responses[range].is_null() {

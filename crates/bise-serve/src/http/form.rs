@@ -119,7 +119,7 @@ fn anthropic_kind(status: StatusCode) -> &'static str {
 }
 
 impl IntoResponse for Fault {
-    /// Without a body, which [`render`] makes when it knows the path.
+    /// Without a body, which `render` makes when it knows the path.
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
         response.extensions_mut().insert(self);

@@ -52,7 +52,8 @@ impl Guard {
             Some(origin) if !self.allows(origin, host) => Err(forbidden(
                 "origin_not_allowed",
                 format!(
-                    "web pages of '{origin}' may not use this server; --allow-origin {origin} lets them"
+                    "web pages of '{origin}' may not use this server; \
+                     --allow-origin {origin} lets them"
                 ),
             )),
             None if self.is_part_of_another_page(headers) => Err(forbidden(

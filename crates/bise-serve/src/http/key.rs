@@ -49,7 +49,8 @@ impl Keys {
         }
         let problem = match shown.is_empty() {
             true => {
-                "this server asks for a key: send it as 'Authorization: Bearer KEY', or as 'x-api-key: KEY'"
+                "this server asks for a key: send it as 'Authorization: Bearer KEY', \
+                 or as 'x-api-key: KEY'"
             }
             false => "the key that was sent is none of this server's",
         };

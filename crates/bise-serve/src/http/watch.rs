@@ -65,10 +65,10 @@ impl Drop for Line {
             retry = self.retry,
         );
         let template = self.template.as_ref().map_or("other", |template| &*template.0);
-        let path = template.to_owned();
-        metrics::counter!("bise_requests_total", "path" => path.clone(), "status" => status.to_string())
-            .increment(1);
-        metrics::histogram!("bise_request_seconds", "path" => path).record(time.as_secs_f64());
+        let path = [("path", template.to_owned())];
+        let both = [path[0].clone(), ("status", status.to_string())];
+        metrics::counter!("bise_requests_total", &both).increment(1);
+        metrics::histogram!("bise_request_seconds", &path).record(time.as_secs_f64());
     }
 }
 

@@ -69,7 +69,7 @@ function notify(text) {
   const notice = make('div', { class: 'notice', 'data-text': text }, make('p', {}, text),
     iconButton('close', 'Dismiss', () => {
       notice.remove();
-      prompt.focus();
+      focusPrompt();
     }));
   notices.append(notice);
   announce(text);
@@ -85,13 +85,23 @@ function go(id) {
 async function show() {
   const { hash } = location;
   const id = /^#c-([0-9a-f]{32})$/.exec(hash)?.[1];
-  const found = id && (running.get(id)?.conversation ?? await store.get(id));
+  let found = null;
+  try {
+    found = id && (running.get(id)?.conversation ?? await store.get(id));
+    if (id && !found) notify('This conversation is not in this browser.');
+  } catch (error) {
+    notify(`This conversation cannot be read: ${error.message}`);
+  }
   if (hash !== location.hash) return;
-  if (id && !found) notify('This conversation is not in this browser.');
   take(found || fresh());
   messages.toEnd();
-  prompt.focus();
+  focusPrompt();
   await list();
+}
+
+/** Makes ready for the next message, unless that brings up a keyboard over half of the page. */
+function focusPrompt() {
+  if (!matchMedia('(hover: none)').matches) prompt.focus();
 }
 
 /** Shows a conversation that was read. */
@@ -168,7 +178,7 @@ async function edit(message, text) {
   cutAt(edited, message);
   say(edited, text);
   answer(edited);
-  prompt.focus();
+  focusPrompt();
 }
 
 /** Has another answer written in the place of one. */
@@ -177,7 +187,7 @@ async function retry(message) {
   await stop(retried.id);
   cutAt(retried, message);
   answer(retried);
-  prompt.focus();
+  focusPrompt();
 }
 
 /** Ends the answer that is being written in a conversation. */
@@ -291,7 +301,7 @@ function listen() {
     send();
   });
   on('stop', 'click', () => {
-    prompt.focus();
+    focusPrompt();
     stop(conversation.id);
   });
   on('new', 'click', () => startNew());

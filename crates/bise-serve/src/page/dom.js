@@ -78,5 +78,6 @@ export const isComposing = (event) => event.isComposing || event.keyCode === 229
 /** Makes a text field as high as its text, up to what the style allows. */
 export function fitHeight(field) {
   field.style.height = 'auto';
-  field.style.height = `${field.scrollHeight}px`;
+  const borders = field.offsetHeight - field.clientHeight;
+  field.style.height = `${field.scrollHeight + borders}px`;
 }

@@ -13,6 +13,7 @@ const PAUSE = 60;
 const REST = 4;
 
 const number = (x, digits = 0) => x.toLocaleString('en', { maximumFractionDigits: digits });
+const time = (s) => (s < 1 ? `${number(s * 1000)} ms` : `${number(s, 1)} s`);
 const count = (n, what) => `${number(n)} ${what}${n === 1 ? '' : 's'}`;
 
 /** The list of messages. `actions` has `edit(message, text)` and `retry(message)`. */
@@ -178,12 +179,14 @@ class Answered {
       this.thoughtText);
     this.waiting = make('p', { class: 'waiting' }, make('span', { class: 'unseen' }, 'Waiting'));
     this.trouble = make('p', { class: 'trouble', hidden: true });
-    this.again = make('button', { type: 'button', 'data-changes': '', hidden: true,
-      onclick: () => actions.retry(this.message) }, 'Try again');
+    const retry = () => actions.retry(this.message);
+    this.again = make('button', { type: 'button', class: 'again', 'data-changes': '',
+      onclick: retry }, 'Try again');
+    const another = change('retry', 'Answer again', retry);
+    another.classList.add('again');
     this.stats = make('p', { class: 'stats' });
     this.actions = make('div', { class: 'actions' },
-      copyButton('Copy', () => message.content),
-      change('retry', 'Answer again', () => actions.retry(this.message)), this.stats);
+      copyButton('Copy', () => this.message.content), another, this.stats);
     this.body = body;
     this.element = make('li', { class: 'message assistant' },
       make('h2', { class: 'unseen' }, 'The answer'),
@@ -217,8 +220,8 @@ class Answered {
 
   /** How long it is, how fast it was made, and why it ended where that is news. */
   #numbers() {
-    const { stats, state, finish } = this.message;
-    const said = [];
+    const { stats, state, finish, content } = this.message;
+    const said = state === 'done' && content === '' ? ['an empty answer'] : [];
     if (stats) {
       const { tokens, pieces, prompt, cached, wait } = stats;
       said.push(tokens === undefined ? `about ${count(pieces, 'token')}` : count(tokens, 'token'));
@@ -226,7 +229,7 @@ class Answered {
       if (rate !== null) said.push(`${number(rate, rate < 10 ? 1 : 0)} tokens/s`);
       if (prompt !== undefined) {
         const known = cached > 0 ? `, ${number(cached)} of them known` : '';
-        said.push(`after ${number(wait, 1)} s`, `prompt ${count(prompt, 'token')}${known}`);
+        said.push(`after ${time(wait)}`, `prompt ${count(prompt, 'token')}${known}`);
       }
     }
     if (state === 'stopped') said.push('stopped');

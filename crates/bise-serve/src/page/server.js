@@ -78,10 +78,16 @@ async function ask(path, options = {}) {
 async function isGivenKey(shown) {
   if (asker === null) return false;
   if (key !== shown) return true;
-  asking ??= asker(shown !== null).finally(() => { asking = null; });
+  asking ??= askKey(shown !== null).finally(() => { asking = null; });
   const given = await asking;
   if (given !== null) keepKey(given);
   return given !== null;
+}
+
+/** A key that a header can hold: one with other letters is wrong whatever it is. */
+async function askKey(wasWrong) {
+  const given = await asker(wasWrong);
+  return given === null || /^[\x21-\x7e]+$/.test(given) ? given : askKey(true);
 }
 
 /** What an error's body says, or its status when it says nothing. */

@@ -5,7 +5,7 @@ const most = Number.MAX_SAFE_INTEGER;
 /** The numbers. An empty field leaves the choice to the server. */
 export const NUMBERS = [
   {
-    name: 'temperature', label: 'Temperature', least: 0, most: 5,
+    name: 'temperature', label: 'Temperature', least: 0, most: 100,
     hint: 'Higher is more varied; 0 always takes the likeliest',
   },
   {
@@ -13,7 +13,7 @@ export const NUMBERS = [
     hint: 'Share of probability that is kept; 1 keeps all',
   },
   {
-    name: 'top_k', label: 'Top K', least: 0, most: 1_000_000, whole: true,
+    name: 'top_k', label: 'Top K', least: 0, most: 2 ** 31 - 1, whole: true,
     hint: 'Tokens that are kept; 0 keeps all',
   },
   {

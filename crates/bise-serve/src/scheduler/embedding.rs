@@ -1,6 +1,6 @@
 //! The embedding of a text: hidden states after the last norm, pooled.
 
-use crate::request::{Embed, Pooling};
+use crate::request::{Embed, Failure, Pooling};
 use bise_model::{Engine, ForwardError, LogitRows, Part, Sequence};
 use std::ops::ControlFlow;
 use tokio::sync::oneshot;
@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 /// A text that is being read for its embedding.
 pub struct Embedding {
     request: Embed,
-    result: oneshot::Sender<Result<Vec<f32>, String>>,
+    result: oneshot::Sender<Result<Vec<f32>, Failure>>,
     sequence: Sequence,
     /// Of what was read: the last state, the first, or the sum.
     pooled: Vec<f64>,
@@ -18,7 +18,7 @@ impl Embedding {
     /// Nothing of it is read.
     pub fn new(
         request: Embed,
-        result: oneshot::Sender<Result<Vec<f32>, String>>,
+        result: oneshot::Sender<Result<Vec<f32>, Failure>>,
         engine: &Engine,
     ) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl Embedding {
         let mean = self.pooled.iter().map(|sum| (sum / tokens) as f32);
         // Whoever asked may be gone.
         let _ = self.result.send(match problem {
-            Some(problem) => Err(problem),
+            Some(problem) => Err(Failure(problem)),
             None => Ok(mean.collect()),
         });
     }

@@ -1,7 +1,7 @@
 //! Where requests wait until the thread that runs passes takes them.
 
 use super::options::SchedulerOptions;
-use crate::request::{Embed, Event, Request};
+use crate::request::{Embed, Event, Failure, Request};
 use crate::tally::Tally;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -38,7 +38,7 @@ pub enum Job {
     },
     Embed {
         request: Embed,
-        result: oneshot::Sender<Result<Vec<f32>, String>>,
+        result: oneshot::Sender<Result<Vec<f32>, Failure>>,
     },
 }
 

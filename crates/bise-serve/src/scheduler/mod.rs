@@ -17,7 +17,7 @@ mod worker;
 
 pub use options::SchedulerOptions;
 
-use crate::request::{Embed, Event, Request};
+use crate::request::{Embed, Event, Failure, Request};
 use crate::tally::Tally;
 use bise_model::Engine;
 use bise_model::chat::Template;
@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Why a request is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Refused {
     /// As many requests as may wait do.
     #[error("{waiting} requests are waiting, as many as may; try again later")]
@@ -122,7 +123,7 @@ impl Scheduler {
     pub fn embed(
         &self,
         request: Embed,
-    ) -> Result<oneshot::Receiver<Result<Vec<f32>, String>>, Refused> {
+    ) -> Result<oneshot::Receiver<Result<Vec<f32>, Failure>>, Refused> {
         let (result, receiver) = oneshot::channel();
         let tokens = request.tokens.len();
         self.push(Job::Embed { request, result })?;

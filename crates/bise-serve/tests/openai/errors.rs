@@ -212,6 +212,11 @@ fn chats() {
         (json!({"guided_json": 5}), "guided_json", "an object"),
         (json!({"regex": "("}), "regex", "regular expression"),
         (json!({"grammar": "root ::= ("}), "grammar", "GBNF"),
+        (
+            json!({"grammar": "root ::= root root"}),
+            "grammar",
+            "cannot be followed",
+        ),
         (json!({"grammar": "start: <[99999]>"}), "grammar", "Lark"),
         (json!({"regex": "a".repeat(300_000)}), "regex", "at most"),
         (json!({"regex": "a", "grammar": "start: \"a\""}), "regex", "both"),
@@ -229,6 +234,11 @@ fn chats() {
     let bad = json!({"type": "object", "properties": {"x": {"type": "fox"}}});
     let prefix = json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "prefix": true}]);
     let cases: Vec<Case> = vec![
+        (
+            json!({"tools": f(json!({})), "guided_json": bad}),
+            "guided_json",
+            "fox",
+        ),
         (
             json!({"tools": f(json!({})), "tool_choice": named}),
             "tool_choice",

@@ -150,13 +150,13 @@ impl Asked {
         }
         let grammar = match (kind, schema.map(RawValue::get)) {
             (Kind::Any | Kind::Tool, _) => {
-                let calls = tools::grammar(served, &functions, many, Wanted::Calls)?;
+                let calls = tools::grammar(served, &functions, many, &Wanted::Calls)?;
                 Some((calls, "tools"))
             }
             (Kind::Auto, Some(schema)) if shown => {
                 let schema: Value = serde_json::from_str(schema).unwrap_or_default();
-                let wanted = Wanted::CallsOr(&schema);
-                Some((tools::grammar(served, &functions, many, wanted)?, SCHEMA))
+                let wanted = Wanted::CallsOr(schema);
+                Some((tools::grammar(served, &functions, many, &wanted)?, SCHEMA))
             }
             (_, Some(schema)) => Some((Grammar::JsonSchema(schema.to_owned()), SCHEMA)),
             (_, None) => None,

@@ -127,7 +127,7 @@ pub struct Logprobs {
     /// Of each token, those of thoughts and calls too.
     content: Vec<TokenLogprob>,
     /// There are no refusals.
-    #[schema(value_type = Option<Vec<TokenLogprob>>)]
+    #[schema(value_type = Option<Vec<TokenLogprob>>, required = true)]
     refusal: (),
 }
 

@@ -6,6 +6,7 @@ use super::common::Common;
 use super::error::ErrorBody;
 use super::message::{self, Message};
 use super::number::{Limit, Whole};
+use super::response_format::Told;
 use super::tool::{Tool, ToolChoice, functions};
 use crate::api::aside::aside;
 use crate::api::gather::gather;
@@ -21,6 +22,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bise_model::chat::Template;
+use bise_model::constraint::Grammar;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
@@ -84,10 +86,11 @@ pub struct Chat {
 #[utoipa::path(
     post,
     path = "/v1/chat/completions",
+    operation_id = "openai_chat",
     tag = "OpenAI",
     request_body = ChatRequest,
     responses(
-        (status = 200, description = "The answers, or with `stream` events of their pieces and `[DONE]`.",
+        (status = 200, description = "The answers; with `stream`, events of their pieces.",
          content((ChatCompletion = "application/json"), (ChatChunk = "text/event-stream"))),
         (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
         (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
@@ -141,42 +144,17 @@ impl ChatRequest {
         let functions = functions(chat.tools.as_deref().unwrap_or_default())?;
         let choice = chat.tool_choice.clone().unwrap_or_default();
         let tools = !functions.is_empty() && choice != ToolChoice::None;
-        let prefix = message::prefix(&chat.messages);
-        if prefix.is_some() && tools {
-            let param = format!("messages[{}].prefix", chat.messages.len() - 1);
-            let what = "an answer that was begun cannot call tools; expected tool_choice \"none\"";
-            return Err(Fault::bad(format!("{param}: {what}")).at(param));
-        }
-        let called = called(&choice, &functions)?;
         let asked = common.asked()?;
-        let (grammar, param) = match (choice, asked) {
-            (ToolChoice::Any | ToolChoice::Named(_), _) => {
-                let grammar = tools::grammar(served, &called, chat.many_calls(), Wanted::Calls)?;
-                (Some(grammar), "tools")
-            }
-            (ToolChoice::Auto, Some(asked)) if tools => match asked.schema() {
-                Some(schema) => {
-                    let wanted = Wanted::CallsOr(&schema);
-                    let grammar = tools::grammar(served, &called, chat.many_calls(), wanted)?;
-                    (Some(grammar), asked.param)
-                }
-                None => {
-                    let param = asked.param;
-                    let what = "calls of tools do not follow it; expected tool_choice \"none\"";
-                    return Err(Fault::bad(format!("{param}: {what}")).at(param));
-                }
-            },
-            (_, Some(asked)) => (Some(asked.grammar), asked.param),
-            (_, None) => (None, "response_format"),
-        };
         let limit = chat.max_completion_tokens.or(chat.max_tokens);
         let wanted = crate::Wanted {
-            grammar,
+            grammar: self.grammar(served, &choice, &functions, asked.as_ref())?,
             max_tokens: limit.and_then(|limit| limit.0),
             logprobs: chat.logprobs()?,
             ..common.wanted(served)?
         };
+        let prefix = message::prefix(&chat.messages);
         let voice = match prefix {
+            Some(_) if tools => return Err(chat.begun_with_tools()),
             Some(_) => Voice::Continuation,
             None => Voice::Answer { tools },
         };
@@ -184,12 +162,48 @@ impl ChatRequest {
         let prompt = message::prompt(served, text, &chat.messages, tools, effort)?;
         let request = served.request(prompt, voice, wanted);
         let request = request.map_err(|fault| match fault.param.as_deref() {
-            Some("response_format") if tools => tools::blame(served, &called, fault.at(param)),
-            Some("response_format") => fault.at(param),
+            Some("response_format") => whose(served, &functions, asked.as_ref(), fault),
             Some("prompt") => fault.at("messages"),
             _ => fault,
         })?;
         Ok((request, prefix.unwrap_or_default()))
+    }
+
+    /// What the answer must follow: calls of tools, where one is required, or what was asked for;
+    /// either, where the model may choose.
+    fn grammar(
+        &self,
+        served: &Served,
+        choice: &ToolChoice,
+        functions: &[Function],
+        asked: Option<&Told>,
+    ) -> Result<Option<Grammar>, Fault> {
+        let called = called(choice, functions)?;
+        let wanted = match (choice, asked) {
+            (ToolChoice::Any | ToolChoice::Named(_), _) => Wanted::Calls,
+            (ToolChoice::Auto, Some(asked)) if !called.is_empty() => match asked.schema() {
+                Some(schema) => Wanted::CallsOr(schema),
+                None => {
+                    let param = asked.param;
+                    let what = "calls of tools do not follow it; expected tool_choice \"none\"";
+                    return Err(Fault::bad(format!("{param}: {what}")).at(param));
+                }
+            },
+            (_, asked) => return Ok(asked.map(|asked| asked.grammar.clone())),
+        };
+        tools::grammar(served, &called, self.chat.many_calls(), &wanted).map(Some)
+    }
+}
+
+/// The fault of a grammar, at that part of the request whose it is.
+fn whose(served: &Served, functions: &[Function], asked: Option<&Told>, fault: Fault) -> Fault {
+    match asked {
+        Some(asked) if functions.is_empty() => fault.at(asked.param),
+        Some(asked) => match served.constraints(&asked.grammar, 1) {
+            Err(fault) => fault.at(asked.param),
+            Ok(_) => tools::blame(served, functions, fault),
+        },
+        None => tools::blame(served, functions, fault),
     }
 }
 
@@ -212,6 +226,13 @@ impl Chat {
     /// Whether several tools may be called at a time.
     fn many_calls(&self) -> bool {
         self.parallel_tool_calls != Some(false)
+    }
+
+    /// The fault of an answer that was begun, where tools may be called.
+    fn begun_with_tools(&self) -> Fault {
+        let param = format!("messages[{}].prefix", self.messages.len().saturating_sub(1));
+        let what = "an answer that was begun cannot call tools; expected tool_choice \"none\"";
+        Fault::bad(format!("{param}: {what}")).at(param)
     }
 
     /// Refuses what would change the answer, and is not done here.
@@ -244,8 +265,8 @@ impl Chat {
         match (variables.and_then(|map| map.keys().next()), &*served.template) {
             (Some(name), Template::Mistral(version)) => {
                 let message = format!(
-                    "chat_template_kwargs has {name:?}, and chat format {version} has no variables; expected none, or a \
-                     server with a Jinja template (--template)"
+                    "chat_template_kwargs has {name:?}, and chat format {version} has no \
+                     variables; expected none, or a server with a Jinja template (--template)"
                 );
                 Err(Fault::bad(message).at("chat_template_kwargs"))
             }

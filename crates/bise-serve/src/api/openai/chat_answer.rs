@@ -57,6 +57,7 @@ pub struct Choice {
     /// What is said.
     message: Answer,
     /// Log-probabilities, where they were asked for.
+    #[schema(required = true)]
     logprobs: Option<Logprobs>,
     /// Why it ended.
     finish_reason: FinishReason,
@@ -69,9 +70,10 @@ pub struct Answer {
     /// `assistant`
     role: &'static str,
     /// The text; null in an answer that only calls tools.
+    #[schema(required = true)]
     content: Option<String>,
     /// There are no refusals.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, required = true)]
     refusal: (),
     /// What was thought before.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,8 +138,10 @@ pub struct ChunkChoice {
     /// What is new.
     delta: Delta,
     /// Log-probabilities, where they were asked for.
+    #[schema(required = true)]
     logprobs: Option<Logprobs>,
     /// Why it ended; null before the end.
+    #[schema(required = true)]
     finish_reason: Option<FinishReason>,
 }
 

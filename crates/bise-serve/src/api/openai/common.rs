@@ -1,7 +1,7 @@
 //! What chat and text completions have in common.
 
 use super::number::{Real, Whole};
-use super::response_format::{Asked, ResponseFormat, by_schema};
+use super::response_format::{ResponseFormat, Told, by_schema};
 use super::stops::Stops;
 use crate::fault::Fault;
 use crate::served::{MOST_CHOICES, Served, Wanted};
@@ -10,7 +10,8 @@ use bise_model::sampler::SamplerOptions;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// Fields of every request for answers.
 ///
@@ -67,7 +68,7 @@ pub struct Common {
     #[schema(inline)]
     repeat_last_n: Option<Whole<-1, { i32::MAX as i64 }>>,
     /// Added to the logits of tokens, by their numbers.
-    #[schema(value_type = Option<BTreeMap<String, f32>>)]
+    #[schema(schema_with = biases)]
     logit_bias: Option<BTreeMap<String, Real<-100, 100>>>,
     /// Whether the answer goes on after tokens that end a text.
     ignore_eos: Option<bool>,
@@ -81,6 +82,18 @@ pub struct Common {
     /// A regular expression that the whole answer matches.
     #[serde(alias = "guided_regex")]
     regex: Option<String>,
+}
+
+/// What the interface's description says of `logit_bias`.
+fn biases() -> Schema {
+    let number = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^[0-9]{1,9}$"));
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
+        .property_names(Some(number))
+        .additional_properties(Some(Real::<-100, 100>::schema()))
+        .into()
 }
 
 /// How an answer comes in pieces.
@@ -158,10 +171,10 @@ impl Common {
     ///
     /// # Errors
     /// When there are several, or a schema is none.
-    pub fn asked(&self) -> Result<Option<Asked>, Fault> {
+    pub fn asked(&self) -> Result<Option<Told>, Fault> {
         let text = |text: &Option<String>, param, grammar: fn(String) -> Grammar| {
             let grammar = text.clone().map(grammar)?;
-            Some(Asked { grammar, param })
+            Some(Told { grammar, param })
         };
         let format = self.response_format.as_ref().map(ResponseFormat::asked);
         let json = self.guided_json.as_ref();

@@ -40,7 +40,6 @@ pub struct CompletionRequest {
 #[schema(as = openai::Completion)]
 pub struct Completion {
     /// The text, or its tokens; or several, each of which has `n` answers.
-    #[schema(inline)]
     prompt: Prompts,
     /// What comes after the answer, for models that fill gaps.
     suffix: Option<String>,
@@ -87,8 +86,10 @@ pub struct Choice {
     /// What follows the prompt.
     text: String,
     /// Log-probabilities, where they were asked for.
+    #[schema(required = true)]
     logprobs: Option<TextLogprobs>,
     /// Why it ended; null before the end.
+    #[schema(required = true)]
     finish_reason: Option<FinishReason>,
 }
 
@@ -110,10 +111,11 @@ pub struct TextLogprobs {
 #[utoipa::path(
     post,
     path = "/v1/completions",
+    operation_id = "openai_completions",
     tag = "OpenAI",
     request_body = CompletionRequest,
     responses(
-        (status = 200, description = "The answers, or with `stream` events of their pieces and `[DONE]`.",
+        (status = 200, description = "The answers; with `stream`, events of their pieces.",
          content((TextCompletion = "application/json"), (TextCompletion = "text/event-stream"))),
         (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
         (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
@@ -216,19 +218,20 @@ impl Completion {
         let prompts = self.prompt.0.len();
         if prompts * choices > MOST_CHOICES {
             let message = format!(
-                "there are {prompts} prompts with {choices} answers each; expected at most {MOST_CHOICES} answers"
+                "there are {prompts} prompts with {choices} answers each; expected at \
+                 most {MOST_CHOICES} answers"
             );
             return Err(Fault::bad(message).at("prompt"));
         }
         if let Some(best_of) = self.best_of.filter(|n| n.0 as usize != choices) {
             let best_of = best_of.0;
-            let message = format!(
-                "best_of is {best_of}; expected n, which is {choices}: all answers are told"
-            );
+            let message =
+                format!("best_of is {best_of}; expected n, {choices}: all answers are told");
             return Err(Fault::bad(message).at("best_of"));
         }
         if self.echo == Some(true) && self.logprobs.is_some() {
-            let message = "echo is true with logprobs, which are told of answers and not of prompts; expected one of them";
+            let message =
+                "echo is true, and logprobs are told of answers alone; expected one of both";
             return Err(Fault::bad(message).at("echo"));
         }
         Ok(())

@@ -156,7 +156,8 @@ impl TryFrom<WirePart> for Part {
                 Err(format!("found a part of type {kind} without a `{kind}`"))
             }
             (other, ..) => Err(format!(
-                "found a part of type {other:?}; this model reads text alone, expected parts of type \"text\""
+                "found a part of type {other:?}; this model reads text alone, expected parts of \
+                 type \"text\""
             )),
         }
     }

@@ -24,7 +24,6 @@ const AT_A_TIME: usize = 4;
 #[schema(as = openai::EmbeddingRequest)]
 pub struct EmbeddingRequest {
     /// A text or its tokens, or several.
-    #[schema(inline)]
     input: Prompts,
     /// The model's name; the one that is served where there is none.
     model: Option<String>,
@@ -98,6 +97,7 @@ pub struct EmbeddingUsage {
 #[utoipa::path(
     post,
     path = "/v1/embeddings",
+    operation_id = "openai_embeddings",
     tag = "OpenAI",
     request_body = EmbeddingRequest,
     responses(

@@ -99,8 +99,8 @@ fn arguments<'de, D: Deserializer<'de>>(
     }
 }
 
-/// The tokens of what `messages` say, which are those of the request `text`; with its tools, if they
-/// are to be shown, and asking for `effort`.
+/// The tokens of what `messages` say, which are those of the request `text`; with its tools, where
+/// they are to be shown, and asking for `effort`.
 ///
 /// # Errors
 /// When the chat format does not allow the conversation, or there is none.

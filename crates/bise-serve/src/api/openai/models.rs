@@ -79,6 +79,7 @@ impl Model {
 #[utoipa::path(
     get,
     path = "/v1/models",
+    operation_id = "openai_models",
     tag = "OpenAI",
     responses(
         (status = 200, description = "The model, by each of its names.", body = Models),
@@ -98,8 +99,12 @@ pub async fn list(State(app): State<App>) -> Result<Json<Models>, Fault> {
 #[utoipa::path(
     get,
     path = "/v1/models/{id}",
+    operation_id = "openai_model",
     tag = "OpenAI",
-    params(("id" = String, Path, description = "The name; a slash in it is written as %2F.")),
+    params((
+        "id" = String, Path, pattern = "^[^/]+(/[^/]+)*$",
+        description = "The name; a slash in it is written as %2F.",
+    )),
     responses(
         (status = 200, description = "The model.", body = Model),
         (status = "4XX", description = "There is no such model.", body = ErrorBody),

@@ -4,6 +4,7 @@ use super::number::{Whole, unexpected};
 use crate::served::Served;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
@@ -96,7 +97,11 @@ impl PartialSchema for Prompts {
     }
 }
 
-impl ToSchema for Prompts {}
+impl ToSchema for Prompts {
+    fn name() -> Cow<'static, str> {
+        "openai.Prompts".into()
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -47,14 +47,14 @@ pub struct Named {
 
 /// A grammar, and the field that it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct Told {
     /// What the answer must follow.
     pub grammar: Grammar,
     /// Where it stands in the request.
     pub param: &'static str,
 }
 
-impl Asked {
+impl Told {
     /// The schema, when the answer is to be JSON.
     pub fn schema(&self) -> Option<Value> {
         match &self.grammar {
@@ -70,7 +70,7 @@ impl ResponseFormat {
     ///
     /// # Errors
     /// When a schema is missing, or no object.
-    pub fn asked(&self) -> Result<Option<Asked>, Fault> {
+    pub fn asked(&self) -> Result<Option<Told>, Fault> {
         const SCHEMA: &str = "response_format.json_schema.schema";
         let named = self.json_schema.as_ref();
         let named = named.and_then(|named| named.schema.as_ref());
@@ -79,7 +79,7 @@ impl ResponseFormat {
             (Kind::JsonObject, _, Some(schema)) => {
                 by_schema(schema, "response_format.schema").map(Some)
             }
-            (Kind::JsonObject, ..) => Ok(Some(Asked {
+            (Kind::JsonObject, ..) => Ok(Some(Told {
                 grammar: Grammar::JsonObject,
                 param: "response_format",
             })),
@@ -96,7 +96,7 @@ impl ResponseFormat {
 ///
 /// # Errors
 /// When it is neither.
-pub fn by_schema(schema: &RawValue, param: &'static str) -> Result<Asked, Fault> {
+pub fn by_schema(schema: &RawValue, param: &'static str) -> Result<Told, Fault> {
     let text = serde_json::from_str::<String>(schema.get());
     let text = text.unwrap_or_else(|_| schema.get().to_owned());
     if !text.trim_start().starts_with('{') {
@@ -104,7 +104,7 @@ pub fn by_schema(schema: &RawValue, param: &'static str) -> Result<Asked, Fault>
         let message = format!("{param}: found {found}, expected a JSON schema, an object");
         return Err(Fault::bad(message).at(param));
     }
-    Ok(Asked {
+    Ok(Told {
         grammar: Grammar::JsonSchema(text),
         param,
     })

@@ -106,7 +106,8 @@ impl<'de> Visitor<'de> for Reader {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "\"auto\", \"none\", \"required\", \"any\", or {\"type\": \"function\", \"function\": {\"name\": ..}}",
+            "\"auto\", \"none\", \"required\", \"any\", or {\"type\": \"function\", \
+             \"function\": {\"name\": ..}}",
         )
     }
 
