@@ -44,7 +44,7 @@ fn served(name: &str, pooling: Pooling, rows: usize) -> Served {
         engine,
         scheduler: SchedulerOptions {
             sequences: 1,
-            queue: 1,
+            queue: 8,
             context: 512,
         },
         sampling: SamplerOptions::default(),

@@ -1,7 +1,6 @@
 //! `/props`
 
 use super::settings::Settings;
-use crate::api::openai::error::ErrorBody;
 use crate::fault::Fault;
 use crate::http::state::App;
 use axum::Json;
@@ -43,7 +42,6 @@ struct Modalities {
 /// What there is to say of the server
 #[utoipa::path(get, path = "/props", tag = "llama.cpp", responses(
     (status = 200, description = "How it runs which model.", body = Props),
-    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn props(State(app): State<App>) -> Result<Json<Props>, Fault> {
     let served = app.served()?;

@@ -1,6 +1,6 @@
 //! What is asked about models: `/api/tags`, `/api/show`, `/api/ps`, `/api/version`.
 
-use super::options::{ErrorBody, check_name};
+use super::options::check_name;
 use crate::api::turns::{has_control, thinks};
 use crate::fault::Fault;
 use crate::http::body::Body;
@@ -59,7 +59,6 @@ struct Details {
 /// The models that there are.
 #[utoipa::path(get, path = "/api/tags", tag = "Ollama", responses(
     (status = 200, description = "The model, by each of its names.", body = Tags),
-    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn tags(State(app): State<App>) -> Result<Json<Tags>, Fault> {
     let served = app.served()?;
@@ -72,7 +71,6 @@ pub async fn tags(State(app): State<App>) -> Result<Json<Tags>, Fault> {
 /// The models that are loaded.
 #[utoipa::path(get, path = "/api/ps", tag = "Ollama", responses(
     (status = 200, description = "The model.", body = Tags),
-    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn ps(State(app): State<App>) -> Result<Json<Tags>, Fault> {
     /// Long enough to be never, short enough for every calendar.
@@ -180,8 +178,6 @@ pub struct Shown {
 /// What there is to say of the model.
 #[utoipa::path(post, path = "/api/show", tag = "Ollama", request_body = Show, responses(
     (status = 200, description = "What its file says.", body = Shown),
-    (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
 ))]
 pub async fn show(
     State(app): State<App>,

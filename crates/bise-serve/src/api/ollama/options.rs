@@ -31,15 +31,6 @@ const OF_THE_MACHINE: [&str; 13] = [
     "vocab_only",
 ];
 
-/// An error.
-#[derive(ToSchema)]
-#[schema(as = ollama::Error)]
-#[allow(dead_code)] // `Form::error` writes it
-pub struct ErrorBody {
-    /// What was found, what was expected, and the way out.
-    error: String,
-}
-
 /// Refuses another model than the one that there is.
 pub fn check_name(served: &Served, asked: &str) -> Result<(), Fault> {
     served.check_name(Some(asked)).map_err(|fault| {

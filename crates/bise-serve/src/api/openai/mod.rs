@@ -19,7 +19,7 @@ pub mod common;
 mod completions;
 mod content;
 mod embeddings;
-pub mod error;
+mod error;
 pub mod message;
 mod models;
 pub mod number;
