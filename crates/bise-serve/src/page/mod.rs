@@ -77,14 +77,14 @@ fn tag(text: &str) -> HeaderValue {
 /// A file, or the word that the browser's own is still right.
 fn answer(asked: &HeaderMap, kind: &'static str, text: &'static str, tag: HeaderValue) -> Response {
     let known = asked.get_all(header::IF_NONE_MATCH).iter();
-    let known = known
+    let mut known = known
         .filter_map(|tags| tags.to_str().ok())
         .flat_map(|tags| tags.split(','));
     let is_known = |known: &str| {
         let known = known.trim();
         known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag
     };
-    let mut response = match known.map(is_known).any(|known| known) {
+    let mut response = match known.any(is_known) {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => ([(header::CONTENT_TYPE, kind)], text).into_response(),
     };
