@@ -194,6 +194,34 @@ fn nobody_says_anything_to_load_the_model() {
     assert_eq!(server.post("/api/chat", &body).1["message"]["role"], "assistant");
 }
 
+/// Beside tools an answer by a schema is a call or follows it.
+#[test]
+fn a_format_and_tools() {
+    let server = Setup {
+        template: "v3",
+        vocabulary: with_control_tokens,
+        ..Setup::default()
+    };
+    let server = server.run();
+    let parameters = json!({"type": "object", "properties": {}, "additionalProperties": false});
+    for seed in 0..4 {
+        let mut body = whole(&chat("Hello"));
+        body["options"] = json!({"seed": seed, "num_predict": 100});
+        body["tools"] =
+            json!([{"type": "function", "function": {"name": "f", "parameters": parameters}}]);
+        body["format"] = json!({"enum": ["yes", "no"]});
+        let (status, answer) = server.post("/api/chat", &body);
+        assert_eq!(status, 200, "{answer}");
+        let message = &answer["message"];
+        match message.get("tool_calls") {
+            Some(calls) => assert_eq!(calls[0]["function"]["arguments"], json!({})),
+            None => {
+                assert!(["\"yes\"", "\"no\""].contains(&message["content"].as_str().unwrap()));
+            }
+        }
+    }
+}
+
 /// Calls and results have no ids: each result belongs to a call of its tool.
 #[test]
 fn results_of_tools_find_their_calls() {
