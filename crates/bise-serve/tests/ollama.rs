@@ -204,22 +204,48 @@ fn a_format_and_tools() {
     };
     let server = server.run();
     let parameters = json!({"type": "object", "properties": {}, "additionalProperties": false});
-    for seed in 0..4 {
+    let mut seen = [0, 0];
+    for seed in 0..12 {
         let mut body = whole(&chat("Hello"));
-        body["options"] = json!({"seed": seed, "num_predict": 100});
+        body["options"] = json!({"seed": seed, "num_predict": 300});
         body["tools"] =
             json!([{"type": "function", "function": {"name": "f", "parameters": parameters}}]);
         body["format"] = json!({"enum": ["yes", "no"]});
         let (status, answer) = server.post("/api/chat", &body);
         assert_eq!(status, 200, "{answer}");
+        if answer["done_reason"] == "length" {
+            continue;
+        }
         let message = &answer["message"];
         match message.get("tool_calls") {
-            Some(calls) => assert_eq!(calls[0]["function"]["arguments"], json!({})),
+            Some(calls) => {
+                assert_eq!(calls[0]["function"]["arguments"], json!({}));
+                let mut streamed = body.clone();
+                streamed["stream"] = true.into();
+                let lines = lines(&server, "/api/chat", &streamed);
+                let [.., call, end] = &lines[..] else {
+                    panic!("{lines:?}");
+                };
+                assert_eq!(
+                    (&call["message"]["tool_calls"], &call["done"]),
+                    (calls, &json!(false))
+                );
+                assert_eq!(end["message"], json!({"role": "assistant", "content": ""}));
+                assert_eq!(
+                    (&end["done"], &end["done_reason"]),
+                    (&json!(true), &json!("stop"))
+                );
+                seen[0] += 1;
+            }
             None => {
-                assert!(["\"yes\"", "\"no\""].contains(&message["content"].as_str().unwrap()));
+                let said = message["content"].as_str().unwrap();
+                let said: Value = serde_json::from_str(said).expect(said);
+                assert!(said == "yes" || said == "no", "{answer}");
+                seen[1] += 1;
             }
         }
     }
+    assert!(seen[0] > 0, "{seen:?}");
 }
 
 /// Calls and results have no ids: each result belongs to a call of its tool.
