@@ -1,8 +1,10 @@
 """The Python package anthropic."""
 
+from typing import Literal
+
 import anthropic
 from anthropic import Anthropic, AsyncAnthropic
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from steps import MESSAGES, TOOL, URL, run
 
 client = Anthropic(base_url=URL, api_key="none", max_retries=0, timeout=60)
@@ -29,7 +31,7 @@ def can_stream():
     with client.messages.stream(**ask) as stream:
         assert "".join(stream.text_stream) == plain.content[0].text
         final = stream.get_final_message()
-    assert (final.content, final.stop_reason) == (plain.content, plain.stop_reason)
+    assert (final.content[0].text, final.stop_reason) == (plain.content[0].text, plain.stop_reason)
     assert final.usage.output_tokens == 30
     names = [event.type for event in client.messages.create(**ask, stream=True)]
     assert names[:2] == ["message_start", "content_block_start"] and names[-2:] == ["message_delta", "message_stop"]
@@ -63,7 +65,7 @@ def can_call_tools():
 
 
 class Fox(BaseModel):
-    name: str = Field(max_length=8)
+    name: Literal["Reynard", "Vix"]
     red: bool
 
 

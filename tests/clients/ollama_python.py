@@ -49,24 +49,24 @@ def can_complete_texts():
     assert said.prompt_eval_count > answer.prompt_eval_count
 
 
-def weather(city: str, days: int) -> str:
-    """Tells the weather."""
-    return f"sunny in {city} for {days} days"
+def tides(city: str, days: int) -> str:
+    """Tells the tides."""
+    return f"high in {city} for {days} days"
 
 
 def can_show_tools():
-    shown = client.chat(**ask, tools=[TOOL, weather], options=few)
+    shown = client.chat(**ask, tools=[TOOL, tides], options=few)
     assert shown.prompt_eval_count > client.chat(**ask, tools=[], options=few).prompt_eval_count
     # What a model that calls tools would have said, and what came of it.
-    call = {"function": {"name": "weather", "arguments": {"city": "Rome", "days": 2}}}
+    call = {"function": {"name": "tides", "arguments": {"city": "Rome", "days": 2}}}
     messages = [
         *MESSAGES, {"role": "assistant", "tool_calls": [call]},
-        {"role": "tool", "tool_name": "weather", "content": weather("Rome", 2)},
+        {"role": "tool", "tool_name": "tides", "content": tides("Rome", 2)},
     ]
-    assert client.chat(model=model, messages=messages, tools=[TOOL], options=few).message.content
+    assert client.chat(model=model, messages=messages, tools=[tides], options=few).message.content
 
 
-class Fox(BaseModel):
+class Fox(BaseModel, extra="forbid"):
     name: str = Field(max_length=8)
     red: bool
 

@@ -194,6 +194,60 @@ fn nobody_says_anything_to_load_the_model() {
     assert_eq!(server.post("/api/chat", &body).1["message"]["role"], "assistant");
 }
 
+/// Beside tools an answer by a schema is a call or follows it.
+#[test]
+fn a_format_and_tools() {
+    let server = Setup {
+        template: "v3",
+        vocabulary: with_control_tokens,
+        ..Setup::default()
+    };
+    let server = server.run();
+    let parameters = json!({"type": "object", "properties": {}, "additionalProperties": false});
+    let mut seen = [0, 0];
+    for seed in 0..12 {
+        let mut body = whole(&chat("Hello"));
+        body["options"] = json!({"seed": seed, "num_predict": 300});
+        body["tools"] =
+            json!([{"type": "function", "function": {"name": "f", "parameters": parameters}}]);
+        body["format"] = json!({"enum": ["yes", "no"]});
+        let (status, answer) = server.post("/api/chat", &body);
+        assert_eq!(status, 200, "{answer}");
+        if answer["done_reason"] == "length" {
+            continue;
+        }
+        let message = &answer["message"];
+        match message.get("tool_calls") {
+            Some(calls) => {
+                assert_eq!(calls[0]["function"]["arguments"], json!({}));
+                let mut streamed = body.clone();
+                streamed["stream"] = true.into();
+                let lines = lines(&server, "/api/chat", &streamed);
+                let [.., call, end] = &lines[..] else {
+                    panic!("{lines:?}");
+                };
+                assert_eq!(
+                    (&call["message"]["tool_calls"], &call["done"]),
+                    (calls, &json!(false))
+                );
+                assert_eq!(end["message"], json!({"role": "assistant", "content": ""}));
+                assert_eq!(
+                    (&end["done"], &end["done_reason"]),
+                    (&json!(true), &json!("stop"))
+                );
+                seen[0] += 1;
+            }
+            None => {
+                let said = message["content"].as_str().unwrap();
+                let said: Value = serde_json::from_str(said).expect(said);
+                assert!(said == "yes" || said == "no", "{answer}");
+                seen[1] += 1;
+            }
+        }
+    }
+    assert!(seen[0] > 0, "{seen:?}");
+}
+
 /// Calls and results have no ids: each result belongs to a call of its tool.
 #[test]
 fn results_of_tools_find_their_calls() {

@@ -18,7 +18,7 @@ fn vectors_come_in_both_forms() {
     let server = Setup::default().run();
     let texts = ["Once upon a time", "The fox"];
     let answer = server.answered(PATH, &json!({"input": texts, "model": "tiny"}));
-    assert_eq!(keys(&answer), ["object", "data", "model", "usage"]);
+    assert_eq!(keys(&answer), ["id", "object", "data", "model", "usage"]);
     let ids = texts.map(|text| server.served.tokenizer.encode_complete(text.as_bytes()));
     assert_eq!(
         answer["usage"]["prompt_tokens"],

@@ -183,12 +183,15 @@ impl Asked {
 }
 
 /// The fault of a tool, whose place has other names in OpenAI's interface.
-pub fn named(mut fault: Fault) -> Fault {
+pub fn named(fault: Fault) -> Fault {
     let named = |text: &str| {
         let text = text.replace(".function.parameters", ".input_schema");
         text.replace(".function.", ".")
     };
-    fault.message = named(&fault.message);
-    fault.param = fault.param.as_deref().map(named);
-    fault
+    let (message, param) = (named(&fault.message), fault.param.as_deref().map(named));
+    Fault {
+        message,
+        param,
+        ..fault
+    }
 }

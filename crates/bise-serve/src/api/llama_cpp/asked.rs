@@ -206,12 +206,13 @@ fn refuse_absent(text: &str) -> Result<(), Fault> {
         let Some(found) = fields.get(name).filter(|found| !found.is_null()) else {
             continue;
         };
+        let written = found.to_string();
         let same = |text: &&str| match (found.as_f64(), text.parse::<f64>()) {
             (Some(found), Ok(number)) => found == number,
-            _ => found.to_string() == **text,
+            _ => written == **text,
         };
-        if !neutral.iter().any(|text| same(text)) {
-            let found = shown(&found.to_string());
+        if !neutral.iter().any(same) {
+            let found = shown(&written);
             let expected = neutral.join(" or ");
             let message = format!("{name} is {found}, which cannot be had; expected {expected}");
             return Err(Fault::bad(message).at(name));

@@ -14,13 +14,15 @@ use crate::http::body::{Body, parse};
 use crate::http::state::App;
 use crate::request::{Request, Voice};
 use crate::served::Served;
+use crate::tools;
 use axum::extract::State;
 use axum::response::Response;
 use bise_model::chat::ToolCall;
+use bise_model::constraint::Grammar;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 use std::time::Instant;
 use utoipa::ToSchema;
@@ -202,12 +204,21 @@ impl Chat {
             return Ok((asked, None));
         }
         let mut turns = turns(messages)?;
-        turns.tools = tools(text)?;
-        let has_tools = !turns.functions()?.is_empty();
+        turns.tools = offered(text)?;
+        let functions = turns.functions()?;
         let voice = match turns.go_on() {
             true => Voice::Continuation,
-            false => Voice::Answer { tools: has_tools },
+            false => Voice::Answer {
+                tools: !functions.is_empty(),
+            },
         };
+        if voice == (Voice::Answer { tools: true }) {
+            let schema = wanted.grammar.as_ref().and_then(schema);
+            let either = schema.map(|schema| {
+                tools::grammar(served, &functions, true, &tools::Wanted::CallsOr(schema))
+            });
+            wanted.grammar = either.transpose()?;
+        }
         let prompt = turns.prompt(served, think.as_ref())?;
         asked.prompt = prompt.len();
         let request = served.request(prompt, voice, wanted).map_err(at_format)?;
@@ -215,8 +226,16 @@ impl Chat {
     }
 }
 
+/// The schema of the JSON that a grammar of `format` describes.
+fn schema(grammar: &Grammar) -> Option<Value> {
+    match grammar {
+        Grammar::JsonSchema(text) => serde_json::from_str(text).ok(),
+        _ => Some(json!({"type": "object"})),
+    }
+}
+
 /// The tools of the request `text`, as they are written; an empty list is none.
-fn tools(text: &str) -> Result<Option<Box<RawValue>>, Fault> {
+fn offered(text: &str) -> Result<Option<Box<RawValue>>, Fault> {
     #[derive(Deserialize)]
     struct Written {
         tools: Option<Box<RawValue>>,
@@ -285,6 +304,31 @@ impl Open {
         match self.calls.remove(at) {
             Some((call, tool)) => (id.or(Some(call)), name.or(Some(tool))),
             None => (id, name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_of_calls_are_objects() {
+        let call = |arguments: &str| ToolCall {
+            id: Some("abcdefghi".to_owned()),
+            name: "f".to_owned(),
+            arguments: arguments.to_owned(),
+        };
+        for (written, expected) in [
+            ("{\"a\": [1]}", json!({"a": [1]})),
+            ("[1]", json!({"arguments": [1]})),
+            ("no JSON", json!({"arguments": "no JSON"})),
+        ] {
+            let answer = Answer::new(String::new(), String::new(), vec![call(written)]);
+            let function = json!({"index": 0, "name": "f", "arguments": expected});
+            let calls = json!([{"function": function}]);
+            let message = json!({"role": "assistant", "content": "", "tool_calls": calls});
+            assert_eq!(json!(answer), json!({"message": message}));
         }
     }
 }

@@ -151,7 +151,8 @@ impl Asked {
         match event {
             Event::Begun { .. } => Vec::new(),
             Event::Piece { piece, .. } => {
-                let silent = piece.text.is_empty() && !(self.thoughts && !piece.thought.is_empty());
+                let no_thought = piece.thought.is_empty() || !self.thoughts;
+                let silent = piece.text.is_empty() && no_thought;
                 match silent && !self.logprobs {
                     true => Vec::new(),
                     false => vec![written(&self.line(piece, Vec::new()))],

@@ -1,5 +1,6 @@
 //! `/v1/embeddings`: texts as vectors.
 
+use super::answer::Heading;
 use super::error::ErrorBody;
 use super::number::Whole;
 use super::prompt::{Prompt, Prompts};
@@ -50,6 +51,8 @@ pub enum Encoding {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = openai::Embeddings)]
 pub struct Embeddings {
+    /// A name of its own, which Mistral's client looks for.
+    id: String,
     /// `list`
     object: &'static str,
     /// One for each text, in order.
@@ -130,6 +133,7 @@ pub async fn embeddings(
         },
     };
     Ok(Json(Embeddings {
+        id: Heading::new("embd", served.name(), "").id,
         object: "list",
         data: vectors.into_iter().enumerate().map(embedding).collect(),
         model: served.name().to_owned(),
