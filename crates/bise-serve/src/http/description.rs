@@ -105,6 +105,7 @@ fn describe(method: &str, path: &str, operation: &mut Value) {
         let tag = TAGS.iter().find(|(start, _)| path.starts_with(start));
         operation["tags"] = tag.iter().map(|(_, tag)| json!(tag)).collect();
     }
+    describe_events(Form::of(path), operation);
     let has_body = !operation["requestBody"].is_null();
     let is_open = !operation["security"].is_null();
     let bodies = BODY_ERRORS.iter().filter(|_| has_body);
@@ -118,6 +119,29 @@ fn describe(method: &str, path: &str, operation: &mut Value) {
                 json!({"$ref": format!("#/components/responses/{name}")});
         }
     }
+}
+
+/// Says of answers that come in events what stands in these: what is described stands in the data
+/// of each, unless an error does, or the word at the end of some.
+fn describe_events(form: Form, operation: &mut Value) {
+    const SCHEMA: &str = "/responses/200/content/text~1event-stream/schema";
+    let Some(schema) = operation.pointer_mut(SCHEMA) else {
+        return;
+    };
+    let error = json!({"$ref": format!("#/components/schemas/{}", form.schema())});
+    let data = json!({
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": {"anyOf": [schema.take(), error]},
+    });
+    *schema = json!({
+        "type": "object",
+        "required": ["data"],
+        "properties": {
+            "event": {"type": "string"},
+            "data": {"anyOf": [{"const": "[DONE]"}, data]},
+        },
+    });
 }
 
 /// What the response of a form and status is called.

@@ -1,7 +1,7 @@
 //! `/v1/messages`, `/v1/messages/count_tokens`
 
 use super::answer::{Answer, Asked};
-use super::stream::Pieces;
+use super::stream::{Pieces, StreamEvent};
 use super::talk::Talk;
 use crate::api::aside::aside;
 use crate::api::openai::answer::Heading;
@@ -82,7 +82,7 @@ enum Tier {
 /// Answer a conversation
 #[utoipa::path(post, path = "/v1/messages", tag = "Anthropic", request_body = Messages, responses(
     (status = 200, description = "The answer, or with `stream` events of its pieces.",
-     content((Answer = "application/json"), (String = "text/event-stream"))),
+     content((Answer = "application/json"), (StreamEvent = "text/event-stream"))),
 ))]
 pub async fn messages(State(app): State<App>, body: Body<Talk>) -> Result<Response, Fault> {
     let served = app.served()?.clone();

@@ -6,7 +6,7 @@
 //! message_delta  message_stop
 //! ```
 
-use super::answer::{Asked, Kind, Usage, stopped};
+use super::answer::{Answer, Asked, Kind, Part, Usage, stopped};
 use crate::api::gather::ended_early;
 use crate::api::sse;
 use crate::fault::Fault;
@@ -15,6 +15,28 @@ use crate::request::{End, Event, Piece};
 use axum::response::sse::Event as Sent;
 use bise_model::chat::ToolCall;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+/// An event; each type has some of these fields.
+#[derive(ToSchema)]
+#[schema(as = anthropic::StreamEvent)]
+#[allow(dead_code)] // describes what is sent
+pub struct StreamEvent {
+    /// `message_start`, `content_block_start`, `content_block_delta`, `content_block_stop`,
+    /// `message_delta`, `message_stop`, or `error`.
+    r#type: String,
+    /// The answer before anything is said.
+    message: Option<Answer>,
+    /// Which part of the answer, from 0.
+    index: Option<usize>,
+    /// A part that begins.
+    content_block: Option<Part>,
+    /// What is new in it, or why the answer ended.
+    #[schema(value_type = Option<Object>)]
+    delta: Option<Value>,
+    /// Numbers of tokens, at the end.
+    usage: Option<Usage>,
+}
 
 /// Makes pieces of what comes.
 pub struct Pieces {
