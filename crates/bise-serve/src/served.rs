@@ -204,6 +204,11 @@ impl Served {
         let sampler = bise_model::sampler::Sampler::new(sampling.clone())
             .map_err(|error| Fault::bad(error.to_string()).at(option_of(&error)))?;
         sampling.seed = Some(sampler.seed());
+        if wanted.grammar.is_some() && wanted.ignore_end {
+            let message = "ignore_eos: an answer that follows a grammar ends where that lets it; \
+                           expected one of the two";
+            return Err(Fault::bad(message).at("ignore_eos"));
+        }
         let mut constraints = match &wanted.grammar {
             Some(grammar) => self.constraints(grammar, choices)?,
             None => Vec::new(),

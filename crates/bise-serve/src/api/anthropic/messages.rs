@@ -36,7 +36,7 @@ pub struct Messages {
 #[schema(as = anthropic::Limits)]
 pub struct Limits {
     /// Tokens of the answer at most.
-    #[schema(value_type = u64, minimum = 0)]
+    #[schema(value_type = u64, minimum = 0, maximum = 9223372036854775807u64)]
     max_tokens: Whole<0, { i64::MAX }>,
     /// Texts that end the answer, and do not belong to it.
     #[schema(inline)]
