@@ -1,8 +1,7 @@
 //! What the scheduler is asked, and what it answers, in no client's words.
 
 use bise_model::chat::ToolCall;
-use bise_model::constraint::Constraint;
-use bise_model::sampler::SamplerOptions;
+use bise_model::sampler::Sampler;
 
 /// A prompt, and what is wanted after it.
 ///
@@ -13,12 +12,9 @@ pub struct Request {
     pub prompt: Vec<u32>,
     /// How the answers are read.
     pub voice: Voice,
-    /// Answers to the same prompt, at least one. Answer `i` has the seed `seed + i`.
-    pub choices: usize,
-    /// How tokens are chosen. The seed is given.
-    pub sampling: SamplerOptions,
-    /// What each answer must follow, one for each choice; none for free text.
-    pub constraints: Vec<Constraint>,
+    /// What chooses the tokens of each answer, at least one: with a seed of its own, and the grammar
+    /// that it must follow.
+    pub samplers: Vec<Sampler>,
     /// Tokens of an answer at most.
     pub max_tokens: usize,
     /// Whether tokens that end a text are passed over.
@@ -27,6 +23,13 @@ pub struct Request {
     pub stops: Vec<String>,
     /// Log-probabilities of each token, and of so many of the likeliest in its place.
     pub logprobs: Option<usize>,
+}
+
+impl Request {
+    /// Answers to the prompt.
+    pub fn choices(&self) -> usize {
+        self.samplers.len()
+    }
 }
 
 /// How the tokens of an answer become text.

@@ -6,7 +6,7 @@ use crate::scheduler::{Refused, Scheduler, SchedulerOptions};
 use axum::http::StatusCode;
 use bise_model::chat::{ChatError, Conversation, Template, Version};
 use bise_model::constraint::{Constraint, Grammar, TokenTable};
-use bise_model::sampler::{Mask, SamplerOptions};
+use bise_model::sampler::{Mask, Sampler, SamplerError, SamplerOptions};
 use bise_model::tokenizer::Tokenizer;
 use bise_model::{Engine, EngineOptions, Model};
 use std::io;
@@ -201,30 +201,36 @@ impl Served {
             );
             return Err(Fault::bad(message).at("logit_bias"));
         }
-        let sampler = bise_model::sampler::Sampler::new(sampling.clone())
-            .map_err(|error| Fault::bad(error.to_string()).at(option_of(&error)))?;
-        sampling.seed = Some(sampler.seed());
+        let sampler = |sampling: &SamplerOptions| {
+            let sampler = Sampler::new(sampling.clone());
+            sampler.map_err(|error| Fault::bad(error.to_string()).at(option_of(&error)))
+        };
+        let mut samplers = vec![sampler(&sampling)?];
+        let seed = samplers[0].seed();
+        for choice in 1..choices {
+            sampling.seed = Some(seed.wrapping_add(choice as u64));
+            samplers.push(sampler(&sampling)?);
+        }
         if wanted.grammar.is_some() && wanted.ignore_end {
             let message = "ignore_eos: an answer that follows a grammar ends where that lets it; \
                            expected one of the two";
             return Err(Fault::bad(message).at("ignore_eos"));
         }
-        let mut constraints = match &wanted.grammar {
+        let constraints = match &wanted.grammar {
             Some(grammar) => self.constraints(grammar, choices)?,
             None => Vec::new(),
         };
         // What may come first is found out here: the scheduler need not wait for it, and a grammar
         // of no text at all is refused.
-        for constraint in &mut constraints {
+        for (sampler, mut constraint) in samplers.iter_mut().zip(constraints) {
             let first = constraint.look(&prompt);
             first.map_err(|error| Fault::bad(error.to_string()).at("response_format"))?;
+            sampler.set_mask(Some(Box::new(constraint)));
         }
         Ok(Request {
             prompt,
             voice,
-            choices,
-            sampling,
-            constraints,
+            samplers,
             max_tokens: asked.min(room),
             ignore_end: wanted.ignore_end,
             stops: wanted.stops,
@@ -344,9 +350,9 @@ pub fn normalize(values: &mut [f32]) {
 }
 
 /// The field of a request that a sampler's error is about.
-fn option_of(error: &bise_model::sampler::SamplerError) -> &'static str {
+fn option_of(error: &SamplerError) -> &'static str {
     match error {
-        bise_model::sampler::SamplerError::Option { option, .. } => option,
+        SamplerError::Option { option, .. } => option,
         _ => "samplers",
     }
 }

@@ -11,27 +11,10 @@ use bise_model::sampler::SamplerOptions;
 use bise_serve::request::{Event, Request, Voice};
 use bise_serve::scheduler::SchedulerOptions;
 use bise_serve::{Served, Wanted};
-use common::Setup;
+use common::{Numbers, Setup};
 use std::sync::{Arc, Mutex};
 
 const CONTEXT: usize = 256;
-
-/// Numbers that look random.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(0x5851_f42d_4c95_7f2d)
-            .wrapping_add(0x1405_7b7e_f767_814f);
-        ((self.0 >> 33) % most as u64) as usize
-    }
-
-    fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len())]
-    }
-}
 
 /// What is asked: request `i` of all.
 fn asked(served: &Served, i: usize) -> Request {
@@ -100,7 +83,7 @@ struct Said {
 /// The answers to a request.
 fn answers(served: &Served, i: usize) -> Vec<Said> {
     let request = asked(served, i);
-    let mut said: Vec<Said> = (0..request.choices).map(|_| Said::default()).collect();
+    let mut said: Vec<Said> = (0..request.choices()).map(|_| Said::default()).collect();
     let mut events = served.submit(request).unwrap();
     while let Some(event) = events.blocking_recv() {
         match event {

@@ -5,23 +5,10 @@
 
 mod common;
 
-use common::{Running, Setup};
+use common::{Numbers, Running, Setup};
 use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Numbers that look random.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(0x5851_f42d_4c95_7f2d)
-            .wrapping_add(0x1405_7b7e_f767_814f);
-        ((self.0 >> 33) % most.max(1) as u64) as usize
-    }
-}
 
 /// Requests that are answered, to begin with.
 fn sound() -> Vec<(&'static str, Value)> {

@@ -67,7 +67,7 @@ async fn fim(State(app): State<App>, body: Body<Fim>) -> Result<Response, Fault>
         let answers = Asked {
             heading: Heading::new("fim", served.name(), served.model.fingerprint()),
             prompt: request.prompt.len(),
-            choices: request.choices,
+            choices: request.choices(),
             logprobs: false,
             many_calls: false,
             prefix: String::new(),

@@ -4,7 +4,7 @@ use crate::request::{End, Event, Finish, Piece, Request};
 use crate::tally::Tally;
 use crate::writer::Writer;
 use bise_model::chat::Template;
-use bise_model::sampler::{Logprobs, Sampler, SamplerError};
+use bise_model::sampler::{Logprobs, Sampler};
 use bise_model::tokenizer::Tokenizer;
 use bise_model::{GenerateError, Lookup, Sequence, TokenSampler};
 use std::sync::Arc;
@@ -60,13 +60,11 @@ impl<'t> Answer<'t> {
         tally: Arc<Tally>,
         tokenizer: &'t Tokenizer,
         template: &'t Template,
-    ) -> Result<Vec<Self>, SamplerError> {
+    ) -> Vec<Self> {
         let Request {
             prompt,
             voice,
-            choices,
-            sampling,
-            constraints,
+            samplers,
             max_tokens,
             ignore_end,
             stops,
@@ -82,30 +80,21 @@ impl<'t> Answer<'t> {
             tally,
             begun: AtomicBool::new(false),
         });
-        let mut constraints = constraints.into_iter();
-        let answer = |choice: usize| {
-            let mut sampling = sampling.clone();
-            sampling.seed = sampling.seed.map(|seed| seed.wrapping_add(choice as u64));
-            let mut sampler = Sampler::new(sampling)?;
-            if let Some(constraint) = constraints.next() {
-                sampler.set_mask(Some(Box::new(constraint)));
-            }
-            Ok(Self {
-                common: common.clone(),
-                choice,
-                tokens: prompt.clone(),
-                sequence: None,
-                sampler,
-                writer: Some(Writer::new(tokenizer, template, voice, &stops)),
-                tokenizer,
-                drafts: Vec::new(),
-                lookup: Lookup::new(),
-                cached: 0,
-                prompt_done: None,
-                ended: false,
-            })
+        let answer = |(choice, sampler)| Self {
+            common: common.clone(),
+            choice,
+            tokens: prompt.clone(),
+            sequence: None,
+            sampler,
+            writer: Some(Writer::new(tokenizer, template, voice, &stops)),
+            tokenizer,
+            drafts: Vec::new(),
+            lookup: Lookup::new(),
+            cached: 0,
+            prompt_done: None,
+            ended: false,
         };
-        (0..choices).map(answer).collect()
+        samplers.into_iter().enumerate().map(answer).collect()
     }
 
     /// Whether nobody waits for it any more.
@@ -126,6 +115,12 @@ impl<'t> Answer<'t> {
     /// Tokens that have not been processed: one while the answer is being written.
     pub fn left(&self) -> usize {
         self.tokens.len() - self.done()
+    }
+
+    /// The next `n` tokens to be processed: of the text, and then guesses.
+    pub fn next(&self, n: usize) -> Vec<u32> {
+        let text = self.tokens[self.done()..].iter();
+        text.chain(&self.drafts).take(n).copied().collect()
     }
 
     /// Whether its next token is all that has not been processed.

@@ -104,7 +104,7 @@ impl Scheduler {
     /// When there are too many, or the server is about to end.
     pub fn submit(&self, request: Request) -> Result<mpsc::Receiver<Event>, Refused> {
         // An answer has some events in a step: while there is no room for them it pauses.
-        let (events, receiver) = mpsc::channel(answer::EVENTS * (1 + request.choices));
+        let (events, receiver) = mpsc::channel(answer::EVENTS * (1 + request.choices()));
         let came = Instant::now();
         let request = Box::new(request);
         self.push(Job::Answer {

@@ -5,12 +5,11 @@ use super::embedding::Embedding;
 use super::inbox::{Job, Shared, lock};
 use super::pace::Pace;
 use super::prefix::{Prefixes, common};
-
-use crate::request::Event;
 use bise_kernels::threads;
 use bise_model::chat::Template;
 use bise_model::tokenizer::Tokenizer;
-use bise_model::{Engine, ForwardError, LogitRows, Part};
+use bise_model::{Engine, ForwardError, LogitRows, Part, Sequence};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
@@ -100,19 +99,9 @@ impl<'t> Worker<'t> {
                 tally,
             } => {
                 let (tokenizer, template) = (self.tokenizer, self.template);
-                let all = Answer::all(*request, events.clone(), came, tally, tokenizer, template);
-                match all {
-                    Ok(answers) => {
-                        for answer in answers {
-                            self.waiting.insert(self.next, answer);
-                            self.next += 1;
-                        }
-                    }
-                    Err(error) => {
-                        let problem = error.to_string();
-                        // Whoever asked may be gone.
-                        let _ = events.try_send(Event::Failed { problem });
-                    }
+                for answer in Answer::all(*request, events, came, tally, tokenizer, template) {
+                    self.waiting.insert(self.next, answer);
+                    self.next += 1;
                 }
             }
             Job::Embed { request, result } => {
@@ -136,45 +125,50 @@ impl<'t> Worker<'t> {
             if self.running.len() >= self.shared.options.sequences.max(1) {
                 break;
             }
-            let tokens = &self.waiting[&number].tokens;
-            // The last token is always processed: what follows it is wanted.
-            let known = &tokens[..tokens.len() - 1];
-            let (done, coming) = self.running.values().fold((0, 0), |(done, coming), other| {
-                let same = common(&other.tokens, known);
-                (done.max(same.min(other.done())), coming.max(same))
-            });
-            if coming >= done + WORTH_WAITING {
+            let Some(sequence) = self.beginning(number) else {
                 continue;
-            }
-            let sequence = self.shared_sequence(number);
-            let more = tokens_left(&self.waiting[&number], sequence.as_ref());
+            };
+            let more = self.waiting[&number].tokens.len() - sequence.len();
             if !self.make_room_for(more) && !self.running.is_empty() {
                 break;
             }
             let Some(mut answer) = self.waiting.remove(&number) else {
                 continue;
             };
-            let capacity = self.shared.options.context;
-            let known = sequence.as_ref().map_or(0, bise_model::Sequence::len) as u64;
+            let known = sequence.len() as u64;
             self.shared.cached_tokens.fetch_add(known, Ordering::SeqCst);
-            answer.admit(sequence.unwrap_or_else(|| self.engine.sequence(capacity)));
+            answer.admit(sequence);
             self.running.insert(number, answer);
         }
     }
 
-    /// A sequence with the longest beginning of an answer's tokens that is known.
-    fn shared_sequence(&mut self, number: u64) -> Option<bise_model::Sequence> {
+    /// A sequence with the longest beginning of an answer's tokens that is known, or an empty one;
+    /// none while another answer is about to process what both begin with.
+    fn beginning(&mut self, number: u64) -> Option<Sequence> {
         let tokens = &self.waiting[&number].tokens;
+        // The last token is always processed: what follows it is wanted.
         let known = &tokens[..tokens.len() - 1];
-        let of = |other: &Answer<'t>| {
-            let len = common(&other.tokens, known).min(other.done());
-            let sequence = other.sequence.as_ref().filter(|_| len > 0)?;
-            Some((len, sequence.fork_at(len)?))
+        let running = self.running.values();
+        let same: Vec<_> = running
+            .map(|other| (common(&other.tokens, known), other))
+            .collect();
+        let coming = same.iter().map(|(len, _)| *len).max().unwrap_or(0);
+        let done = same
+            .into_iter()
+            .map(|(len, other)| (len.min(other.done()), other));
+        let mut done: Vec<_> = done.filter(|(len, _)| *len > 0).collect();
+        done.sort_by_key(|(len, _)| Reverse(*len));
+        if coming >= done.first().map_or(0, |(len, _)| *len) + WORTH_WAITING {
+            return None;
+        }
+        let fork = |(len, other): &(usize, &Answer<'t>)| {
+            let sequence = other.sequence.as_ref()?.fork_at(*len)?;
+            Some((*len, sequence))
         };
-        let running = self.running.values().filter_map(of).max_by_key(|(len, _)| *len);
-        let least = running.as_ref().map_or(0, |(len, _)| *len);
-        let kept = self.prefixes.find(known, least);
-        kept.or(running.map(|(_, sequence)| sequence))
+        let (least, shared) = done.iter().find_map(fork).unzip();
+        let kept = self.prefixes.find(known, least.unwrap_or(0));
+        let capacity = self.shared.options.context;
+        Some(kept.or(shared).unwrap_or_else(|| self.engine.sequence(capacity)))
     }
 
     /// Whether so many tokens more can be held, and the next [`HEADROOM`] of each answer, for which
@@ -303,13 +297,8 @@ impl<'t> Worker<'t> {
         let mut batch = Vec::with_capacity(chosen.len());
         let mut texts = Vec::with_capacity(chosen.len());
         for (answer, n) in &chosen {
-            let mut text = answer.tokens[answer.done()..].to_vec();
-            if answer.is_decoding() {
-                text.extend_from_slice(&answer.drafts);
-            }
-            text.truncate(*n);
             goes_on.push(answer.done() + n >= answer.tokens.len());
-            texts.push(text);
+            texts.push(answer.next(*n));
         }
         for (((answer, _), text), &goes_on) in chosen.iter_mut().zip(&texts).zip(&goes_on) {
             let logits = match (goes_on, answer.is_decoding()) {
@@ -354,17 +343,9 @@ impl<'t> Worker<'t> {
 
     /// Keeps the texts of answers that have ended.
     fn finish_ended(&mut self) {
-        let ended: Vec<u64> = self
-            .running
-            .iter()
-            .filter(|(_, answer)| answer.ended)
-            .map(|(number, _)| *number)
-            .collect();
-        for number in ended {
-            let kept = self.running.remove(&number).and_then(Answer::into_kept);
-            if let Some((tokens, sequence)) = kept {
-                self.prefixes.keep(tokens, sequence);
-            }
+        let ended = self.running.extract_if(.., |_, answer| answer.ended);
+        for (tokens, sequence) in ended.filter_map(|(_, answer)| answer.into_kept()) {
+            self.prefixes.keep(tokens, sequence);
         }
     }
 
@@ -402,9 +383,4 @@ impl<'t> Worker<'t> {
         shared.running.store(self.running.len(), Ordering::SeqCst);
         shared.kv_bytes.store(self.engine.kv_bytes(), Ordering::SeqCst);
     }
-}
-
-/// Tokens of an answer that `sequence` has not processed.
-fn tokens_left(answer: &Answer<'_>, sequence: Option<&bise_model::Sequence>) -> usize {
-    answer.tokens.len() - sequence.map_or(0, bise_model::Sequence::len)
 }

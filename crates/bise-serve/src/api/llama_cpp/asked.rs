@@ -9,7 +9,7 @@ use crate::http::body::parse;
 use crate::request::{Request, Voice};
 use crate::served::{Served, Wanted};
 use bise_model::constraint::Grammar;
-use bise_model::sampler::{SamplerKind, SamplerOptions};
+use bise_model::sampler::{Sampler, SamplerKind, SamplerOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -111,17 +111,19 @@ impl Asked {
         } else {
             "grammar"
         };
+        let mut sampling = wanted.sampling.clone();
         let request = served.request(prompt, Voice::Continuation, wanted);
         let request = request.map_err(|fault| match fault.param.as_deref() {
             Some("response_format") => fault.at(grammar),
             Some("messages") => fault.at("prompt"),
             _ => fault,
         })?;
+        sampling.seed = request.samplers.first().map(Sampler::seed);
         let asked = Self {
             model: served.name().to_owned(),
             prompt: spelled,
             prompt_tokens: request.prompt.len(),
-            sampling: request.sampling.clone(),
+            sampling,
             most: request.max_tokens,
             tokens: completion.return_tokens == Some(true),
             probabilities: completion.n_probs.is_some_and(|n| n.0 > 0),

@@ -1,10 +1,9 @@
 //! `/api/chat`
 
-use super::line::{Asked, Line, Said, loaded, respond};
+use super::line::{Asked, Line, Said, answer};
 use super::options::{
     KeepAlive, Thinking, at_format, check_name, logprobs, no_images, object, wanted,
 };
-use crate::api::aside::aside;
 use crate::api::openai::number::Whole;
 use crate::api::openai::tool::Tool;
 use crate::api::options::Options;
@@ -166,15 +165,8 @@ pub fn arguments(arguments: &str) -> Map<String, Value> {
 pub async fn chat(State(app): State<App>, body: Body<Chat>) -> Result<Response, Fault> {
     let came = Instant::now();
     let (served, streamed) = (app.served()?.clone(), body.value.stream != Some(false));
-    let prepared = aside(move || {
-        let (asked, request) = body.value.request(&served, &body.text, came)?;
-        let events = request.map(|request| served.submit(request));
-        Ok((asked, events.transpose()?))
-    });
-    match prepared.await? {
-        (asked, Some(events)) => respond::<Answer>(asked, events, streamed).await,
-        (asked, None) => Ok(loaded::<Answer>(&asked)),
-    }
+    let asked = move |served: &Served| body.value.request(served, &body.text, came);
+    answer::<Answer>(served, streamed, asked).await
 }
 
 impl Chat {

@@ -1,8 +1,7 @@
 //! `/api/generate`
 
-use super::line::{Asked, Line, Said, loaded, respond};
+use super::line::{Asked, Line, Said, answer};
 use super::options::{KeepAlive, Thinking, at_format, check_name, logprobs, no_images, wanted};
-use crate::api::aside::aside;
 use crate::api::openai::number::Whole;
 use crate::api::options::Options;
 use crate::api::turns::{Think, Turns};
@@ -80,15 +79,8 @@ impl Said for Answer {
 pub async fn generate(State(app): State<App>, body: Body<Generate>) -> Result<Response, Fault> {
     let came = Instant::now();
     let (served, streamed) = (app.served()?.clone(), body.value.stream != Some(false));
-    let prepared = aside(move || {
-        let (asked, request) = body.value.request(&served, &body.text, came)?;
-        let events = request.map(|request| served.submit(request));
-        Ok((asked, events.transpose()?))
-    });
-    match prepared.await? {
-        (asked, Some(events)) => respond::<Answer>(asked, events, streamed).await,
-        (asked, None) => Ok(loaded::<Answer>(&asked)),
-    }
+    let asked = move |served: &Served| body.value.request(served, &body.text, came);
+    answer::<Answer>(served, streamed, asked).await
 }
 
 impl Generate {

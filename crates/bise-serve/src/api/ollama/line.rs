@@ -1,11 +1,13 @@
 //! Answers of `/api/chat` and `/api/generate`: one JSON object, or a line for each piece.
 
+use crate::api::aside::aside;
 use crate::api::gather::{ended_early, gather};
 use crate::api::openai::answer::{logprob as logprob_of, text};
 use crate::api::sse::received;
 use crate::fault::Fault;
 use crate::http::form::Form;
-use crate::request::{End, Event, Finish, Piece, Token};
+use crate::request::{End, Event, Finish, Piece, Request, Token};
+use crate::served::Served;
 use axum::Json;
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
@@ -14,6 +16,7 @@ use bise_model::chat::ToolCall;
 use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
 use utoipa::ToSchema;
@@ -103,11 +106,29 @@ impl Logprob {
     }
 }
 
-/// The answer to `asked`, whose events are `incoming`.
+/// The answer to what `prepare` makes of a request: where it asks the scheduler for nothing, that
+/// the model is there.
 ///
 /// # Errors
-/// 500 when it cannot be computed, and nothing has been said yet.
-pub async fn respond<S: Said>(
+/// Those of `prepare`, and 500 when the answer cannot be computed and nothing has been said yet.
+pub async fn answer<S: Said>(
+    served: Arc<Served>,
+    streamed: bool,
+    prepare: impl FnOnce(&Served) -> Result<(Asked, Option<Request>), Fault> + Send + 'static,
+) -> Result<Response, Fault> {
+    let prepared = aside(move || {
+        let (asked, request) = prepare(&served)?;
+        let events = request.map(|request| served.submit(request));
+        Ok((asked, events.transpose()?))
+    });
+    match prepared.await? {
+        (asked, Some(events)) => respond::<S>(asked, events, streamed).await,
+        (asked, None) => Ok(loaded::<S>(&asked)),
+    }
+}
+
+/// The answer to `asked`, whose events are `incoming`.
+async fn respond<S: Said>(
     asked: Asked,
     incoming: Receiver<Event>,
     streamed: bool,
@@ -138,7 +159,7 @@ pub async fn respond<S: Said>(
 }
 
 /// What is answered to nobody who says anything: the model is there.
-pub fn loaded<S: Said>(asked: &Asked) -> Response {
+fn loaded<S: Said>(asked: &Asked) -> Response {
     let mut line = asked.line::<S>(Piece::default(), Vec::new());
     (line.done, line.done_reason) = (true, Some("load"));
     Json(line).into_response()

@@ -3,7 +3,6 @@
 use super::answer::Heading;
 use super::chat_answer::{Asked, ChatChunk, ChatCompletion, Pieces, whole};
 use super::common::Common;
-use super::error::ErrorBody;
 use super::message::{self, Message};
 use super::number::{Limit, Whole};
 use super::response_format::Told;
@@ -92,8 +91,6 @@ pub struct Chat {
     responses(
         (status = 200, description = "The answers; with `stream`, events of their pieces.",
          content((ChatCompletion = "application/json"), (ChatChunk = "text/event-stream"))),
-        (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
-        (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
     ),
 )]
 pub async fn chat(
@@ -111,7 +108,7 @@ pub async fn chat(
         let answers = Asked {
             heading: Heading::new("chatcmpl", served.name(), served.model.fingerprint()),
             prompt: request.prompt.len(),
-            choices: request.choices,
+            choices: request.choices(),
             logprobs: request.logprobs.is_some(),
             many_calls: asked.chat.many_calls(),
             prefix,

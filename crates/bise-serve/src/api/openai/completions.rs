@@ -2,7 +2,6 @@
 
 use super::answer::{FinishReason, Heading, Usage, logprob, text};
 use super::common::Common;
-use super::error::ErrorBody;
 use super::number::{Limit, Whole};
 use super::prompt::{Prompt, Prompts};
 use crate::api::aside::aside;
@@ -117,8 +116,6 @@ pub struct TextLogprobs {
     responses(
         (status = 200, description = "The answers; with `stream`, events of their pieces.",
          content((TextCompletion = "application/json"), (TextCompletion = "text/event-stream"))),
-        (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
-        (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
     ),
 )]
 pub async fn completions(

@@ -1,7 +1,6 @@
 //! `/v1/embeddings`: texts as vectors.
 
 use super::answer::Heading;
-use super::error::ErrorBody;
 use super::number::Whole;
 use super::prompt::{Prompt, Prompts};
 use crate::api::aside::aside;
@@ -105,8 +104,6 @@ pub struct EmbeddingUsage {
     request_body = EmbeddingRequest,
     responses(
         (status = 200, description = "A vector for each text.", body = Embeddings),
-        (status = "4XX", description = "The request cannot be answered.", body = ErrorBody),
-        (status = "5XX", description = "The server cannot answer.", body = ErrorBody),
     ),
 )]
 pub async fn embeddings(

@@ -19,7 +19,6 @@ pub mod common;
 mod completions;
 mod content;
 mod embeddings;
-mod error;
 pub mod message;
 mod models;
 pub mod number;

@@ -1,7 +1,7 @@
 //! `/v1/models`: what is served.
 
-use super::error::ErrorBody;
 use crate::fault::Fault;
+use crate::http::form::OpenAiError;
 use crate::http::state::App;
 use crate::served::Served;
 use axum::Json;
@@ -83,7 +83,6 @@ impl Model {
     tag = "OpenAI",
     responses(
         (status = 200, description = "The model, by each of its names.", body = Models),
-        (status = "5XX", description = "The model is being loaded.", body = ErrorBody),
     ),
 )]
 pub async fn list(State(app): State<App>) -> Result<Json<Models>, Fault> {
@@ -107,8 +106,7 @@ pub async fn list(State(app): State<App>) -> Result<Json<Models>, Fault> {
     )),
     responses(
         (status = 200, description = "The model.", body = Model),
-        (status = "4XX", description = "There is no such model.", body = ErrorBody),
-        (status = "5XX", description = "The model is being loaded.", body = ErrorBody),
+        (status = 404, description = "There is no such model.", body = OpenAiError),
     ),
 )]
 pub async fn one(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Model>, Fault> {
