@@ -232,18 +232,9 @@ impl Engine {
         progress: Progress<'_>,
         mut receive: impl FnMut(usize, &[f32]) + Send,
     ) -> Result<(), ForwardError> {
+        let width = self.model.vocabulary_size();
         self.run(batch, progress, |engine| {
-            let vocabulary = engine.model.vocabulary_size();
-            let rows = engine.work.wanted.len();
-            for start in (0..rows).step_by(LOGIT_ROWS) {
-                engine.logits(start..(start + LOGIT_ROWS).min(rows))?;
-                for (i, row) in engine.work.logits.chunks_exact(vocabulary).enumerate() {
-                    let at = (start + i) * vocabulary;
-                    let part = engine.work.starts.partition_point(|&start| start <= at) - 1;
-                    receive(part, row);
-                }
-            }
-            Ok(())
+            engine.each(width, Self::logits, |work| &work.logits, &mut receive)
         })
     }
 
@@ -258,25 +249,9 @@ impl Engine {
         progress: Progress<'_>,
         mut receive: impl FnMut(usize, &[f32]) + Send,
     ) -> Result<(), ForwardError> {
+        let width = self.model.config().dim;
         self.run(batch, progress, |engine| {
-            let (dim, vocabulary) = (engine.model.config().dim, engine.model.vocabulary_size());
-            let rows = engine.work.wanted.len();
-            for start in (0..rows).step_by(LOGIT_ROWS) {
-                output_norm(
-                    &engine.model,
-                    &mut engine.work,
-                    start..(start + LOGIT_ROWS).min(rows),
-                );
-                if !finite(engine.work.output.values()) {
-                    return Err(engine.diagnose().into());
-                }
-                for (i, row) in engine.work.output.values().chunks_exact(dim).enumerate() {
-                    let at = (start + i) * vocabulary;
-                    let part = engine.work.starts.partition_point(|&start| start <= at) - 1;
-                    receive(part, row);
-                }
-            }
-            Ok(())
+            engine.each(width, Self::hidden, |work| work.output.values(), &mut receive)
         })
     }
 
@@ -384,6 +359,37 @@ impl Engine {
             })?;
         }
         match finite(&self.work.x) {
+            true => Ok(()),
+            false => Err(self.diagnose().into()),
+        }
+    }
+
+    /// Computes the rows that are wanted, few at a time, and hands out the `values` of each, `width`
+    /// of them, with the number of its part.
+    fn each(
+        &mut self,
+        width: usize,
+        compute: fn(&mut Self, Range<usize>) -> Result<(), ForwardError>,
+        values: fn(&Work) -> &[f32],
+        receive: &mut impl FnMut(usize, &[f32]),
+    ) -> Result<(), ForwardError> {
+        let (rows, vocabulary) = (self.work.wanted.len(), self.model.vocabulary_size());
+        for start in (0..rows).step_by(LOGIT_ROWS) {
+            compute(self, start..(start + LOGIT_ROWS).min(rows))?;
+            for (i, row) in values(&self.work).chunks_exact(width).enumerate() {
+                // Parts begin where their logits would.
+                let at = (start + i) * vocabulary;
+                let part = self.work.starts.partition_point(|&start| start <= at) - 1;
+                receive(part, row);
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes the hidden states of some of the rows that are wanted.
+    fn hidden(&mut self, rows: Range<usize>) -> Result<(), ForwardError> {
+        output_norm(&self.model, &mut self.work, rows);
+        match finite(self.work.output.values()) {
             true => Ok(()),
             false => Err(self.diagnose().into()),
         }
