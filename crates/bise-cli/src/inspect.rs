@@ -1,13 +1,15 @@
 //! `bise inspect`: what a model is, what its files hold, and what it needs to run.
 
+use crate::family;
 use crate::loading::{self, Which, describe, size};
 use crate::machine;
 use crate::outcome::Outcome;
-use crate::runtime::{self, DEFAULT_CONTEXT, kv_types};
+use crate::runtime::{self, kv_types};
 use anyhow::{Context as _, Result};
 use bise_format::TensorName;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::Value;
+use bise_format::llama::ScalingKind;
 use bise_model::chat::Template;
 use bise_model::{Config, ContextOptions, Hashed, KvType, MemoryNeeds, fingerprint};
 use serde_json::{Map, json};
@@ -24,8 +26,8 @@ use std::path::Path;
 pub struct Args {
     #[command(flatten)]
     which: Which,
-    /// Tokens of context to tell the memory for [default: what the model was trained for, up to
-    /// 4096]
+    /// Tokens of context to tell the memory for [default: what the model was trained for, or as
+    /// much of it as memory allows]
     #[arg(short, long = "ctx", value_name = "CTX", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
     /// Format of cached keys and values to tell the memory for
@@ -43,10 +45,15 @@ pub fn run(args: Args) -> Result<Outcome> {
     let path = args.which.path();
     let checkpoint = loading::checkpoint(path)?;
     let config = Config::from_checkpoint(&checkpoint).with_context(|| loading::name(path))?;
-    let usual = config.context_length.min(DEFAULT_CONTEXT);
     let options = ContextOptions {
         kv: args.kv_type,
-        ..ContextOptions::new(args.context.map_or(usual, |c| c as usize))
+        ..ContextOptions::new(config.context_length)
+    };
+    let available = machine::memory().map(|memory| memory.bytes);
+    let usual = || loading::usual_context(&checkpoint, &config, &options, available);
+    let options = ContextOptions {
+        max_tokens: args.context.map_or_else(usual, |c| c as usize),
+        ..options
     };
     let hashed = if args.hash { Hashed::All } else { Hashed::Samples };
     let facts = ModelFacts {
@@ -139,43 +146,30 @@ impl ModelFacts {
         })
     }
 
-    /// The published model that this is, or is made from, by its shape.
+    /// What the model is.
     fn family(&self) -> String {
-        let c = &self.config;
-        let is =
-            |dim, layers, hidden| (c.dim, c.layers.len(), c.hidden_dim) == (dim, layers, hidden);
-        let vocabulary = self.vocabulary();
-        let name = match c.experts.map(|experts| experts.count) {
-            Some(8) if is(4096, 32, 14336) => "Mixtral 8x7B",
-            Some(8) if is(6144, 56, 16384) => "Mixtral 8x22B",
-            Some(_) => "Mixtral",
-            None if c.window_restored => "Mistral v0.1",
-            None if is(4096, 32, 14336) && c.layers[0].rope.theta == 1e4 => "Mistral 7B v0.1",
-            None if is(4096, 32, 14336) && c.layers[0].rope.theta == 1e6 && vocabulary < 32768 => {
-                "Mistral 7B v0.2"
-            }
-            None if is(4096, 32, 14336) && c.layers[0].rope.theta == 1e6 => "Mistral 7B v0.3",
-            None if is(5120, 40, 14336) && vocabulary == 131072 => "Mistral Nemo 12B",
-            None => "Mistral",
-        };
-        match c.experts {
-            Some(experts) => format!(
-                "{name}: {} experts, {} for each token",
-                experts.count, experts.top_k
-            ),
-            None => name.to_owned(),
-        }
+        let metadata = &self.checkpoint.metadata;
+        family::describe(&self.config, self.vocabulary(), metadata)
     }
 
     fn window(&self) -> String {
-        match self.config.sliding_window() {
-            None => "no sliding window".to_owned(),
-            Some(w) if self.config.window_restored => {
-                format!(
-                    "sliding window {w}, restored: the file does not say so, but Mistral v0.1 has it"
-                )
-            }
-            Some(w) => format!("sliding window {w}"),
+        let layers = self.config.layers.len();
+        let mut sizes: Vec<usize> = self.config.windows().collect();
+        let with = sizes.len();
+        sizes.sort_unstable();
+        sizes.dedup();
+        let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
+        let sizes = sizes.join(" or ");
+        let windows = match with {
+            0 => return "no sliding window".to_owned(),
+            _ if with == layers => format!("sliding window {sizes}"),
+            _ => format!("sliding window {sizes} in {with} of {layers} layers"),
+        };
+        match self.config.window_restored {
+            false => windows,
+            true => format!(
+                "{windows}, restored: the file does not say so, but the model has it (--sliding-window changes that)"
+            ),
         }
     }
 
@@ -290,6 +284,8 @@ impl ModelFacts {
                 "head_dim": c.head_dim, "hidden_dim": c.hidden_dim, "norm_eps": c.norm_eps,
                 "rope_theta": c.layers[0].rope.theta, "context_length": c.context_length,
                 "sliding_window": c.sliding_window(), "sliding_window_restored": c.window_restored,
+                "sliding_windows": c.layers.iter().map(|layer| layer.window).collect::<Vec<_>>(),
+                "rope_scaling": scaling_json(c), "attention_temperature": temperature_json(c),
                 "vocabulary": self.vocabulary(),
                 "experts": c.experts.map(|e| e.count), "experts_per_token": c.experts.map(|e| e.top_k),
             },
@@ -310,6 +306,27 @@ impl ModelFacts {
         writeln!(io::stdout().lock(), "{}", serde_json::to_string_pretty(&object)?)?;
         Ok(())
     }
+}
+
+/// How positions are scaled; null when they are not.
+fn scaling_json(config: &Config) -> serde_json::Value {
+    let scaling = config.layers[0].rope.scaling;
+    match scaling.kind {
+        ScalingKind::Linear { factor } => json!({ "type": "linear", "factor": factor }),
+        ScalingKind::Yarn(yarn) => json!({
+            "type": "yarn", "factor": yarn.factor, "original_context_length": yarn.length,
+            "beta_fast": yarn.beta_fast, "beta_slow": yarn.beta_slow, "magnitude": scaling.magnitude,
+        }),
+        _ => serde_json::Value::Null,
+    }
+}
+
+/// How queries grow with their position; null when they do not.
+fn temperature_json(config: &Config) -> serde_json::Value {
+    let temperature = config.layers[0].rope.temperature;
+    temperature.map_or(serde_json::Value::Null, |temperature| {
+        json!({ "scale": temperature.beta, "length": temperature.length })
+    })
 }
 
 /// Bits of weights a value.

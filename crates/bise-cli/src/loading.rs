@@ -125,7 +125,7 @@ impl Loading {
     pub fn open(
         &self,
         path: Option<&Path>,
-        options: impl FnOnce(&Config) -> ContextOptions,
+        options: impl FnOnce(&Checkpoint, &Config) -> ContextOptions,
         watch: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<Model> {
         self.load(checkpoint(path)?, name(path), options, watch)
@@ -136,17 +136,17 @@ impl Loading {
         &self,
         checkpoint: Checkpoint,
         name: String,
-        options: impl FnOnce(&Config) -> ContextOptions,
+        options: impl FnOnce(&Checkpoint, &Config) -> ContextOptions,
         watch: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<Model> {
         let mut config = Config::from_checkpoint(&checkpoint).with_context(|| name.clone())?;
         if let Some(Window(keys)) = self.sliding_window {
             config.set_sliding_window(keys);
         }
+        let options = options(&checkpoint, &config);
         if !self.force
             && let Some(available) = machine::memory()
         {
-            let options = options(&config);
             preflight(&checkpoint, &config, &options, &available).with_context(|| name.clone())?;
         }
         let bytes: usize = checkpoint.tensors.values().map(Tensor::len).sum();
@@ -218,14 +218,60 @@ fn preflight(
     )
 }
 
+/// The context of a model when none is asked for: what it was trained for, or as much of that as
+/// fits in three quarters of the memory that is left, but no less than [`LEAST_CONTEXT`].
+pub fn usual_context(
+    checkpoint: &Checkpoint,
+    config: &Config,
+    options: &ContextOptions,
+    available: Option<u64>,
+) -> usize {
+    let trained = config.context_length;
+    let least = trained.min(LEAST_CONTEXT);
+    let total = |max_tokens| {
+        let options = ContextOptions {
+            max_tokens,
+            ..*options
+        };
+        MemoryNeeds::of(checkpoint, config, &options).total()
+    };
+    let Some(bytes) = available.map(|bytes| bytes / 4 * 3) else {
+        return least;
+    };
+    if total(trained) <= bytes {
+        return trained;
+    }
+    let (mut good, mut bad) = (least, trained);
+    while bad - good > CONTEXT_STEP {
+        let middle = good + (bad - good) / 2;
+        if total(middle) <= bytes {
+            good = middle;
+        } else {
+            bad = middle;
+        }
+    }
+    (good / CONTEXT_STEP * CONTEXT_STEP).max(least)
+}
+
+/// Tokens of context that a model has, if it was trained for so many, however little memory there
+/// is.
+const LEAST_CONTEXT: usize = 4096;
+/// Contexts that depend on memory are multiples of this.
+const CONTEXT_STEP: usize = 1024;
+
 /// The parts of what is needed.
 pub fn describe(needs: &MemoryNeeds, config: &Config, options: &ContextOptions) -> String {
     let tokens = match config.sliding_window() {
         Some(window) => format!("a window of {window}"),
         None => format!("{} tokens", options.max_tokens),
     };
+    let windows = config.windows().count();
+    let some = match config.sliding_window() {
+        None if windows > 0 => format!(" ({windows} layers see a window of them)"),
+        _ => String::new(),
+    };
     format!(
-        "weights {}, keys and values of {tokens} {}, scratch {}",
+        "weights {}, keys and values of {tokens}{some} {}, scratch {}",
         size(needs.laid_out.saturating_add(needs.in_files)),
         size(needs.kv),
         size(needs.scratch),

@@ -15,6 +15,7 @@ mod destination;
 mod divergence;
 mod drafts;
 mod embed;
+mod family;
 mod imatrix;
 mod inspect;
 mod interrupt;

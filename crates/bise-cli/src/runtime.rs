@@ -16,10 +16,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-/// Tokens of context when none are asked for and the model takes more.
-pub const DEFAULT_CONTEXT: usize = 4096;
+use std::sync::{Arc, OnceLock};
 
 /// Options of every command that runs a model.
 #[derive(Args)]
@@ -29,10 +26,14 @@ pub struct Runtime {
     #[arg(short, long, allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// Tokens that fit, prompt and text together; a model with a sliding window takes any number,
-    /// whatever this says [default: what the model was trained for, up to 4096]
+    /// whatever this says [default: what the model was trained for, or as much of it as memory
+    /// allows]
     #[arg(short, long = "ctx", visible_alias = "ctx-size", value_name = "CTX", allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
+    /// What counts without it: see [`loading::usual_context`].
+    #[arg(skip)]
+    usual: OnceLock<usize>,
     /// Tokens of the prompt processed at a time
     #[arg(long, visible_alias = "batch-size", default_value_t = 512, allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..))]
@@ -80,7 +81,15 @@ impl Runtime {
         path: Option<&Path>,
         watch: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<Model> {
-        self.loading.open(path, |config| self.options(config), watch)
+        let options = |checkpoint: &Checkpoint, config: &Config| {
+            let options = self.options(config);
+            let available = machine::memory().map(|memory| memory.bytes);
+            let usual = || loading::usual_context(checkpoint, config, &options, available);
+            // A model that drafts for another one reads as much as that.
+            self.usual.get_or_init(usual);
+            self.options(config)
+        };
+        self.loading.open(path, options, watch)
     }
 
     /// What `model` takes with one text.
@@ -91,7 +100,7 @@ impl Runtime {
 
     /// How to run a model.
     fn options(&self, config: &Config) -> ContextOptions {
-        let usual = config.context_length.min(DEFAULT_CONTEXT);
+        let usual = *self.usual.get().unwrap_or(&config.context_length);
         ContextOptions {
             max_tokens: self.context.map_or(usual, |c| c as usize),
             prefill_chunk: self.batch as usize,

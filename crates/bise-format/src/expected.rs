@@ -72,3 +72,12 @@ pub(crate) struct Layout {
     /// The tensors that the configuration asks for, by the names that they have in this layout.
     pub expected: fn(&Config, &Shards) -> Vec<Expected>,
 }
+
+/// Whether the model has an output matrix of its own.
+pub(crate) fn has_output(config: &Config, shards: &Shards, output: &str, embeddings: &str) -> bool {
+    match config.is_tied() {
+        Some(false) => true,
+        Some(true) => shards.differ(output, embeddings),
+        None => shards.get(output).is_some(),
+    }
+}

@@ -1,6 +1,6 @@
 //! The tensors of a model: their names in GGUF and at Hugging Face, and their shapes.
 
-use crate::expected::{Expected, Stacking};
+use crate::expected::{Expected, Stacking, has_output};
 use crate::hf::{Config, Shards};
 use crate::native;
 use crate::{FfnMatrix, LayerTensor, TensorName};
@@ -10,33 +10,77 @@ use bise_kernels::tensor::RowOrder;
 pub(crate) fn expected(config: &Config, shards: &Shards) -> Vec<Expected> {
     let (d, vocab) = (config.hidden_size, config.vocab_size);
     let one = |gguf, source: &str, shape: &[u64]| Expected::new(gguf, source.into(), shape);
-    let mut tensors = vec![one(TensorName::Embedding, EMBEDDINGS, &[vocab, d])];
+    let place = Place::of(shards);
+    let embeddings = place.embeddings();
+    let mut tensors = vec![one(TensorName::Embedding, &embeddings, &[vocab, d])];
     for n in 0..config.num_hidden_layers {
-        attention(config, n, &mut tensors);
-        feed_forward(config, shards, n, &mut tensors);
+        attention(config, place, n, &mut tensors);
+        feed_forward(config, shards, place, n, &mut tensors);
     }
-    tensors.push(one(TensorName::OutputNorm, "model.norm.weight", &[d]));
-    if !config.tie_word_embeddings || shards.differ(OUTPUT, EMBEDDINGS) {
-        tensors.push(one(TensorName::Output, OUTPUT, &[vocab, d]));
+    tensors.push(one(TensorName::OutputNorm, &format!("{}norm.weight", place.model), &[d]));
+    if has_output(config, shards, place.output, &embeddings) {
+        tensors.push(one(TensorName::Output, place.output, &[vocab, d]));
     }
     tensors
 }
 
-/// Hugging Face's name of the embeddings.
-const EMBEDDINGS: &str = "model.embed_tokens.weight";
-/// Hugging Face's name of the output matrix.
-const OUTPUT: &str = "lm_head.weight";
-
-/// Whether a tensor that is not expected may be there: tables made anew at run time, and a tied
-/// output matrix.
-pub(crate) fn is_harmless(name: &str, config: &Config) -> bool {
-    let output = [OUTPUT, native::OUTPUT].contains(&name);
-    name.ends_with("rotary_emb.inv_freq")
-        || name == "rope.freqs"
-        || config.tie_word_embeddings && output
+/// Where a text model is among the tensors of its files.
+#[derive(Clone, Copy)]
+struct Place {
+    /// What the names of its tensors begin with.
+    model: &'static str,
+    /// The output matrix.
+    output: &'static str,
 }
 
-fn attention(config: &Config, n: u64, tensors: &mut Vec<Expected>) {
+/// Alone; beside a part that sees images, as transformers writes it; and as it has it in memory.
+const PLACES: [Place; 3] = [
+    Place { model: "model.", output: "lm_head.weight" },
+    Place { model: "language_model.model.", output: "language_model.lm_head.weight" },
+    Place { model: "model.language_model.", output: "lm_head.weight" },
+];
+
+impl Place {
+    /// Where the embeddings are; the first of the places when they are nowhere.
+    fn of(shards: &Shards) -> Self {
+        let there = |place: &&Self| shards.get(&place.embeddings()).is_some();
+        *PLACES.iter().find(there).unwrap_or(&PLACES[0])
+    }
+
+    fn embeddings(self) -> String {
+        format!("{}embed_tokens.weight", self.model)
+    }
+
+    fn of_layer(self, n: u64, name: &str) -> String {
+        format!("{}layers.{n}.{name}", self.model)
+    }
+}
+
+/// Whether a tensor that is not expected may be there: tables made anew at run time, a tied output
+/// matrix, and what sees images.
+pub(crate) fn is_harmless(name: &str, config: &Config) -> bool {
+    let output = PLACES.iter().any(|place| place.output == name) || name == native::OUTPUT;
+    name.ends_with("rotary_emb.inv_freq")
+        || name == "rope.freqs"
+        || config.is_tied() == Some(true) && output
+        || config.has_vision() && is_vision(name)
+}
+
+/// Whether a tensor is of a part that sees images, of Hugging Face's layout or Mistral's own.
+pub(crate) fn is_vision(name: &str) -> bool {
+    const PARTS: [&str; 6] = [
+        "vision_tower.",
+        "multi_modal_projector.",
+        "vision_encoder.",
+        "vision_language_adapter.",
+        "patch_merger.",
+        "pre_mm_projector_norm.",
+    ];
+    let name = name.strip_prefix("model.").unwrap_or(name);
+    PARTS.iter().any(|part| name.starts_with(part))
+}
+
+fn attention(config: &Config, place: Place, n: u64, tensors: &mut Vec<Expected>) {
     let (d, head_dim) = (config.hidden_size, config.head_dim());
     let q = config.num_attention_heads * head_dim;
     let kv = config.num_key_value_heads() * head_dim;
@@ -52,7 +96,7 @@ fn attention(config: &Config, n: u64, tensors: &mut Vec<Expected>) {
         (LayerTensor::AttentionOutput, "self_attn.o_proj", vec![d, q],  RowOrder::Same),
     ];
     for (gguf, source, shape, order) in table {
-        let source = format!("model.layers.{n}.{source}.weight");
+        let source = place.of_layer(n, &format!("{source}.weight"));
         tensors.push(Expected {
             order,
             ..Expected::new(TensorName::Layer(n, gguf), source, &shape)
@@ -68,10 +112,16 @@ const FEED_FORWARD: [(FfnMatrix, &str, &str, bool); 3] = [
     (FfnMatrix::Down, "down_proj", "w2", false),
 ];
 
-fn feed_forward(config: &Config, shards: &Shards, n: u64, tensors: &mut Vec<Expected>) {
+fn feed_forward(
+    config: &Config,
+    shards: &Shards,
+    place: Place,
+    n: u64,
+    tensors: &mut Vec<Expected>,
+) {
     let (d, f) = (config.hidden_size, config.intermediate_size);
     let gguf = |tensor| TensorName::Layer(n, tensor);
-    let source = |name: &str| format!("model.layers.{n}.{name}.weight");
+    let source = |name: &str| place.of_layer(n, &format!("{name}.weight"));
     tensors.push(Expected::new(
         gguf(LayerTensor::FfnNorm),
         source("post_attention_layernorm"),

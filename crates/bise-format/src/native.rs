@@ -8,8 +8,9 @@
 //! ```
 
 use crate::error::OpenError;
-use crate::expected::{Expected, Layout, Stacking};
-use crate::hf::{Config, Files, Shards};
+use crate::expected::{Expected, Layout, Stacking, has_output};
+use crate::hf::{Config, Family, Files, Shards, Wrapping};
+use crate::llama::LATENT;
 use crate::small_file::read_bounded_json;
 use crate::{FfnMatrix, LayerTensor, TensorName};
 use serde::Deserialize;
@@ -34,9 +35,13 @@ struct Params {
     norm_eps: Option<f32>,
     vocab_size: Option<i64>,
     rope_theta: Option<f32>,
-    sliding_window: Option<Window>,
+    sliding_window: Option<Windows>,
     #[serde(rename = "_sliding_window")]
-    window_pattern: Option<Window>,
+    window_pattern: Option<Windows>,
+    yarn: Option<Yarn>,
+    llama_4_scaling: Option<Llama4Scaling>,
+    vision_encoder: Option<Value>,
+    multimodal: Option<Value>,
     moe: Option<Moe>,
     max_seq_len: Option<u64>,
     model_max_length: Option<u64>,
@@ -55,40 +60,76 @@ struct Moe {
     rest: Map<String, Value>,
 }
 
-/// One window, or one for each layer of a pattern.
+/// How frequencies are scaled. All but `apply_scale` must be there: what is absent has no meaning
+/// that all programs share.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Window {
-    All(u64),
-    Layers(Vec<Option<u64>>),
+struct Yarn {
+    factor: f32,
+    original_max_position_embeddings: u64,
+    /// Turns from which on a frequency stays.
+    beta: f32,
+    /// Turns up to which one is divided.
+    alpha: f32,
+    /// Whether rotated values are multiplied as YaRN's authors do.
+    apply_scale: Option<bool>,
 }
 
-impl Window {
-    fn of_all(self) -> Result<Option<u64>, String> {
-        match self {
-            Self::All(window) => Ok(Some(window)),
-            Self::Layers(windows) => {
-                let first = windows.first().copied().flatten();
-                if windows.iter().all(|&window| window == first) {
-                    Ok(first)
-                } else {
-                    Err("sliding_window differs between layers, which is not supported".to_owned())
-                }
-            }
+/// How queries grow with their position.
+#[derive(Deserialize)]
+struct Llama4Scaling {
+    original_max_position_embeddings: u64,
+    beta: f32,
+}
+
+/// One window, or those of layers, which repeat.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a number of keys, null, or a list of them, in sliding_window"
+)]
+enum Windows {
+    All(Window),
+    Layers(Vec<Option<Window>>),
+}
+
+/// Keys that a query sees, its own included; 0 for all.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+enum Window {
+    Number(u64),
+    Text(String),
+}
+
+impl Windows {
+    fn of_layers(self) -> Result<Vec<Option<u64>>, String> {
+        let windows = match self {
+            Self::All(window) => vec![Some(window)],
+            Self::Layers(windows) => windows,
+        };
+        let keys = |window: Option<Window>| {
+            window.map_or(Ok(0), |window| match window {
+                Window::Number(keys) => Ok(keys),
+                Window::Text(text) => text.trim().parse().map_err(|_| {
+                    format!("sliding_window is {text:?}, expected a number of keys, or null")
+                }),
+            })
+        };
+        let keys = windows.into_iter().map(keys).collect::<Result<Vec<u64>, _>>()?;
+        match keys.iter().find(|&&keys| keys > LARGEST_WINDOW) {
+            Some(keys) => Err(format!("sliding_window is {keys}, expected 1 to {LARGEST_WINDOW}")),
+            None => Ok(keys.into_iter().map(|keys| (keys > 0).then_some(keys)).collect()),
         }
     }
 }
 
+const LARGEST_WINDOW: u64 = 1 << 31;
+
 /// What other kinds of models say of themselves.
-const UNSUPPORTED: [&str; 13] = [
-    "vision_encoder",
-    "multimodal",
+const UNSUPPORTED: [&str; 9] = [
     "lora",
     "quantization",
     "quantization_config",
-    "yarn",
     "rope_scaling",
-    "llama_4_scaling",
     "q_lora_rank",
     "kv_lora_rank",
     "use_biases",
@@ -125,33 +166,80 @@ fn config(params: Params, shards: &Shards) -> Result<Config, String> {
     for (key, value) in rest {
         let off = matches!(value, Value::Null | Value::Bool(false)) || value == 0;
         if !off && UNSUPPORTED.contains(&key.as_str()) {
-            return Err(format!("{key} is {value}, which is not supported"));
+            let latent = ["q_lora_rank", "kv_lora_rank"].contains(&key.as_str());
+            let more = if latent { LATENT } else { "" };
+            return Err(format!("{key} is {value}, which is not supported{more}"));
         }
     }
-    let window = params.window_pattern.or(params.sliding_window);
-    let window = window.map_or(Ok(None), Window::of_all)?;
+    let windows = params.window_pattern.or(params.sliding_window);
+    let windows = windows.map_or(Ok(vec![None]), Windows::of_layers)?;
     let context = params.max_seq_len.or(params.model_max_length);
     let context = context.or(params.max_position_embeddings).unwrap_or(CONTEXT);
     let tied = params.tied_embeddings.or(params.tie_word_embeddings);
     // Files of the first models leave the frequency to the code.
-    let theta = params
-        .rope_theta
-        .unwrap_or(if window.is_none() { 1e6 } else { 1e4 });
+    let old = windows.iter().any(Option::is_some);
+    let theta = params.rope_theta.unwrap_or(if old { 1e4 } else { 1e6 });
+    let rope = rope(theta, params.yarn, params.llama_4_scaling)?;
     let rows = |name: &str| shards.get(name).and_then(|stored| stored.shape.first().copied());
     let vocabulary = params.vocab_size.and_then(|size| u64::try_from(size).ok());
     let vocabulary = vocabulary
         .or_else(|| rows(EMBEDDINGS))
         .ok_or_else(|| format!("no vocab_size, and no tensor {EMBEDDINGS}"))?;
     let config = json!({
-        "architectures": [if moe.is_some() { "MixtralForCausalLM" } else { "MistralForCausalLM" }],
         "hidden_size": params.dim, "intermediate_size": params.hidden_dim, "num_hidden_layers": params.n_layers,
         "num_attention_heads": params.n_heads, "num_key_value_heads": params.n_kv_heads, "head_dim": params.head_dim,
         "vocab_size": vocabulary, "max_position_embeddings": context,
-        "rms_norm_eps": params.norm_eps.unwrap_or(1e-5), "rope_theta": theta, "sliding_window": window,
+        "rms_norm_eps": params.norm_eps.unwrap_or(1e-5), "rope_parameters": rope,
         "tie_word_embeddings": tied.unwrap_or(false), "num_local_experts": moe.map(|moe| moe.num_experts),
         "num_experts_per_tok": moe.map(|moe| moe.num_experts_per_tok),
     });
-    Config::native(config)
+    let family = if moe.is_some() { Family::Mixtral } else { Family::Mistral };
+    let sees = [params.vision_encoder, params.multimodal].into_iter().flatten();
+    let wrapping = match sees.into_iter().any(|part| part != Value::Bool(false)) {
+        true => Wrapping::Vision,
+        false => Wrapping::None,
+    };
+    Config::native(config, (family, wrapping), &windows)
+}
+
+/// The same in Hugging Face's words.
+fn rope(
+    theta: f32,
+    yarn: Option<Yarn>,
+    temperature: Option<Llama4Scaling>,
+) -> Result<Value, String> {
+    let mut rope = json!({ "rope_theta": theta });
+    if let Some(yarn) = &yarn {
+        let numbers = [("factor", yarn.factor), ("beta", yarn.beta), ("alpha", yarn.alpha)];
+        if let Some((name, found)) = numbers.iter().find(|(_, x)| !(1e-6..=1e6).contains(x)) {
+            return Err(format!("yarn.{name} is {found}, expected a number from 1e-6 to 1e6"));
+        }
+    }
+    if let Some(Llama4Scaling {
+        original_max_position_embeddings: length,
+        beta,
+    }) = temperature
+    {
+        let of_yarn = yarn.as_ref().map(|yarn| yarn.original_max_position_embeddings);
+        if let Some(other) = of_yarn.filter(|&other| other != length) {
+            return Err(format!(
+                "llama_4_scaling.original_max_position_embeddings is {length}, but yarn's is {other}: GGUF has one key for both"
+            ));
+        }
+        rope["original_max_position_embeddings"] = length.into();
+        rope["llama_4_scaling_beta"] = beta.into();
+    }
+    if let Some(yarn) = yarn {
+        rope["rope_type"] = "yarn".into();
+        rope["factor"] = yarn.factor.into();
+        rope["original_max_position_embeddings"] = yarn.original_max_position_embeddings.into();
+        (rope["beta_fast"], rope["beta_slow"]) = (yarn.beta.into(), yarn.alpha.into());
+        // Absent, it is so in the engine that Mistral publishes its models for.
+        if !yarn.apply_scale.unwrap_or(true) {
+            rope["attention_factor"] = 1.into();
+        }
+    }
+    Ok(rope)
 }
 
 /// Mistral's name of the embeddings.
@@ -177,7 +265,7 @@ fn expected(config: &Config, shards: &Shards) -> Vec<Expected> {
         }
     }
     tensors.push(one(TensorName::OutputNorm, "norm.weight", &[d]));
-    if !config.tie_word_embeddings || shards.differ(OUTPUT, EMBEDDINGS) {
+    if has_output(config, shards, OUTPUT, EMBEDDINGS) {
         tensors.push(one(TensorName::Output, OUTPUT, &[vocab, d]));
     }
     tensors

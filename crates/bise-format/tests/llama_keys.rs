@@ -43,7 +43,7 @@ fn every_key_has_a_meaning() {
                 assert!(error.contains(&format!("llama.{key}")), "{error}");
             }
             Meaning::Harmless => assert!(result.unwrap().is_empty(), "{key}"),
-            Meaning::Applied | Meaning::Scaling => {}
+            Meaning::Applied => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use bise_kernels::block::{Format, Q8_0};
 use bise_kernels::isa::Level;
 use bise_kernels::ops::{
-    Attention, AttentionWorkspace, CHUNK, KeyValues, KvType, RopeTable, add_scaled, attend, exp,
+    Attention, AttentionWorkspace, CHUNK, KeyValues, KvType, RopeTable, Temperature, add_scaled, attend, exp,
     rms_norm, store, swiglu,
 };
 use bise_kernels::threads::Threads;
@@ -264,10 +264,10 @@ proptest! {
         q in proptest::collection::vec(-2f32..2.0, 24), k in proptest::collection::vec(-2f32..2.0, 24), at in 0usize..3000,
     ) {
         let rotated = |x: &[f32], position| same_at_every_level(|level| {
-            let mut table = RopeTable::new(24, 1e4, 1);
+            let mut table = RopeTable::new(frequencies(), 1.0, None, 1);
             table.set([position]);
             let mut x = x.to_vec();
-            table.rotate(level, &mut x, 24);
+            table.rotate_keys(level, &mut x, 24);
             x
         });
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
@@ -279,6 +279,37 @@ proptest! {
         prop_assert!((dot(&rotated(&q, at), &rotated(&q, at)) - dot(&q, &q)).abs() <= 1e-5 * dot(&q, &q).max(1.0));
     }
 
+    #[test]
+    fn queries_grow_by_steps_and_all_rotated_values_by_the_magnitude(
+        q in proptest::collection::vec(-2f32..2.0, 32), at in 0usize..3000, length in 1usize..200,
+        beta in 0f32..0.5, magnitude in 0.5f32..2.0,
+    ) {
+        // The last eight of 32 values are not rotated.
+        let rotated = |magnitude, temperature, queries| same_at_every_level(|level| {
+            let mut table = RopeTable::new(frequencies(), magnitude, temperature, 1);
+            table.set([at]);
+            let mut x = q.clone();
+            if queries { table.rotate_queries(level, &mut x, 32) } else { table.rotate_keys(level, &mut x, 32) }
+            x
+        });
+        let temperature = Temperature { beta, length };
+        let keys = rotated(1.0, None, false);
+        prop_assert_eq!(&rotated(1.0, None, true), &keys);
+        prop_assert_eq!(&rotated(1.0, Some(temperature), false), &keys);
+        let expected = 1.0 + f64::from(beta) * (1.0 + (at / length) as f64).ln();
+        for (got, key) in rotated(1.0, Some(temperature), true).iter().zip(&keys) {
+            prop_assert!((f64::from(*got) - expected * f64::from(*key)).abs() <= 1e-6 * f64::from(got.abs()));
+        }
+        for (i, (got, key)) in rotated(magnitude, None, false).iter().zip(&keys).enumerate() {
+            let expected = if i < 24 { magnitude * key } else { *key };
+            prop_assert!((got - expected).abs() <= 1e-6, "{i}: {got} {expected}");
+        }
+    }
+}
+
+/// Of 24 rotated values, at base 10000.
+fn frequencies() -> Vec<f32> {
+    (0..12).map(|i| 1e4f32.powf(-2.0 * i as f32 / 24.0)).collect()
 }
 
 proptest! {

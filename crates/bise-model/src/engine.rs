@@ -2,11 +2,11 @@
 
 use crate::batch::{Logits, Part};
 use crate::cache::{BatchKv, KvShape, PagePool};
-use crate::config::Rope;
 use crate::decoder::{Rows, Step, Workspace, finite};
 use crate::diagnosis::Finder;
 use crate::error::{ForwardError, NotANumber, SharedLoadError};
 use crate::model::Model;
+use crate::rope::Rope;
 use crate::sequence::Sequence;
 use crate::statistics::{InputSums, Statistics};
 use bise_kernels::isa::Level;
@@ -115,16 +115,16 @@ impl Work {
         let (config, level) = (model.config(), options.level);
         let rows = options.rows.max(1);
         let mut ropes: Vec<(Rope, RopeTable)> = Vec::new();
-        let rope_of = |rope: Rope| {
-            ropes.iter().position(|known| known.0 == rope).unwrap_or_else(|| {
-                ropes.push((rope, RopeTable::new(rope.dims, rope.theta, rows)));
+        let rope_of = |rope: &Rope| {
+            ropes.iter().position(|known| known.0 == *rope).unwrap_or_else(|| {
+                ropes.push((rope.clone(), rope.table(rows)));
                 ropes.len() - 1
             })
         };
         let rope_of = config
             .layers
             .iter()
-            .map(|layer| layer.rope)
+            .map(|layer| &layer.rope)
             .map(rope_of)
             .collect();
         Self {

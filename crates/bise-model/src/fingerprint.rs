@@ -59,11 +59,13 @@ const PIECES: usize = 16;
 /// # Errors
 /// When metadata or tensors cannot be written as GGUF.
 pub fn fingerprint(checkpoint: &Checkpoint, hashed: Hashed) -> Result<Fingerprint, GgufError> {
+    let architecture = checkpoint.metadata.str("general.architecture")?;
+    let of_model = |key: &str| {
+        let rest = architecture.and_then(|name| key.strip_prefix(name));
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    };
     let matters = |key: &str| {
-        key == "general.architecture"
-            || ["llama.", "tokenizer."]
-                .iter()
-                .any(|group| key.starts_with(group))
+        key == "general.architecture" || key.starts_with("tokenizer.") || of_model(key)
     };
     let mut entries: Vec<_> = checkpoint
         .metadata

@@ -101,6 +101,7 @@ mod generation;
 mod loading;
 mod memory;
 mod model;
+mod rope;
 pub mod sampler;
 mod sequence;
 mod statistics;
@@ -108,7 +109,7 @@ pub mod streamed;
 pub mod tokenizer;
 
 pub use batch::{LogitRows, Logits, Part};
-pub use config::{Config, Experts, LayerConfig, Rope};
+pub use config::{Config, Experts, LayerConfig};
 pub use context::{Context, ContextOptions, Watch};
 pub use engine::{Engine, EngineOptions, Progress};
 pub use error::{BadWeight, ForwardError, GenerateError, LoadError, NotANumber, SharedLoadError};
@@ -123,6 +124,7 @@ pub use generation::token_sampler::TokenSampler;
 pub use loading::LoadOptions;
 pub use memory::{Advice, MemoryNeeds, TensorNeeds, advise};
 pub use model::Model;
+pub use rope::Rope;
 pub use sequence::Sequence;
 pub use statistics::InputSums;
 

@@ -26,6 +26,8 @@ static MODELS: LazyLock<Vec<(&'static str, Model)>> = LazyLock::new(|| {
         ),
         ("window 7, F32", model("random/mistral-window-7", "F32")),
         ("mixture of 4, F16", model("random/mixtral-4-top-3", "F16")),
+        ("YaRN and temperature", model("family/ministral-3-8b", "F16")),
+        ("YaRN and a window", model("family/yarn-and-window", "BF16")),
     ]
 });
 

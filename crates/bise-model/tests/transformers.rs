@@ -6,7 +6,7 @@ mod common;
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_model::tokenizer::{Tokenizer, Vocabulary};
 use bise_model::{Config, Context, ContextOptions, KvType, Limits, Model, Session};
-use common::{Golden, fixture, logits, model};
+use common::{Golden, bits, fixture, logits, model};
 use serde::Deserialize;
 use std::ops::ControlFlow;
 
@@ -29,7 +29,7 @@ fn bound(config: &Config) -> f64 {
 fn check(directory: &str, golden: &str) {
     let (model, golden) = (model(directory, "F32"), Golden::read(golden));
     let config = model.config();
-    if let Some(window) = config.sliding_window() {
+    if let Some(window) = config.windows().max() {
         assert!(
             golden.tokens.len() > 2 * window + 1,
             "{directory}: the golden must pass the window twice"
@@ -79,6 +79,29 @@ fn checkpoints_of_transformers_5() {
         count += 1;
     }
     assert!(count >= 6, "only {count} checkpoints");
+}
+
+/// Every dense Mistral since Ministral 8B, from each layout, through a GGUF file and straight from its
+/// directory.
+#[test]
+fn the_family_from_every_layout() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(fixture("family")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let directory = format!("family/{name}");
+        check(&directory, &format!("family/{name}.safetensors"));
+        let (checkpoint, _) = bise_format::open(&fixture(&directory)).unwrap();
+        let straight = Model::from_checkpoint(checkpoint).unwrap();
+        let tokens = Golden::read(&format!("family/{name}.safetensors")).tokens;
+        let options = ContextOptions::new(tokens.len());
+        assert_eq!(
+            bits(&logits(&straight, &tokens, options)),
+            bits(&logits(&model(&directory, "F32"), &tokens, options)),
+            "{name}"
+        );
+        count += 1;
+    }
+    assert!(count >= 28, "only {count} checkpoints");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use bise_format::TensorName;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::full_text;
 use bise_format::gguf::{Metadata, TensorSpec};
+use bise_format::llama::Architecture;
 use bise_kernels::block::DType;
 use std::path::Path;
 
@@ -92,11 +93,13 @@ pub fn quantize_source(
         ErrorWeights::new(&tensors, options.imatrix.as_deref(), &mut metadata, &mut notes)?;
     let tied = source.checkpoint.output_is_tied();
     let facts = ModelFacts::new(&metadata, tied, options.imatrix.is_some());
-    let facts = facts.map_err(|e| QuantizeError::gguf(src, e))?;
+    let facts = facts.map_err(|e| QuantizeError::model(src, e))?;
     metadata.insert("general.file_type", options.target.file_type());
     metadata.insert("general.quantization_version", QUANTIZATION_VERSION);
     if let Some(keys) = options.sliding_window {
-        metadata.insert("llama.attention.sliding_window", keys);
+        let architecture = Architecture::of(&metadata).map_err(|e| QuantizeError::model(src, e))?;
+        metadata.insert(architecture.key("attention.sliding_window"), keys);
+        metadata.remove(&architecture.key("attention.sliding_window_pattern"));
     }
     let probes = prober
         .and_then(|prober| probes(source.checkpoint, (&metadata, &tensors), prober, &mut notes));

@@ -4,6 +4,7 @@ use crate::choose::writable;
 use bise_format::OpenError;
 use bise_format::atomic::ClaimError;
 use bise_format::gguf::GgufError;
+use bise_format::llama::LlamaError;
 use bise_kernels::block::DType;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,9 @@ pub enum QuantizeError {
 
     #[error("{}", .path.display())]
     Gguf { path: PathBuf, source: GgufError },
+
+    #[error("{}", .path.display())]
+    Model { path: PathBuf, source: LlamaError },
 
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -88,7 +92,7 @@ pub enum QuantizeError {
     Threads(#[from] rayon::ThreadPoolBuildError),
 
     #[error(
-        "`{0}` is no synthetic model; expected mistral-7b, mixtral-8x7b or mixtral-8x22b, a colon, and a type or recipe"
+        "`{0}` is no synthetic model; expected mistral-7b, mixtral-8x7b, mixtral-8x22b, ministral-8b, mistral-small-24b, ministral-3-3b, ministral-3-8b or ministral-3-14b, a colon, and a type or recipe"
     )]
     Synthetic(String),
 
@@ -136,6 +140,11 @@ impl QuantizeError {
             path: path.to_owned(),
             source,
         }
+    }
+
+    pub(crate) fn model(path: &Path, source: LlamaError) -> Self {
+        let path = path.to_owned();
+        Self::Model { path, source }
     }
 
     pub(crate) fn gguf(path: &Path, source: GgufError) -> Self {

@@ -6,7 +6,8 @@ use crate::choose::role::{ModelFacts, Role};
 use crate::error::QuantizeError;
 use bise_format::atomic::{claim, write_atomic};
 use bise_format::gguf::{GgufWriter, Layout, Metadata, TensorInfo, TensorSpec};
-use bise_format::outline;
+use bise_format::llama::Architecture;
+use bise_format::{TensorName, outline};
 use bise_kernels::block::DType;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -18,37 +19,60 @@ const VALUES: usize = 1 << 16;
 
 /// A published shape, as its `config.json` has it.
 fn shape(name: &str) -> Option<Value> {
-    let mistral = json!({
-        "architectures": ["MistralForCausalLM"], "hidden_size": 4096, "intermediate_size": 14336,
-        "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 32000,
+    let own = match name {
+        "mistral-7b" => json!({}),
+        "mixtral-8x7b" => json!({
+            "architectures": ["MixtralForCausalLM"], "num_local_experts": 8, "num_experts_per_tok": 2,
+        }),
+        "mixtral-8x22b" => json!({
+            "architectures": ["MixtralForCausalLM"], "num_local_experts": 8, "num_experts_per_tok": 2,
+            "hidden_size": 6144, "intermediate_size": 16384, "num_hidden_layers": 56, "num_attention_heads": 48,
+            "vocab_size": 32768, "max_position_embeddings": 65536,
+        }),
+        "ministral-8b" => json!({
+            "intermediate_size": 12288, "num_hidden_layers": 36, "vocab_size": 131072, "max_position_embeddings": 131072,
+            "rope_theta": 1e8, "sliding_window": 32768,
+            "layer_types": MINISTRAL_LAYERS.repeat(9),
+        }),
+        "mistral-small-24b" => json!({
+            "hidden_size": 5120, "intermediate_size": 32768, "num_hidden_layers": 40, "vocab_size": 131072,
+            "max_position_embeddings": 131072, "rope_theta": 1e9,
+        }),
+        "ministral-3-3b" => json!({
+            "architectures": ["Ministral3ForCausalLM"], "hidden_size": 3072, "intermediate_size": 9216, "num_hidden_layers": 26,
+            "vocab_size": 131072, "max_position_embeddings": 262144, "rope_parameters": ministral_3(1e6), "tie_word_embeddings": true,
+        }),
+        "ministral-3-8b" => json!({
+            "architectures": ["Ministral3ForCausalLM"], "num_hidden_layers": 34, "vocab_size": 131072,
+            "max_position_embeddings": 262144, "rope_parameters": ministral_3(1e6),
+        }),
+        "ministral-3-14b" => json!({
+            "architectures": ["Ministral3ForCausalLM"], "hidden_size": 5120, "intermediate_size": 16384, "num_hidden_layers": 40,
+            "vocab_size": 131072, "max_position_embeddings": 262144, "rope_parameters": ministral_3(1e9),
+        }),
+        _ => return None,
+    };
+    let mut config = json!({
+        "architectures": ["MistralForCausalLM"], "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 32000,
         "max_position_embeddings": 32768, "rms_norm_eps": 1e-5, "hidden_act": "silu", "rope_theta": 1e6,
     });
-    let mut config = mistral;
-    match name {
-        "mistral-7b" => {}
-        "mixtral-8x7b" => {
-            config["architectures"] = json!(["MixtralForCausalLM"]);
-            config["num_local_experts"] = json!(8);
-            config["num_experts_per_tok"] = json!(2);
-        }
-        "mixtral-8x22b" => {
-            let own = [
-                ("hidden_size", 6144),
-                ("intermediate_size", 16384),
-                ("num_hidden_layers", 56),
-                ("num_attention_heads", 48),
-                ("vocab_size", 32768),
-                ("max_position_embeddings", 65536),
-                ("num_local_experts", 8),
-                ("num_experts_per_tok", 2),
-            ];
-            own.into_iter()
-                .for_each(|(key, value)| config[key] = json!(value));
-            config["architectures"] = json!(["MixtralForCausalLM"]);
-        }
-        _ => return None,
+    for (key, value) in own.as_object()? {
+        config[key] = value.clone();
     }
     Some(config)
+}
+
+/// Which layers of a Ministral 8B have its window.
+const MINISTRAL_LAYERS: [&str; 4] =
+    ["full_attention", "sliding_attention", "sliding_attention", "sliding_attention"];
+
+/// How a Ministral 3 tells positions apart.
+fn ministral_3(theta: f32) -> Value {
+    json!({
+        "rope_type": "yarn", "rope_theta": theta, "factor": 16, "original_max_position_embeddings": 16384,
+        "beta_fast": 32, "beta_slow": 1, "mscale": 1, "mscale_all_dim": 1, "llama_4_scaling_beta": 0.1,
+    })
 }
 
 /// A model of random weights that is yet to be written.
@@ -73,13 +97,19 @@ impl Synthetic {
         let mut config = shape(name).ok_or_else(unknown)?;
         if let Some(layers) = layers {
             config["num_hidden_layers"] = json!(layers);
+            if let Some(types) = config["layer_types"].as_array_mut() {
+                types.truncate(layers as usize);
+            }
         }
         let outline = outline(config, name).map_err(|_| unknown())?;
         let mut metadata = outline.metadata;
-        let vocabulary = metadata.u64("llama.vocab_size")?.unwrap_or(0);
+        let architecture = Architecture::of(&metadata).map_err(|_| unknown())?;
+        let vocabulary = metadata.u64(&architecture.key("vocab_size"))?.unwrap_or(0);
+        let output = TensorName::Output.to_string();
+        let tied = outline.tensors.iter().all(|(name, _)| *name != output);
         insert_vocabulary(&mut metadata, vocabulary);
         metadata.insert("general.file_type", target.file_type());
-        let facts = ModelFacts::new(&metadata, false, false)?;
+        let facts = ModelFacts::new(&metadata, tied, false).map_err(|_| unknown())?;
         let specs = outline.tensors.into_iter().map(|(name, dims)| {
             let dtype = fit(target.dtype(Role::of(&name, &dims), &facts), dims[0]);
             TensorSpec { name, dims, dtype }

@@ -87,14 +87,70 @@ fn configurations_that_are_not_understood() {
         ("rms_norm_eps", json!(-1.0), "rms_norm_eps is -1"),
         (
             "rope_parameters",
-            json!({"rope_theta": 1e4, "rope_type": "yarn"}),
-            "RoPE scaling of type yarn",
+            json!({"rope_theta": 1e4, "rope_type": "yarn", "factor": 4}),
+            "yarn without original_max_position_embeddings",
+        ),
+        (
+            "rope_parameters",
+            json!({"rope_theta": 1e4, "rope_type": "yarn", "factor": -4, "original_max_position_embeddings": 8}),
+            "factor is -4, expected a number from",
+        ),
+        (
+            "rope_parameters",
+            json!({"rope_theta": 1, "rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 8}),
+            "rope_theta is 1, expected more than 1",
+        ),
+        (
+            "rope_parameters",
+            json!({"rope_theta": 1e4, "rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 0}),
+            "original_max_position_embeddings is 0, expected 1 to",
+        ),
+        (
+            "rope_parameters",
+            json!({"rope_theta": 1e4, "rope_type": "llama3", "factor": 4}),
+            "rope_type is \"llama3\", which is not supported; expected default, linear or yarn",
+        ),
+        (
+            "rope_parameters",
+            json!({"rope_theta": 1e4, "llama_4_scaling_beta": 0.1}),
+            "llama_4_scaling_beta without original_max_position_embeddings",
+        ),
+        (
+            "layer_types",
+            json!(["full_attention", "sliding_attention", "full_attention"]),
+            "layer_types has 3 values for 2 layers",
+        ),
+        (
+            "layer_types",
+            json!(["full_attention", "linear_attention"]),
+            "layer_types has linear_attention, which is not supported",
+        ),
+        (
+            "layer_types",
+            json!(["full_attention", "sliding_attention"]),
+            "layer_types have a window, but sliding_window is null",
+        ),
+        (
+            "architectures",
+            json!(["MistralLarge3ForCausalLM"]),
+            "latent attention (MLA)",
+        ),
+        ("kv_lora_rank", json!(512), "latent attention (MLA)"),
+        (
+            "architectures",
+            json!(["Mistral3ForConditionalGeneration"]),
+            "text_config is null",
+        ),
+        (
+            "architectures",
+            json!(["Ministral3ForCausalLM"]),
+            "no llama_4_scaling_beta",
         ),
         ("rope_parameters", json!({"rope_theta": 0}), "rope_theta is 0"),
         (
             "rope_scaling",
-            json!({"type": "linear", "factor": 2.0}),
-            "RoPE scaling of type linear",
+            json!({"type": "linear"}),
+            "RoPE is scaled without factor",
         ),
         (
             "quantization_config",

@@ -35,7 +35,8 @@ pub struct Args {
     #[command(flatten)]
     which: Which,
     /// Measure random weights of a published shape instead: mistral-7b, mixtral-8x7b or
-    /// mixtral-8x22b, a colon, and a type or recipe
+    /// mixtral-8x22b, ministral-8b, mistral-small-24b, ministral-3-3b, ministral-3-8b,
+    /// ministral-3-14b, a colon, and a type or recipe
     #[arg(long, value_name = "SHAPE:TYPE", conflicts_with_all = ["model", "named"])]
     synthetic: Option<String>,
     /// Layers of the synthetic model [default: as many as the shape has]
@@ -133,7 +134,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         .unwrap_or_else(|| "built-in".to_owned());
     let model = args
         .loading
-        .load(checkpoint, name.clone(), |_| args.options(), &|_, _| {})?;
+        .load(checkpoint, name.clone(), |_, _| args.options(), &|_, _| {})?;
     let texts = match &args.replay {
         Some(path) => Text::read(path, model.vocabulary_size())?,
         None => Vec::new(),

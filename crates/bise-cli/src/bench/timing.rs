@@ -90,11 +90,13 @@ impl Bench<'_> {
     /// Bytes of keys and values that the tokens at `positions` read, on an average.
     pub fn cached(&self, positions: Range<usize>) -> f64 {
         let config = self.model.config();
-        let heads = config.layers.len() * config.n_kv_heads;
-        let chunk = self.kv.chunk_bytes(config.head_dim);
-        let window = config.sliding_window().unwrap_or(usize::MAX);
-        let seen: f64 = positions.clone().map(|p| (p + 1).min(window) as f64).sum();
-        (heads * chunk) as f64 / CHUNK as f64 * seen / positions.len() as f64
+        let chunk = config.n_kv_heads * self.kv.chunk_bytes(config.head_dim);
+        let of_layer = |window: Option<usize>| -> f64 {
+            let window = window.unwrap_or(usize::MAX);
+            positions.clone().map(|p| (p + 1).min(window) as f64).sum()
+        };
+        let seen: f64 = config.layers.iter().map(|layer| of_layer(layer.window)).sum();
+        chunk as f64 / CHUNK as f64 * seen / positions.len() as f64
     }
 
     /// The result of a test.

@@ -94,18 +94,15 @@ pub fn make(kind: &str, folder: &Path) -> String {
             copy("checkpoints/tied-head", model)
         }
         "`layer_types` that are all the same" => copy("checkpoints/sliding", model),
-        "`layer_types` that differ" => {
-            configured(
-                model,
-                "layer_types",
-                json!(["full_attention", "sliding_attention"]),
-            );
-        }
-        "Rotary frequencies that are scaled" => configured(
+        "`layer_types` that differ, as a Ministral 8B has them" => copy("family/ministral", model),
+        "A model that sees images: its text part" => copy("family/ministral-3-8b", model),
+        "The same in Mistral's own layout" => copy("family/ministral-3-8b-native", model),
+        "Positions scaled by YaRN, from a length that is not said" => configured(
             model,
             "rope_parameters",
             json!({"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4}),
         ),
+        "A model with latent attention" => configured(model, "kv_lora_rank", json!(512)),
         "Biases in the configuration" => configured(model, "attention_bias", json!(true)),
         "Biases among the tensors" => {
             copy("checkpoints/full", model);

@@ -42,7 +42,7 @@ pub fn make(kind: &str, folder: &Path) -> String {
     let set = |metadata: &mut Metadata, key: &str, value: Value| drop(metadata.insert(key, value));
     let vector = |n: usize, value: f32| (vec![n as u64], value.to_le_bytes().repeat(n));
     match kind {
-        "Architecture `llama`, dense or a mixture" => {}
+        "Architecture `llama` or `mistral3`, dense or a mixture" => {}
         "Version 1, or big-endian" => {
             let bytes = build((1, Endian::Big), &metadata, &tensors);
             fs::write(folder.join("model.gguf"), bytes).unwrap();
@@ -75,10 +75,27 @@ pub fn make(kind: &str, folder: &Path) -> String {
             set(&mut metadata, "llama.made_up", 1u32.into())
         }
         "A key that changes the result and is not applied" => {
+            set(&mut metadata, "llama.logit_scale", 4f32.into());
+        }
+        "Positions scaled by YaRN or evenly (`rope.scaling.*`)" => {
+            set(&mut metadata, "llama.rope.scaling.type", "yarn".into());
+            set(&mut metadata, "llama.rope.scaling.factor", 4f32.into());
+            let key = "llama.rope.scaling.original_context_length";
+            set(&mut metadata, key, 16u32.into());
+        }
+        "YaRN without the length that it scales from" => {
+            set(&mut metadata, "llama.rope.scaling.type", "yarn".into());
             set(&mut metadata, "llama.rope.scaling.factor", 4f32.into());
         }
-        "Factors of rotary frequencies (`rope_freqs.weight`) other than 1" => {
+        "Positions scaled in a way that is not known" => {
+            set(&mut metadata, "llama.rope.scaling.type", "longrope".into());
+        }
+        "Factors of rotary frequencies (`rope_freqs.weight`)" => {
             let (dims, data) = vector(4, 2.0);
+            tensors.push(("rope_freqs.weight".to_owned(), dims, DType::F32, data));
+        }
+        "Factors of rotary frequencies, of another number or none that divides" => {
+            let (dims, data) = vector(4, 0.0);
             tensors.push(("rope_freqs.weight".to_owned(), dims, DType::F32, data));
         }
         "Biases, and any tensor that nothing uses" => {

@@ -1,16 +1,18 @@
 //! `config.json`: what of it matters, checked, and as GGUF metadata.
 
+use super::family::{ARCHITECTURES, Family, Wrapping, latent_attention, of_text};
+use super::rope::{Model, Positions, RopeFields};
 use crate::error::OpenError;
-use crate::gguf::{Metadata, Value};
+use crate::gguf::{Array, Metadata, Value};
+use crate::llama::{Architecture, LATENT, RopeScaling, ScalingKind, write_temperature};
 use crate::small_file::read_bounded_json;
 use serde::Deserialize;
+use serde_json::Value as Json;
 use std::path::Path;
 
-/// The configuration of a Mistral or a Mixtral.
+/// The configuration of a Mistral or a Mixtral: of its text part, when there is another.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Config {
-    #[serde(default)]
-    architectures: Vec<String>,
     pub hidden_size: u64,
     pub intermediate_size: u64,
     pub num_hidden_layers: u64,
@@ -21,21 +23,27 @@ pub(crate) struct Config {
     max_position_embeddings: u64,
     rms_norm_eps: f32,
     hidden_act: Option<String>,
-    #[serde(default)]
-    pub tie_word_embeddings: bool,
+    tie_word_embeddings: Option<bool>,
     sliding_window: Option<u64>,
     rope_theta: Option<f32>,
-    rope_parameters: Option<Rope>,
-    rope_scaling: Option<Rope>,
+    rope_parameters: Option<RopeFields>,
+    rope_scaling: Option<RopeFields>,
     num_local_experts: Option<u64>,
     num_experts_per_tok: Option<u64>,
-    quantization_config: Option<serde_json::Value>,
+    quantization_config: Option<Json>,
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
     layer_types: Option<Vec<String>>,
     max_window_layers: Option<u64>,
     bos_token_id: Option<TokenIds>,
     eos_token_id: Option<TokenIds>,
+    #[serde(skip)]
+    family: Family,
+    #[serde(skip)]
+    wrapping: Wrapping,
+    /// The window of each layer.
+    #[serde(skip)]
+    windows: Vec<Option<u64>>,
     /// Whether it was made from Mistral's own params.json, whose names errors then use.
     #[serde(skip)]
     native: bool,
@@ -54,23 +62,6 @@ const NATIVE_NAMES: [(&str, &str); 10] = [
     ("num_experts_per_tok", "moe.num_experts_per_tok"),
     ("tie_word_embeddings", "tied_embeddings"),
 ];
-
-#[derive(Clone, Debug, Deserialize)]
-struct Rope {
-    rope_theta: Option<f32>,
-    #[serde(alias = "type")]
-    rope_type: Option<String>,
-    factor: Option<f32>,
-}
-
-impl Rope {
-    /// What scales positions, if something does; by 1 nothing does.
-    fn scaling(&self) -> Option<&str> {
-        let kind = self.rope_type.as_deref()?;
-        let by_1 = ["linear", "dynamic", "yarn"].contains(&kind) && self.factor == Some(1.0);
-        (kind != "default" && !by_1).then_some(kind)
-    }
-}
 
 /// One token or several.
 #[derive(Clone, Debug, Deserialize)]
@@ -99,54 +90,84 @@ pub(crate) struct SpecialTokens {
     pub eos: Option<u32>,
 }
 
-/// The window of a Mistral whose configuration does not mention one; null means that there is none.
-const TRANSFORMERS_WINDOW: u64 = 4096;
-/// Key and value heads of a configuration that does not mention them; null means as many as there
-/// are query heads.
-const TRANSFORMERS_KV_HEADS: u64 = 8;
-
-const MISTRAL: &str = "MistralForCausalLM";
-const MIXTRAL: &str = "MixtralForCausalLM";
-
 impl Config {
     pub(crate) fn read(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join("config.json");
-        let json: serde_json::Value = read_bounded_json(&path)?
+        let json: Json = read_bounded_json(&path)?
             .ok_or_else(|| OpenError::io(&path, std::io::ErrorKind::NotFound.into()))?;
         // Before all else: other architectures have other fields.
-        let architecture = json["architectures"][0].as_str().unwrap_or("none");
-        if ![MISTRAL, MIXTRAL].contains(&architecture) {
-            let what = format!("architecture {architecture}, expected {MISTRAL} or {MIXTRAL}");
-            return Err(OpenError::unsupported(&path, what));
-        }
-        let absent = json.get("sliding_window").is_none();
-        let kv_heads_absent = json.get("num_key_value_heads").is_none();
-        let mut config: Self =
-            serde_json::from_value(json).map_err(|e| OpenError::json(&path, e))?;
-        if absent && config.architectures[0] == MISTRAL {
-            config.sliding_window = Some(TRANSFORMERS_WINDOW);
-        }
-        if kv_heads_absent {
-            config.num_key_value_heads = Some(TRANSFORMERS_KV_HEADS);
-        }
-        config
-            .apply_layer_types()
-            .map_err(|what| OpenError::unsupported(&path, what))?;
-        config
-            .check()
-            .map_err(|what| OpenError::unsupported(&path, what))?;
+        let (family, wrapping) =
+            kind(&json).map_err(|what| OpenError::unsupported(&path, what))?;
+        let json = match wrapping {
+            Wrapping::None => json,
+            Wrapping::Vision => text_part(json),
+        };
+        Self::of_family(json, family, wrapping, &path)
+    }
+
+    /// The configuration in `json`, of the file at `path`.
+    fn of_family(
+        mut json: Json,
+        family: Family,
+        wrapping: Wrapping,
+        path: &Path,
+    ) -> Result<Self, OpenError> {
+        set_absent(&mut json, family);
+        let config: Self = serde_json::from_value(json).map_err(|e| OpenError::json(path, e))?;
+        let mut config = Self {
+            family,
+            wrapping,
+            ..config
+        };
+        let checked = config.check().and_then(|()| config.apply_layer_types());
+        checked.map_err(|what| OpenError::unsupported(path, what))?;
         Ok(config)
     }
 
-    /// A configuration made from `params.json`, checked; what is wrong is said in the names of that
-    /// file.
-    pub(crate) fn native(json: serde_json::Value) -> Result<Self, String> {
+    /// A configuration made from `params.json`, checked, with the windows of its layers; what is
+    /// wrong is said in the names of that file.
+    pub(crate) fn native(
+        json: Json,
+        (family, wrapping): (Family, Wrapping),
+        windows: &[Option<u64>],
+    ) -> Result<Self, String> {
         let config: Self = serde_json::from_value(json).map_err(|e| e.to_string())?;
-        let config = Self {
+        let mut config = Self {
+            family,
+            wrapping,
             native: true,
             ..config
         };
         config.check()?;
+        let layers = config.num_hidden_layers;
+        if windows.is_empty() || !layers.is_multiple_of(windows.len() as u64) {
+            return Err(format!(
+                "sliding_window has {} values, which do not repeat evenly over {layers} layers",
+                windows.len()
+            ));
+        }
+        config.windows = windows.iter().copied().cycle().take(layers as usize).collect();
+        Ok(config)
+    }
+
+    /// The configuration that describes a model without files, with one window in all layers.
+    pub(crate) fn outline(mut json: Json) -> Result<Self, String> {
+        let (family, wrapping) = kind(&json)?;
+        if json["tie_word_embeddings"].is_null() {
+            json["tie_word_embeddings"] = false.into();
+        }
+        let layer_types = json.get("layer_types").is_some();
+        let config: Self = serde_json::from_value(json).map_err(|e| e.to_string())?;
+        let mut config = Self {
+            family,
+            wrapping,
+            ..config
+        };
+        config.check()?;
+        config.windows = vec![config.sliding_window; config.num_hidden_layers as usize];
+        if layer_types {
+            config.apply_layer_types()?;
+        }
         Ok(config)
     }
 
@@ -154,14 +175,6 @@ impl Config {
     fn called(&self, name: &'static str) -> &'static str {
         let native = NATIVE_NAMES.iter().find(|(hf, _)| self.native && *hf == name);
         native.map_or(name, |(_, native)| native)
-    }
-
-    /// Whether the numbers can be those of a model.
-    pub(crate) fn check_shape(&self) -> Result<(), String> {
-        match self.architectures.is_empty() {
-            true => Err("no architectures".to_owned()),
-            false => self.check(),
-        }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -209,46 +222,53 @@ impl Config {
         self.check_kind()
     }
 
-    /// Applies what `layer_types` says of the window, when it is the same for all layers: such a
-    /// Mistral is what transformers calls a Ministral. Its Mixtral does not look at them, so that
-    /// they have to say what is so anyway.
+    /// Gives each layer its window. transformers applies `layer_types` to a Mistral, which it then
+    /// calls a Ministral, but to no text part of a larger model. Its Mixtral does not look at them,
+    /// so that they have to say what is so anyway.
     fn apply_layer_types(&mut self) -> Result<(), String> {
-        let (window, layers) = (self.sliding_window.is_some(), self.num_hidden_layers);
-        if let Some(from) = self
-            .max_window_layers
-            .filter(|&from| window && from > 0 && from < layers)
-        {
+        let (window, layers) = (self.sliding_window, self.num_hidden_layers);
+        let in_some = self.max_window_layers.filter(|&from| from > 0 && from < layers);
+        if let (Some(from), Some(_)) = (in_some, window) {
             return Err(format!(
-                "max_window_layers is {from} of {layers}: a window in some layers only is not supported"
+                "max_window_layers is {from} of {layers}: a window in some layers only is said by layer_types"
             ));
         }
+        self.windows = vec![window; layers as usize];
         let Some(types) = &self.layer_types else {
             return Ok(());
         };
         let (full, sliding) = ("full_attention", "sliding_attention");
-        let count = |kind: &str| types.iter().filter(|other| *other == kind).count();
-        match (count(full), count(sliding)) {
-            _ if types.len() as u64 != layers => Err(format!("layer_types has {} values for {layers} layers", types.len())),
-            (some, others) if some + others < types.len() => {
-                let other = types.iter().find(|kind| ![full, sliding].contains(&kind.as_str()));
-                Err(format!("layer_types has {}, which is not supported", other.map_or("", String::as_str)))
+        if types.len() as u64 != layers {
+            return Err(format!("layer_types has {} values for {layers} layers", types.len()));
+        }
+        if let Some(other) = types.iter().find(|kind| ![full, sliding].contains(&kind.as_str())) {
+            return Err(format!(
+                "layer_types has {other}, which is not supported; expected {full} or {sliding}"
+            ));
+        }
+        let has: Vec<bool> = types.iter().map(|kind| kind == sliding).collect();
+        match self.family {
+            Family::Mixtral if window.is_some() && has.contains(&false) => Err(
+                "layer_types have no window in some layers, but sliding_window does, which transformers applies to all of a Mixtral"
+                    .to_owned(),
+            ),
+            Family::Mixtral if window.is_none() && has.contains(&true) => {
+                Err("layer_types have a window, but sliding_window is null".to_owned())
             }
-            (some @ 1.., others @ 1..) => Err(format!(
-                "layer_types differ: {some} layers with full attention and {others} with a window, which is not supported"
-            )),
-            (0, _) if !window => Err("layer_types have a window, but sliding_window is null".to_owned()),
-            (_, 0) if window && self.architectures[0] == MIXTRAL => {
-                Err("layer_types have no window, but sliding_window does, which transformers applies to a Mixtral".to_owned())
+            family if !family.has_layer_types(self.wrapping) => Ok(()),
+            _ if window.is_none() && has.contains(&true) => {
+                Err("layer_types have a window, but sliding_window is null".to_owned())
             }
-            (_, others) => {
-                self.sliding_window = self.sliding_window.filter(|_| others > 0);
+            _ => {
+                let of_layer = |has: bool| window.filter(|_| has);
+                self.windows = has.into_iter().map(of_layer).collect();
                 Ok(())
             }
         }
     }
 
     fn check_experts(&self) -> Result<(), String> {
-        let is_mixtral = self.architectures[0] == MIXTRAL;
+        let is_mixtral = self.family == Family::Mixtral;
         let used = self.num_experts_per_tok.unwrap_or(0);
         match self.experts() {
             None if is_mixtral => Err("no num_local_experts".to_owned()),
@@ -264,11 +284,7 @@ impl Config {
         if let Some(act) = self.hidden_act.as_deref().filter(|act| *act != "silu") {
             return Err(format!("hidden_act is {act}, expected silu"));
         }
-        for rope in [&self.rope_parameters, &self.rope_scaling].into_iter().flatten() {
-            if let Some(scaling) = rope.scaling() {
-                return Err(format!("RoPE scaling of type {scaling} is not supported"));
-            }
-        }
+        self.positions()?;
         for (name, value) in [
             ("attention_bias", self.attention_bias),
             ("mlp_bias", self.mlp_bias),
@@ -303,14 +319,24 @@ impl Config {
     }
 
     pub(crate) fn head_dim(&self) -> u64 {
-        self.head_dim
-            .unwrap_or_else(|| self.hidden_size / self.num_attention_heads.max(1))
+        let even = self.hidden_size / self.num_attention_heads.max(1);
+        self.head_dim.unwrap_or(even)
+    }
+
+    /// Whether there is a part that sees images, which is not read.
+    pub(crate) fn has_vision(&self) -> bool {
+        self.wrapping == Wrapping::Vision
+    }
+
+    /// Whether the output matrix is the embeddings; `None` when a matrix of its own in the files
+    /// decides.
+    pub(crate) fn is_tied(&self) -> Option<bool> {
+        self.tie_word_embeddings
     }
 
     /// Experts a layer, of a Mixtral.
     pub(crate) fn experts(&self) -> Option<u64> {
-        self.num_local_experts
-            .filter(|_| self.architectures[0] == MIXTRAL)
+        self.num_local_experts.filter(|_| self.family == Family::Mixtral)
     }
 
     /// About how many tensors the model has, each expert's counted.
@@ -318,20 +344,27 @@ impl Config {
         3 + self.num_hidden_layers * (7 + 3 * self.experts().unwrap_or(1))
     }
 
+    /// `rope_parameters` since transformers 5, `rope_scaling` before, which counts where both are.
+    fn rope(&self) -> RopeFields {
+        let older = self.rope_scaling.clone().filter(|fields| !fields.is_empty());
+        let stated = older.or(self.rope_parameters.clone());
+        stated.or(self.family.absent_rope()).unwrap_or_default()
+    }
+
     /// At the top level until transformers 5, within `rope_parameters` since.
     fn rope_theta(&self) -> f32 {
-        let within = |rope: &Option<Rope>| rope.as_ref().and_then(|rope| rope.rope_theta);
-        within(&self.rope_parameters)
-            .or(self.rope_theta)
-            .or(within(&self.rope_scaling))
-            .unwrap_or(
-                // transformers' defaults
-                if self.architectures[0] == MIXTRAL {
-                    1e6
-                } else {
-                    1e4
-                },
-            )
+        let stated = self.rope().rope_theta.or(self.rope_theta);
+        stated.unwrap_or(self.family.absent_theta())
+    }
+
+    /// How positions are told apart.
+    pub(crate) fn positions(&self) -> Result<Positions, String> {
+        self.rope().positions(&Model {
+            context: self.max_position_embeddings,
+            theta: self.rope_theta(),
+            head_dim: self.head_dim(),
+            needs_temperature: self.family == Family::Ministral3 && !self.native,
+        })
     }
 
     pub(crate) fn special_tokens(&self) -> SpecialTokens {
@@ -343,18 +376,60 @@ impl Config {
         }
     }
 
-    /// The window as metadata. A file of Mistral v0.1 that does not mention its window has it
-    /// nevertheless, so a model that could be taken for one says that it has none.
-    fn window(&self) -> Option<u64> {
-        let like_v0_1 = self.experts().is_none() && self.rope_theta() == 1e4;
-        let says_none = like_v0_1 && self.max_position_embeddings == 32768;
-        self.sliding_window.or(says_none.then_some(0))
+    /// Puts the windows into the metadata: one, with the layers that have it where not all do, or one
+    /// for each layer where they differ.
+    fn write_windows(&self, architecture: Architecture, metadata: &mut Metadata) {
+        let some: Vec<u64> = self.windows.iter().copied().flatten().collect();
+        let key = architecture.key("attention.sliding_window");
+        let Some(&first) = some.first() else {
+            if self.could_have_had_windows() {
+                metadata.insert(key, 0u32);
+            }
+            return;
+        };
+        if some.iter().any(|&window| window != first) {
+            let of_layer = |window: &Option<u64>| window.unwrap_or(0) as u32;
+            let windows: Vec<u32> = self.windows.iter().map(of_layer).collect();
+            metadata.insert(key, windows);
+            return;
+        }
+        metadata.insert(key, first as u32);
+        if some.len() < self.windows.len() {
+            let has = self.windows.iter().map(Option::is_some).collect();
+            let key = architecture.key("attention.sliding_window_pattern");
+            metadata.insert(key, Value::Array(Array::Bool(has)));
+        }
+    }
+
+    /// Whether a file that does not mention windows could be taken for Mistral v0.1's or Ministral
+    /// 8B's, which have them nevertheless.
+    fn could_have_had_windows(&self) -> bool {
+        let dense = self.experts().is_none();
+        let like_v0_1 = self.rope_theta() == 1e4 && self.max_position_embeddings == 32768;
+        let like_ministral = self.rope_theta() == 1e8 && self.num_hidden_layers == 36;
+        dense && (like_v0_1 || like_ministral)
+    }
+
+    /// GGUF's architecture: llama.cpp applies a Mistral's positions to `mistral3` alone.
+    fn architecture(&self, positions: &Positions) -> Architecture {
+        let plain = matches!(positions.scaling.kind, ScalingKind::None | ScalingKind::Linear { .. });
+        let plain = plain && positions.scaling.magnitude == 1.0;
+        match plain && positions.temperature.is_none() {
+            true => Architecture::Llama,
+            false => Architecture::Mistral3,
+        }
     }
 
     /// The model's part of the metadata, keys as llama.cpp's converter writes them.
     pub(crate) fn metadata(&self, name: &str) -> Metadata {
+        let positions = self.positions().unwrap_or(Positions {
+            scaling: RopeScaling::NONE,
+            temperature: None,
+            factors: None,
+        });
+        let architecture = self.architecture(&positions);
         let mut metadata = Metadata::new();
-        metadata.insert("general.architecture", "llama");
+        metadata.insert("general.architecture", architecture.name());
         metadata.insert("general.type", "model");
         metadata.insert("general.name", name);
         metadata.insert("general.alignment", 32u32);
@@ -375,7 +450,6 @@ impl Config {
             ),
             ("attention.key_length", optional(Some(self.head_dim()))),
             ("attention.value_length", optional(Some(self.head_dim()))),
-            ("attention.sliding_window", optional(self.window())),
             ("rope.freq_base", Some(Value::F32(self.rope_theta()))),
             ("rope.dimension_count", optional(Some(self.head_dim()))),
             ("vocab_size", optional(Some(self.vocab_size))),
@@ -386,11 +460,85 @@ impl Config {
             ),
         ];
         for (key, value) in entries {
-            metadata.set_default(&format!("llama.{key}"), value);
+            metadata.set_default(&architecture.key(key), value);
+        }
+        self.write_windows(architecture, &mut metadata);
+        positions.scaling.write(architecture, &mut metadata);
+        if let Some(temperature) = positions.temperature {
+            write_temperature(temperature, architecture, &mut metadata);
         }
         metadata
     }
 }
+
+/// What `json`, a configuration, is of.
+fn kind(json: &Json) -> Result<(Family, Wrapping), String> {
+    let name = json["architectures"][0].as_str().unwrap_or("none");
+    let latent = ["kv_lora_rank", "q_lora_rank"];
+    let latent = latent.iter().any(|key| !json[*key].is_null() || !json["text_config"][*key].is_null());
+    let known = ARCHITECTURES.iter().find(|(known, ..)| *known == name);
+    let Some(&(_, family, wrapping)) = known.filter(|_| !latent) else {
+        let names: Vec<&str> = ARCHITECTURES.iter().map(|(name, ..)| *name).collect();
+        let more = if latent { LATENT } else { latent_attention(name) };
+        return Err(format!(
+            "architecture {name}, expected {} or {}{more}",
+            names[..names.len() - 1].join(", "),
+            names[names.len() - 1],
+        ));
+    };
+    match wrapping {
+        Wrapping::None => Ok((family, wrapping)),
+        Wrapping::Vision => {
+            let text = &json["text_config"];
+            if !text.is_object() {
+                return Err(format!(
+                    "text_config is {text}, expected the configuration of the text part"
+                ));
+            }
+            let model_type = text["model_type"].as_str().unwrap_or("mistral");
+            Ok((of_text(model_type)?, wrapping))
+        }
+    }
+}
+
+/// The configuration of the text part, with what stands outside of it: how weights are quantized,
+/// the tokens that begin and end, and whether both say that matrices are tied.
+fn text_part(mut json: Json) -> Json {
+    let mut text = json["text_config"].take();
+    let Some(fields) = text.as_object_mut() else {
+        return text;
+    };
+    for key in ["quantization_config", "bos_token_id", "eos_token_id"] {
+        let outer = json[key].take();
+        if !outer.is_null() && fields.get(key).is_none_or(Json::is_null) {
+            fields.insert(key.to_owned(), outer);
+        }
+    }
+    let tied = "tie_word_embeddings";
+    if fields.get(tied).is_none() || fields.get(tied) != json.get(tied) {
+        fields.insert(tied.to_owned(), Json::Null);
+    }
+    text
+}
+
+/// Sets what a configuration of `family` leaves out, as transformers does; what is null stays so.
+fn set_absent(json: &mut Json, family: Family) {
+    let Some(fields) = json.as_object_mut() else {
+        return;
+    };
+    let mut absent = |key: &str, value: Json| {
+        fields.entry(key).or_insert(value);
+    };
+    absent("sliding_window", family.absent_window().into());
+    absent("num_key_value_heads", KV_HEADS.into());
+    absent("rms_norm_eps", family.absent_norm_eps().into());
+    absent("head_dim", family.absent_head_dim().into());
+    absent("tie_word_embeddings", false.into());
+}
+
+/// Key and value heads of a configuration that does not mention them; null means as many as there
+/// are query heads.
+const KV_HEADS: u64 = 8;
 
 /// Why weights that are quantized already cannot be read, by what `quantization_config` says of
 /// them.

@@ -2,10 +2,13 @@
 
 mod config;
 mod ends;
+mod family;
 mod files;
+mod rope;
 mod shards;
 
 pub(crate) use config::{Config, SpecialTokens};
+pub(crate) use family::{Family, Wrapping};
 pub(crate) use files::Files;
 pub(crate) use shards::Shards;
 
@@ -21,6 +24,7 @@ use crate::names;
 use crate::native;
 use crate::tokenizer;
 use bise_kernels::block::DType;
+use bise_kernels::mmap::FileBytes;
 use bise_kernels::tensor::{RowOrder, Tensor};
 use indexmap::IndexMap;
 use safetensors::Dtype;
@@ -55,10 +59,8 @@ pub struct Outline {
 /// # Errors
 /// When it lacks what a Mistral or Mixtral has.
 pub fn outline(config: serde_json::Value, name: &str) -> Result<Outline, serde_json::Error> {
-    let config: Config = serde_json::from_value(config)?;
-    config
-        .check_shape()
-        .map_err(<serde_json::Error as serde::de::Error>::custom)?;
+    let config = Config::outline(config);
+    let config = config.map_err(<serde_json::Error as serde::de::Error>::custom)?;
     let experts = config.experts().unwrap_or(0);
     let expected = names::expected(&config, &Shards::none()).into_iter();
     Ok(Outline {
@@ -94,7 +96,8 @@ pub(crate) fn open(directory: &Path) -> Result<(Checkpoint, Vec<String>), OpenEr
             faults,
         });
     }
-    if config.tie_word_embeddings
+    notes.extend(passed_over(&shards, &config));
+    if config.is_tied() == Some(true)
         && expected
             .iter()
             .any(|expected| expected.gguf == TensorName::Output)
@@ -125,6 +128,9 @@ pub(crate) fn open(directory: &Path) -> Result<(Checkpoint, Vec<String>), OpenEr
             tensors.insert(name, tensor);
         }
     }
+    if let Some(factors) = config.positions().ok().and_then(|positions| positions.factors) {
+        tensors.insert(TensorName::RopeFreqs.to_string(), vector(&factors));
+    }
     let checkpoint = Checkpoint {
         metadata,
         tensors,
@@ -135,6 +141,22 @@ pub(crate) fn open(directory: &Path) -> Result<(Checkpoint, Vec<String>), OpenEr
         },
     };
     Ok((checkpoint, notes))
+}
+
+/// Numbers as a tensor in memory.
+fn vector(values: &[f32]) -> Tensor {
+    let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let tensor = Tensor::from_bytes(DType::F32, &[values.len()], FileBytes::from_vec(bytes));
+    tensor.expect("four bytes each")
+}
+
+/// Says that there is a part that sees images, if there is.
+fn passed_over(shards: &Shards, config: &Config) -> Option<String> {
+    if !config.has_vision() {
+        return None;
+    }
+    let count = shards.names().filter(|name| names::is_vision(name)).count();
+    (count > 0).then(|| format!("the part that sees images is left out ({count} tensors): bise reads text"))
 }
 
 fn name_of(directory: &Path) -> String {

@@ -13,7 +13,7 @@ pub enum LlamaError {
     #[error(transparent)]
     Gguf(#[from] GgufError),
     /// Another architecture.
-    #[error("general.architecture is '{found}'; bise runs 'llama' (Mistral and Mixtral){hint}")]
+    #[error("general.architecture is '{found}'; bise runs 'llama' and 'mistral3' (Mistral and Mixtral){hint}")]
     Architecture { found: String, hint: &'static str },
     /// A file beside models.
     #[error("general.type is '{found}': {hint}")]
@@ -27,12 +27,12 @@ pub enum LlamaError {
         found: String,
         expected: String,
     },
-    /// Scaled rotary frequencies.
+    /// Factors of rotary frequencies.
     #[error(
-        "tensor '{}' scales the rotary frequencies, which is not supported",
+        "tensor '{}' has {found}; expected {expected}, which rotary frequencies are divided by",
         TensorName::RopeFreqs
     )]
-    RopeFreqs,
+    RopeFreqs { found: String, expected: String },
     /// Tensors that are missing, or that nothing uses.
     #[error("{0}")]
     Tensors(TensorFaults),

@@ -1,10 +1,12 @@
-//! The keys under `llama.`: all that llama.cpp knows, sorted by what they mean for Mistral and
+//! The keys of an architecture: all that llama.cpp knows, sorted by what they mean for Mistral and
 //! Mixtral.
 
+use super::architecture::Architecture;
+use super::scaling::{self, temperature};
 use super::LlamaError;
 use crate::gguf::{Array, Metadata, Value};
 
-/// What becomes of a key under `llama.`.
+/// What becomes of a key, such as `llama.block_count`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Meaning {
     /// The model is run as it says.
@@ -13,8 +15,6 @@ pub enum Meaning {
     Harmless,
     /// Refused, but for values that are as if it were not there.
     Refused(&'static [Neutral]),
-    /// One of those that scale rotary frequencies together: refused, unless they scale by 1.
-    Scaling,
 }
 
 /// A value that is as if its key were not there; an array that holds nothing else is too.
@@ -26,13 +26,13 @@ pub enum Neutral {
     Truth(bool),
     /// This text.
     Text(&'static str),
-    /// The number of another key under `llama.`.
+    /// The number of another key of the architecture.
     As(&'static str),
     /// One over the square root of a head's width.
     UsualScale,
 }
 
-use Meaning::{Applied, Harmless, Refused, Scaling};
+use Meaning::{Applied, Harmless, Refused};
 use Neutral::{As, Number, Text, Truth, UsualScale};
 
 /// Off: what other kinds of models have.
@@ -42,7 +42,7 @@ const FACTOR: Meaning = Refused(&[Number(0.0), Number(1.0)]);
 /// Of each so many layers; 1 is all.
 const EACH: Meaning = FACTOR;
 
-/// Keys under `llama.`, and beginnings of keys, which end in a point.
+/// Keys without the architecture's name, and beginnings of keys, which end in a point.
 #[rustfmt::skip]
 const KEYS: [(&str, Meaning); 137] = [
     ("context_length", Applied),
@@ -62,18 +62,18 @@ const KEYS: [(&str, Meaning); 137] = [
     ("expert_used_count", Applied),
     // The rows of the embeddings tell.
     ("vocab_size", Harmless),
-    ("rope.scale_linear", Scaling),
-    ("rope.scaling.type", Scaling),
-    ("rope.scaling.factor", Scaling),
-    ("rope.scaling.original_context_length", Scaling),
-    ("rope.scaling.finetuned", Scaling),
-    ("rope.scaling.yarn_log_multiplier", Scaling),
-    ("rope.scaling.yarn_ext_factor", Scaling),
-    ("rope.scaling.yarn_beta_fast", Scaling),
-    ("rope.scaling.yarn_beta_slow", Scaling),
+    ("rope.scaling.finetuned", Harmless),
+    ("rope.scale_linear", Applied),
+    ("rope.scaling.type", Applied),
+    ("rope.scaling.factor", Applied),
+    ("rope.scaling.original_context_length", Applied),
+    ("rope.scaling.yarn_log_multiplier", Applied),
+    ("rope.scaling.yarn_ext_factor", Applied),
+    ("rope.scaling.yarn_beta_fast", Applied),
+    ("rope.scaling.yarn_beta_slow", Applied),
     ("rope.scaling.alpha", FACTOR),
-    ("rope.scaling.attn_factor", Refused(&[Number(1.0)])),
-    ("rope.scaling.yarn_attn_factor", Refused(&[Number(1.0), Number(-1.0)])),
+    ("rope.scaling.attn_factor", Applied),
+    ("rope.scaling.yarn_attn_factor", Applied),
     ("rope.dimension_sections", OFF),
     ("rope.dimension_count_swa", Refused(&[Number(0.0), As("rope.dimension_count")])),
     ("rope.freq_base_swa", Refused(&[Number(0.0), As("rope.freq_base")])),
@@ -155,8 +155,8 @@ const KEYS: [(&str, Meaning); 137] = [
     ("attention.value_residual_mix_lora_rank", OFF),
     ("attention.gate_lora_rank", OFF),
     ("attention.relative_buckets_count", OFF),
-    ("attention.temperature_length", OFF),
-    ("attention.temperature_scale", OFF),
+    ("attention.temperature_scale", Applied),
+    ("attention.temperature_length", Refused(&[Number(0.0), As("rope.scaling.original_context_length")])),
     ("attention.key_length_mla", OFF),
     ("attention.value_length_mla", OFF),
     ("attention.key_length_mla_swa", OFF),
@@ -186,7 +186,7 @@ const KEYS: [(&str, Meaning); 137] = [
     ("wkv.", OFF),
 ];
 
-/// What the key `llama.NAME` means; `None` when nobody knows.
+/// What the key `ARCHITECTURE.NAME` means; `None` when nobody knows.
 pub fn meaning(name: &str) -> Option<Meaning> {
     let is = |key: &str| {
         if key.ends_with('.') {
@@ -198,33 +198,14 @@ pub fn meaning(name: &str) -> Option<Meaning> {
     KEYS.iter().find(|(key, _)| is(key)).map(|(_, meaning)| *meaning)
 }
 
-const PREFIX: &str = "llama.";
-
-/// Keys that hold a number, or one for each layer, which then are all the same.
+/// Keys that hold a number, or one for each layer, which then are all the same but for windows.
 pub const OF_LAYERS: [&str; 5] = [
-    "llama.attention.head_count",
-    "llama.attention.head_count_kv",
-    "llama.attention.sliding_window",
-    "llama.feed_forward_length",
-    "llama.expert_used_count",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.sliding_window",
+    "feed_forward_length",
+    "expert_used_count",
 ];
-
-fn check_layers(metadata: &Metadata) -> Result<(), LlamaError> {
-    let layers = metadata.u64("llama.block_count")?.unwrap_or(0);
-    for key in OF_LAYERS {
-        metadata.of_all_layers(key)?;
-        if let Some(Value::Array(array)) = metadata.get(key)
-            && array.len() as u64 != layers
-        {
-            return Err(LlamaError::Key {
-                key: key.to_owned(),
-                found: format!("{} values", array.len()),
-                expected: format!("one number, or one for each of {layers} layers"),
-            });
-        }
-    }
-    Ok(())
-}
 
 /// Checks architecture and keys; returns what the user should know.
 ///
@@ -232,22 +213,22 @@ fn check_layers(metadata: &Metadata) -> Result<(), LlamaError> {
 /// When the file is of another architecture, is no model, or a key would change the result and is
 /// not applied.
 pub fn check_metadata(metadata: &Metadata) -> Result<Vec<String>, LlamaError> {
-    check_kind(metadata)?;
-    check_scaling(metadata)?;
-    check_layers(metadata)?;
-    let mut notes = Vec::new();
+    let architecture = check_kind(metadata)?;
+    temperature(metadata)?;
+    check_layers(architecture, metadata)?;
+    let mut notes: Vec<String> = scaling::note(metadata)?.into_iter().collect();
     for (key, value) in metadata.iter() {
-        let Some(name) = key.strip_prefix(PREFIX) else {
+        let Some(name) = architecture.name_of(key) else {
             continue;
         };
         match meaning(name) {
             Some(Refused(neutral))
-                if !neutral.iter().any(|neutral| neutral.is(value, metadata)) =>
+                if !neutral.iter().any(|one| one.is(value, architecture, metadata)) =>
             {
                 return Err(LlamaError::Key {
                     key: key.to_owned(),
                     found: value.to_string(),
-                    expected: expected(neutral),
+                    expected: expected(neutral, architecture),
                 });
             }
             Some(_) => {}
@@ -259,7 +240,7 @@ pub fn check_metadata(metadata: &Metadata) -> Result<Vec<String>, LlamaError> {
     Ok(notes)
 }
 
-fn check_kind(metadata: &Metadata) -> Result<(), LlamaError> {
+fn check_kind(metadata: &Metadata) -> Result<Architecture, LlamaError> {
     let kind = metadata.str("general.type")?.unwrap_or("model");
     let hint = match kind {
         "adapter" => {
@@ -269,72 +250,40 @@ fn check_kind(metadata: &Metadata) -> Result<(), LlamaError> {
             "a projector for images is no model by itself\ngive the file of the language model"
         }
         "imatrix" => "an importance matrix is no model\ngive it to: bise quantize --imatrix",
-        _ => return check_architecture(metadata),
+        _ => return Architecture::of(metadata),
     };
     let found = kind.to_owned();
     Err(LlamaError::Type { found, hint })
 }
 
-fn check_architecture(metadata: &Metadata) -> Result<(), LlamaError> {
-    let architecture = metadata.str("general.architecture")?.unwrap_or_default();
-    if architecture != "llama" {
-        let hint = match architecture {
-            "clip" => {
-                "\nthis is a projector for images (mmproj): give the file of the language model"
-            }
-            "" => "\nthe file does not say what it is: it may be no model",
-            _ => "",
-        };
-        let found = architecture.to_owned();
-        return Err(LlamaError::Architecture { found, hint });
+/// Keys that hold a number for each layer hold as many as there are layers.
+fn check_layers(architecture: Architecture, metadata: &Metadata) -> Result<(), LlamaError> {
+    let layers = metadata.u64(&architecture.key("block_count"))?.unwrap_or(0);
+    for name in OF_LAYERS {
+        let key = architecture.key(name);
+        if name != "attention.sliding_window" {
+            metadata.of_all_layers(&key)?;
+        }
+        if let Some(Value::Array(array)) = metadata.get(&key)
+            && array.len() as u64 != layers
+        {
+            return Err(LlamaError::Key {
+                key,
+                found: format!("{} values", array.len()),
+                expected: format!("one number, or one for each of {layers} layers"),
+            });
+        }
     }
     Ok(())
 }
 
-/// The keys of [`Meaning::Scaling`], read as llama.cpp does:
-///
-/// ```text
-/// factor = rope.scaling.factor, else rope.scale_linear, else 1;  0 is 1
-/// type   = rope.scaling.type, else linear;  none has no factor
-/// ```
-///
-/// Positions that are scaled by 1 are not scaled, whichever of the types does it, but for longrope,
-/// which has tables.
-fn check_scaling(metadata: &Metadata) -> Result<(), LlamaError> {
-    let refused = |name: &str, expected: &str| {
-        let key = format!("{PREFIX}{name}");
-        let found = metadata.get(&key).map(Value::to_string).unwrap_or_default();
-        let expected = expected.to_owned();
-        Err(LlamaError::Key {
-            key,
-            found,
-            expected,
-        })
-    };
-    let kind = metadata.str("llama.rope.scaling.type")?.unwrap_or("linear");
-    match kind {
-        "none" => return Ok(()),
-        "linear" | "yarn" => {}
-        _ => return refused("rope.scaling.type", "none, or a scaling by 1"),
-    }
-    let names = ["rope.scaling.factor", "rope.scale_linear"];
-    let stated = names
-        .into_iter()
-        .find(|name| metadata.get(&format!("{PREFIX}{name}")).is_some());
-    let Some(name) = stated else { return Ok(()) };
-    let factor = metadata.get(&format!("{PREFIX}{name}")).and_then(number);
-    match factor {
-        Some(0.0 | 1.0) => Ok(()),
-        _ => refused(name, "1: positions that are not scaled"),
-    }
-}
-
 impl Neutral {
-    fn is(&self, value: &Value, metadata: &Metadata) -> bool {
+    fn is(&self, value: &Value, architecture: Architecture, metadata: &Metadata) -> bool {
         if let Value::Array(array) = value {
-            return array.values().iter().all(|value| self.is(value, metadata));
+            let values = array.values();
+            return values.iter().all(|value| self.is(value, architecture, metadata));
         }
-        let other = |name: &str| metadata.get(&format!("{PREFIX}{name}")).and_then(number);
+        let other = |name: &str| metadata.get(&architecture.key(name)).and_then(number);
         match (*self, value) {
             (Truth(expected), Value::Bool(found)) => *found == expected,
             (Text(expected), Value::String(found)) => found == expected,
@@ -354,12 +303,12 @@ impl Neutral {
 }
 
 /// The first of the neutral values, for messages.
-fn expected(neutral: &[Neutral]) -> String {
+fn expected(neutral: &[Neutral], architecture: Architecture) -> String {
     let one = |neutral: &Neutral| match neutral {
         Number(number) => number.to_string(),
         Truth(truth) => truth.to_string(),
         Text(text) => format!("{text:?}"),
-        As(name) => format!("the value of {PREFIX}{name}"),
+        As(name) => format!("the value of {}", architecture.key(name)),
         UsualScale => "one over the square root of a head's width".to_owned(),
     };
     let last = neutral.last().map(one).unwrap_or_default();
@@ -403,11 +352,12 @@ mod tests {
 
     #[test]
     fn values_that_change_the_result_are_refused_by_name() {
-        let refused: [(&str, Value); 20] = [
-            ("llama.rope.scale_linear", 4f32.into()),
-            ("llama.rope.scaling.factor", 4f32.into()),
+        let refused: [(&str, Value); 21] = [
+            ("llama.rope.scale_linear", (-4f32).into()),
+            ("llama.rope.scaling.factor", f32::NAN.into()),
             ("llama.rope.scaling.type", "longrope".into()),
-            ("llama.rope.scaling.attn_factor", 1.2f32.into()),
+            ("llama.rope.scaling.attn_factor", f32::INFINITY.into()),
+            ("llama.attention.temperature_scale", f32::NAN.into()),
             ("llama.rope.dimension_sections", vec![8i32, 8, 0, 0].into()),
             ("llama.expert_weights_scale", 2.5f32.into()),
             ("llama.expert_gating_func", 2u32.into()),

@@ -1,5 +1,5 @@
-//! What a file of GGUF's architecture `llama` may say, so that nothing that would change a result
-//! is passed over.
+//! What a file of GGUF's architectures `llama` and `mistral3` may say, so that nothing that would
+//! change a result is passed over.
 //!
 //! ```text
 //! keys      applied; or of no weight for the result; or refused, but for the value that is as if the
@@ -7,17 +7,23 @@
 //! tensors   all that the configuration asks for, and no others
 //! ```
 //!
-//! A key under `llama.` that nobody knows is worth a note.
+//! A key of the architecture that nobody knows is worth a note.
 
+mod architecture;
 mod error;
 mod faults;
 mod keys;
+mod scaling;
 mod tensors;
 
+pub use architecture::Architecture;
+pub(crate) use architecture::LATENT;
 pub use error::LlamaError;
 pub use faults::TensorFaults;
 pub use keys::{Meaning, OF_LAYERS, check_metadata, meaning};
-pub use tensors::check_tensors;
+pub use scaling::{RopeScaling, ScalingKind, Yarn, temperature};
+pub(crate) use scaling::write_temperature;
+pub use tensors::{check_tensors, rope_factors};
 
 use crate::checkpoint::Checkpoint;
 

@@ -1,5 +1,6 @@
 //! The tensors of a model: those that its configuration asks for, and no others.
 
+use super::architecture::Architecture;
 use super::error::LlamaError;
 use super::faults::TensorFaults;
 use crate::checkpoint::Checkpoint;
@@ -21,14 +22,16 @@ const IN_LAYERS: [LayerTensor; 6] = [
 /// # Errors
 /// Names what is missing and what is not used.
 pub fn check_tensors(checkpoint: &Checkpoint) -> Result<(), LlamaError> {
-    let number = |key: &str| checkpoint.metadata.u64(&format!("llama.{key}"));
+    let architecture = Architecture::of(&checkpoint.metadata)?;
+    let number = |key: &str| checkpoint.metadata.u64(&architecture.key(key));
     let model = Model {
         checkpoint,
+        architecture,
         layers: number("block_count")?.unwrap_or(0),
         experts: number("expert_count")?.unwrap_or(0),
     };
     model.check_counts()?;
-    check_rope_freqs(checkpoint)?;
+    rope_factors(checkpoint)?;
     let faults = TensorFaults {
         missing: model.missing(),
         extra: model.unused(),
@@ -41,20 +44,33 @@ pub fn check_tensors(checkpoint: &Checkpoint) -> Result<(), LlamaError> {
     }
 }
 
-/// Factors of 1 change nothing.
-fn check_rope_freqs(checkpoint: &Checkpoint) -> Result<(), LlamaError> {
+/// What the base's rotary frequencies are divided by, one for each pair of rotated values, if the
+/// file says; `None` when it does not, or divides by 1.
+///
+/// # Errors
+/// When there are too many, or one is no positive number.
+pub fn rope_factors(checkpoint: &Checkpoint) -> Result<Option<Vec<f32>>, LlamaError> {
     const MOST: usize = 1 << 16;
     let Some(tensor) = checkpoint.tensor(TensorName::RopeFreqs) else {
-        return Ok(());
+        return Ok(None);
     };
-    if tensor.elements() <= MOST && tensor.to_vec().iter().all(|factor| *factor == 1.0) {
-        return Ok(());
+    let bad = |found: String, expected: &str| {
+        let expected = expected.to_owned();
+        Err(LlamaError::RopeFreqs { found, expected })
+    };
+    if tensor.elements() > MOST {
+        return bad(format!("{} values", tensor.elements()), "one for each pair of a head's values");
     }
-    Err(LlamaError::RopeFreqs)
+    let factors = tensor.to_vec();
+    match factors.iter().find(|factor| !(1e-9..=1e9).contains(*factor)) {
+        Some(factor) => bad(factor.to_string(), "positive numbers from 1e-9 to 1e9"),
+        None => Ok(Some(factors).filter(|factors| factors.iter().any(|factor| *factor != 1.0))),
+    }
 }
 
 struct Model<'a> {
     checkpoint: &'a Checkpoint,
+    architecture: Architecture,
     layers: u64,
     /// 0 without a mixture.
     experts: u64,
@@ -74,7 +90,7 @@ impl Model<'_> {
                 && !self.checkpoint.tensors.keys().any(|name| is_expert(name));
             if count > there && !stacked {
                 return Err(LlamaError::Key {
-                    key: format!("llama.{key}"),
+                    key: self.architecture.key(key),
                     found: count.to_string(),
                     expected: format!("at most the {there} tensors of the file"),
                 });

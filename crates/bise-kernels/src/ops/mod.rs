@@ -17,5 +17,5 @@ pub use attention::{
 };
 pub use exp::exp;
 pub use norm::rms_norm;
-pub use rope::RopeTable;
+pub use rope::{RopeTable, Temperature};
 pub use swiglu::{add_scaled, swiglu};

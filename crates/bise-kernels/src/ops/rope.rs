@@ -4,24 +4,54 @@
 use crate::isa::{Isa, Kernel, Level};
 use crate::threads::for_each_piece;
 
-/// The rotation of each pair `i` of a head at a position: angle `position * theta^(-2i /
-/// head_dim)`.
+/// The rotation of each pair `i` of a head at a position: angle `position * frequency_i`, times a
+/// magnitude.
 pub struct RopeTable {
     frequencies: Vec<f32>,
+    magnitude: f64,
+    temperature: Option<Temperature>,
     /// `[row][pair]` of (cosine, sine), for the positions last asked for.
     rotations: Vec<(f32, f32)>,
+    /// `[row]`: what queries are multiplied by.
+    scales: Vec<f32>,
+}
+
+/// Queries that grow with their position, so that attention stays as sharp among more keys:
+///
+/// ```text
+/// s(p) = 1 + beta ln(1 + floor(p / length))
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Temperature {
+    /// How much.
+    pub beta: f32,
+    /// Positions in which nothing grows; from 1 on.
+    pub length: usize,
+}
+
+impl Temperature {
+    /// What the query at `position` is multiplied by.
+    pub fn scale(self, position: usize) -> f32 {
+        let steps = (position / self.length.max(1)) as f64;
+        (1.0 + f64::from(self.beta) * libm::log(1.0 + steps)) as f32
+    }
 }
 
 impl RopeTable {
-    /// Frequencies for `dims` rotated values a head (an even number) and base `theta`, with room
-    /// for `positions` positions.
-    pub fn new(dims: usize, theta: f32, positions: usize) -> Self {
-        let frequency = |i| libm::pow(f64::from(theta), -2.0 * i as f64 / dims as f64) as f32;
-        let frequencies: Vec<f32> = (0..dims / 2).map(frequency).collect();
-        let rotations = Vec::with_capacity(positions * frequencies.len());
+    /// For `frequencies`, one for each pair of rotated values of a head, in radians a position.
+    /// Rotated values are multiplied by `magnitude`. There is room for `positions` positions.
+    pub fn new(
+        frequencies: Vec<f32>,
+        magnitude: f32,
+        temperature: Option<Temperature>,
+        positions: usize,
+    ) -> Self {
         Self {
+            rotations: Vec::with_capacity(positions * frequencies.len()),
+            scales: Vec::with_capacity(positions),
             frequencies,
-            rotations,
+            magnitude: f64::from(magnitude),
+            temperature,
         }
     }
 
@@ -30,32 +60,52 @@ impl RopeTable {
     /// The angle is rounded to f32, as the models' own training code does.
     pub fn set(&mut self, positions: impl IntoIterator<Item = usize>) {
         self.rotations.clear();
+        self.scales.clear();
         for position in positions {
             self.rotations.extend(self.frequencies.iter().map(|frequency| {
                 let (sin, cos) = libm::sincos(f64::from(position as f32 * frequency));
-                (cos as f32, sin as f32)
+                ((self.magnitude * cos) as f32, (self.magnitude * sin) as f32)
             }));
+            let scale = self.temperature.map_or(1.0, |t| t.scale(position));
+            self.scales.push(scale);
         }
     }
 
-    /// Rotates the heads in row `n` of `x` by the `n`-th position of [`set`](Self::set):
+    /// Rotates the keys in row `n` of `k`, `[rows][heads][head_dim]`, by the `n`-th position of
+    /// [`set`](Self::set):
     ///
     /// ```text
     /// (x[2i], x[2i + 1]) = (x[2i] cos - x[2i + 1] sin, x[2i] sin + x[2i + 1] cos)
     /// ```
     ///
-    /// `x` is `[rows][heads][head_dim]`; values of a head past the rotated ones are left alone.
-    pub fn rotate(&self, level: Level, x: &mut [f32], head_dim: usize) {
-        let pairs = self.frequencies.len();
-        if pairs == 0 {
+    /// Values of a head past the rotated ones are left alone.
+    pub fn rotate_keys(&self, level: Level, k: &mut [f32], head_dim: usize) {
+        self.rotate(level, k, head_dim, |_| 1.0);
+    }
+
+    /// As [`rotate_keys`](Self::rotate_keys) for queries, all values of which are then multiplied by
+    /// their position's [`Temperature`].
+    pub fn rotate_queries(&self, level: Level, q: &mut [f32], head_dim: usize) {
+        self.rotate(level, q, head_dim, |n| self.scales[n]);
+    }
+
+    fn rotate(
+        &self,
+        level: Level,
+        x: &mut [f32],
+        head_dim: usize,
+        scale: impl Fn(usize) -> f32 + Sync,
+    ) {
+        let (rows, pairs) = (self.scales.len(), self.frequencies.len());
+        if rows == 0 {
             return;
         }
-        let row = x.len() / (self.rotations.len() / pairs);
-        for_each_piece(x, row, |n, x| {
+        for_each_piece(x, x.len() / rows, |n, x| {
             level.run(Rotate {
                 x,
                 head_dim,
                 rotations: &self.rotations[n * pairs..][..pairs],
+                scale: scale(n),
             });
         });
     }
@@ -65,6 +115,7 @@ struct Rotate<'a> {
     x: &'a mut [f32],
     head_dim: usize,
     rotations: &'a [(f32, f32)],
+    scale: f32,
 }
 
 impl Kernel for Rotate<'_> {
@@ -75,6 +126,9 @@ impl Kernel for Rotate<'_> {
         for head in self.x.chunks_exact_mut(self.head_dim) {
             for ([a, b], (cos, sin)) in head.as_chunks_mut::<2>().0.iter_mut().zip(self.rotations) {
                 (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
+            }
+            if self.scale != 1.0 {
+                head.iter_mut().for_each(|value| *value *= self.scale);
             }
         }
     }

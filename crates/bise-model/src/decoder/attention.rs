@@ -76,8 +76,8 @@ impl Attention {
         self.wq.forward(x, q);
         self.wk.forward(x, k);
         self.wv.forward(x, v);
-        rope.rotate(ws.level, q, self.head_dim);
-        rope.rotate(ws.level, k, self.head_dim);
+        rope.rotate_queries(ws.level, q, self.head_dim);
+        rope.rotate_keys(ws.level, k, self.head_dim);
         see(Step::Query, q);
         see(Step::Key, k);
         see(Step::Value, v);

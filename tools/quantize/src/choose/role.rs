@@ -1,6 +1,7 @@
 //! What a tensor is in its model, and what else the choice of its type depends on.
 
-use bise_format::gguf::{GgufError, Metadata};
+use bise_format::gguf::Metadata;
+use bise_format::llama::{Architecture, LlamaError};
 use bise_format::{FfnMatrix, LayerTensor, TensorName};
 
 /// What types depend on, besides the tensor.
@@ -20,8 +21,9 @@ pub(crate) struct ModelFacts {
 impl ModelFacts {
     /// Of a model of these metadata, whose output matrix is the embedding (`tied`) or not,
     /// `weighted` by an importance matrix or not.
-    pub(crate) fn new(metadata: &Metadata, tied: bool, weighted: bool) -> Result<Self, GgufError> {
-        let number = |key: &str| metadata.of_all_layers(&format!("llama.{key}"));
+    pub(crate) fn new(metadata: &Metadata, tied: bool, weighted: bool) -> Result<Self, LlamaError> {
+        let architecture = Architecture::of(metadata)?;
+        let number = |key: &str| metadata.of_all_layers(&architecture.key(key));
         let heads = number("attention.head_count")?.unwrap_or(0);
         let kv_heads = number("attention.head_count_kv")?.unwrap_or(heads);
         Ok(Self {

@@ -63,7 +63,7 @@ fn check_entries(gguf: &Gguf, verdict: &mut Verdict) {
 
 fn kind(key: &str) -> FaultKind {
     match key {
-        "llama.rope.freq_base" => FaultKind::RopeBase,
+        _ if key.ends_with(".rope.freq_base") => FaultKind::RopeBase,
         _ if key.starts_with("tokenizer.") => FaultKind::Tokenizer,
         _ => FaultKind::Metadata,
     }
