@@ -265,7 +265,11 @@ impl ModelFacts {
         writeln!(out)?;
         let width = self.checkpoint.tensors.keys().map(String::len).max().unwrap_or(0);
         for (name, tensor) in &self.checkpoint.tensors {
-            writeln!(out, "{name:width$}  {:6} {:?}", tensor.dtype(), tensor.shape())?;
+            write!(out, "{name:width$}  {:7} {:?}", tensor.dtype(), tensor.shape())?;
+            match tensor.scales() {
+                Some(scales) => writeln!(out, ", {scales}")?,
+                None => writeln!(out)?,
+            }
         }
         Ok(())
     }
@@ -275,7 +279,14 @@ impl ModelFacts {
         let metadata = self.checkpoint.metadata.iter();
         let metadata: Map<_, _> = metadata.map(|(k, v)| (k.to_owned(), json_value(v))).collect();
         let tensors = self.checkpoint.tensors.iter().map(|(name, t)| {
-            json!({ "name": name, "type": t.dtype().name(), "shape": t.shape(), "offset": t.offset(), "bytes": t.len() })
+            let mut tensor = json!({
+                "name": name, "type": t.dtype().name(), "shape": t.shape(), "offset": t.offset(), "bytes": t.len(),
+            });
+            if let Some(scales) = t.scales() {
+                let [rows, columns] = scales.block();
+                tensor["scales"] = json!({ "count": scales.values().len(), "rows": rows, "columns": columns });
+            }
+            tensor
         });
         let types = self.types().into_iter().map(|(name, share)| {
             let value =

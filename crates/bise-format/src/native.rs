@@ -9,6 +9,7 @@
 
 use crate::error::OpenError;
 use crate::expected::{Expected, Layout, Stacking};
+use crate::fp8;
 use crate::hf::{Config, Files, Shards};
 use crate::small_file::read_bounded_json;
 use crate::{FfnMatrix, LayerTensor, TensorName};
@@ -80,12 +81,10 @@ impl Window {
 }
 
 /// What other kinds of models say of themselves.
-const UNSUPPORTED: [&str; 13] = [
+const UNSUPPORTED: [&str; 11] = [
     "vision_encoder",
     "multimodal",
     "lora",
-    "quantization",
-    "quantization_config",
     "yarn",
     "rope_scaling",
     "llama_4_scaling",
@@ -128,6 +127,8 @@ fn config(params: Params, shards: &Shards) -> Result<Config, String> {
             return Err(format!("{key} is {value}, which is not supported"));
         }
     }
+    let said = |key: &str| params.rest.get(key).unwrap_or(&Value::Null);
+    let quantization = fp8::native(said("quantization"), said("quantization_config"))?;
     let window = params.window_pattern.or(params.sliding_window);
     let window = window.map_or(Ok(None), Window::of_all)?;
     let context = params.max_seq_len.or(params.model_max_length);
@@ -149,7 +150,7 @@ fn config(params: Params, shards: &Shards) -> Result<Config, String> {
         "vocab_size": vocabulary, "max_position_embeddings": context,
         "rms_norm_eps": params.norm_eps.unwrap_or(1e-5), "rope_theta": theta, "sliding_window": window,
         "tie_word_embeddings": tied.unwrap_or(false), "num_local_experts": moe.map(|moe| moe.num_experts),
-        "num_experts_per_tok": moe.map(|moe| moe.num_experts_per_tok),
+        "num_experts_per_tok": moe.map(|moe| moe.num_experts_per_tok), "quantization_config": quantization,
     });
     Config::native(config)
 }

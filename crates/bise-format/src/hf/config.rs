@@ -1,6 +1,7 @@
 //! `config.json`: what of it matters, checked, and as GGUF metadata.
 
 use crate::error::OpenError;
+use crate::fp8;
 use crate::gguf::{Metadata, Value};
 use crate::small_file::read_bounded_json;
 use serde::Deserialize;
@@ -29,7 +30,7 @@ pub(crate) struct Config {
     rope_scaling: Option<Rope>,
     num_local_experts: Option<u64>,
     num_experts_per_tok: Option<u64>,
-    quantization_config: Option<serde_json::Value>,
+    pub quantization_config: Option<serde_json::Value>,
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
     layer_types: Option<Vec<String>>,
@@ -294,7 +295,7 @@ impl Config {
         }
         match &self.quantization_config {
             None | Some(serde_json::Value::Null) => Ok(()),
-            Some(how) => Err(quantized(how)),
+            Some(how) => fp8::check(how),
         }
     }
 
@@ -390,33 +391,4 @@ impl Config {
         }
         metadata
     }
-}
-
-/// Why weights that are quantized already cannot be read, by what `quantization_config` says of
-/// them.
-fn quantized(how: &serde_json::Value) -> String {
-    let method = how["quant_method"].as_str().unwrap_or_default();
-    let (method, cure) = match method {
-        "fp8" | "fbgemm_fp8" | "modelopt" => ("FP8", "get the BF16 version of the model"),
-        "gptq" => (
-            "GPTQ",
-            "get the model that it was made from, in BF16 or F16, and quantize that",
-        ),
-        "awq" => (
-            "AWQ",
-            "get the model that it was made from, in BF16 or F16, and quantize that",
-        ),
-        "bitsandbytes" => (
-            "bitsandbytes",
-            "get the model that it was made from, or save it after dequantize()",
-        ),
-        "" => (
-            "a way without a name",
-            "get the model that it was made from, in BF16 or F16",
-        ),
-        other => (other, "get the model that it was made from, in BF16 or F16"),
-    };
-    format!(
-        "weights are quantized already, as {method} (quantization_config), which bise does not read\n{cure}"
-    )
 }
