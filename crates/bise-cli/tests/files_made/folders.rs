@@ -60,7 +60,10 @@ fn without(folder: &Path, end: &str) {
     let path = folder.join("model.safetensors");
     let bytes = fs::read(&path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let tensors = file.tensors().into_iter().filter(|(name, _)| !name.ends_with(end));
+    let tensors = file
+        .tensors()
+        .into_iter()
+        .filter(|(name, _)| !name.ends_with(end));
     fs::write(path, serialize(tensors, None).unwrap()).unwrap();
 }
 

@@ -135,7 +135,10 @@ impl<'a> Loader<'a> {
             head_dim,
         };
         let feed_forward = match self.config.experts {
-            None => FeedForward::Dense(self.swiglu(|matrix| name(LayerTensor::Ffn(matrix)))?),
+            None => {
+                let network = self.swiglu(|matrix| name(LayerTensor::Ffn(matrix)))?;
+                FeedForward::Dense(Box::new(network))
+            }
             Some(mixture) => FeedForward::SparseMoe(SparseMoe {
                 router: self.linear(name(LayerTensor::Router), mixture.count, dim)?,
                 experts: experts(mixture)?,
