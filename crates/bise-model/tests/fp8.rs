@@ -240,7 +240,7 @@ fn what_is_no_number_is_named() {
     let model = Model::from_checkpoint(bad).unwrap();
     let mut context = Context::new(&model, ContextOptions::new(8)).unwrap();
     let error = context.forward(&[1, 2, 3]).unwrap_err().to_string();
-    let place = "tensor 'blk.1.ffn_down.weight' has NaN in row 5, column 7";
+    let place = "tensor 'blk.1.ffn_down.weight' has NaN for a weight, in row 5, column 7";
     assert!(error.contains(place), "{error}");
 }
 
