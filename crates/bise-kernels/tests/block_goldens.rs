@@ -131,7 +131,8 @@ fn swaps_the_fields_that_gguf_convert_endian_swaps() {
         dtype.swap_endian(&mut ours);
         assert_eq!(Some(&ours[..]), bytes(&format!("{dtype}.random")), "{dtype}");
     }
-    assert_eq!(seen, 8, "three plain types, Q4_0, Q8_0, Q4_K, Q6_K and MXFP4");
+    let expected = "three plain types, Q4_0, Q8_0, Q4_K, Q6_K, MXFP4 and NVFP4";
+    assert_eq!(seen, 9, "{expected}");
 }
 
 /// Root of the weighted mean squared error.

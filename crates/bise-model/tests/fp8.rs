@@ -231,7 +231,7 @@ fn what_is_no_number_is_named() {
     let error = changed(COPIED, odd, |bytes| bytes[..2].copy_from_slice(&[0, 0x7e]));
     let error = Model::from_checkpoint(error).err().unwrap().to_string();
     assert!(
-        error.contains("tensor 'blk.1.ffn_up.weight' has NaN in row 0"),
+        error.contains("tensor 'blk.1.ffn_up.weight' has NaN for a weight, in row 0"),
         "{error}"
     );
 
