@@ -69,8 +69,7 @@ impl Fp8<'_> {
         let (scale, stored) = match there.collect::<Vec<_>>()[..] {
             [one] => one,
             [] => {
-                let names = names.join(", ");
-                return Err(format!("{name} is FP8 without a scale (none of {names})"));
+                return Err(format!("{name} is FP8 without a scale, such as {}", names[0]));
             }
             [(one, _), (other, _), ..] => {
                 return Err(format!("{name} has two scales, {one} and {other}"));

@@ -136,9 +136,9 @@ impl<M: Multiply> Isa for Neon<M> {
     fn load_e4m3(self, x: &[u8; LANES]) -> Self::F {
         // SAFETY: NEON was detected; the load is the array.
         unsafe {
-            let x = vld1q_u8(x.as_ptr());
-            let low = half_of_e4m3(vmovl_u8(vget_low_u8(x)));
-            let high = half_of_e4m3(vmovl_high_u8(x));
+            let x = vreinterpretq_s8_u8(vld1q_u8(x.as_ptr()));
+            let low = half_of_e4m3(vmovl_s8(vget_low_s8(x)));
+            let high = half_of_e4m3(vmovl_high_s8(x));
             [
                 vmulq_n_f32(low_f16(low), HALF_TO_E4M3),
                 vmulq_n_f32(high_f16(low), HALF_TO_E4M3),
@@ -403,22 +403,25 @@ impl<M: Multiply> Isa for Neon<M> {
 /// the exponents of both are off.
 const HALF_TO_E4M3: f32 = 256.0;
 
-/// Eight floats of E4M3, each in 16 bits, as f16 of the same sign, exponent and fraction; the
+/// Eight floats of E4M3, each in 16 bits with its sign extended, as f16 of the same sign, exponent and fraction; the
 /// product with [`HALF_TO_E4M3`] is exact, as both have values below 2^-6 the same way.
 ///
 /// ```text
 /// E4M3    s eeee mmm
-/// f16     s 0eeee mmm0000000       NaN: all exponent bits besides
+/// f16     s 0eeee mmm0000000
 /// ```
+///
+/// Of NaN all bits of the magnitude are set: with one more in the last of them, the carry is what
+/// the exponent lacks to be NaN's.
 #[inline]
 #[target_feature(enable = "neon")]
-fn half_of_e4m3(x: uint16x8_t) -> uint8x16_t {
-    let magnitude = vandq_u16(x, vdupq_n_u16(0x7f));
-    let sign = vshlq_n_u16::<8>(vandq_u16(x, vdupq_n_u16(0x80)));
-    let nan = vceqq_u16(magnitude, vdupq_n_u16(0x7f));
-    let nan = vandq_u16(nan, vdupq_n_u16(0x7c00));
-    let value = vshlq_n_u16::<7>(magnitude);
-    vreinterpretq_u8_u16(vorrq_u16(vorrq_u16(sign, value), nan))
+fn half_of_e4m3(x: int16x8_t) -> uint8x16_t {
+    const EXPONENT: i16 = 0x4000;
+    let doubly_signed = vshlq_n_s16::<7>(x);
+    let value = vandq_s16(doubly_signed, vdupq_n_s16(!EXPONENT));
+    let carry = vaddq_s16(value, vdupq_n_s16(1 << 7));
+    let nan = vandq_s16(carry, vdupq_n_s16(EXPONENT));
+    vreinterpretq_u8_s16(vorrq_s16(value, nan))
 }
 
 /// The four f16 in the lower half of `x` (in assembly, as the intrinsic needs a type that is not

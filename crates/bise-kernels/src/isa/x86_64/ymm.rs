@@ -14,18 +14,19 @@ pub(super) const HALF_TO_E4M3: f32 = 256.0;
 ///
 /// ```text
 /// E4M3    s eeee mmm
-/// f16     s 0eeee mmm0000000       NaN: all exponent bits besides
+/// f16     s 0eeee mmm0000000
 /// ```
+///
+/// Of NaN all bits of the magnitude are set: with one more in the last of them, the carry is what
+/// the exponent lacks to be NaN's.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn halves_of_e4m3(x: __m128i) -> __m256i {
-    let x = _mm256_cvtepu8_epi16(x);
-    let magnitude = _mm256_and_si256(x, _mm256_set1_epi16(0x7f));
-    let sign = _mm256_slli_epi16::<8>(_mm256_and_si256(x, _mm256_set1_epi16(0x80)));
-    let nan = _mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(0x7f));
-    let nan = _mm256_and_si256(nan, _mm256_set1_epi16(0x7c00));
-    let value = _mm256_slli_epi16::<7>(magnitude);
-    _mm256_or_si256(_mm256_or_si256(sign, value), nan)
+    const EXPONENT: i16 = 0x4000;
+    let doubly_signed = _mm256_slli_epi16::<7>(_mm256_cvtepi8_epi16(x));
+    let value = _mm256_and_si256(doubly_signed, _mm256_set1_epi16(!EXPONENT));
+    let carry = _mm256_add_epi16(value, _mm256_set1_epi16(1 << 7));
+    _mm256_or_si256(value, _mm256_and_si256(carry, _mm256_set1_epi16(EXPONENT)))
 }
 
 /// Proof that the CPU has AVX2, FMA and F16C, and what `M` multiplies bytes with.
