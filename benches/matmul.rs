@@ -6,11 +6,13 @@ use bise_kernels::block::DType;
 use bise_kernels::isa::Level;
 use bise_kernels::matmul::{Activations, Weights, matmul};
 use bise_kernels::mmap::FileBytes;
-use bise_kernels::tensor::Tensor;
+use bise_kernels::tensor::{Scales, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const ROWS: usize = 4096;
 const COLS: usize = 4096;
+/// Rows and columns that share a scale, of types whose scales are the tensor's.
+const BLOCK: usize = 128;
 
 fn weights(dtype: DType) -> Weights {
     let mut blocks = vec![0; dtype.bytes_for((ROWS * COLS) as u64).expect("whole blocks") as usize];
@@ -21,8 +23,13 @@ fn weights(dtype: DType) -> Weights {
         let bits = (0..).map(|i: usize| ((i * i) >> 5) as u8);
         blocks.iter_mut().zip(bits).for_each(|(byte, bits)| *byte = bits);
     }
-    let tensor =
+    let mut tensor =
         Tensor::from_bytes(dtype, &[ROWS, COLS], FileBytes::from_vec(blocks)).expect("its size");
+    if dtype.is_scaled() {
+        let scales = vec![0.01; ROWS / BLOCK * (COLS / BLOCK)];
+        let scales = Scales::new([ROWS, COLS], [BLOCK; 2], scales).expect("one for each block");
+        tensor = tensor.with_scales(scales).expect("of its shape");
+    }
     Weights::new(&tensor).expect("memory")
 }
 

@@ -112,7 +112,9 @@ fn elementwise(c: &mut Criterion<OfRoofline>) {
         let frequencies = (0..HEAD_DIM / 2).map(|i| 1e6f32.powf(-2.0 * i as f32 / HEAD_DIM as f32));
         let mut rope = RopeTable::new(frequencies.collect(), 1.0, None, tokens);
         rope.set(1000..1000 + tokens);
-        group.bench_function("rope", |b| b.iter(|| rope.rotate_queries(level, &mut out, HEAD_DIM)));
+        group.bench_function("rope", |b| {
+            b.iter(|| rope.rotate_queries(level, &mut out, HEAD_DIM))
+        });
         let (gate, up) = (values(tokens * HIDDEN), values(tokens * HIDDEN));
         let mut hidden = vec![0.0; up.len()];
         group.throughput(Throughput::Bytes(12 * up.len() as u64));

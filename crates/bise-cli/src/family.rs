@@ -23,7 +23,10 @@ pub fn describe(config: &Config, vocabulary: usize, metadata: &Metadata) -> Stri
         text = format!("{text} {kind}");
     }
     if let Some(experts) = config.experts {
-        text = format!("{text}: {} experts, {} for each token", experts.count, experts.top_k);
+        text = format!(
+            "{text}: {} experts, {} for each token",
+            experts.count, experts.top_k
+        );
     }
     match positions(config) {
         Some(positions) => format!("{text}, {positions}"),
@@ -35,9 +38,9 @@ fn name(c: &Config, vocabulary: usize) -> &'static str {
     let is = |dim, layers, hidden| (c.dim, c.layers.len(), c.hidden_dim) == (dim, layers, hidden);
     let theta = c.layers[0].rope.theta;
     let yarn = matches!(c.layers[0].rope.scaling.kind, ScalingKind::Yarn(_));
-    let dense = DENSE.iter().find(|(_, dim, layers, hidden, words)| {
-        is(*dim, *layers, *hidden) && *words == vocabulary
-    });
+    let dense = DENSE
+        .iter()
+        .find(|(_, dim, layers, hidden, words)| is(*dim, *layers, *hidden) && *words == vocabulary);
     match (c.experts.map(|experts| experts.count), dense) {
         (Some(8), _) if is(4096, 32, 14336) => "Mixtral 8x7B",
         (Some(8), _) if is(6144, 56, 16384) => "Mixtral 8x22B",
@@ -74,12 +77,14 @@ fn positions(config: &Config) -> Option<String> {
             "{} tokens by YaRN from {}",
             config.context_length, yarn.length
         )),
-        ScalingKind::Linear { factor } => {
-            Some(format!("{} tokens by positions divided by {factor}", config.context_length))
-        }
-        _ if rope.factors.is_some() => {
-            Some(format!("{} tokens by factors of its frequencies", config.context_length))
-        }
+        ScalingKind::Linear { factor } => Some(format!(
+            "{} tokens by positions divided by {factor}",
+            config.context_length
+        )),
+        _ if rope.factors.is_some() => Some(format!(
+            "{} tokens by factors of its frequencies",
+            config.context_length
+        )),
         _ => None,
     };
     let grown = rope.temperature.map(|temperature| {

@@ -259,7 +259,11 @@ impl ModelFacts {
         writeln!(out)?;
         let width = self.checkpoint.tensors.keys().map(String::len).max().unwrap_or(0);
         for (name, tensor) in &self.checkpoint.tensors {
-            writeln!(out, "{name:width$}  {:6} {:?}", tensor.dtype(), tensor.shape())?;
+            write!(out, "{name:width$}  {:7} {:?}", tensor.dtype(), tensor.shape())?;
+            match tensor.scales() {
+                Some(scales) => writeln!(out, ", {scales}")?,
+                None => writeln!(out)?,
+            }
         }
         Ok(())
     }
@@ -269,7 +273,14 @@ impl ModelFacts {
         let metadata = self.checkpoint.metadata.iter();
         let metadata: Map<_, _> = metadata.map(|(k, v)| (k.to_owned(), json_value(v))).collect();
         let tensors = self.checkpoint.tensors.iter().map(|(name, t)| {
-            json!({ "name": name, "type": t.dtype().name(), "shape": t.shape(), "offset": t.offset(), "bytes": t.len() })
+            let mut tensor = json!({
+                "name": name, "type": t.dtype().name(), "shape": t.shape(), "offset": t.offset(), "bytes": t.len(),
+            });
+            if let Some(scales) = t.scales() {
+                let [rows, columns] = scales.block();
+                tensor["scales"] = json!({ "count": scales.values().len(), "rows": rows, "columns": columns });
+            }
+            tensor
         });
         let types = self.types().into_iter().map(|(name, share)| {
             let value =
@@ -324,9 +335,10 @@ fn scaling_json(config: &Config) -> serde_json::Value {
 /// How queries grow with their position; null when they do not.
 fn temperature_json(config: &Config) -> serde_json::Value {
     let temperature = config.layers[0].rope.temperature;
-    temperature.map_or(serde_json::Value::Null, |temperature| {
-        json!({ "scale": temperature.beta, "length": temperature.length })
-    })
+    temperature.map_or(
+        serde_json::Value::Null,
+        |temperature| json!({ "scale": temperature.beta, "length": temperature.length }),
+    )
 }
 
 /// Bits of weights a value.

@@ -108,12 +108,12 @@ fn check_section(section: &str, least: usize) {
 
 #[test]
 fn gguf() {
-    check_section("GGUF", 19);
+    check_section("GGUF", 20);
 }
 
 #[test]
 fn folders() {
-    check_section("Folders", 33);
+    check_section("Folders", 40);
 }
 
 #[test]

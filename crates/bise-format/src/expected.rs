@@ -39,6 +39,13 @@ pub(crate) enum Stacking {
     },
 }
 
+impl Stacking {
+    /// Whether each source is a tensor of its own.
+    pub(crate) fn is_alone(self) -> bool {
+        matches!(self, Self::None | Self::Parts)
+    }
+}
+
 impl Expected {
     pub(crate) fn new(gguf: TensorName, source: String, shape: &[u64]) -> Self {
         Self {

@@ -32,6 +32,7 @@ pub mod checkpoint;
 mod error;
 mod expected;
 pub mod foreign;
+mod fp8;
 pub mod gguf;
 mod hf;
 pub mod llama;

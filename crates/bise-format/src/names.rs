@@ -17,7 +17,11 @@ pub(crate) fn expected(config: &Config, shards: &Shards) -> Vec<Expected> {
         attention(config, place, n, &mut tensors);
         feed_forward(config, shards, place, n, &mut tensors);
     }
-    tensors.push(one(TensorName::OutputNorm, &format!("{}norm.weight", place.model), &[d]));
+    tensors.push(one(
+        TensorName::OutputNorm,
+        &format!("{}norm.weight", place.model),
+        &[d],
+    ));
     if has_output(config, shards, place.output, &embeddings) {
         tensors.push(one(TensorName::Output, place.output, &[vocab, d]));
     }
@@ -35,9 +39,18 @@ struct Place {
 
 /// Alone; beside a part that sees images, as transformers writes it; and as it has it in memory.
 const PLACES: [Place; 3] = [
-    Place { model: "model.", output: "lm_head.weight" },
-    Place { model: "language_model.model.", output: "language_model.lm_head.weight" },
-    Place { model: "model.language_model.", output: "lm_head.weight" },
+    Place {
+        model: "model.",
+        output: "lm_head.weight",
+    },
+    Place {
+        model: "language_model.model.",
+        output: "language_model.lm_head.weight",
+    },
+    Place {
+        model: "model.language_model.",
+        output: "lm_head.weight",
+    },
 ];
 
 impl Place {

@@ -9,6 +9,7 @@
 
 use crate::error::OpenError;
 use crate::expected::{Expected, Layout, Stacking, has_output};
+use crate::fp8;
 use crate::hf::{Config, Family, Files, Shards, Wrapping};
 use crate::llama::LATENT;
 use crate::small_file::read_bounded_json;
@@ -116,7 +117,9 @@ impl Windows {
         };
         let keys = windows.into_iter().map(keys).collect::<Result<Vec<u64>, _>>()?;
         match keys.iter().find(|&&keys| keys > LARGEST_WINDOW) {
-            Some(keys) => Err(format!("sliding_window is {keys}, expected 1 to {LARGEST_WINDOW}")),
+            Some(keys) => Err(format!(
+                "sliding_window is {keys}, expected 1 to {LARGEST_WINDOW}"
+            )),
             None => Ok(keys.into_iter().map(|keys| (keys > 0).then_some(keys)).collect()),
         }
     }
@@ -125,10 +128,8 @@ impl Windows {
 const LARGEST_WINDOW: u64 = 1 << 31;
 
 /// What other kinds of models say of themselves.
-const UNSUPPORTED: [&str; 9] = [
+const UNSUPPORTED: [&str; 7] = [
     "lora",
-    "quantization",
-    "quantization_config",
     "rope_scaling",
     "q_lora_rank",
     "kv_lora_rank",
@@ -173,6 +174,8 @@ fn config(params: Params, shards: &Shards) -> Result<Config, String> {
     }
     let windows = params.window_pattern.or(params.sliding_window);
     let windows = windows.map_or(Ok(vec![None]), Windows::of_layers)?;
+    let said = |key: &str| params.rest.get(key).unwrap_or(&Value::Null);
+    let quantization = fp8::native(said("quantization"), said("quantization_config"))?;
     let context = params.max_seq_len.or(params.model_max_length);
     let context = context.or(params.max_position_embeddings).unwrap_or(CONTEXT);
     let tied = params.tied_embeddings.or(params.tie_word_embeddings);
@@ -191,9 +194,13 @@ fn config(params: Params, shards: &Shards) -> Result<Config, String> {
         "vocab_size": vocabulary, "max_position_embeddings": context,
         "rms_norm_eps": params.norm_eps.unwrap_or(1e-5), "rope_parameters": rope,
         "tie_word_embeddings": tied.unwrap_or(false), "num_local_experts": moe.map(|moe| moe.num_experts),
-        "num_experts_per_tok": moe.map(|moe| moe.num_experts_per_tok),
+        "num_experts_per_tok": moe.map(|moe| moe.num_experts_per_tok), "quantization_config": quantization,
     });
-    let family = if moe.is_some() { Family::Mixtral } else { Family::Mistral };
+    let family = if moe.is_some() {
+        Family::Mixtral
+    } else {
+        Family::Mistral
+    };
     let sees = [params.vision_encoder, params.multimodal].into_iter().flatten();
     let wrapping = match sees.into_iter().any(|part| part != Value::Bool(false)) {
         true => Wrapping::Vision,
@@ -210,9 +217,15 @@ fn rope(
 ) -> Result<Value, String> {
     let mut rope = json!({ "rope_theta": theta });
     if let Some(yarn) = &yarn {
-        let numbers = [("factor", yarn.factor), ("beta", yarn.beta), ("alpha", yarn.alpha)];
+        let numbers = [
+            ("factor", yarn.factor),
+            ("beta", yarn.beta),
+            ("alpha", yarn.alpha),
+        ];
         if let Some((name, found)) = numbers.iter().find(|(_, x)| !(1e-6..=1e6).contains(x)) {
-            return Err(format!("yarn.{name} is {found}, expected a number from 1e-6 to 1e6"));
+            return Err(format!(
+                "yarn.{name} is {found}, expected a number from 1e-6 to 1e6"
+            ));
         }
     }
     if let Some(Llama4Scaling {

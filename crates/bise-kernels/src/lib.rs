@@ -50,6 +50,7 @@
 #![allow(clippy::needless_range_loop)]
 
 pub mod block;
+mod e4m3;
 #[allow(unsafe_code)] // intrinsics, behind tokens that prove the features
 pub mod isa;
 pub mod matmul;

@@ -1,8 +1,10 @@
 //! A tensor in a file or in memory: stored blocks, their type and their shape.
 
 mod order;
+mod scales;
 
 pub use order::RowOrder;
+pub use scales::Scales;
 
 use crate::block::DType;
 use crate::matmul::Matrix;
@@ -22,8 +24,8 @@ pub enum Endian {
 /// Blocks in a file or in memory, as matrices stacked on each other: `[.., rows, cols]`.
 ///
 /// Files store the same weights in several ways, and a tensor says in which: with numbers in either
-/// byte order, with rows in another [`order`](RowOrder), or with each matrix's columns where its
-/// rows should be. Cloning shares the bytes.
+/// byte order, with rows in another [`order`](RowOrder), with each matrix's columns where its rows
+/// should be, or as multiples of [`Scales`]. Cloning shares the bytes.
 ///
 /// ```
 /// use bise_kernels::block::DType;
@@ -48,6 +50,8 @@ pub struct Tensor {
     order: RowOrder,
     /// Whether each matrix is stored as `[cols, rows]`; of unquantized types only.
     transposed: bool,
+    /// What the values of a single matrix are multiples of; of scaled types only.
+    scales: Option<Scales>,
 }
 
 impl Tensor {
@@ -82,7 +86,23 @@ impl Tensor {
             endian: Endian::Little,
             order: RowOrder::Same,
             transposed: false,
+            scales: None,
         })
+    }
+
+    /// The matrix of the products of this one's values with `scales`; `None` when those are not of
+    /// its shape, or the type has none.
+    pub fn with_scales(self, scales: Scales) -> Option<Self> {
+        let fits = self.dtype.is_scaled() && self.shape == scales.shape() && !self.transposed;
+        fits.then_some(Self {
+            scales: Some(scales),
+            ..self
+        })
+    }
+
+    /// What the values are multiples of.
+    pub fn scales(&self) -> Option<&Scales> {
+        self.scales.as_ref()
     }
 
     /// This tensor with its numbers stored in the byte order `endian`.
@@ -98,22 +118,24 @@ impl Tensor {
     }
 
     /// The transposes of the matrices; `None` for other things than matrices of an unquantized
-    /// type.
+    /// type, and for one with scales.
     pub fn transposed(mut self) -> Option<Self> {
         let last = self.shape.len().checked_sub(1).filter(|&last| last > 0)?;
         self.shape.swap(last - 1, last);
         self.transposed = !self.transposed;
-        (!self.dtype.is_quantized() && self.order == RowOrder::Same).then_some(self)
+        let fits = !self.dtype.is_quantized() && self.order == RowOrder::Same;
+        (fits && self.scales.is_none()).then_some(self)
     }
 
     /// This tensor with its matrices stacked to `count` on each other; `None` when rows do not
-    /// divide so.
+    /// divide so, or have scales.
     pub fn stacked(mut self, count: usize) -> Option<Self> {
         let [rows, cols] = self.shape[..] else { return None };
         let fits = count > 0
             && rows.is_multiple_of(count)
             && self.order == RowOrder::Same
-            && !self.transposed;
+            && !self.transposed
+            && self.scales.is_none();
         self.shape = vec![count, rows / count.max(1), cols];
         fits.then_some(self)
     }
@@ -194,28 +216,45 @@ impl Tensor {
 
     /// Whether kernels can read the tensor where it is.
     pub fn is_native(&self) -> bool {
-        self.endian == Endian::Little && !self.transposed
+        let scales = self.scales.as_ref().is_none_or(Scales::suit_kernels);
+        self.endian == Endian::Little && !self.transposed && scales
     }
 
-    /// The tensor as kernels read it: itself, or, when numbers are big-endian or matrices
-    /// transposed, a copy.
+    /// Bytes of [`native`](Self::native).
+    pub fn native_len(&self) -> usize {
+        match self.scales.is_some() && !self.is_native() {
+            true => self.elements().saturating_mul(size_of::<f32>()),
+            false => self.len(),
+        }
+    }
+
+    /// The tensor as kernels read it: itself, or, when numbers are big-endian, matrices transposed
+    /// or scales those of fewer columns than kernels take at a time, a copy. Values with scales
+    /// become F32 in it.
     pub fn native(&self) -> Self {
         if self.is_native() {
             return self.clone();
         }
-        let mut own = Vec::with_capacity(self.len());
+        let mut own = Vec::with_capacity(self.native_len());
+        let mut values = vec![0.0; self.cols()];
         for row in 0..self.rows() {
-            self.copy_row(row, &mut own);
+            if self.scales.is_none() {
+                self.copy_row(row, &mut own);
+                continue;
+            }
+            self.read_row(row, &mut values);
+            own.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         }
         self.release();
         Self {
-            dtype: self.dtype,
+            dtype: self.scales.as_ref().map_or(self.dtype, |_| DType::F32),
             shape: self.shape.clone(),
             range: 0..own.len(),
             file: FileBytes::from_vec(own),
             endian: Endian::Little,
             order: RowOrder::Same,
             transposed: false,
+            scales: None,
         }
     }
 
@@ -229,7 +268,8 @@ impl Tensor {
         self.shape.iter().rev().skip(1).product()
     }
 
-    /// Puts the blocks of `row`, in little-endian order, at the end of `out`.
+    /// Puts the blocks of `row`, in little-endian order and without [`Scales`], at the end of
+    /// `out`.
     ///
     /// # Panics
     /// When there is no such row.
@@ -258,6 +298,9 @@ impl Tensor {
         let mut bytes = Vec::with_capacity(self.len() / self.rows());
         self.copy_row(row, &mut bytes);
         self.dtype.dequantize(&bytes, out);
+        if let Some(scales) = &self.scales {
+            scales.apply(self.source_row(row), out);
+        }
     }
 
     /// The row of the file that is row `row`, for messages.
@@ -295,6 +338,7 @@ impl Tensor {
         matrix
             .expect("the bytes of a tensor fit its shape")
             .reordered(self.order)
+            .scaled(self.scales.as_ref())
     }
 
     /// The `i`-th of the tensors that this one stacks on its outermost extent.
@@ -359,6 +403,58 @@ mod tests {
         assert_eq!(stacked.slab(1).to_vec(), expected[6..]);
         assert!(counted().stacked(3).is_none());
         assert!(counted().stacked(0).is_none());
+    }
+
+    /// The rows of [`counted`] as bytes, multiples of scales.
+    fn scaled(block: [usize; 2], scales: &[f32]) -> Option<Tensor> {
+        let dtype = *DType::ALL.iter().find(|dtype| dtype.is_scaled())?;
+        // 1 to 1.75 and 2 to 2.5 by steps of 1/8 and 1/4.
+        let bytes = FileBytes::from_vec((0x38..0x38 + 12).collect());
+        let scales = Scales::new([4, 3], block, scales.to_vec())?;
+        Tensor::from_bytes(dtype, &[4, 3], bytes)?.with_scales(scales)
+    }
+
+    #[test]
+    fn values_are_multiples_of_their_scales() {
+        let expected = [1.0, 1.125, 1.25, 1.375, 1.5, 1.625, 3.5, 3.75, 4.0, 4.5, 5.0, 5.5];
+        let two = scaled([2, 3], &[1.0, 2.0]).unwrap();
+        assert!(two.is_native() && two.native_len() == 12);
+        assert_eq!(two.to_vec(), expected);
+        let narrow = scaled([2, 2], &[1.0, 1.0, 2.0, 2.0]).unwrap();
+        let native = narrow.native();
+        assert!(!narrow.is_native() && native.dtype() == DType::F32);
+        assert_eq!((narrow.native_len(), native.len()), (48, 48));
+        assert_eq!(
+            (narrow.to_vec(), native.to_vec()),
+            (expected.into(), expected.into())
+        );
+    }
+
+    #[test]
+    fn scales_are_those_of_the_stored_rows() {
+        let order = RowOrder::Interleaved { head_dim: 4 };
+        for scaled in [
+            scaled([2, 3], &[1.0, 2.0]),
+            scaled([2, 1], &[1.0, 1.0, 1.0, 2.0, 2.0, 2.0]),
+        ] {
+            let ordered = scaled.unwrap().reordered(order).unwrap();
+            let expected = [1.0, 1.125, 1.25, 3.5, 3.75, 4.0, 1.375, 1.5, 1.625, 4.5, 5.0, 5.5];
+            assert_eq!(ordered.to_vec(), expected);
+            assert_eq!(ordered.native().to_vec(), expected);
+            assert_eq!(ordered.read_in().unwrap().to_vec(), expected);
+        }
+    }
+
+    #[test]
+    fn scales_of_one_matrix_as_it_lies() {
+        let scaled = || scaled([4, 3], &[0.5]).unwrap();
+        assert!(scaled().transposed().is_none() && scaled().stacked(2).is_none());
+        let one = scaled().with_outer_ones(3).unwrap();
+        assert_eq!(one.slab(0).to_vec(), scaled().to_vec());
+        let scales = Scales::new([4, 3], [4, 3], vec![0.5]).unwrap();
+        assert!(counted().with_scales(scales).is_none(), "F32 has none");
+        let scales = Scales::new([3, 4], [3, 4], vec![0.5]).unwrap();
+        assert!(scaled().with_scales(scales).is_none(), "of another shape");
     }
 
     #[test]

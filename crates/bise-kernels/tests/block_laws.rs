@@ -311,7 +311,8 @@ fn integers(dtype: DType) -> &'static [(usize, usize)] {
         DType::IQ1_M => &const { pairs::<4>(48) },
         DType::TQ1_0 => &[(52, 2)],
         DType::TQ2_0 => &[(64, 2)],
-        DType::MXFP4 => &[],
+        DType::MXFP4 | DType::NVFP4 | DType::F8_E4M3 => &[],
+        DType::Q1_0 | DType::Q2_0 => &[(0, 2)],
     }
 }
 

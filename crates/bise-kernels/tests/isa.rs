@@ -42,6 +42,7 @@ operations! {
     LoadF16(x: Bytes) -> Bits, |isa| lanes(isa, isa.load_f16(first(&x)));
     LoadBf16(x: Bytes) -> Bits, |isa| lanes(isa, isa.load_bf16(first(&x)));
     LoadI8(x: Bytes) -> Bits, |isa| lanes(isa, isa.load_i8(first(&x)));
+    LoadE4m3(x: Bytes) -> Bits, |isa| lanes(isa, isa.load_e4m3(first(&x)));
     LoadU8(x: Bytes) -> Bits, |isa| lanes(isa, isa.load_u8(first(&x)));
     BroadcastHalf(x: Lanes) -> Bits, |isa| lanes(isa, isa.broadcast_half(x.first_chunk().unwrap()));
     Add(a: Lanes, b: Lanes) -> Bits, |isa| lanes(isa, isa.add(isa.load(&a), isa.load(&b)));
@@ -305,6 +306,25 @@ fn all_halves_load_alike() {
             LoadBf16 { x },
             from_fn(|l| bits(bf16::from_bits(half(l)).to_f32())),
         );
+    }
+}
+
+/// Every float of eight bits there is, by its definition in arithmetic that is exact.
+#[test]
+fn all_e4m3_load_alike() {
+    let value = |byte: u8| {
+        let (exponent, fraction) = (i32::from(byte >> 3 & 15), f64::from(byte & 7));
+        let magnitude = match (exponent, byte & 7) {
+            (15, 7) => f64::NAN,
+            (0, _) => fraction * 2f64.powi(-9),
+            _ => (8.0 + fraction) * 2f64.powi(exponent - 10),
+        };
+        (if byte < 128 { magnitude } else { -magnitude }) as f32
+    };
+    for first in (0..=u8::MAX).step_by(LANES) {
+        // What follows the 16 bytes is not read.
+        let x = from_fn(|i| first.wrapping_add(i as u8));
+        gives(LoadE4m3 { x }, from_fn(|l| bits(value(x[l]))));
     }
 }
 

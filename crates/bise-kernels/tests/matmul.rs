@@ -10,7 +10,7 @@ use bise_kernels::block::{
 use bise_kernels::isa::Level;
 use bise_kernels::matmul::{Activations, Matrix, Weights, matmul};
 use bise_kernels::mmap::FileBytes;
-use bise_kernels::tensor::Tensor;
+use bise_kernels::tensor::{RowOrder, Scales, Tensor};
 use bise_kernels::threads::Threads;
 use proptest::prelude::*;
 use random_blocks::random_blocks;
@@ -314,6 +314,107 @@ fn activations_of_one_level_meet_those_of_another() {
                     x.gather(&gathered, &all);
                     let got = product(&weights, &mut x);
                     assert_eq!(got, expected, "{dtype} x {batch} from {from} to {to} and back");
+                }
+            }
+        }
+    }
+}
+
+/// A matrix of values with scales, and what it stands for: each value times its scale, rounded once.
+struct Scaled {
+    tensor: Tensor,
+    dequantized: Tensor,
+}
+
+impl Scaled {
+    fn new(dtype: DType, [rows, cols]: [usize; 2], block: [usize; 2], order: RowOrder) -> Self {
+        let bytes = random_blocks(dtype, rows * cols, 5);
+        let across = cols.div_ceil(block[1]);
+        let mut scales = values(6, rows.div_ceil(block[0]) * across);
+        scales.iter_mut().step_by(5).for_each(|scale| *scale *= 1e-3);
+        let mut stored = vec![0.0; rows * cols];
+        dtype.dequantize(&bytes, &mut stored);
+        let dequantized = (0..rows).flat_map(|row| {
+            let row = order.source_row(row);
+            let (stored, scales) = (&stored, &scales);
+            (0..cols).flat_map(move |c| {
+                let scale = scales[row / block[0] * across + c / block[1]];
+                (stored[row * cols + c] * scale).to_le_bytes()
+            })
+        });
+        let of =
+            |dtype, bytes| Tensor::from_bytes(dtype, &[rows, cols], FileBytes::from_vec(bytes));
+        let dequantized = of(DType::F32, dequantized.collect()).unwrap();
+        let scales = Scales::new([rows, cols], block, scales).unwrap();
+        let mut tensor = of(dtype, bytes).unwrap().with_scales(scales).unwrap();
+        if order != RowOrder::Same {
+            tensor = tensor.reordered(order).unwrap();
+        }
+        Self {
+            tensor,
+            dequantized,
+        }
+    }
+
+    /// Whether products with so many rows of activations are those of the dequantized matrix.
+    fn check(&self, batches: impl Iterator<Item = usize>) {
+        let [rows, cols] = self.tensor.shape()[..] else {
+            unreachable!("a matrix");
+        };
+        let of = |tensor: &Tensor| Weights::new(&tensor.native()).unwrap();
+        let (scaled, dequantized) = (of(&self.tensor), of(&self.dequantized));
+        for batch in batches {
+            let x = values(batch as u64, batch * cols);
+            let at = |level, weights: &Weights| {
+                let mut activations = Activations::with_capacity(level, batch, cols);
+                activations.set(&x, cols);
+                product(weights, &mut activations)
+            };
+            let expected = at(Level::SCALAR, &dequantized);
+            for level in Level::available() {
+                let got = at(level, &scaled);
+                let scales = self.tensor.scales().unwrap();
+                assert!(got == expected, "{rows}x{cols} by {batch} at {level}, {scales}");
+            }
+        }
+    }
+}
+
+/// Products of weights with scales have the bits of those of the dequantized weights, whatever
+/// shares a scale, in whichever order rows come.
+#[test]
+fn scaled_weights_are_multiplied_as_their_products() {
+    let halves = RowOrder::Interleaved { head_dim: 6 };
+    for &dtype in DType::ALL.iter().filter(|dtype| dtype.is_scaled()) {
+        for (shape, order) in [
+            ([1, 1], RowOrder::Same),
+            ([17, 37], RowOrder::Same),
+            ([18, 48], halves),
+            ([36, 131], halves),
+        ] {
+            let [rows, cols] = shape;
+            for block in [
+                [rows, cols],
+                [1, cols],
+                [5, 16],
+                [128, 128],
+                [7, 48],
+                [3, 40],
+                [2, 1],
+            ] {
+                Scaled::new(dtype, shape, block, order).check(1..=40);
+            }
+        }
+        // Rows of several pieces.
+        for (shape, block) in [
+            ([9, 4300], [128, 128]),
+            ([12, 2085], [1, 2085]),
+            ([6, 9000], [4, 4016]),
+            ([6, 1100], [6, 24]),
+        ] {
+            for order in [RowOrder::Same, halves] {
+                if order.fits(shape[0]) {
+                    Scaled::new(dtype, shape, block, order).check([1, 3, 8, 26].into_iter());
                 }
             }
         }

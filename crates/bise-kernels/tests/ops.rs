@@ -3,8 +3,8 @@
 use bise_kernels::block::{Format, Q8_0};
 use bise_kernels::isa::Level;
 use bise_kernels::ops::{
-    Attention, AttentionWorkspace, CHUNK, KeyValues, KvType, RopeTable, Temperature, add_scaled, attend, exp,
-    rms_norm, store, swiglu,
+    Attention, AttentionWorkspace, CHUNK, KeyValues, KvType, RopeTable, Temperature, add_scaled,
+    attend, exp, rms_norm, store, swiglu,
 };
 use bise_kernels::threads::Threads;
 use proptest::prelude::*;

@@ -116,10 +116,13 @@ impl Work {
         let rows = options.rows.max(1);
         let mut ropes: Vec<(Rope, RopeTable)> = Vec::new();
         let rope_of = |rope: &Rope| {
-            ropes.iter().position(|known| known.0 == *rope).unwrap_or_else(|| {
-                ropes.push((rope.clone(), rope.table(rows)));
-                ropes.len() - 1
-            })
+            ropes
+                .iter()
+                .position(|known| known.0 == *rope)
+                .unwrap_or_else(|| {
+                    ropes.push((rope.clone(), rope.table(rows)));
+                    ropes.len() - 1
+                })
         };
         let rope_of = config
             .layers

@@ -2,6 +2,8 @@
 
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::{GgufError, Layout, Metadata, TensorSpec};
+use bise_kernels::block::DType;
+use bise_kernels::tensor::Tensor;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
@@ -53,8 +55,8 @@ const PIECE: usize = 4096;
 const PIECES: usize = 16;
 
 /// The SHA-256 of what makes a model what it is: the metadata of its architecture and tokenizer,
-/// the table of its tensors in the order of their names, and their data. It does not depend on how
-/// many files they are in, nor on what the model is called.
+/// the table of its tensors in the order of their names, their scales and their data. It does not
+/// depend on how many files they are in, nor on what the model is called.
 ///
 /// # Errors
 /// When metadata or tensors cannot be written as GGUF.
@@ -64,9 +66,8 @@ pub fn fingerprint(checkpoint: &Checkpoint, hashed: Hashed) -> Result<Fingerprin
         let rest = architecture.and_then(|name| key.strip_prefix(name));
         rest.is_some_and(|rest| rest.starts_with('.'))
     };
-    let matters = |key: &str| {
-        key == "general.architecture" || key.starts_with("tokenizer.") || of_model(key)
-    };
+    let matters =
+        |key: &str| key == "general.architecture" || key.starts_with("tokenizer.") || of_model(key);
     let mut entries: Vec<_> = checkpoint
         .metadata
         .iter()
@@ -82,12 +83,16 @@ pub fn fingerprint(checkpoint: &Checkpoint, hashed: Hashed) -> Result<Fingerprin
     let specs = tensors.iter().map(|(name, tensor)| TensorSpec {
         name: (*name).clone(),
         dims: tensor.shape().iter().rev().map(|&d| d as u64).collect(),
-        dtype: tensor.dtype(),
+        dtype: dtype_in_table(tensor),
     });
     let mut hash = Sha256::new();
     hash.update(Layout::new(&metadata, specs)?.header());
     for (_, tensor) in tensors {
         let bytes = tensor.bytes();
+        if tensor.dtype() != dtype_in_table(tensor) {
+            hash.update(tensor.dtype().name());
+        }
+        hash_scales(tensor, &mut hash);
         if hashed == Hashed::All || bytes.len() <= PIECE * PIECES {
             hash.update(bytes);
         } else {
@@ -101,4 +106,26 @@ pub fn fingerprint(checkpoint: &Checkpoint, hashed: Hashed) -> Result<Fingerprin
         }
     }
     Ok(Fingerprint(hash.finalize().into()))
+}
+
+/// The type that stands for a tensor's in the table. Those of directories that GGUF does not have
+/// are named after it.
+fn dtype_in_table(tensor: &Tensor) -> DType {
+    match tensor.dtype().id() {
+        Some(_) => tensor.dtype(),
+        None => DType::F32,
+    }
+}
+
+/// What values are multiples of, all of it: a single scale may be that of a whole matrix.
+fn hash_scales(tensor: &Tensor, hash: &mut Sha256) {
+    let Some(scales) = tensor.scales() else {
+        return;
+    };
+    scales
+        .block()
+        .iter()
+        .for_each(|&extent| hash.update((extent as u64).to_le_bytes()));
+    let values = scales.values().iter();
+    values.for_each(|value| hash.update(value.to_le_bytes()));
 }

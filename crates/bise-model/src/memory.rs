@@ -35,8 +35,11 @@ pub struct TensorNeeds {
     shape: Vec<usize>,
     dtype: DType,
     bytes: u64,
-    /// Whether it is read where it is, if it is not quantized.
-    native: bool,
+    /// Bytes of the copy that kernels read, if they cannot read it where it is; quantized tensors
+    /// are laid out anew besides.
+    copy: Option<u64>,
+    /// Bytes of what its values are multiples of.
+    scales: u64,
 }
 
 impl TensorNeeds {
@@ -47,17 +50,20 @@ impl TensorNeeds {
             shape: info.dims.iter().rev().map(|&d| d as usize).collect(),
             dtype: info.dtype,
             bytes: info.len,
-            native: true,
+            copy: None,
+            scales: 0,
         }
     }
 
     fn of_tensor((name, tensor): (&String, &Tensor)) -> Self {
+        let scales = tensor.scales().map_or(0, |scales| size_of_val(scales.values()));
         Self {
             name: TensorName::parse(name),
             shape: tensor.shape().to_vec(),
             dtype: tensor.dtype(),
             bytes: tensor.len() as u64,
-            native: tensor.is_native(),
+            copy: (!tensor.is_native()).then_some(tensor.native_len() as u64),
+            scales: scales as u64,
         }
     }
 }
@@ -96,15 +102,16 @@ impl MemoryNeeds {
                 }
             }
             unquantized |= !tensor.dtype.is_quantized();
+            laid_out += tensor.scales;
             if tensor.dtype.is_quantized() {
                 let matrices: usize = matrices.iter().product();
                 let row = tensor.bytes / (matrices * rows) as u64;
                 let rows = rows.next_multiple_of(LANES);
                 laid_out += (matrices as u64).saturating_mul(rows as u64).saturating_mul(row);
-            } else if tensor.native {
-                in_files += tensor.bytes;
+            } else if let Some(copy) = tensor.copy {
+                laid_out = laid_out.saturating_add(copy);
             } else {
-                laid_out += tensor.bytes;
+                in_files += tensor.bytes;
             }
         }
         Self {

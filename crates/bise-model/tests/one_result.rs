@@ -17,7 +17,8 @@ static MODELS: LazyLock<Vec<(String, Model)>> = LazyLock::new(|| {
             models.push((format!("{directory} {dtype}"), model(directory, dtype.name())));
         }
     }
-    for &dtype in DType::ALL.iter().filter(|t| !t.can_quantize()) {
+    let read_only = |t: &&DType| !t.can_quantize() && t.id().is_some();
+    for &dtype in DType::ALL.iter().filter(read_only) {
         models.push((dtype.to_string(), Model::from_bytes(type_file(dtype)).unwrap()));
     }
     for directory in [

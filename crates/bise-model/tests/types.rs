@@ -15,6 +15,11 @@ const TOKENS: [u32; 24] = [
     1, 5, 63, 9, 9, 0, 17, 40, 2, 33, 8, 21, 60, 4, 51, 12, 7, 3, 29, 44, 38, 16, 55, 26,
 ];
 
+/// The types that files have.
+fn of_files() -> impl Iterator<Item = DType> {
+    DType::ALL.iter().copied().filter(|dtype| dtype.id().is_some())
+}
+
 fn options() -> ContextOptions {
     ContextOptions {
         kv: KvType::F32,
@@ -58,7 +63,7 @@ fn dequantized(file: &FileBytes) -> Model {
 
 #[test]
 fn logits_are_those_of_the_dequantized_weights() {
-    for &dtype in DType::ALL {
+    for dtype in of_files() {
         let file = type_file(dtype);
         let model = Model::from_bytes(file.clone()).unwrap();
         let matrices = model
@@ -86,7 +91,7 @@ fn logits_are_those_of_the_dequantized_weights() {
 
 #[test]
 fn every_level_and_batch_gives_the_same_bits() {
-    for &dtype in DType::ALL {
+    for dtype in of_files() {
         let model = Model::from_bytes(type_file(dtype)).unwrap();
         let at = |level, batch| {
             let options = ContextOptions {

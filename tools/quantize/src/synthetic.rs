@@ -64,8 +64,12 @@ fn shape(name: &str) -> Option<Value> {
 }
 
 /// Which layers of a Ministral 8B have its window.
-const MINISTRAL_LAYERS: [&str; 4] =
-    ["full_attention", "sliding_attention", "sliding_attention", "sliding_attention"];
+const MINISTRAL_LAYERS: [&str; 4] = [
+    "full_attention",
+    "sliding_attention",
+    "sliding_attention",
+    "sliding_attention",
+];
 
 /// How a Ministral 3 tells positions apart.
 fn ministral_3(theta: f32) -> Value {

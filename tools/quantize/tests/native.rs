@@ -188,7 +188,11 @@ fn what_is_not_understood_is_named() {
         ("rope_theta", json!(-1.0), "rope_theta is -1"),
         ("sliding_window", json!([4, 8, 4]), "sliding_window has 3 values"),
         ("sliding_window", json!([]), "sliding_window has 0 values"),
-        ("sliding_window", json!("wide"), "sliding_window is \"wide\", expected"),
+        (
+            "sliding_window",
+            json!("wide"),
+            "sliding_window is \"wide\", expected",
+        ),
         ("kv_lora_rank", json!(512), "latent attention (MLA)"),
         ("quantization", json!({"qformat_weight": "fp8"}), "quantization"),
         ("use_biases", json!(true), "use_biases is true"),
@@ -203,7 +207,11 @@ fn what_is_not_understood_is_named() {
             json!({"factor": 16, "original_max_position_embeddings": 0, "beta": 32, "alpha": 1}),
             "original_max_position_embeddings is 0",
         ),
-        ("llama_4_scaling", json!({"beta": 1}), "missing field `original_max_position_embeddings`"),
+        (
+            "llama_4_scaling",
+            json!({"beta": 1}),
+            "missing field `original_max_position_embeddings`",
+        ),
         (
             "moe",
             json!({"num_experts": 2, "num_experts_per_tok": 3}),

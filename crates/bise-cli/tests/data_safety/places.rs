@@ -105,7 +105,7 @@ fn types_that_are_only_read_are_refused() {
     let folder = folder.path();
     let src = fixture("tiny-mistral");
     let src = src.to_str().unwrap();
-    for dtype in ["IQ1_S", "iq2_xxs", "TQ1_0", "MXFP4"] {
+    for dtype in ["IQ1_S", "iq2_xxs", "TQ1_0", "MXFP4", "nvfp4", "F8_E4M3"] {
         let pattern = format!("attn_k={dtype}");
         for options in [
             &["--type", dtype][..],

@@ -43,15 +43,27 @@ pub fn cached(place: &Path) {
     copy("checkpoints/full", &place.join("snapshots/0a1b2c"));
 }
 
-/// A bias beside the tensors.
-fn add_bias(folder: &Path) {
+/// Zeros of a type and shape as a tensor, in the place of one that is called so.
+fn add(folder: &Path, name: &str, dtype: Dtype, shape: &[usize]) {
     let path = folder.join("model.safetensors");
     let bytes = fs::read(&path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let zeros = [0; 4 * 32];
-    let bias = TensorView::new(Dtype::F32, vec![32], &zeros).unwrap();
-    let name = "model.layers.0.self_attn.q_proj.bias".to_owned();
-    let tensors: Vec<_> = file.tensors().into_iter().chain([(name, bias)]).collect();
+    let zeros = vec![0; shape.iter().product::<usize>() * dtype.bitsize() / 8];
+    let added = TensorView::new(dtype, shape.to_vec(), &zeros).unwrap();
+    let others = file.tensors().into_iter().filter(|(other, _)| other != name);
+    let tensors: Vec<_> = others.chain([(name.to_owned(), added)]).collect();
+    fs::write(path, serialize(tensors, None).unwrap()).unwrap();
+}
+
+/// Leaves out the tensors whose names end so.
+fn without(folder: &Path, end: &str) {
+    let path = folder.join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let tensors = file
+        .tensors()
+        .into_iter()
+        .filter(|(name, _)| !name.ends_with(end));
     fs::write(path, serialize(tensors, None).unwrap()).unwrap();
 }
 
@@ -106,12 +118,38 @@ pub fn make(kind: &str, folder: &Path) -> String {
         "Biases in the configuration" => configured(model, "attention_bias", json!(true)),
         "Biases among the tensors" => {
             copy("checkpoints/full", model);
-            add_bias(model);
+            add(model, "model.layers.0.self_attn.q_proj.bias", Dtype::F32, &[32]);
         }
         "Quantized already: GPTQ" => quantized(model, "gptq"),
         "Quantized already: AWQ" => quantized(model, "awq"),
         "Quantized already: bitsandbytes" => quantized(model, "bitsandbytes"),
-        "FP8" => quantized(model, "fp8"),
+        "FP8 (E4M3) with a scale for each matrix (`quant_method` is `fp8`)" => {
+            copy("fp8/hf-tensor", model)
+        }
+        "FP8 with scales of blocks, which need not divide a matrix" => {
+            copy("fp8/hf-block-cut", model)
+        }
+        "FP8 of compressed-tensors: a scale for each matrix, row or block" => {
+            copy("fp8/ct-channel", model)
+        }
+        "FP8 in Mistral's own layout (`qformat_weight`)" => copy("fp8/native", model),
+        "FP8 without its scales" => {
+            copy("fp8/ct-channel", model);
+            without(model, "weight_scale");
+        }
+        "FP8 of another form (`fbgemm_fp8`, `modelopt`)" => quantized(model, "fbgemm_fp8"),
+        "Floats of eight bits with a larger exponent (E5M2)" => {
+            copy("checkpoints/full", model);
+            add(model, "lm_head.weight", Dtype::F8_E5M2, &[48, 32]);
+        }
+        "compressed-tensors of integers, or of four bits" => configured(
+            model,
+            "quantization_config",
+            json!({
+                "quant_method": "compressed-tensors", "format": "pack-quantized",
+                "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "int"}}},
+            }),
+        ),
         "Another architecture in `config.json`" => {
             configured(model, "architectures", json!(["LlamaForCausalLM"]))
         }

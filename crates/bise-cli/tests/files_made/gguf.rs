@@ -102,6 +102,10 @@ pub fn make(kind: &str, folder: &Path) -> String {
             let (dims, data) = vector(32, 0.5);
             tensors.push(("blk.0.attn_q.bias".to_owned(), dims, DType::F32, data));
         }
+        "A scale of a whole matrix, which some of NVFP4 have" => {
+            let (dims, data) = vector(1, 0.5);
+            tensors.push(("blk.0.attn_q.scale".to_owned(), dims, DType::F32, data));
+        }
         "More layers than `llama.block_count` says" => {
             set(&mut metadata, "llama.block_count", 1u32.into())
         }

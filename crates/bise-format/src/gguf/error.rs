@@ -63,6 +63,9 @@ pub enum GgufError {
         dtype: DType,
     },
 
+    #[error("tensor `{tensor}` is {dtype}, a type that no GGUF file holds")]
+    NotOfGguf { tensor: String, dtype: DType },
+
     #[error("tensors `{first}` and `{second}` overlap at byte {offset}")]
     Overlap {
         first: String,
@@ -148,7 +151,7 @@ impl fmt::Display for Place {
 
 /// ` (NAME)` for types that GGML has or had and [`DType`] lacks.
 fn known(id: u32) -> String {
-    const NAMES: [(u32, &str); 17] = [
+    const NAMES: [(u32, &str); 15] = [
         (4, "Q4_2, removed from GGML"),
         (5, "Q4_3, removed from GGML"),
         (9, "Q8_1"),
@@ -164,8 +167,6 @@ fn known(id: u32) -> String {
         (36, "IQ4_NL_4_4, removed from GGML"),
         (37, "IQ4_NL_4_8, removed from GGML"),
         (38, "IQ4_NL_8_8, removed from GGML"),
-        (40, "NVFP4"),
-        (41, "Q1_0"),
     ];
     NAMES
         .iter()

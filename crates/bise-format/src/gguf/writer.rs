@@ -36,7 +36,8 @@ impl Layout {
     /// The alignment is that of `general.alignment`, else 32.
     ///
     /// # Errors
-    /// When [`Gguf::parse`](super::Gguf::parse) would not accept the result.
+    /// When [`Gguf::parse`](super::Gguf::parse) would not accept the result, or a type is none that
+    /// a file can have.
     pub fn new(
         metadata: &Metadata,
         tensors: impl IntoIterator<Item = TensorSpec>,
@@ -60,7 +61,11 @@ impl Layout {
             info.dims
                 .iter()
                 .for_each(|d| header.extend_from_slice(&d.to_le_bytes()));
-            header.extend_from_slice(&info.dtype.id().to_le_bytes());
+            let id = info.dtype.id().ok_or_else(|| GgufError::NotOfGguf {
+                tensor: info.name.clone(),
+                dtype: info.dtype,
+            })?;
+            header.extend_from_slice(&id.to_le_bytes());
             header.extend_from_slice(&info.offset.to_le_bytes());
         }
         header.resize(header.len().next_multiple_of(alignment as usize), 0);

@@ -3,6 +3,7 @@
 use super::family::{ARCHITECTURES, Family, Wrapping, latent_attention, of_text};
 use super::rope::{Model, Positions, RopeFields};
 use crate::error::OpenError;
+use crate::fp8;
 use crate::gguf::{Array, Metadata, Value};
 use crate::llama::{Architecture, LATENT, RopeScaling, ScalingKind, write_temperature};
 use crate::small_file::read_bounded_json;
@@ -30,7 +31,7 @@ pub(crate) struct Config {
     rope_scaling: Option<RopeFields>,
     num_local_experts: Option<u64>,
     num_experts_per_tok: Option<u64>,
-    quantization_config: Option<Json>,
+    pub quantization_config: Option<Json>,
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
     layer_types: Option<Vec<String>>,
@@ -96,8 +97,7 @@ impl Config {
         let json: Json = read_bounded_json(&path)?
             .ok_or_else(|| OpenError::io(&path, std::io::ErrorKind::NotFound.into()))?;
         // Before all else: other architectures have other fields.
-        let (family, wrapping) =
-            kind(&json).map_err(|what| OpenError::unsupported(&path, what))?;
+        let (family, wrapping) = kind(&json).map_err(|what| OpenError::unsupported(&path, what))?;
         let json = match wrapping {
             Wrapping::None => json,
             Wrapping::Vision => text_part(json),
@@ -239,9 +239,15 @@ impl Config {
         };
         let (full, sliding) = ("full_attention", "sliding_attention");
         if types.len() as u64 != layers {
-            return Err(format!("layer_types has {} values for {layers} layers", types.len()));
+            return Err(format!(
+                "layer_types has {} values for {layers} layers",
+                types.len()
+            ));
         }
-        if let Some(other) = types.iter().find(|kind| ![full, sliding].contains(&kind.as_str())) {
+        if let Some(other) = types
+            .iter()
+            .find(|kind| ![full, sliding].contains(&kind.as_str()))
+        {
             return Err(format!(
                 "layer_types has {other}, which is not supported; expected {full} or {sliding}"
             ));
@@ -310,7 +316,7 @@ impl Config {
         }
         match &self.quantization_config {
             None | Some(serde_json::Value::Null) => Ok(()),
-            Some(how) => Err(quantized(how)),
+            Some(how) => fp8::check(how),
         }
     }
 
@@ -412,7 +418,10 @@ impl Config {
 
     /// GGUF's architecture: llama.cpp applies a Mistral's positions to `mistral3` alone.
     fn architecture(&self, positions: &Positions) -> Architecture {
-        let plain = matches!(positions.scaling.kind, ScalingKind::None | ScalingKind::Linear { .. });
+        let plain = matches!(
+            positions.scaling.kind,
+            ScalingKind::None | ScalingKind::Linear { .. }
+        );
         let plain = plain && positions.scaling.magnitude == 1.0;
         match plain && positions.temperature.is_none() {
             true => Architecture::Llama,
@@ -475,7 +484,9 @@ impl Config {
 fn kind(json: &Json) -> Result<(Family, Wrapping), String> {
     let name = json["architectures"][0].as_str().unwrap_or("none");
     let latent = ["kv_lora_rank", "q_lora_rank"];
-    let latent = latent.iter().any(|key| !json[*key].is_null() || !json["text_config"][*key].is_null());
+    let latent = latent
+        .iter()
+        .any(|key| !json[*key].is_null() || !json["text_config"][*key].is_null());
     let known = ARCHITECTURES.iter().find(|(known, ..)| *known == name);
     let Some(&(_, family, wrapping)) = known.filter(|_| !latent) else {
         let names: Vec<&str> = ARCHITECTURES.iter().map(|(name, ..)| *name).collect();
@@ -539,32 +550,3 @@ fn set_absent(json: &mut Json, family: Family) {
 /// Key and value heads of a configuration that does not mention them; null means as many as there
 /// are query heads.
 const KV_HEADS: u64 = 8;
-
-/// Why weights that are quantized already cannot be read, by what `quantization_config` says of
-/// them.
-fn quantized(how: &serde_json::Value) -> String {
-    let method = how["quant_method"].as_str().unwrap_or_default();
-    let (method, cure) = match method {
-        "fp8" | "fbgemm_fp8" | "modelopt" => ("FP8", "get the BF16 version of the model"),
-        "gptq" => (
-            "GPTQ",
-            "get the model that it was made from, in BF16 or F16, and quantize that",
-        ),
-        "awq" => (
-            "AWQ",
-            "get the model that it was made from, in BF16 or F16, and quantize that",
-        ),
-        "bitsandbytes" => (
-            "bitsandbytes",
-            "get the model that it was made from, or save it after dequantize()",
-        ),
-        "" => (
-            "a way without a name",
-            "get the model that it was made from, in BF16 or F16",
-        ),
-        other => (other, "get the model that it was made from, in BF16 or F16"),
-    };
-    format!(
-        "weights are quantized already, as {method} (quantization_config), which bise does not read\n{cure}"
-    )
-}

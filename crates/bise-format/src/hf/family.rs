@@ -33,7 +33,11 @@ pub(super) const ARCHITECTURES: [(&str, Family, Wrapping); 5] = [
     ("MixtralForCausalLM", Family::Mixtral, Wrapping::None),
     ("MinistralForCausalLM", Family::Ministral, Wrapping::None),
     ("Ministral3ForCausalLM", Family::Ministral3, Wrapping::None),
-    ("Mistral3ForConditionalGeneration", Family::Mistral, Wrapping::Vision),
+    (
+        "Mistral3ForConditionalGeneration",
+        Family::Mistral,
+        Wrapping::Vision,
+    ),
 ];
 
 /// The kind of a text part, by its `model_type`.

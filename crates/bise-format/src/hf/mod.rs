@@ -10,13 +10,14 @@ mod shards;
 pub(crate) use config::{Config, SpecialTokens};
 pub(crate) use family::{Family, Wrapping};
 pub(crate) use files::Files;
-pub(crate) use shards::Shards;
+pub(crate) use shards::{Shards, Stored};
 
 use crate::TensorName;
 use crate::checkpoint::{Checkpoint, Container};
 use crate::error::OpenError;
 use crate::expected::{Expected, Layout, Stacking};
 use crate::foreign::Foreign;
+use crate::fp8::{self, Fp8};
 use crate::gguf::Metadata;
 use crate::llama::TensorFaults;
 use crate::locate::start_of;
@@ -27,8 +28,6 @@ use bise_kernels::block::DType;
 use bise_kernels::mmap::FileBytes;
 use bise_kernels::tensor::{RowOrder, Tensor};
 use indexmap::IndexMap;
-use safetensors::Dtype;
-use shards::Stored;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -89,7 +88,17 @@ pub(crate) fn open(directory: &Path) -> Result<(Checkpoint, Vec<String>), OpenEr
         return Err(OpenError::unsupported(directory, what));
     }
     let expected = expected(&config, &shards);
-    let faults = compare(&expected, &shards, &config);
+    let blocks = config
+        .quantization_config
+        .as_ref()
+        .filter(|config| !config.is_null());
+    let fp8 = Fp8 {
+        shards: &shards,
+        blocks: blocks
+            .map_or(Ok(None), fp8::blocks)
+            .map_err(|what| OpenError::unsupported(directory, what))?,
+    };
+    let faults = compare(&expected, &fp8, &config, &mut notes);
     if !faults.is_empty() {
         return Err(OpenError::Tensors {
             path: directory.to_owned(),
@@ -123,7 +132,7 @@ pub(crate) fn open(directory: &Path) -> Result<(Checkpoint, Vec<String>), OpenEr
     let experts = config.experts().unwrap_or(1);
     let (mut tensors, mut source_names) = (IndexMap::new(), HashMap::new());
     for expected in expected {
-        for (name, source, tensor) in views(directory, expected, &shards, experts)? {
+        for (name, source, tensor) in views(directory, expected, &fp8, experts)? {
             source_names.insert(name.clone(), source);
             tensors.insert(name, tensor);
         }
@@ -156,7 +165,9 @@ fn passed_over(shards: &Shards, config: &Config) -> Option<String> {
         return None;
     }
     let count = shards.names().filter(|name| names::is_vision(name)).count();
-    (count > 0).then(|| format!("the part that sees images is left out ({count} tensors): bise reads text"))
+    (count > 0).then(|| {
+        format!("the part that sees images is left out ({count} tensors): bise reads text")
+    })
 }
 
 fn name_of(directory: &Path) -> String {
@@ -165,7 +176,15 @@ fn name_of(directory: &Path) -> String {
         .map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-fn compare(expected: &[Expected], shards: &Shards, config: &Config) -> TensorFaults {
+/// Compares the tensors that are there with those that are expected. That some are passed over is
+/// worth a note.
+fn compare(
+    expected: &[Expected],
+    fp8: &Fp8<'_>,
+    config: &Config,
+    notes: &mut Vec<String>,
+) -> TensorFaults {
+    let shards = fp8.shards;
     let mut faults = TensorFaults::default();
     let mut wanted = HashSet::new();
     for expected in expected {
@@ -176,29 +195,54 @@ fn compare(expected: &[Expected], shards: &Shards, config: &Config) -> TensorFau
             }
             match shards.get(name) {
                 None => faults.missing.push(name.clone()),
-                Some(stored) => faults.wrong.extend(fault(name, stored, &expected.shape)),
+                Some(stored) => faults.wrong.extend(fault(name, stored, expected, fp8)),
             }
         }
     }
     let extra = shards
         .names()
         .filter(|name| !wanted.contains(name) && !names::is_harmless(name, config));
-    faults.extra = extra.map(str::to_owned).collect();
+    let (passed_over, extra): (Vec<_>, Vec<_>) =
+        extra.partition(|name| fp8::is_of_activations(name));
+    if let Some(first) = passed_over.first() {
+        notes.push(format!(
+            "{} scales of activations are passed over, {first} among them: bise does not compute in FP8",
+            passed_over.len()
+        ));
+    }
+    for name in extra {
+        let Some(weight) = fp8::weight_of(name).filter(|weight| shards.get(weight).is_some())
+        else {
+            faults.extra.push(name.to_owned());
+            continue;
+        };
+        // That there is one for each FP8 weight has been looked at.
+        let dtype = shards.get(&weight).and_then(dtype);
+        if !dtype.is_some_and(DType::is_scaled) && !names::is_harmless(&weight, config) {
+            let dtype = dtype.map_or("no float", DType::name);
+            faults.wrong.push(format!(
+                "{name} is a scale of {weight}, which is {dtype} and has none"
+            ));
+        }
+    }
     faults
 }
 
-/// What is wrong with a tensor that should have this shape.
-fn fault(name: &str, stored: &Stored, shape: &[u64]) -> Option<String> {
-    if stored.shape != shape {
+/// What is wrong with a tensor that should be as `expected`.
+fn fault(name: &str, stored: &Stored, expected: &Expected, fp8: &Fp8<'_>) -> Option<String> {
+    let shape = &expected.shape;
+    if stored.shape != *shape {
         return Some(format!(
             "{name} has shape {:?} instead of {shape:?}",
             stored.shape
         ));
     }
-    match dtype(stored.dtype) {
-        Some(_) => None,
-        None => {
-            let eight = matches!(stored.dtype, Dtype::F8_E4M3 | Dtype::F8_E5M2);
+    let is_matrix = shape.len() == 2 && expected.stacking.is_alone();
+    match dtype(stored) {
+        Some(dtype) if dtype.is_scaled() && is_matrix => fp8.scales(name, stored).err(),
+        Some(dtype) if !dtype.is_scaled() => None,
+        _ => {
+            let eight = stored.dtype.to_string().starts_with("F8_");
             let cure = if eight {
                 ": get the BF16 version of the model"
             } else {
@@ -212,9 +256,9 @@ fn fault(name: &str, stored: &Stored, shape: &[u64]) -> Option<String> {
     }
 }
 
-/// The type without scales of the same name.
-fn dtype(dtype: Dtype) -> Option<DType> {
-    DType::from_name(&dtype.to_string()).filter(|dtype| !dtype.is_quantized())
+/// The type of single values of the same name.
+fn dtype(stored: &Stored) -> Option<DType> {
+    DType::from_name(&stored.dtype.to_string()).filter(|dtype| !dtype.is_quantized())
 }
 
 /// The tensors that `expected` describes, all of which are known to be there, with their names in
@@ -222,13 +266,13 @@ fn dtype(dtype: Dtype) -> Option<DType> {
 fn views(
     directory: &Path,
     expected: Expected,
-    shards: &Shards,
+    fp8: &Fp8<'_>,
     experts: u64,
 ) -> Result<Vec<(String, String, Tensor)>, OpenError> {
     let mut views = Vec::new();
     for source in &expected.sources {
-        let stored = shards.get(source).expect("compared with what is expected");
-        let tensors = read(stored, &expected, experts as usize).ok_or_else(|| {
+        let stored = fp8.shards.get(source).expect("compared with what is expected");
+        let tensors = read(source, &expected, fp8, experts as usize).ok_or_else(|| {
             let (shape, dtype) = (&stored.shape, stored.dtype);
             let what = format!("tensor {source} cannot be read as {shape:?} values of {dtype:?}");
             OpenError::unsupported(directory, what)
@@ -247,10 +291,15 @@ fn views(
 
 /// What a source holds of the tensor that is expected: a matrix, or one for each expert, or all of
 /// them stacked.
-fn read(stored: &Stored, expected: &Expected, experts: usize) -> Option<Vec<Tensor>> {
-    let dtype = dtype(stored.dtype)?;
+fn read(source: &str, expected: &Expected, fp8: &Fp8<'_>, experts: usize) -> Option<Vec<Tensor>> {
+    let stored = fp8.shards.get(source)?;
+    let dtype = dtype(stored)?;
     let shape: Vec<usize> = stored.shape.iter().map(|&d| d as usize).collect();
     let whole = Tensor::in_file(dtype, &shape, &stored.file, stored.range.clone())?;
+    let whole = match dtype.is_scaled() {
+        true => whole.with_scales(fp8.scales(source, stored).ok()?)?,
+        false => whole,
+    };
     let whole = match expected.order {
         RowOrder::Same => whole,
         order => whole.reordered(order)?,

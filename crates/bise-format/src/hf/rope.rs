@@ -102,7 +102,10 @@ impl RopeFields {
 
     fn yarn(&self, model: &Model, plain: Positions) -> Result<Positions, String> {
         if model.theta <= 1.0 {
-            return Err(format!("rope_theta is {}, expected more than 1 for yarn", model.theta));
+            return Err(format!(
+                "rope_theta is {}, expected more than 1 for yarn",
+                model.theta
+            ));
         }
         let length = self.length("yarn")?;
         let stated = self.factor.unwrap_or(model.context as f32 / length as f32);
@@ -142,12 +145,19 @@ impl RopeFields {
     /// ```
     fn magnitude(&self, yarn: &Yarn) -> Result<f32, String> {
         let stated = |value: Option<f64>| value.filter(|&value| value != 0.0);
-        let magnitude = match (self.attention_factor, stated(self.mscale), stated(self.mscale_all_dim)) {
+        let magnitude = match (
+            self.attention_factor,
+            stated(self.mscale),
+            stated(self.mscale_all_dim),
+        ) {
             (Some(factor), ..) => factor as f32,
             (None, Some(one), Some(other)) => (yarn.magnitude(one) / yarn.magnitude(other)) as f32,
             _ => yarn.usual_magnitude(),
         };
-        positive("attention_factor, or what mscale and mscale_all_dim make of it,", magnitude)
+        positive(
+            "attention_factor, or what mscale and mscale_all_dim make of it,",
+            magnitude,
+        )
     }
 
     fn temperature(&self, model: &Model) -> Result<Option<Temperature>, String> {
@@ -162,7 +172,11 @@ impl RopeFields {
         };
         let length = self.length("llama_4_scaling_beta");
         if beta == 0.0 {
-            return if model.needs_temperature { length.map(|_| None) } else { Ok(None) };
+            return if model.needs_temperature {
+                length.map(|_| None)
+            } else {
+                Ok(None)
+            };
         }
         if !(0.0..=1e6).contains(&beta) {
             return Err(format!("llama_4_scaling_beta is {beta}, expected 0 to 1e6"));
@@ -177,7 +191,9 @@ impl RopeFields {
     fn length(&self, what: &str) -> Result<u32, String> {
         let name = "original_max_position_embeddings";
         match self.original_max_position_embeddings {
-            None => Err(format!("{what} without {name}: expected the positions of the training")),
+            None => Err(format!(
+                "{what} without {name}: expected the positions of the training"
+            )),
             Some(length @ 1..=0x7fff_ffff) => Ok(length as u32),
             Some(other) => Err(format!("{name} is {other}, expected 1 to {}", i32::MAX)),
         }
@@ -186,7 +202,9 @@ impl RopeFields {
     fn required(&self, name: &str, value: Option<f32>) -> Result<f32, String> {
         match value {
             Some(value) => positive(name, value),
-            None => Err(format!("RoPE is scaled without {name}: expected a positive number")),
+            None => Err(format!(
+                "RoPE is scaled without {name}: expected a positive number"
+            )),
         }
     }
 }

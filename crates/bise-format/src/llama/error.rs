@@ -13,7 +13,9 @@ pub enum LlamaError {
     #[error(transparent)]
     Gguf(#[from] GgufError),
     /// Another architecture.
-    #[error("general.architecture is '{found}'; bise runs 'llama' and 'mistral3' (Mistral and Mixtral){hint}")]
+    #[error(
+        "general.architecture is '{found}'; bise runs 'llama' and 'mistral3' (Mistral and Mixtral){hint}"
+    )]
     Architecture { found: String, hint: &'static str },
     /// A file beside models.
     #[error("general.type is '{found}': {hint}")]

@@ -42,6 +42,12 @@ impl fmt::Display for TensorFaults {
                 "\nbiases change the result and are not supported: such a model is no Mistral",
             )?;
         }
+        if self.extra.iter().any(|name| name.ends_with(".scale")) {
+            f.write_str(
+                "\nscales of whole matrices (of NVFP4) change the result and are not supported: \
+                 get the model in another type",
+            )?;
+        }
         Ok(())
     }
 }

@@ -1,9 +1,9 @@
 //! The keys of an architecture: all that llama.cpp knows, sorted by what they mean for Mistral and
 //! Mixtral.
 
+use super::LlamaError;
 use super::architecture::Architecture;
 use super::scaling::{self, temperature};
-use super::LlamaError;
 use crate::gguf::{Array, Metadata, Value};
 
 /// What becomes of a key, such as `llama.block_count`.

@@ -21,8 +21,8 @@ pub(crate) use architecture::LATENT;
 pub use error::LlamaError;
 pub use faults::TensorFaults;
 pub use keys::{Meaning, OF_LAYERS, check_metadata, meaning};
-pub use scaling::{RopeScaling, ScalingKind, Yarn, temperature};
 pub(crate) use scaling::write_temperature;
+pub use scaling::{RopeScaling, ScalingKind, Yarn, temperature};
 pub use tensors::{check_tensors, rope_factors};
 
 use crate::checkpoint::Checkpoint;

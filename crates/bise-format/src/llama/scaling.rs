@@ -120,13 +120,19 @@ impl Yarn {
     /// ramp_i = (i - low) / (high - low),  low = floor(pair(beta_fast)),  high = ceil(pair(beta_slow))
     /// ```
     pub fn ramp(&self, theta: f32, dims: usize, i: usize) -> f64 {
-        let (low, high) = (self.pair(self.beta_fast, theta, dims), self.pair(self.beta_slow, theta, dims));
+        let (low, high) = (
+            self.pair(self.beta_fast, theta, dims),
+            self.pair(self.beta_slow, theta, dims),
+        );
         ramp(low.floor(), high.ceil(), dims, i)
     }
 
     /// As [`ramp`](Self::ramp), from and to where it begins and ends exactly.
     pub(crate) fn exact_ramp(&self, theta: f32, dims: usize, i: usize) -> f64 {
-        let (low, high) = (self.pair(self.beta_fast, theta, dims), self.pair(self.beta_slow, theta, dims));
+        let (low, high) = (
+            self.pair(self.beta_fast, theta, dims),
+            self.pair(self.beta_slow, theta, dims),
+        );
         ramp(low, high, dims, i)
     }
 
@@ -143,7 +149,11 @@ impl Yarn {
     /// `1 + 0.1 x ln f`: what scores are multiplied by the square of, for `x` 1.
     pub fn magnitude(&self, x: f64) -> f64 {
         let factor = f64::from(self.factor);
-        if factor <= 1.0 { 1.0 } else { 1.0 + 0.1 * x * libm::log(factor) }
+        if factor <= 1.0 {
+            1.0
+        } else {
+            1.0 + 0.1 * x * libm::log(factor)
+        }
     }
 
     /// The magnitude that YaRN's authors give.
@@ -182,7 +192,10 @@ pub(super) fn note(metadata: &Metadata) -> Result<Option<String>, LlamaError> {
 /// When a value is out of its range, or there is no length.
 pub fn temperature(metadata: &Metadata) -> Result<Option<Temperature>, LlamaError> {
     let keys = Keys::new(metadata)?;
-    let Some(beta) = keys.number("attention.temperature_scale")?.filter(|&beta| beta > 0.0) else {
+    let Some(beta) = keys
+        .number("attention.temperature_scale")?
+        .filter(|&beta| beta > 0.0)
+    else {
         return Ok(None);
     };
     let stated = |name| metadata.u32(&keys.architecture.key(name));
@@ -238,7 +251,9 @@ impl<'a> Keys<'a> {
         };
         let factor = factor.unwrap_or(1.0);
         let scaled = factor != 1.0 && factor != 0.0;
-        let more = self.number("rope.scaling.attn_factor")?.filter(|&more| more > 0.0);
+        let more = self
+            .number("rope.scaling.attn_factor")?
+            .filter(|&more| more > 0.0);
         let (kind, magnitude) = match kind.unwrap_or("linear") {
             "none" => (ScalingKind::None, 1.0),
             "linear" | "yarn" if !scaled => (ScalingKind::None, 1.0),

@@ -59,7 +59,10 @@ pub fn rope_factors(checkpoint: &Checkpoint) -> Result<Option<Vec<f32>>, LlamaEr
         Err(LlamaError::RopeFreqs { found, expected })
     };
     if tensor.elements() > MOST {
-        return bad(format!("{} values", tensor.elements()), "one for each pair of a head's values");
+        return bad(
+            format!("{} values", tensor.elements()),
+            "one for each pair of a head's values",
+        );
     }
     let factors = tensor.to_vec();
     match factors.iter().find(|factor| !(1e-9..=1e9).contains(*factor)) {

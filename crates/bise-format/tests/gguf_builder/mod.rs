@@ -138,7 +138,7 @@ pub fn build(kind: Kind, metadata: &Metadata, tensors: &[Tensor]) -> Vec<u8> {
     metadata.iter().for_each(|(key, value)| builder.entry(key, value));
     let mut offset = 0;
     for (name, dims, dtype, data) in tensors {
-        builder.tensor(name, dims, dtype.id(), offset as u64);
+        builder.tensor(name, dims, dtype.id().unwrap(), offset as u64);
         offset = (offset + data.len()).next_multiple_of(alignment);
     }
     for (_, _, dtype, data) in tensors {
@@ -153,7 +153,16 @@ pub fn build(kind: Kind, metadata: &Metadata, tensors: &[Tensor]) -> Vec<u8> {
     builder.bytes
 }
 
-/// Metadata with every type, and tensors of every type of the registry.
+/// The types that a file can have.
+pub fn dtypes() -> Vec<DType> {
+    DType::ALL
+        .iter()
+        .copied()
+        .filter(|dtype| dtype.id().is_some())
+        .collect()
+}
+
+/// Metadata with every type, and tensors of every type that a file can have.
 pub fn sample() -> (Metadata, Vec<Tensor>) {
     let strings = ["", "a", "é", "\u{2581}the", "\u{1F600}"]
         .map(String::from)
@@ -186,12 +195,12 @@ pub fn sample() -> (Metadata, Vec<Tensor>) {
         ("nested", Value::Array(nested)),
         ("general.alignment", Value::U32(64)),
     ]);
-    let tensor = |(i, &dtype): (usize, &DType)| {
+    let tensor = |(i, dtype): (usize, DType)| {
         let dims = vec![dtype.block_len() as u64 * 2, 3, i as u64 % 3 + 1];
         let len = dtype.bytes_for(dims.iter().product()).unwrap();
         let data = (0..len).map(|n| (n as usize * 31 + i) as u8).collect();
         (format!("blk.{i}.{dtype}"), dims, dtype, data)
     };
-    let tensors = DType::ALL.iter().enumerate().map(tensor).collect();
+    let tensors = dtypes().into_iter().enumerate().map(tensor).collect();
     (metadata, tensors)
 }

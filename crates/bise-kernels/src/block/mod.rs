@@ -9,6 +9,7 @@
 #![allow(non_camel_case_types)]
 
 mod coded;
+mod f8_e4m3;
 mod iq4_nl;
 mod iq4_xs;
 mod plain;
@@ -27,8 +28,9 @@ mod search;
 
 pub use coded::{
     CodebookFormat, DecodedBlock, IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS, Integers,
-    MXFP4, TQ1_0, TQ2_0, ZERO as CODEBOOK_ZERO,
+    MXFP4, NVFP4, Q1_0, Q2_0, TQ1_0, TQ2_0, ZERO as CODEBOOK_ZERO,
 };
+pub use f8_e4m3::F8_E4M3;
 pub use iq4_nl::IQ4_NL;
 pub use iq4_xs::IQ4_XS;
 pub use plain::{Bf16, F16, F32};
@@ -62,6 +64,10 @@ pub trait Format: Send + Sync + 'static {
     /// Byte offsets of its little-endian 32-bit fields.
     const U32_FIELDS: &'static [usize] = &[];
 
+    /// Whether values are stored in it here; others are only read, and have no
+    /// [`quantize`](Self::quantize).
+    const WRITTEN: bool = true;
+
     /// Writes the `LEN` values of `block` (`BYTES` long) to `out`.
     fn dequantize(block: &[u8], out: &mut [f32]);
 
@@ -69,19 +75,27 @@ pub trait Format: Send + Sync + 'static {
     ///
     /// `importance`, as long as `x`, weighs the squared error of each value; formats that do no
     /// search ignore it.
-    fn quantize(x: &[f32], importance: Option<&[f32]>, block: &mut [u8]);
+    fn quantize(_x: &[f32], _importance: Option<&[f32]>, _block: &mut [u8]) {
+        unreachable!("the format is only read");
+    }
 }
 
-/// A format without scales: one value a block, converted to f32 exactly.
+/// A format of one value a block, converted to f32 exactly.
 pub trait PlainFormat: Format {
+    /// Whether values are multiples of scales that their tensor has.
+    const SCALED: bool = false;
+
     /// The value stored in `bytes` (`BYTES` long).
     fn to_f32(bytes: &[u8]) -> f32;
 
-    /// Stores `x` in `bytes`, each value rounded to the nearest, ties to even.
-    fn from_f32s(x: &[f32], bytes: &mut [u8]);
-
     /// 16 values stored in `bytes` (`16 * BYTES` long), one a lane.
     fn load<S: Isa>(isa: S, bytes: &[u8]) -> S::F;
+}
+
+/// A [`PlainFormat`] that many values are stored in at a time.
+pub trait RoundedFormat: PlainFormat {
+    /// Stores `x` in `bytes`, each value rounded to the nearest, ties to even.
+    fn from_f32s(x: &[f32], bytes: &mut [u8]);
 }
 
 /// Neighbouring values that share a scale: all that a kernel has to know of a format when its

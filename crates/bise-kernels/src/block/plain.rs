@@ -1,6 +1,6 @@
 //! F32, F16 and BF16: one value a block.
 
-use super::{Format, PlainFormat};
+use super::{Format, PlainFormat, RoundedFormat};
 use crate::isa::Isa;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -19,15 +19,17 @@ impl PlainFormat for F32 {
     }
 
     #[inline(always)]
+    fn load<S: Isa>(isa: S, bytes: &[u8]) -> S::F {
+        isa.load_f32(lanes(bytes))
+    }
+}
+
+impl RoundedFormat for F32 {
+    #[inline(always)]
     fn from_f32s(x: &[f32], bytes: &mut [u8]) {
         for (x, bytes) in x.iter().zip(bytes.as_chunks_mut().0) {
             *bytes = x.to_le_bytes();
         }
-    }
-
-    #[inline(always)]
-    fn load<S: Isa>(isa: S, bytes: &[u8]) -> S::F {
-        isa.load_f32(lanes(bytes))
     }
 }
 
@@ -55,6 +57,13 @@ impl PlainFormat for F16 {
     }
 
     #[inline(always)]
+    fn load<S: Isa>(isa: S, bytes: &[u8]) -> S::F {
+        isa.load_f16(lanes(bytes))
+    }
+}
+
+impl RoundedFormat for F16 {
+    #[inline(always)]
     fn from_f32s(x: &[f32], bytes: &mut [u8]) {
         let mut rounded = [f16::ZERO; 64];
         for (x, bytes) in x.chunks(64).zip(bytes.chunks_mut(2 * 64)) {
@@ -64,11 +73,6 @@ impl PlainFormat for F16 {
                 *bytes = x.to_le_bytes();
             }
         }
-    }
-
-    #[inline(always)]
-    fn load<S: Isa>(isa: S, bytes: &[u8]) -> S::F {
-        isa.load_f16(lanes(bytes))
     }
 }
 
@@ -92,18 +96,6 @@ impl PlainFormat for Bf16 {
     #[inline(always)]
     fn to_f32(bytes: &[u8]) -> f32 {
         bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
-    }
-
-    #[inline(always)]
-    fn from_f32s(x: &[f32], bytes: &mut [u8]) {
-        let mut rounded = [bf16::ZERO; 64];
-        for (x, bytes) in x.chunks(64).zip(bytes.chunks_mut(2 * 64)) {
-            let rounded = &mut rounded[..x.len()];
-            rounded.convert_from_f32_slice(x);
-            for (x, bytes) in rounded.iter().zip(bytes.as_chunks_mut().0) {
-                *bytes = x.to_le_bytes();
-            }
-        }
     }
 
     #[inline(always)]

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 pub trait FormatVisitor {
     /// What a visit gives.
     type Output;
-    /// Called for formats without scales.
+    /// Called for formats of one value a block.
     fn plain<F: PlainFormat>(self) -> Self::Output;
     /// Called for quantized formats.
     fn int<F: IntFormat>(self) -> Self::Output;
@@ -19,23 +19,28 @@ pub trait FormatVisitor {
     fn codebook<F: CodebookFormat>(self) -> Self::Output;
 }
 
-/// Declares [`DType`] from lines `kind Type = id, "name"`.
+/// Declares [`DType`] from lines `kind Type = id, "name"`; those of types that GGML does not have
+/// are without id.
 macro_rules! formats {
-    ($($kind:ident $format:ident = $id:literal, $name:literal;)*) => {
-        /// The type of a tensor's elements, as numbered by GGML.
+    ($($kind:ident $format:ident $(= $id:literal)?, $name:literal;)*) => {
+        /// The type of a tensor's elements.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[repr(u32)]
         pub enum DType {
-            $(#[doc = $name] $format = $id,)*
+            $(#[doc = $name] $format,)*
         }
 
         impl DType {
-            /// Every type that this crate reads, in the order of their ids.
+            /// Every type that this crate reads: GGML's in the order of their ids, then others.
             pub const ALL: &'static [DType] = &[$(DType::$format),*];
 
-            /// The type's name as GGML writes it, such as `Q4_K`.
+            /// The type's name as GGML writes it, such as `Q4_K`, or safetensors.
             pub fn name(self) -> &'static str {
                 match self { $(DType::$format => $name),* }
+            }
+
+            /// GGML's number for the type; `None` for one that no GGUF file has.
+            pub fn id(self) -> Option<u32> {
+                match self { $(DType::$format => [$($id)?].first().copied()),* }
             }
 
             /// Runs the visitor's instance for this type.
@@ -76,6 +81,10 @@ formats! {
     codebook TQ1_0 = 34, "TQ1_0";
     codebook TQ2_0 = 35, "TQ2_0";
     codebook MXFP4 = 39, "MXFP4";
+    codebook NVFP4 = 40, "NVFP4";
+    codebook Q1_0 = 41, "Q1_0";
+    codebook Q2_0 = 42, "Q2_0";
+    plain F8_E4M3, "F8_E4M3";
 }
 
 /// Values that one thread quantizes at a time.
@@ -90,6 +99,7 @@ struct AnyFormat {
     bytes: usize,
     u16_fields: &'static [usize],
     u32_fields: &'static [usize],
+    scaled: bool,
     dequantize: fn(&[u8], &mut [f32]),
     /// `None` for formats that are only read.
     quantize: Option<Quantizer>,
@@ -162,6 +172,7 @@ impl AnyFormat {
             bytes: F::BYTES,
             u16_fields: F::U16_FIELDS,
             u32_fields: F::U32_FIELDS,
+            scaled: false,
             dequantize: |blocks, out| {
                 LEVEL.run(Dequantize {
                     blocks,
@@ -169,19 +180,25 @@ impl AnyFormat {
                     format: PhantomData::<F>,
                 });
             },
-            quantize: Some(|x, importance, blocks| {
-                LEVEL.run(Quantize {
-                    x,
-                    importance,
-                    blocks,
-                    format: PhantomData::<F>,
-                });
-            }),
+            quantize: match F::WRITTEN {
+                true => Some(|x, importance, blocks| {
+                    LEVEL.run(Quantize {
+                        x,
+                        importance,
+                        blocks,
+                        format: PhantomData::<F>,
+                    });
+                }),
+                false => None,
+            },
         }
     }
 
     fn plain<F: PlainFormat>() -> Self {
-        Self::of::<F>()
+        Self {
+            scaled: F::SCALED,
+            ..Self::of::<F>()
+        }
     }
 
     fn int<F: IntFormat>() -> Self {
@@ -194,6 +211,7 @@ impl AnyFormat {
             bytes: F::BYTES,
             u16_fields: F::U16_FIELDS,
             u32_fields: &[],
+            scaled: false,
             dequantize: |blocks, out| {
                 LEVEL.run(DequantizeCodebook {
                     blocks,
@@ -209,7 +227,7 @@ impl AnyFormat {
 impl DType {
     /// The type with GGML's number `id`.
     pub fn from_id(id: u32) -> Option<Self> {
-        Self::ALL.iter().copied().find(|t| t.id() == id)
+        Self::ALL.iter().copied().find(|t| t.id() == Some(id))
     }
 
     /// The type called `name`, in any case.
@@ -218,11 +236,6 @@ impl DType {
             .iter()
             .copied()
             .find(|t| t.name().eq_ignore_ascii_case(name))
-    }
-
-    /// GGML's number for the type.
-    pub fn id(self) -> u32 {
-        self as u32
     }
 
     /// Values in a block.
@@ -235,9 +248,15 @@ impl DType {
         self.format().bytes
     }
 
-    /// Whether values are small integers times scales.
+    /// Whether values are small integers times scales of their block.
     pub fn is_quantized(self) -> bool {
         self.block_len() > 1
+    }
+
+    /// Whether values are multiples of scales that their tensor has:
+    /// [`Scales`](crate::tensor::Scales).
+    pub fn is_scaled(self) -> bool {
+        self.format().scaled
     }
 
     /// Whether [`quantize`](Self::quantize) writes this type; the others are only read.
@@ -338,12 +357,15 @@ mod tests {
             let mut bytes = vec![0; self.x.len() / F::LEN * F::BYTES];
             let mut out = vec![0.0; self.x.len()];
             let (x, importance, format) = (self.x, self.importance, PhantomData::<F>);
-            self.level.run(Quantize {
-                x,
-                importance,
-                blocks: &mut bytes,
-                format,
-            });
+            match F::WRITTEN {
+                true => self.level.run(Quantize {
+                    x,
+                    importance,
+                    blocks: &mut bytes,
+                    format,
+                }),
+                false => bytes = x.iter().flat_map(|x| x.to_le_bytes()).take(bytes.len()).collect(),
+            }
             self.level.run(Dequantize {
                 blocks: &bytes,
                 out: &mut out,

@@ -43,6 +43,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn load_i8(self, x: &[u8; LANES]) -> Self::F;
     /// Lane `l` is the `l`-th little-endian bf16 of `x`.
     fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F;
+    /// Lane `l` is `x[l]` as a float of eight bits, E4M3: NaN where the magnitude is 0x7f.
+    fn load_e4m3(self, x: &[u8; LANES]) -> Self::F;
     /// Lane `l` is `x[l]`.
     fn load_u8(self, x: &[u8; LANES]) -> Self::F;
     /// Lanes `l` and `l + 8` are `x[l]`.

@@ -1,6 +1,7 @@
 //! The scalar level: plain Rust on arrays of 16, the specification of every other level.
 
 use super::{Isa, Kernel, LANES};
+use crate::e4m3;
 use half::{bf16, f16};
 use std::array::from_fn;
 
@@ -51,6 +52,11 @@ impl Isa for Scalar {
     #[inline(always)]
     fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F {
         from_fn(|l| bf16::from_le_bytes([x[2 * l], x[2 * l + 1]]).to_f32())
+    }
+
+    #[inline(always)]
+    fn load_e4m3(self, x: &[u8; LANES]) -> Self::F {
+        x.map(e4m3::to_f32)
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
-//! A matrix as it is stored: bytes, their type, and the order of rows.
+//! A matrix as it is stored: bytes, their type, the order of rows, and what values are multiples of.
 
 use crate::block::DType;
-use crate::tensor::RowOrder;
+use crate::tensor::{RowOrder, Scales};
 
 /// A row-major matrix of stored blocks, `rows` by `cols` values.
 #[derive(Clone, Copy)]
@@ -11,6 +11,7 @@ pub struct Matrix<'a> {
     cols: usize,
     data: &'a [u8],
     order: RowOrder,
+    scales: Option<&'a Scales>,
 }
 
 impl<'a> Matrix<'a> {
@@ -24,12 +25,18 @@ impl<'a> Matrix<'a> {
             cols,
             data,
             order: RowOrder::Same,
+            scales: None,
         })
     }
 
     /// The matrix whose rows come in `order`, which fits it.
     pub(crate) fn reordered(self, order: RowOrder) -> Self {
         Self { order, ..self }
+    }
+
+    /// The matrix whose values are multiples of `scales`, which fit it.
+    pub(crate) fn scaled(self, scales: Option<&'a Scales>) -> Self {
+        Self { scales, ..self }
     }
 
     /// Rows of the matrix.
@@ -54,8 +61,18 @@ impl<'a> Matrix<'a> {
         &self.data[r * bytes..(r + 1) * bytes]
     }
 
+    /// The scales of row `r`, and how many columns share one of them; `None` when values are no
+    /// multiples.
+    pub(super) fn row_scales(&self, r: usize) -> Option<(&'a [f32], usize)> {
+        let scales = self.scales?;
+        Some((scales.of_row(self.order.source_row(r)), scales.block()[1]))
+    }
+
     /// Dequantizes row `r` to `out`, `cols` long.
     pub fn dequantize_row(&self, r: usize, out: &mut [f32]) {
         self.dtype.dequantize(self.row(r), out);
+        if let Some(scales) = self.scales {
+            scales.apply(self.order.source_row(r), out);
+        }
     }
 }

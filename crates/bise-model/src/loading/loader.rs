@@ -7,7 +7,7 @@ use crate::error::LoadError;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::{FfnMatrix, LayerTensor, TensorName};
 use bise_kernels::matmul;
-use bise_kernels::tensor::Tensor;
+use bise_kernels::tensor::{Scales, Tensor};
 use std::io;
 
 /// How a model comes into memory.
@@ -91,9 +91,8 @@ impl<'a> Loader<'a> {
     pub fn lay_out(&self, name: TensorName, tensor: &Tensor) -> Result<Linear, LoadError> {
         let weights = matmul::Weights::new(&self.fetch(name, tensor)?)
             .map_err(|e| no_room(name, tensor, e))?;
-        if !weights.is_finite()
-            && let Some(weight) = find_bad_weight(name, tensor, 0..tensor.rows())
-        {
+        let finite = weights.is_finite() && tensor.scales().is_none_or(Scales::keep_finite);
+        if !finite && let Some(weight) = find_bad_weight(name, tensor, 0..tensor.rows()) {
             return Err(weight.into());
         }
         if self.options.lock {
@@ -136,7 +135,10 @@ impl<'a> Loader<'a> {
             head_dim,
         };
         let feed_forward = match self.config.experts {
-            None => FeedForward::Dense(self.swiglu(|matrix| name(LayerTensor::Ffn(matrix)))?),
+            None => {
+                let network = self.swiglu(|matrix| name(LayerTensor::Ffn(matrix)))?;
+                FeedForward::Dense(Box::new(network))
+            }
             Some(mixture) => FeedForward::SparseMoe(SparseMoe {
                 router: self.linear(name(LayerTensor::Router), mixture.count, dim)?,
                 experts: experts(mixture)?,

@@ -76,7 +76,9 @@ pub(crate) fn largest_piece(checkpoint: &Checkpoint) -> u64 {
                 Some(LayerTensor::Experts(_)) => (Some(0), tensor.shape()[0]),
                 _ => (None, 1),
             };
-            *pieces.entry((layer, expert)).or_insert(0) += (tensor.len() / experts.max(1)) as u64;
+            let bytes = (tensor.native_len() / experts.max(1)) as u64;
+            let piece: &mut u64 = pieces.entry((layer, expert)).or_insert(0);
+            *piece = piece.saturating_add(bytes);
         }
     }
     pieces.into_values().max().unwrap_or(0)

@@ -19,6 +19,9 @@ mod iq2_xxs;
 mod iq3_s;
 mod iq3_xxs;
 mod mxfp4;
+mod nvfp4;
+mod q1_0;
+mod q2_0;
 mod tq1_0;
 mod tq2_0;
 
@@ -30,6 +33,9 @@ pub use iq2_xxs::IQ2_XXS;
 pub use iq3_s::IQ3_S;
 pub use iq3_xxs::IQ3_XXS;
 pub use mxfp4::MXFP4;
+pub use nvfp4::NVFP4;
+pub use q1_0::Q1_0;
+pub use q2_0::Q2_0;
 pub use tq1_0::TQ1_0;
 pub use tq2_0::TQ2_0;
 

@@ -15,7 +15,7 @@ use crate::block::{MAX_SUB_BLOCKS, Symmetric, unpack_halves};
 pub struct MXFP4;
 
 /// The integer of each nibble.
-const VALUES: [u8; 16] = {
+pub(super) const VALUES: [u8; 16] = {
     const MAGNITUDES: [u8; 8] = [0, 1, 2, 3, 4, 6, 8, 12];
     let (mut values, mut i) = ([0; 16], 0);
     while i < 8 {

@@ -133,6 +133,22 @@ impl<M: Multiply> Isa for Neon<M> {
     }
 
     #[inline(always)]
+    fn load_e4m3(self, x: &[u8; LANES]) -> Self::F {
+        // SAFETY: NEON was detected; the load is the array.
+        unsafe {
+            let x = vreinterpretq_s8_u8(vld1q_u8(x.as_ptr()));
+            let low = half_of_e4m3(vmovl_s8(vget_low_s8(x)));
+            let high = half_of_e4m3(vmovl_high_s8(x));
+            [
+                vmulq_n_f32(low_f16(low), HALF_TO_E4M3),
+                vmulq_n_f32(high_f16(low), HALF_TO_E4M3),
+                vmulq_n_f32(low_f16(high), HALF_TO_E4M3),
+                vmulq_n_f32(high_f16(high), HALF_TO_E4M3),
+            ]
+        }
+    }
+
+    #[inline(always)]
     fn load_u8(self, x: &[u8; LANES]) -> Self::F {
         // SAFETY: NEON was detected; the load is the array.
         unsafe {
@@ -381,6 +397,31 @@ impl<M: Multiply> Isa for Neon<M> {
             ]
         }
     }
+}
+
+/// What a float of E4M3 is times the f16 that [`half_of_e4m3`] makes of it: 2^(15 - 7), by which
+/// the exponents of both are off.
+const HALF_TO_E4M3: f32 = 256.0;
+
+/// Eight floats of E4M3, each in 16 bits with its sign extended, as f16 of the same sign, exponent and fraction; the
+/// product with [`HALF_TO_E4M3`] is exact, as both have values below 2^-6 the same way.
+///
+/// ```text
+/// E4M3    s eeee mmm
+/// f16     s 0eeee mmm0000000
+/// ```
+///
+/// Of NaN all bits of the magnitude are set: with one more in the last of them, the carry is what
+/// the exponent lacks to be NaN's.
+#[inline]
+#[target_feature(enable = "neon")]
+fn half_of_e4m3(x: int16x8_t) -> uint8x16_t {
+    const EXPONENT: i16 = 0x4000;
+    let doubly_signed = vshlq_n_s16::<7>(x);
+    let value = vandq_s16(doubly_signed, vdupq_n_s16(!EXPONENT));
+    let carry = vaddq_s16(value, vdupq_n_s16(1 << 7));
+    let nan = vandq_s16(carry, vdupq_n_s16(EXPONENT));
+    vreinterpretq_u8_s16(vorrq_s16(value, nan))
 }
 
 /// The four f16 in the lower half of `x` (in assembly, as the intrinsic needs a type that is not

@@ -1,5 +1,6 @@
 //! AVX-512 with VNNI: 16 lanes in one register.
 
+use super::ymm::{HALF_TO_E4M3, halves_of_e4m3};
 use crate::isa::{Isa, Kernel, LANES};
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -85,6 +86,15 @@ impl Isa for Avx512 {
         unsafe {
             let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+        }
+    }
+
+    #[inline(always)]
+    fn load_e4m3(self, x: &[u8; LANES]) -> Self::F {
+        // SAFETY: the features were detected; the unaligned load is the array.
+        unsafe {
+            let halves = halves_of_e4m3(_mm_loadu_si128(x.as_ptr().cast()));
+            _mm512_mul_ps(_mm512_cvtph_ps(halves), _mm512_set1_ps(HALF_TO_E4M3))
         }
     }
 

@@ -5,6 +5,30 @@ use crate::isa::{Isa, Kernel, LANES};
 use std::arch::x86_64::*;
 use std::fmt::Debug;
 
+/// What a float of E4M3 is times the f16 that [`halves_of_e4m3`] makes of it: 2^(15 - 7), by which
+/// the exponents of both are off.
+pub(super) const HALF_TO_E4M3: f32 = 256.0;
+
+/// Floats of E4M3 as f16 of the same sign, exponent and fraction; the product with
+/// [`HALF_TO_E4M3`] is exact, as both have values below 2^-6 the same way.
+///
+/// ```text
+/// E4M3    s eeee mmm
+/// f16     s 0eeee mmm0000000
+/// ```
+///
+/// Of NaN all bits of the magnitude are set: with one more in the last of them, the carry is what
+/// the exponent lacks to be NaN's.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn halves_of_e4m3(x: __m128i) -> __m256i {
+    const EXPONENT: i16 = 0x4000;
+    let doubly_signed = _mm256_slli_epi16::<7>(_mm256_cvtepi8_epi16(x));
+    let value = _mm256_and_si256(doubly_signed, _mm256_set1_epi16(!EXPONENT));
+    let carry = _mm256_add_epi16(value, _mm256_set1_epi16(1 << 7));
+    _mm256_or_si256(value, _mm256_and_si256(carry, _mm256_set1_epi16(EXPONENT)))
+}
+
 /// Proof that the CPU has AVX2, FMA and F16C, and what `M` multiplies bytes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ymm<M>(M);
@@ -129,6 +153,18 @@ impl<M: Multiply> Isa for Ymm<M> {
                 _mm256_castsi256_ps(_mm256_slli_epi32::<16>(low)),
                 _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high)),
             ]
+        }
+    }
+
+    #[inline(always)]
+    fn load_e4m3(self, x: &[u8; LANES]) -> Self::F {
+        // SAFETY: the features were detected; the unaligned load is the array.
+        unsafe {
+            let halves = halves_of_e4m3(_mm_loadu_si128(x.as_ptr().cast()));
+            let scale = _mm256_set1_ps(HALF_TO_E4M3);
+            let low = _mm256_cvtph_ps(_mm256_castsi256_si128(halves));
+            let high = _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(halves));
+            [_mm256_mul_ps(low, scale), _mm256_mul_ps(high, scale)]
         }
     }
 

@@ -5,11 +5,15 @@
 //! y      = sum of acc by halving                  lanes l and l + 8, then l + 4, l + 2, l + 1
 //! ```
 //!
+//! A weight with a scale of its tensor's is their product, `w = scale * stored`, rounded to f32
+//! before it is multiplied: results are those of the dequantized weights.
+//!
 //! `gemv` converts weights where they lie in the file. For many rows of activations, `panel`
 //! unpacks the weights once for all.
 
 mod onward;
 pub(crate) mod panel;
+mod walk;
 
 use super::activations::Activations;
 use super::at_width::at_width;
@@ -26,6 +30,7 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::thread::LocalKey;
+use walk::Walk;
 
 /// Products of unquantized weights in 16 lanes.
 pub(super) struct Plain16Lanes<'a, F> {
@@ -277,6 +282,11 @@ fn tile<S: Isa, F: PlainFormat, const R: usize, const N: usize>(
     for i in 0..R {
         (w[i], ahead[i]) = (piece.weights::<F>(r + i), piece.ahead::<F>(r + i));
     }
+    let mut rows = [piece.first + r; R];
+    for i in 0..R {
+        rows[i] += i;
+    }
+    let mut scales = Walk::new::<F>(piece.w, rows, piece.from);
     let len = piece.to - piece.from;
     let steps = len / LANES;
     let mut inputs = [piece.inputs(c); N];
@@ -295,20 +305,28 @@ fn tile<S: Isa, F: PlainFormat, const R: usize, const N: usize>(
             x[n] = isa.load(&near[n][step]);
         }
         let bytes = step * LANES * F::BYTES..(step + 1) * LANES * F::BYTES;
+        let scale = if F::SCALED { scales.step() } else { [1.0; R] };
         for r in 0..R {
             isa.prefetch(ahead[r].wrapping_add(bytes.start));
-            let weights = F::load(isa, &w[r][bytes.clone()]);
+            let mut weights = F::load(isa, &w[r][bytes.clone()]);
+            if F::SCALED {
+                weights = isa.mul(weights, isa.splat(scale[r]));
+            }
             for n in 0..N {
                 acc[r][n] = isa.fma(weights, x[n], acc[r][n]);
             }
         }
     }
     if !len.is_multiple_of(LANES) {
+        let scale = if F::SCALED { scales.step() } else { [1.0; R] };
         for r in 0..R {
             let mut last = [0f32; LANES];
             let bytes = w[r][steps * LANES * F::BYTES..].chunks_exact(F::BYTES);
             for (weight, bytes) in last.iter_mut().zip(bytes) {
                 *weight = F::to_f32(bytes);
+                if F::SCALED {
+                    *weight *= scale[r];
+                }
             }
             let weights = isa.load(&last);
             for n in 0..N {

@@ -16,6 +16,7 @@
 //! weights and activations are loaded.
 
 use super::onward::onward;
+use super::walk::Walk;
 use crate::block::PlainFormat;
 use crate::isa::{Isa, Kernel, LANES};
 use crate::matmul::at_width::TileKernel;
@@ -107,7 +108,9 @@ impl<F: PlainFormat> Kernel for Unpack<'_, F> {
         let half = HALF * F::BYTES;
         for (pair, steps) in panel.w.iter_mut().enumerate() {
             // What the rows do not have is multiplied too, and not written.
-            let [a, b] = [2 * pair, 2 * pair + 1].map(|r| w.row(self.row + r.min(rows - 1)));
+            let two = [2 * pair, 2 * pair + 1].map(|r| self.row + r.min(rows - 1));
+            let mut scales = Walk::new::<F>(w, two, self.first);
+            let [a, b] = two.map(|r| w.row(r));
             let next =
                 [2 * pair, 2 * pair + 1].map(|r| onward::<F>(w, self.row, MR, r, self.first + KC));
             let (a, b) = (&a[columns.clone()], &b[columns.clone()]);
@@ -118,17 +121,28 @@ impl<F: PlainFormat> Kernel for Unpack<'_, F> {
                         isa.prefetch(next.wrapping_add(from));
                     }
                 }
+                let scale = if F::SCALED { scales.step() } else { [1.0; 2] };
                 if from + half <= a.len() {
                     let mut bytes = [0; LANES * size_of::<f32>()];
                     bytes[..half].copy_from_slice(&a[from..from + half]);
                     bytes[half..2 * half].copy_from_slice(&b[from..from + half]);
-                    isa.store(F::load(isa, &bytes[..2 * half]), values);
+                    let mut weights = F::load(isa, &bytes[..2 * half]);
+                    if F::SCALED {
+                        let mut scales = [scale[0]; LANES];
+                        scales[HALF..].fill(scale[1]);
+                        weights = isa.mul(weights, isa.load(&scales));
+                    }
+                    isa.store(weights, values);
                 } else {
                     *values = [0.0; LANES];
-                    for (row, values) in [a, b].into_iter().zip(values.as_chunks_mut::<HALF>().0) {
+                    let rows = [(a, scale[0]), (b, scale[1])].into_iter();
+                    for ((row, scale), values) in rows.zip(values.as_chunks_mut::<HALF>().0) {
                         let some = row[from.min(row.len())..].chunks_exact(F::BYTES);
                         for (value, bytes) in values.iter_mut().zip(some) {
                             *value = F::to_f32(bytes);
+                            if F::SCALED {
+                                *value *= scale;
+                            }
                         }
                     }
                 }

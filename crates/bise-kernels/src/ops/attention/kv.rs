@@ -58,6 +58,11 @@ impl KvType {
         self.facts().dtype
     }
 
+    /// GGML's number for that type.
+    pub fn id(self) -> u32 {
+        self.dtype().id().expect("a type of GGML")
+    }
+
     /// The largest value that can be held.
     pub fn largest(self) -> f32 {
         self.facts().largest

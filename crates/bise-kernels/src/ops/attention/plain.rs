@@ -8,13 +8,13 @@
 //! ```
 
 use super::kv::{CHUNK, Chunk, KvFormat, MAX_HEAD_DIM, SoftmaxState, Weights};
-use crate::block::{DType, F16, F32, PlainFormat};
+use crate::block::{DType, F16, F32, RoundedFormat};
 use crate::isa::{Isa, LANES};
 use std::hint::black_box;
 use std::ops::Range;
 
 /// A format of keys and values without scales; see [`KvFormat`].
-pub trait PlainKvFormat: PlainFormat + Load {
+pub trait PlainKvFormat: RoundedFormat + Load {
     /// The name that users know.
     const NAME: &'static str;
     /// The type of a tensor of such values.
@@ -154,7 +154,7 @@ const F16_MOST: f32 = 65504.0;
 /// Makes NaN of what is infinite: the score of a key with a value that cannot be held may else be
 /// minus infinity, and the key would be passed over.
 #[cold]
-fn infinite_to_nan<F: PlainFormat>(row: &mut [u8]) {
+fn infinite_to_nan<F: RoundedFormat>(row: &mut [u8]) {
     for value in row.chunks_exact_mut(F::BYTES) {
         if F::to_f32(value).is_infinite() {
             F::from_f32s(&[f32::NAN], value);

@@ -11,7 +11,7 @@
 
 use super::kv::{CHUNK, Chunk, KvFormat, MAX_HEAD_DIM, SoftmaxState, Weights};
 use super::plain::{Load, merge, product, save};
-use crate::block::{DType, F16, Format, PlainFormat, Q8_0};
+use crate::block::{DType, F16, Format, PlainFormat, Q8_0, RoundedFormat};
 use crate::isa::{Isa, LANES};
 use std::ops::Range;
 

@@ -35,7 +35,7 @@ impl Header {
     }
 
     pub fn to_bytes(self, session: &Session) -> [u8; HEADER] {
-        let (kind, window) = (session.context.options().kv.dtype().id(), window(session));
+        let (kind, window) = (session.context.options().kv.id(), window(session));
         let mut bytes = Vec::with_capacity(HEADER);
         bytes.extend(MAGIC);
         bytes.extend([FORMAT, CONTRACT, kind].map(u32::to_le_bytes).concat());
@@ -78,7 +78,7 @@ impl Header {
         number(
             "type of keys and values (as GGUF numbers them)",
             u32_at(20),
-            options.kv.dtype().id(),
+            options.kv.id(),
         )?;
         let model: [u8; 32] = bytes[24..56].try_into().expect("32 bytes");
         let (found, expected) = (Fingerprint::from(model), session.context.model().fingerprint());

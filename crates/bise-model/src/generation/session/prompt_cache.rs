@@ -207,7 +207,7 @@ fn key(session: &Session) -> String {
     let context = &session.context;
     let mut bytes = context.model().fingerprint().bytes().to_vec();
     bytes.extend(CONTRACT.to_le_bytes());
-    bytes.extend(context.options().kv.dtype().id().to_le_bytes());
+    bytes.extend(context.options().kv.id().to_le_bytes());
     bytes.extend(window(session).to_le_bytes());
     digits(&bytes)
 }
