@@ -1,11 +1,14 @@
 //! `bise inspect`: what a model is, what its files hold, and what it needs to run.
 
+use crate::adapter_facts::AdapterFacts;
 use crate::loading::{self, Which, describe, size};
 use crate::machine;
+use crate::messages::note;
 use crate::outcome::Outcome;
 use crate::runtime::{self, DEFAULT_CONTEXT, kv_types};
 use anyhow::{Context as _, Result};
 use bise_format::TensorName;
+use bise_format::adapter::Adapter;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::Value;
 use bise_model::chat::Template;
@@ -16,6 +19,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 /// Show what a model is, what its files hold, and what it needs to run
+///
+/// Of a LoRA adapter it shows what that is for, and which matrices it changes.
 ///
 /// The weights are not loaded. The fingerprint is the SHA-256 of the metadata that matter, the
 /// table of the tensors and the pieces of each (--hash: all of each); it is the same for a model in
@@ -41,6 +46,9 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<Outcome> {
     let path = args.which.path();
+    if let Some(path) = path.filter(|path| Adapter::is_at(path)) {
+        return adapter(path, args.json);
+    }
     let checkpoint = loading::checkpoint(path)?;
     let config = Config::from_checkpoint(&checkpoint).with_context(|| loading::name(path))?;
     let usual = config.context_length.min(DEFAULT_CONTEXT);
@@ -60,6 +68,18 @@ pub fn run(args: Args) -> Result<Outcome> {
         hashed,
     };
     if args.json {
+        facts.print_json()?
+    } else {
+        facts.print_text()?
+    }
+    Ok(Outcome::Done)
+}
+
+fn adapter(path: &Path, as_json: bool) -> Result<Outcome> {
+    let (adapter, notes) = Adapter::open(path)?;
+    notes.iter().for_each(note);
+    let facts = AdapterFacts(adapter);
+    if as_json {
         facts.print_json()?
     } else {
         facts.print_text()?

@@ -7,6 +7,7 @@
 //! 3 when a text was cut off before its grammar let it end.
 #![forbid(unsafe_code)]
 
+mod adapter_facts;
 mod bench;
 mod chat;
 mod completions;
@@ -20,6 +21,7 @@ mod inspect;
 mod interrupt;
 mod loading;
 mod logits;
+mod lora;
 mod machine;
 mod man;
 mod messages;

@@ -8,10 +8,10 @@ use crate::messages::{note, say};
 use crate::outcome::Outcome;
 use crate::probe;
 use crate::progress::{Bar, Stoppable};
-use crate::{loading, runtime};
+use crate::{loading, lora, runtime};
 use anyhow::{Context as _, Result};
 use bise_format::atomic::claim;
-use bise_model::Model;
+use bise_model::{LoadOptions, Model};
 use bise_quantize::{Prober, QuantizeError, Source};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -52,7 +52,12 @@ pub fn run(
         Some(text) => {
             let text = runtime::read(text)?;
             source.notes().iter().for_each(note);
-            let model = Model::from_checkpoint(source.checkpoint().clone());
+            let adapters = lora::open(quantize.adapters())?;
+            let options = LoadOptions {
+                adapters: &adapters,
+                ..LoadOptions::default()
+            };
+            let model = Model::load(source.checkpoint().clone(), &options);
             let model = model.with_context(|| src.display().to_string())?;
             let tokenizer = runtime::tokenizer(&model, Some(&src))?;
             threads.run(|| Divergence::try_source(&model, &tokenizer, &text))?;

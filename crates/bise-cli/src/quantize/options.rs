@@ -1,5 +1,6 @@
 //! The options of `bise quantize`, and how what was done is told.
 
+use crate::lora::{Lora, lora};
 use crate::numbers::Expected;
 use bise_kernels::block::DType;
 use bise_quantize::{
@@ -46,6 +47,10 @@ pub struct Args {
     /// therefore weigh much
     #[arg(long, value_name = "FILE")]
     imatrix: Option<PathBuf>,
+    /// Folder of PEFT or GGUF file with a LoRA adapter that is merged into the weights, times SCALE
+    /// [default: 1]; may be given several times
+    #[arg(long, visible_alias = "lora-scaled", value_name = "FILE[:SCALE]", value_parser = lora)]
+    lora: Vec<Lora>,
     /// Quantize weights that are quantized already: what they lost stays lost, and they lose more
     #[arg(long)]
     allow_requantize: bool,
@@ -142,6 +147,11 @@ fn window(text: &str) -> Result<u32, Expected> {
 }
 
 impl Args {
+    /// The adapters that are merged.
+    pub fn adapters(&self) -> &[Lora] {
+        &self.lora
+    }
+
     /// What the arguments ask of [`quantize_source`].
     pub fn options(&self) -> Options {
         let goal = &self.goal;
@@ -152,6 +162,11 @@ impl Args {
             embedding_type: self.embedding_type,
             tensor_types: self.tensor_types.clone(),
             imatrix: self.imatrix.clone(),
+            adapters: self
+                .lora
+                .iter()
+                .map(|lora| (lora.path.clone(), lora.scale))
+                .collect(),
             allow_requantize: self.allow_requantize,
             measure: self.report || self.json,
             threads: self.threads.map(usize::from),
