@@ -21,7 +21,7 @@ enum Neutral {
 }
 
 /// Entries that change results in ways that are not supported.
-const REFUSED: [(&str, Neutral, &str); 13] = [
+const REFUSED: [(&str, Neutral, &str); 15] = [
     ("use_dora", Neutral::Nothing, MERGE),
     ("bias", Neutral::Texts(&["none"]), MERGE),
     ("lora_bias", Neutral::Nothing, MERGE),
@@ -32,24 +32,25 @@ const REFUSED: [(&str, Neutral, &str); 13] = [
     ("use_qalora", Neutral::Nothing, MERGE),
     ("use_bdlora", Neutral::Nothing, MERGE),
     ("arrow_config", Neutral::Nothing, MERGE),
+    ("kasa_config", Neutral::Nothing, MERGE),
     ("monteclora_config", Neutral::Nothing, MERGE),
-    (
-        "alora_invocation_tokens",
-        Neutral::Nothing,
-        "such an adapter counts from its invocation on: use PEFT, or an ordinary adapter",
-    ),
-    // Others take something from the model's own weights before training: the adapter is for what
-    // is left of them.
+    ("alora_invocation_tokens", Neutral::Nothing, INVOKED),
+    ("invocation_string", Neutral::Nothing, INVOKED),
+    // Other texts take something from the model's own weights before training: the adapter is for
+    // what is left of them.
     (
         "init_lora_weights",
-        Neutral::Texts(&["gaussian", "eva", "orthogonal", "true", "false"]),
+        Neutral::Texts(&["gaussian", "eva", "orthogonal", "mica", "true", "false"]),
         "save it with PEFT as an ordinary adapter (save_pretrained's \
          path_initial_model_for_weight_conversion), or merge it",
     ),
 ];
 
+/// What to do about an adapter that counts from some tokens on.
+const INVOKED: &str = "use PEFT, or an ordinary adapter: this one counts from its invocation on";
+
 /// Entries that are applied, or of no weight once an adapter is trained.
-const KNOWN: [&str; 34] = [
+const KNOWN: [&str; 30] = [
     "alpha_pattern",
     "auto_mapping",
     "base_model_name_or_path",
@@ -79,13 +80,9 @@ const KNOWN: [&str; 34] = [
     "task_type",
     "use_rslora",
     "velora_config",
-    // Of adapters of before 2024.
+    // Of adapters of 2023.
     "enable_lora",
     "merge_weights",
-    "module_mapping",
-    "tokenizer_name",
-    "lora_nums",
-    "invocation_string",
 ];
 
 /// Patterns of ranks and alphas, at most.
@@ -160,18 +157,23 @@ impl Config {
                     .is_none_or(|layers| self.is_in(layers, module)))
     }
 
-    /// As PEFT reads a layer's number from a path, `.*\.[^.]*\.(\d+)\.`: the last number that is
-    /// one.
+    /// Whether the layer's number in a path is one of `layers`, as PEFT reads it:
+    ///
+    /// ```text
+    /// .*?\.[^.]*\.(\d+)\.              without layers_pattern
+    /// (^|.*?\.)PATTERN\.(\d+)\.        with it
+    /// ```
     fn is_in(&self, layers: &[u64], module: &str) -> bool {
-        let parts: Vec<&str> = module.split('.').collect();
+        let (parts, patterns): (Vec<&str>, _) =
+            (module.split('.').collect(), &self.layers_patterns);
         let number = |i: usize| {
             let digits = parts[i].bytes().all(|byte| byte.is_ascii_digit());
-            let named = &self.layers_patterns;
-            let counts = named.is_empty() || named.iter().any(|name| name == parts[i - 1]);
+            let named = patterns.iter().any(|name| name == parts[i - 1]);
+            let counts = if patterns.is_empty() { i > 1 } else { named };
             parts[i].parse().ok().filter(|_| digits && counts)
         };
-        let last = (2..parts.len().saturating_sub(1)).rev().find_map(number);
-        last.is_some_and(|number: u64| layers.contains(&number))
+        let first = (1..parts.len().saturating_sub(1)).find_map(number);
+        first.is_some_and(|number: u64| layers.contains(&number))
     }
 
     /// What the product for `module` is multiplied by: `alpha / rank` or `alpha / sqrt(rank)`.
@@ -374,5 +376,115 @@ fn brief(value: &Value) -> String {
     match text.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}..", &text[..end]),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(config: Value) -> Result<(Config, Vec<String>), String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(CONFIG), config.to_string()).unwrap();
+        let mut notes = Vec::new();
+        let config = Config::read(folder.path(), &mut notes);
+        config
+            .map(|config| (config, notes))
+            .map_err(|e| crate::full_text(&e))
+    }
+
+    fn with(key: &str, value: Value) -> Value {
+        let mut config = json!({"peft_type": "LORA", "r": 4, "lora_alpha": 6});
+        config[key] = value;
+        config
+    }
+
+    #[test]
+    fn scales_are_those_of_peft() {
+        let query = "model.layers.1.self_attn.q_proj";
+        let scale = |config, rank| read(config).unwrap().0.scale(query, rank).unwrap();
+        assert_eq!(scale(with("x", Value::Null), 4), 1.5);
+        assert_eq!(scale(with("use_rslora", json!(true)), 4), 3.0);
+        assert_eq!(
+            scale(
+                with("rank_pattern", json!({"v_proj": 9, "q_proj": 2, ".*": 5})),
+                2
+            ),
+            3.0
+        );
+        assert_eq!(
+            scale(
+                with("alpha_pattern", json!({"v_proj": 9, "self_attn.q_proj": 1})),
+                4
+            ),
+            0.25
+        );
+        assert_eq!(scale(json!({"peft_type": "LORA"}), 8), 1.0);
+        let error = read(with("r", json!(0))).unwrap().0.scale(query, 4).unwrap_err();
+        assert!(error.to_string().contains("rank 4, expected 0"), "{error}");
+    }
+
+    #[test]
+    fn what_changes_results_is_refused_by_name() {
+        for (key, value) in [
+            ("use_dora", json!(true)),
+            ("bias", json!("all")),
+            ("bias", json!("lora_only")),
+            ("lora_bias", json!(true)),
+            ("modules_to_save", json!(["lm_head"])),
+            ("target_parameters", json!(["mlp.experts.gate_up_proj"])),
+            ("trainable_token_indices", json!({"embed_tokens": [1]})),
+            ("layer_replication", json!([[0, 2]])),
+            ("alora_invocation_tokens", json!([1, 2])),
+            ("init_lora_weights", json!("pissa_niter_4")),
+            ("init_lora_weights", json!("olora")),
+            ("peft_type", json!("LOHA")),
+            ("rank_pattern", json!({"(?!q)": 2})),
+            ("rank_pattern", json!({"q": "2"})),
+            ("lora_alpha", json!("6")),
+            ("layers_to_transform", json!([-1])),
+            ("target_modules", json!([1])),
+        ] {
+            let error = read(with(key, value.clone())).err().unwrap();
+            assert!(
+                error.contains(key) && error.contains(CONFIG),
+                "{key} {value}: {error}"
+            );
+        }
+        for (key, value) in [
+            ("use_dora", json!(false)),
+            ("bias", json!("none")),
+            ("modules_to_save", json!([])),
+            ("modules_to_save", Value::Null),
+            ("init_lora_weights", json!(true)),
+            ("init_lora_weights", json!("gaussian")),
+            ("fan_in_fan_out", json!(true)),
+            ("of_tomorrow", Value::Null),
+        ] {
+            assert!(read(with(key, value)).unwrap().1.is_empty(), "{key}");
+        }
+        let (_, notes) = read(with("of_tomorrow", json!(3))).unwrap();
+        assert!(notes[0].contains("`of_tomorrow` is not known"), "{notes:?}");
+    }
+
+    #[test]
+    fn modules_are_those_of_peft() {
+        let targets = |config, module: &str| read(config).unwrap().0.targets(module);
+        let config = json!({
+            "peft_type": "LORA", "target_modules": ["q_proj", "w1"], "layers_to_transform": [1],
+        });
+        assert!(targets(config.clone(), "model.layers.1.self_attn.q_proj"));
+        assert!(!targets(config.clone(), "model.layers.0.self_attn.q_proj"));
+        assert!(!targets(config.clone(), "model.layers.1.self_attn.k_proj"));
+        // The layer's number, not the expert's.
+        assert!(!targets(
+            config.clone(),
+            "model.layers.0.block_sparse_moe.experts.1.w1"
+        ));
+        assert!(targets(config, "model.layers.1.block_sparse_moe.experts.0.w1"));
+        let regex = json!({"peft_type": "LORA", "target_modules": ".*[qk]_proj", "exclude_modules": ["k_proj"]});
+        assert!(targets(regex.clone(), "model.layers.0.self_attn.q_proj"));
+        assert!(!targets(regex, "model.layers.0.self_attn.k_proj"));
     }
 }
