@@ -58,7 +58,7 @@ fn logits(folder: &TempDir, model: &str, more: &[&str]) -> Vec<f32> {
         .collect();
     let out = folder.path().join("logits");
     let line = ["logits", model, "--kv-type", "f32", "--tokens", &tokens.join(",")];
-    succeeds(&[&line, &["-o", out.to_str().unwrap()], more].concat());
+    succeeds(&[&line[..], &["-o", out.to_str().unwrap()], more].concat());
     floats(&out, "logits")
 }
 

@@ -12,7 +12,7 @@
 //! GGUF's order.
 
 use super::pair::{Halves, Side};
-use super::{Adapter, Origin};
+use super::stored::{Adapter, Origin};
 use crate::TensorName;
 use crate::checkpoint::Checkpoint;
 use crate::error::OpenError;

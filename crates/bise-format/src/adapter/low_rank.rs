@@ -1,6 +1,8 @@
 //! An adapter held against a model: which of its matrices change, and by what.
 
-use super::{Adapter, AdapterError, Pair};
+use super::error::AdapterError;
+use super::pair::Pair;
+use super::stored::Adapter;
 use crate::TensorName;
 use crate::checkpoint::Checkpoint;
 use bise_kernels::tensor::{RowOrder, Tensor};

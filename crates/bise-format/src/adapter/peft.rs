@@ -6,7 +6,7 @@ mod module;
 mod pattern;
 
 use super::pair::{Halves, Side};
-use super::{Adapter, Origin};
+use super::stored::{Adapter, Origin};
 use crate::error::OpenError;
 use crate::hf::{Files, Shards};
 use crate::{LayerTensor, TensorName};
