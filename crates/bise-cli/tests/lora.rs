@@ -128,14 +128,14 @@ fn adapter_of_demo(folder: &Path) -> String {
     let halves = ["lora_a", "lora_b"].map(|half| format!("blk.0.attn_v.weight.{half}"));
     let specs = halves
         .iter()
-        .zip([[256, 1], [1, 128]])
+        .zip([[256, 1], [1, 64]])
         .map(|(name, dims)| TensorSpec {
             name: name.clone(),
             dims: dims.to_vec(),
             dtype: DType::F32,
         });
     let mut writer = GgufWriter::new(Vec::new(), &metadata, specs).unwrap();
-    for (name, count) in halves.iter().zip([256u32, 128]) {
+    for (name, count) in halves.iter().zip([256u32, 64]) {
         let value = |i: u32| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32 - 0.5;
         let values: Vec<u8> = (0..count).flat_map(|i| value(i).to_le_bytes()).collect();
         writer.write_tensor(name, &values).unwrap();
