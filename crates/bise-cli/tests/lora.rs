@@ -183,6 +183,25 @@ fn texts_sessions_and_prompt_caches() {
     assert_eq!(run(&["--lora", &adapter, "--draft", &demo]), adapted);
     let text = at("text");
     fs::write(&text, "Once upon a time there was a dog who lived in a house.").unwrap();
+    // Of a quantized model, what is merged into it is quantized again.
+    let (sums, merged) = (at("sums.imatrix"), at("merged.gguf"));
+    succeeds(&["imatrix", &demo, "-f", &text, "-o", &sums, "--lora", &adapter]);
+    let line = [
+        "quantize",
+        &demo,
+        &merged,
+        "--type",
+        "Q8_0",
+        "--imatrix",
+        &sums,
+        "--lora",
+        &adapter,
+    ];
+    fails(&line, &["--allow-requantize"]);
+    let told =
+        succeeds(&[&line[..], &["--allow-requantize", "--calibrate", &text, "--json"]].concat());
+    assert!(told.contains("divergence"), "{told}");
+    succeeds(&["verify", &merged]);
     let perplexity =
         |more: &[&str]| succeeds(&[&["perplexity", &demo, "-f", &text], more].concat());
     assert_ne!(perplexity(&[]), perplexity(&["--lora", &adapter]));

@@ -84,11 +84,11 @@ fn pairs_that_are_none() {
     let [a, b] = <[_; 2]>::try_from(pair()).unwrap();
     refused(&folder(config(), &[]), &["no tensors that change a model"]);
     refused(
-        &folder(config(), &[a.clone()]),
+        &folder(config(), std::slice::from_ref(&a)),
         &["lora_A.weight is half of a pair"],
     );
     refused(
-        &folder(config(), &[b.clone()]),
+        &folder(config(), std::slice::from_ref(&b)),
         &["lora_B.weight is half of a pair"],
     );
     let narrow = half("lora_B.weight", &[4, 3]);

@@ -33,8 +33,11 @@ struct Golden {
     beside: Vec<f32>,
     merged: Vec<f32>,
     /// With several adapters, their names and scales.
-    combined: Option<(Vec<(String, f32)>, Vec<f32>)>,
+    combined: Option<(Scales, Vec<f32>)>,
 }
+
+/// Names of adapters, and their scales.
+type Scales = Vec<(String, f32)>;
 
 fn golden(name: &str) -> Golden {
     let bytes = std::fs::read(fixture(&format!("goldens/adapters/{name}.safetensors"))).unwrap();

@@ -11,7 +11,7 @@ use bise_kernels::matmul::Activations;
 /// The feed-forward layer of a block.
 pub(crate) enum FeedForward {
     /// Mistral.
-    Dense(SwiGlu),
+    Dense(Box<SwiGlu>),
     /// Mixtral.
     SparseMoe(SparseMoe),
 }

@@ -207,7 +207,9 @@ impl<'a> Loader<'a> {
             head_dim,
         };
         let feed_forward = match self.config.experts {
-            None => FeedForward::Dense(self.swiglu(|matrix| name(LayerTensor::Ffn(matrix)))?),
+            None => {
+                FeedForward::Dense(Box::new(self.swiglu(|matrix| name(LayerTensor::Ffn(matrix)))?))
+            }
             Some(mixture) => FeedForward::SparseMoe(SparseMoe {
                 router: self.linear(name(LayerTensor::Router), mixture.count, dim)?,
                 experts: experts(mixture)?,

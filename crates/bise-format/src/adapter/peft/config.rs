@@ -88,6 +88,9 @@ const KNOWN: [&str; 30] = [
 /// Patterns of ranks and alphas, at most.
 const MOST_PATTERNS: usize = 1 << 13;
 
+/// Those among them that are more than names.
+const MOST_REGEXES: usize = 16;
+
 /// What the file says.
 pub(super) struct Config {
     path: PathBuf,
@@ -307,17 +310,22 @@ impl Entries<'_> {
             let what = format!("{key} has {count} patterns, expected at most {most}");
             return Err(OpenError::unsupported(self.path, what));
         }
+        let mut regexes = 0;
         let entry = |(pattern, value): (&String, &Value)| {
             let number = value.as_f64().ok_or_else(wrong)?;
-            let found = Pattern::new(pattern).ok_or_else(|| self.unread(key, pattern))?;
-            Ok((found, number))
+            let found = Pattern::new(pattern).filter(|found| {
+                regexes += usize::from(found.is_regex());
+                regexes <= MOST_REGEXES
+            });
+            Ok((found.ok_or_else(|| self.unread(key, pattern))?, number))
         };
         entries.iter().map(entry).collect()
     }
 
     fn unread(&self, key: &str, pattern: &str) -> OpenError {
-        let problem =
-            format!("{key} has `{pattern}`, a regular expression that bise does not read");
+        let problem = format!(
+            "{key} has `{pattern}`, a regular expression that bise does not read, or one of more than {MOST_REGEXES}"
+        );
         let cure = "name the modules instead, in the same order";
         OpenError::misplaced(self.path, problem, cure)
     }

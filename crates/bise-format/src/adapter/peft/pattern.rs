@@ -6,7 +6,7 @@
 //! target_modules, a text          re.fullmatch(text, module)
 //! ```
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 /// A pattern that ends a module's path, from its start or after a point.
 pub(super) enum Pattern {
@@ -17,13 +17,18 @@ pub(super) enum Pattern {
 }
 
 impl Pattern {
-    /// `None` for a regular expression that only Python has.
+    /// `None` for a regular expression that only Python has, or one that takes much memory.
     pub(super) fn new(pattern: &str) -> Option<Self> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
         if pattern.bytes().all(plain) {
             return Some(Self::Plain(pattern.to_owned()));
         }
-        whole(&format!("(?:.*\\.)?(?:{pattern})")).map(Self::Regex)
+        whole(&format!("(?:.*\\.)?(?:{pattern})"), 1 << 17).map(Self::Regex)
+    }
+
+    /// Whether it is a regular expression, which takes more memory than its text.
+    pub(super) fn is_regex(&self) -> bool {
+        matches!(self, Self::Regex(_))
     }
 
     pub(super) fn matches(&self, module: &str) -> bool {
@@ -51,9 +56,9 @@ pub(super) enum Modules {
 }
 
 impl Modules {
-    /// `None` for a regular expression that only Python has.
+    /// `None` for a regular expression that only Python has, or one that takes much memory.
     pub(super) fn regex(pattern: &str) -> Option<Self> {
-        whole(&format!("(?:{pattern})")).map(Self::Regex)
+        whole(&format!("(?:{pattern})"), 1 << 20).map(Self::Regex)
     }
 
     pub(super) fn contains(&self, module: &str) -> bool {
@@ -67,9 +72,10 @@ impl Modules {
     }
 }
 
-/// `pattern` for a whole text.
-fn whole(pattern: &str) -> Option<Regex> {
-    Regex::new(&format!("^(?:{pattern})$")).ok()
+/// `pattern` for a whole text, in at most so many bytes.
+fn whole(pattern: &str, bytes: usize) -> Option<Regex> {
+    let mut builder = RegexBuilder::new(&format!("^(?:{pattern})$"));
+    builder.size_limit(bytes).dfa_size_limit(1 << 16).build().ok()
 }
 
 #[cfg(test)]
