@@ -28,6 +28,9 @@ for target in "${targets[@]}"; do
         safetensors) cp fixtures/random/mistral-window-7/model.safetensors "$corpus" ;;
         config) cp fixtures/random/mistral-window-7/config.json "$corpus" ;;
         index) cp fixtures/random/mistral-sharded/model.safetensors.index.json "$corpus" ;;
+        adapter_config) cp fixtures/adapters/ranks/adapter_config.json "$corpus" ;;
+        adapter_weights) cp fixtures/adapters/ranks/adapter_model.safetensors "$corpus" ;;
+        adapter_gguf) cp fixtures/adapters/gguf/*.gguf "$corpus" ;;
         tokenizer_config) cp fixtures/tiny-mixtral/tokenizer_config.json "$corpus" ;;
     esac
     echo "== $target"

@@ -3,6 +3,7 @@
 
 use super::counting::peak;
 use super::native::{Experts, convert};
+use bise_format::adapter::{Adapter, ScaledAdapter};
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::{Gguf, Layout, TensorSpec};
 use bise_format::{full_text, tekken_metadata};
@@ -94,7 +95,12 @@ thread_local! {
     static TOKENIZER_JSON: TempDir = copy(SMALL, "tokenizer.json");
     static TOKENIZER_CONFIG: TempDir = tokenized();
     static FILE: TempDir = folder();
+    static ADAPTER_CONFIG: TempDir = copy(ADAPTER, "adapter_config.json");
+    static ADAPTER_WEIGHTS: TempDir = copy(ADAPTER, "adapter_model.safetensors");
 }
+
+/// An adapter of 6 KB.
+const ADAPTER: &str = "adapters/ranks";
 
 fn fixtures() -> PathBuf {
     // This file is part of the fuzz targets and of a test.
@@ -205,4 +211,49 @@ pub fn tekken(bytes: &[u8]) -> Result<(), String> {
     assert!(tokens.len() >= 256);
     assert!(merges.iter().all(|merge| merge.split(' ').count() == 2));
     Ok(())
+}
+
+/// An adapter, held against a model.
+fn adapter(len: usize, path: &Path) -> Result<(), String> {
+    // Regular expressions take more memory than their texts.
+    const SPARE: u64 = 16 << 20;
+    let (adapter, _) = bounded(len, SPARE, || Adapter::open(path))?;
+    let mut pairs = adapter.pairs().values();
+    assert!(pairs.all(|pair| pair.rank() > 0 && pair.scale().is_finite()));
+    let (base, _) = bise_format::open(&fixtures().join(SMALL)).unwrap();
+    // It may be sound and for another model.
+    if let Ok(updates) = (ScaledAdapter {
+        adapter,
+        scale: 1.0,
+    })
+    .updates(&base, 12)
+    {
+        assert!(updates.iter().all(|update| update.scale.is_finite()));
+    }
+    Ok(())
+}
+
+/// `adapter_config.json` of PEFT.
+pub fn adapter_config(bytes: &[u8]) -> Result<(), String> {
+    ADAPTER_CONFIG.with(|folder| {
+        std::fs::write(folder.path().join("adapter_config.json"), bytes).unwrap();
+        adapter(bytes.len(), folder.path())
+    })
+}
+
+/// `adapter_model.safetensors` of PEFT.
+pub fn adapter_weights(bytes: &[u8]) -> Result<(), String> {
+    ADAPTER_WEIGHTS.with(|folder| {
+        std::fs::write(folder.path().join("adapter_model.safetensors"), bytes).unwrap();
+        adapter(bytes.len(), folder.path())
+    })
+}
+
+/// An adapter of llama.cpp.
+pub fn adapter_gguf(bytes: &[u8]) -> Result<(), String> {
+    FILE.with(|folder| {
+        let path = folder.path().join("adapter.gguf");
+        std::fs::write(&path, bytes).unwrap();
+        adapter(bytes.len(), &path)
+    })
 }

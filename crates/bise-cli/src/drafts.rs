@@ -50,7 +50,7 @@ impl Drafts {
             matches!(self.speculate, Speculate::Auto | Speculate::Always),
             "--draft is of no use with --speculate ngram or off"
         );
-        runtime.open(Some(path)).map(Some)
+        runtime.open_bare(path).map(Some)
     }
 
     /// An empty session of `model`, for which `draft` guesses.

@@ -47,7 +47,8 @@ const FEW: u64 = 32;
 
 pub fn run(args: Args) -> Result<Outcome> {
     let read = [Some(&*args.file), args.which.path()];
-    destination::try_out(&args.output, &read.into_iter().flatten().collect::<Vec<_>>())?;
+    let read = read.into_iter().flatten().chain(args.runtime.adapters());
+    destination::try_out(&args.output, &read.collect::<Vec<_>>())?;
     let model = args.runtime.open(args.which.path())?;
     let mut context = args.runtime.context(&model)?;
     let tokenizer = runtime::tokenizer(&model, args.which.path())?;

@@ -1,12 +1,15 @@
 //! `bise inspect`: what a model is, what its files hold, and what it needs to run.
 
+use crate::adapter_facts::AdapterFacts;
 use crate::family;
 use crate::loading::{self, Which, describe, size};
 use crate::machine;
+use crate::messages::note;
 use crate::outcome::Outcome;
 use crate::runtime::{self, kv_types};
 use anyhow::{Context as _, Result};
 use bise_format::TensorName;
+use bise_format::adapter::Adapter;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::Value;
 use bise_format::llama::ScalingKind;
@@ -18,6 +21,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 /// Show what a model is, what its files hold, and what it needs to run
+///
+/// Of a LoRA adapter it shows what that is for, and which matrices it changes.
 ///
 /// The weights are not loaded. The fingerprint is the SHA-256 of the metadata that matter, the
 /// table of the tensors and the pieces of each (--hash: all of each); it is the same for a model in
@@ -43,6 +48,9 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<Outcome> {
     let path = args.which.path();
+    if let Some(path) = path.filter(|path| Adapter::is_at(path)) {
+        return adapter(path, args.json);
+    }
     let checkpoint = loading::checkpoint(path)?;
     let config = Config::from_checkpoint(&checkpoint).with_context(|| loading::name(path))?;
     let options = ContextOptions {
@@ -67,6 +75,18 @@ pub fn run(args: Args) -> Result<Outcome> {
         hashed,
     };
     if args.json {
+        facts.print_json()?
+    } else {
+        facts.print_text()?
+    }
+    Ok(Outcome::Done)
+}
+
+fn adapter(path: &Path, as_json: bool) -> Result<Outcome> {
+    let (adapter, notes) = Adapter::open(path)?;
+    notes.iter().for_each(note);
+    let facts = AdapterFacts(adapter);
+    if as_json {
         facts.print_json()?
     } else {
         facts.print_text()?

@@ -1,10 +1,14 @@
 //! Which model a command works on, and whether there is memory for it.
 
+use crate::hub::located::located;
+use crate::lora::{self, Lora, lora};
 use crate::machine;
 use crate::messages::note;
 use crate::numbers::Expected;
 use crate::progress::Bar;
 use anyhow::{Context as _, Result, bail};
+use bise_format::TensorName;
+use bise_format::adapter::ScaledAdapter;
 use bise_format::checkpoint::Checkpoint;
 use bise_kernels::memory::Available;
 use bise_kernels::mmap::FileBytes;
@@ -91,6 +95,10 @@ pub struct Loading {
     /// Mistral v0.1 that does not]
     #[arg(long, value_name = "N|off", value_parser = window)]
     sliding_window: Option<Window>,
+    /// Folder of PEFT or GGUF file with a LoRA adapter that is added to the model, times SCALE
+    /// [default: 1]; may be given several times
+    #[arg(long, visible_alias = "lora-scaled", value_name = "FILE[:SCALE]", value_parser = lora)]
+    lora: Vec<Lora>,
     /// Load the model even when there seems to be too little memory
     #[arg(long)]
     force: bool,
@@ -120,8 +128,14 @@ impl Loading {
         self.force
     }
 
-    /// Loads the model at `path`, or the one that is part of the program, for contexts such as
-    /// `options` asks for. Tells `watch` that so many more bytes of so many are there.
+    /// The files of adapters.
+    pub fn adapters(&self) -> impl Iterator<Item = &Path> {
+        lora::files(&self.lora)
+    }
+
+    /// Loads the model at `path`, or the one that is part of the program, with its adapters, for
+    /// contexts such as `options` asks for. Tells `watch` that so many more bytes of so many are
+    /// there.
     pub fn open(
         &self,
         path: Option<&Path>,
@@ -131,10 +145,33 @@ impl Loading {
         self.load(checkpoint(path)?, name(path), options, watch)
     }
 
+    /// As [`open`](Self::open), but without adapters: a model that helps another one.
+    pub fn open_bare(
+        &self,
+        path: &Path,
+        options: impl FnOnce(&Config) -> ContextOptions,
+    ) -> Result<Model> {
+        let (checkpoint, name) = (checkpoint(Some(path))?, name(Some(path)));
+        let options = |_: &Checkpoint, config: &Config| options(config);
+        self.load_with(checkpoint, &[], name, options, &|_, _| {})
+    }
+
     /// Loads the model in `checkpoint`, which messages call `name`; see [`open`](Self::open).
     pub fn load(
         &self,
         checkpoint: Checkpoint,
+        name: String,
+        options: impl FnOnce(&Checkpoint, &Config) -> ContextOptions,
+        watch: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<Model> {
+        let adapters = lora::open(&self.lora)?;
+        self.load_with(checkpoint, &adapters, name, options, watch)
+    }
+
+    fn load_with(
+        &self,
+        checkpoint: Checkpoint,
+        adapters: &[ScaledAdapter],
         name: String,
         options: impl FnOnce(&Checkpoint, &Config) -> ContextOptions,
         watch: &(dyn Fn(u64, u64) + Sync),
@@ -147,7 +184,8 @@ impl Loading {
         if !self.force
             && let Some(available) = machine::memory()
         {
-            preflight(&checkpoint, &config, &options, &available).with_context(|| name.clone())?;
+            let found = preflight(&checkpoint, adapters, &config, &options, &available);
+            found.with_context(|| name.clone())?;
         }
         let bytes: usize = checkpoint.tensors.values().map(Tensor::len).sum();
         let bytes = bytes as u64;
@@ -159,6 +197,7 @@ impl Loading {
                 bar.advance(more);
                 watch(more, bytes);
             },
+            adapters,
         };
         let loaded = Model::load(checkpoint, &options).with_context(|| name);
         bar.end();
@@ -185,7 +224,7 @@ pub fn checkpoint(path: Option<&Path>) -> Result<Checkpoint> {
     let Some(path) = path else {
         return Checkpoint::from_bytes(built_in()).context("the built-in model");
     };
-    let (checkpoint, notes) = bise_format::open(path)?;
+    let (checkpoint, notes) = bise_format::open(&located(path)?)?;
     notes.iter().for_each(note);
     Ok(checkpoint)
 }
@@ -193,15 +232,20 @@ pub fn checkpoint(path: Option<&Path>) -> Result<Checkpoint> {
 /// Refuses a model that does not fit in what is `available`, and says what would.
 fn preflight(
     checkpoint: &Checkpoint,
+    adapters: &[ScaledAdapter],
     config: &Config,
     options: &ContextOptions,
     available: &Available,
 ) -> Result<()> {
-    let needs = MemoryNeeds::of(checkpoint, config, options);
+    let bare = MemoryNeeds::of(checkpoint, config, options);
+    let embeddings = checkpoint.tensor(TensorName::Embedding);
+    let vocabulary = embeddings.map_or(0, Tensor::rows);
+    let needs = bare.with_adapters(adapters, config, vocabulary, options);
     if needs.total() <= available.bytes {
         return Ok(());
     }
-    let advice = match advise(checkpoint, config, options, available.bytes) {
+    let left = available.bytes.saturating_sub(needs.total() - bare.total());
+    let advice = match advise(checkpoint, config, options, left) {
         Some(Advice::Context(tokens)) => format!("--ctx {tokens} would fit"),
         Some(Advice::KvType(kv)) => format!("--kv-type {kv} would fit"),
         Some(Advice::Weights(dtype)) => {
@@ -301,6 +345,7 @@ mod tests {
         let limit = "cgroup /job".to_owned();
         let result = preflight(
             &checkpoint,
+            &[],
             &config,
             &ContextOptions::new(context),
             &Available { bytes, limit },

@@ -65,7 +65,8 @@ impl Input {
 
 pub fn run(args: Args) -> Result<Outcome> {
     let read = [args.which.path(), args.input.tokens_file.as_deref()];
-    destination::try_out(&args.output, &read.into_iter().flatten().collect::<Vec<_>>())?;
+    let read = read.into_iter().flatten().chain(args.runtime.adapters());
+    destination::try_out(&args.output, &read.collect::<Vec<_>>())?;
     let model = args.runtime.open(args.which.path())?;
     let tokens = args.input.tokens(&model, args.which.path())?;
     ensure!(!tokens.is_empty(), "no tokens");

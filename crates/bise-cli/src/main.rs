@@ -7,6 +7,7 @@
 //! 3 when a text was cut off before its grammar let it end.
 #![forbid(unsafe_code)]
 
+mod adapter_facts;
 mod bench;
 mod chat;
 mod completions;
@@ -16,11 +17,13 @@ mod divergence;
 mod drafts;
 mod embed;
 mod family;
+mod hub;
 mod imatrix;
 mod inspect;
 mod interrupt;
 mod loading;
 mod logits;
+mod lora;
 mod machine;
 mod man;
 mod messages;
@@ -52,8 +55,9 @@ use std::sync::LazyLock;
 /// Run and quantize Mistral and Mixtral models on the CPU.
 ///
 /// The same model, tokens and settings give the same result on every machine, with any number of
-/// threads. MODEL is a GGUF file, any part of a split one, or a directory of safetensors in Hugging
-/// Face's layout or Mistral's own; left out, it is a tiny story teller that is part of the program.
+/// threads. MODEL is a GGUF file, any part of a split one, a directory of safetensors in Hugging
+/// Face's layout or Mistral's own, or the name of a model that is on disk: OWNER/NAME[:FILE|:TYPE] of a hub, or
+/// ollama:NAME. Left out, it is a tiny story teller that is part of the program.
 #[derive(Parser)]
 #[command(
     name = "bise",
@@ -87,6 +91,9 @@ enum Command {
     Run(run::Args),
     Chat(chat::Args),
     Serve(serve::Args),
+    Pull(hub::pull::Args),
+    List(hub::list::Args),
+    Rm(hub::remove::Args),
     Quantize(quantize::Args),
     Imatrix(imatrix::Args),
     Verify(verify::Args),
@@ -127,6 +134,9 @@ fn obey(command: Command) -> anyhow::Result<Outcome> {
         Command::Run(args) => run::run(args),
         Command::Chat(args) => chat::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Pull(args) => hub::pull::run(args),
+        Command::List(args) => hub::list::run(args),
+        Command::Rm(args) => hub::remove::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Repack(args) => repack::run(args),
         Command::Verify(args) => verify::run(args),

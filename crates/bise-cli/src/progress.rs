@@ -33,6 +33,11 @@ impl Bar {
         Self::new(what, &format!("{{pos}}/{{len}} {things}"), total)
     }
 
+    /// `what` comes with so many bytes, at a rate that is shown.
+    pub fn download(what: &'static str, total: u64) -> Self {
+        Self::new(what, "{bytes}/{total_bytes}, {bytes_per_sec}", total)
+    }
+
     /// `what` goes on, nobody knows how long.
     pub fn waiting(what: &'static str) -> Arc<Self> {
         let bar = Arc::new(Self::new(what, "", 0));
@@ -67,6 +72,14 @@ impl Bar {
     pub fn advance(&self, more: u64) {
         self.show();
         self.bar.inc(more);
+    }
+
+    /// So much more is done, or less.
+    pub fn moved(&self, by: i64) {
+        match u64::try_from(by) {
+            Ok(more) => self.advance(more),
+            Err(_) => self.bar.dec(by.unsigned_abs()),
+        }
     }
 
     /// So much is done in all.

@@ -92,10 +92,22 @@ impl Runtime {
         self.loading.open(path, options, watch)
     }
 
+    /// Loads the model at `path`, which helps another one, without adapters.
+    pub fn open_bare(&self, path: &Path) -> Result<Model> {
+        self.loading.open_bare(path, |config| self.options(config))
+    }
+
+    /// The files of adapters.
+    pub fn adapters(&self) -> impl Iterator<Item = &Path> {
+        self.loading.adapters()
+    }
+
     /// What `model` takes with one text.
     pub fn needs(&self, model: &Model) -> MemoryNeeds {
         let options = self.options(model.config());
-        MemoryNeeds::of(model.checkpoint(), model.config(), &options)
+        let (config, vocabulary) = (model.config(), model.vocabulary_size());
+        let bare = MemoryNeeds::of(model.checkpoint(), config, &options);
+        bare.with_adapters(model.adapters(), config, vocabulary, &options)
     }
 
     /// How to run a model.

@@ -1,5 +1,6 @@
 //! `bise verify`: is a file what it was when it was written?
 
+use crate::hub::located::located;
 use crate::outcome::Outcome;
 use crate::probe;
 use crate::progress::Bar;
@@ -31,8 +32,9 @@ pub struct Args {
     threads: Option<u16>,
 }
 
-pub fn run(args: Args) -> Result<Outcome> {
-    if let Some(path) = &args.file {
+pub fn run(mut args: Args) -> Result<Outcome> {
+    if let Some(path) = &mut args.file {
+        *path = located(path)?.into_owned();
         locate(path)?;
         if path.is_dir() {
             // What is wrong with it comes first.

@@ -66,9 +66,9 @@ fn check(row: &Row) {
     let logits: &[&str] = &["logits", model, "--tokens", tokens, "-o", "logits"];
     let inspect: &[&str] = &["inspect", model];
     let refused: [&[&str]; 6] = [
+        inspect,
         &["run", model, "-p", "x", "-n", "1"],
         logits,
-        inspect,
         &["tokenize", model, "x"],
         &["verify", model, "--no-probe"],
         quantize,
@@ -76,6 +76,15 @@ fn check(row: &Row) {
     let (commands, runs) = match row.outcome.as_str() {
         "runs, converts" => (&[logits, inspect, quantize][..], true),
         "refused" => (&refused[..], false),
+        "with its base model" => {
+            let output = bise(folder, inspect);
+            let told = said(&output);
+            assert!(
+                output.status.success() && told.contains("LoRA adapter ("),
+                "{kind}: {told}"
+            );
+            (&refused[1..], false)
+        }
         other => panic!("{kind}: {other}"),
     };
     for command in commands {

@@ -9,7 +9,8 @@
 //!    and its tensors by GGUF's names, which [`TensorName`] reads and writes. A
 //!    [`Tensor`](bise_kernels::tensor::Tensor) is a view of a file's bytes.
 //! 3. [`llama`] tells what of that is applied, of no weight for the result, or refused.
-//! 4. [`gguf::Gguf`] reads a GGUF file by itself, and [`gguf::GgufWriter`] writes one; [`atomic`]
+//! 4. [`adapter::Adapter`] reads LoRA adapters, and holds them against a checkpoint.
+//! 5. [`gguf::Gguf`] reads a GGUF file by itself, and [`gguf::GgufWriter`] writes one; [`atomic`]
 //!    lets files appear whole or not at all.
 //!
 //! ```
@@ -27,6 +28,7 @@
 //! by the file's size.
 #![forbid(unsafe_code)]
 
+pub mod adapter;
 pub mod atomic;
 pub mod checkpoint;
 mod error;

@@ -2,7 +2,7 @@
 
 use crate::batch::{Logits, Part};
 use crate::cache::{BatchKv, KvShape, PagePool};
-use crate::decoder::{Rows, Step, Workspace, finite};
+use crate::decoder::{LinearWorkspace, Rows, Step, Workspace, finite};
 use crate::diagnosis::Finder;
 use crate::error::{ForwardError, NotANumber, SharedLoadError};
 use crate::model::Model;
@@ -102,6 +102,8 @@ struct Work {
     block: Workspace,
     /// `[rows, dim]`: the input of the output matrix.
     output: Activations,
+    /// For what adapters add outside of blocks.
+    updates: LinearWorkspace,
     /// The rows whose logits are wanted.
     wanted: Vec<usize>,
     /// Where the logits of each part begin, and the last end.
@@ -113,7 +115,8 @@ struct Work {
 impl Work {
     fn new(model: &Model, options: &EngineOptions) -> Self {
         let (config, level) = (model.config(), options.level);
-        let rows = options.rows.max(1);
+        let (rows, rank) = (options.rows.max(1), model.weights().rank);
+        let widest = model.vocabulary_size().max(config.dim);
         let mut ropes: Vec<(Rope, RopeTable)> = Vec::new();
         let rope_of = |rope: &Rope| {
             ropes
@@ -136,7 +139,8 @@ impl Work {
             ropes,
             rope_of,
             kv: BatchKv::new(options.kv, rows),
-            block: Workspace::new(level, config, rows, options.tokens),
+            block: Workspace::new(level, config, rows, options.tokens, rank),
+            updates: LinearWorkspace::new(level, rows, widest, rank),
             output: Activations::with_capacity(level, rows.min(LOGIT_ROWS), config.dim),
             wanted: Vec::with_capacity(rows),
             starts: Vec::new(),
@@ -292,7 +296,7 @@ impl Engine {
         done
     }
 
-    /// Checks a batch, takes the pages that it needs, and embeds its tokens.
+    /// Checks a batch, and takes the pages that it needs.
     fn begin(&mut self, batch: &mut [Part<'_>]) -> Result<(), ForwardError> {
         let vocabulary = self.model.vocabulary_size();
         for part in batch.iter() {
@@ -318,7 +322,6 @@ impl Engine {
         for (_, rope) in &mut work.ropes {
             rope.set(work.kv.positions());
         }
-        embed(&self.model, work);
         Ok(())
     }
 
@@ -345,11 +348,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs the rows of `x` through all blocks.
+    /// Embeds the tokens, and runs their rows through all blocks.
     fn blocks(&mut self, progress: Progress<'_>) -> Result<(), ForwardError> {
         if self.work.tokens.is_empty() {
             return Ok(());
         }
+        embed(&self.model, &mut self.work);
         for layer in 0..self.model.config().layers.len() {
             if progress(layer).is_break() {
                 return Err(ForwardError::Stopped);
@@ -434,11 +438,9 @@ impl Engine {
 /// `work.x` becomes the embeddings of the tokens.
 fn embed(model: &Model, work: &mut Work) {
     let dim = model.config().dim;
-    let embeddings = model.weights().tok_embeddings.matrix();
     work.x.resize(work.tokens.len() * dim, 0.0);
-    for (x, &token) in work.x.chunks_exact_mut(dim).zip(&work.tokens) {
-        embeddings.dequantize_row(token as usize, x);
-    }
+    let embeddings = &model.weights().tok_embeddings;
+    embeddings.forward(&work.tokens, &mut work.updates, &mut work.x);
 }
 
 /// Runs the rows of `work.x` through one block, while `see` looks on.
@@ -479,6 +481,7 @@ fn logits(model: &Model, work: &mut Work, rows: Range<usize>, see: &mut dyn FnMu
     }
     output_norm(model, work, rows);
     see(Step::OutputNorm, work.output.values());
-    model.weights().output.forward(&mut work.output, &mut work.logits);
+    let output = &model.weights().output;
+    output.forward(&mut work.output, &mut work.updates, &mut work.logits);
     see(Step::Logits, &work.logits);
 }

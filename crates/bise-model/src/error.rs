@@ -1,5 +1,6 @@
 //! What can go wrong.
 
+use bise_format::adapter::AdapterError;
 use bise_format::checkpoint::CheckpointError;
 use bise_format::gguf::GgufError;
 use bise_format::llama::LlamaError;
@@ -21,6 +22,9 @@ pub enum LoadError {
     /// The model is of another kind, or says something that bise does not apply.
     #[error(transparent)]
     Llama(#[from] LlamaError),
+    /// An adapter is for another model.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     /// A needed key is absent.
     #[error("the file has no metadata key '{key}'")]
     MissingKey {

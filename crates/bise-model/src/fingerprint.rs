@@ -1,5 +1,6 @@
 //! A number that tells models apart.
 
+use bise_format::adapter::LowRank;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::{GgufError, Layout, Metadata, TensorSpec};
 use bise_kernels::block::DType;
@@ -128,4 +129,35 @@ fn hash_scales(tensor: &Tensor, hash: &mut Sha256) {
         .for_each(|&extent| hash.update((extent as u64).to_le_bytes()));
     let values = scales.values().iter();
     values.for_each(|value| hash.update(value.to_le_bytes()));
+}
+
+/// The fingerprint of a model with `updates`; its own where there are none. It does not depend on
+/// how adapters are stored.
+pub(crate) fn adapted<'a>(
+    base: Fingerprint,
+    updates: impl Iterator<Item = &'a LowRank>,
+) -> Fingerprint {
+    let mut updates = updates.peekable();
+    if updates.peek().is_none() {
+        return base;
+    }
+    let mut hash = Sha256::new();
+    hash.update(base.0);
+    for update in updates {
+        let name = update.target.to_string();
+        hash.update((name.len() as u64).to_le_bytes());
+        hash.update(name);
+        hash.update(update.scale.to_le_bytes());
+        for matrix in [&update.a, &update.b] {
+            for extent in [matrix.rows(), matrix.cols()] {
+                hash.update((extent as u64).to_le_bytes());
+            }
+            let mut values = vec![0.0f32; matrix.cols()];
+            for row in 0..matrix.rows() {
+                matrix.read_row(row, &mut values);
+                values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+            }
+        }
+    }
+    Fingerprint(hash.finalize().into())
 }

@@ -3,8 +3,10 @@
 use crate::cache::{CHUNK, KvShape};
 use crate::config::Config;
 use crate::context::ContextOptions;
+use crate::decoder::LinearWorkspace;
 use crate::engine::LOGIT_ROWS;
 use bise_format::TensorName;
+use bise_format::adapter::{Adapter, ScaledAdapter};
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::TensorInfo;
 use bise_kernels::block::DType;
@@ -122,6 +124,28 @@ impl MemoryNeeds {
         }
     }
 
+    /// These needs, and those of `adapters` of a model of `vocabulary` tokens that `config` describes.
+    pub fn with_adapters(
+        self,
+        adapters: &[ScaledAdapter],
+        config: &Config,
+        vocabulary: usize,
+        options: &ContextOptions,
+    ) -> Self {
+        let adapters = adapters.iter().map(|scaled| &scaled.adapter);
+        let ranks = adapters.clone().flat_map(|adapter| adapter.pairs().values());
+        let rank = ranks.map(|pair| pair.rank()).max().unwrap_or(0);
+        Self {
+            in_files: adapters
+                .map(Adapter::bytes)
+                .fold(self.in_files, u64::saturating_add),
+            scratch: self
+                .scratch
+                .saturating_add(of_updates(config, vocabulary, rank, options)),
+            ..self
+        }
+    }
+
     /// All of it.
     pub fn total(&self) -> u64 {
         let parts = [self.laid_out, self.in_files, self.kv, self.scratch];
@@ -183,6 +207,28 @@ pub fn advise(
         .filter(|dtype| dtype.is_quantized() && size(dtype) <= room as f64);
     let best = smaller.max_by(|a, b| size(a).total_cmp(&size(b)))?;
     Some(Advice::Weights(*best))
+}
+
+/// What updates of up to `rank` work in, 0 if there are none: in attention, in the feed-forward
+/// network and its router, and outside of layers; and activations that meet unquantized matrices.
+fn of_updates(config: &Config, vocabulary: usize, rank: usize, options: &ContextOptions) -> u64 {
+    if rank == 0 {
+        return 0;
+    }
+    let (c, rows) = (config, options.chunk());
+    let (q, experts) = (c.n_heads * c.head_dim, c.experts.map_or(0, |e| e.count));
+    let widest = [
+        q.max(c.dim),
+        c.hidden_dim.max(c.dim),
+        experts,
+        vocabulary.max(c.dim),
+    ];
+    let workspaces = widest.map(|outputs| LinearWorkspace::bytes(rows, outputs, rank));
+    let packed =
+        |width: usize| Activations::row_bytes(width, true) - Activations::row_bytes(width, false);
+    let row = packed(c.dim) + packed(q) + packed(c.hidden_dim);
+    let gathered = c.experts.map_or(0, |_| packed(c.dim));
+    workspaces.iter().sum::<u64>() + rows as u64 * (row + gathered)
 }
 
 /// As an engine's workspace has it, and the tiles in which prompts meet quantized weights, or

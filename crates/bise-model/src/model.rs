@@ -2,8 +2,9 @@
 
 use crate::config::Config;
 use crate::error::LoadError;
-use crate::fingerprint::{Fingerprint, Hashed, fingerprint};
-use crate::loading::{LoadOptions, Weights, largest_piece};
+use crate::fingerprint::{Fingerprint, Hashed, adapted, fingerprint};
+use crate::loading::{LoadOptions, Updates, Weights, largest_piece};
+use bise_format::adapter::ScaledAdapter;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::gguf::Metadata;
 use bise_format::llama;
@@ -36,6 +37,8 @@ pub struct Model {
 struct Shared {
     checkpoint: Arc<Checkpoint>,
     weights: Weights,
+    adapters: Vec<ScaledAdapter>,
+    updates: Arc<Updates>,
     fingerprint: OnceLock<Fingerprint>,
 }
 
@@ -65,41 +68,58 @@ impl Model {
         Self::load(checkpoint, &LoadOptions::default())
     }
 
-    /// As [`Model::from_checkpoint`], on the threads of the current pool.
+    /// As [`Model::from_checkpoint`], on the threads of the current pool, with the adapters of
+    /// `options`.
     ///
     /// # Errors
-    /// As [`Model::from_checkpoint`], and when weights cannot be locked in memory.
+    /// As [`Model::from_checkpoint`], when weights cannot be locked in memory, and when an adapter
+    /// does not fit the model.
     pub fn load(checkpoint: Checkpoint, options: &LoadOptions<'_>) -> Result<Self, LoadError> {
         let config = Config::from_checkpoint(&checkpoint)?;
         llama::check_tensors(&checkpoint)?;
-        let weights = Weights::resident(&checkpoint, &config, options)?;
-        Ok(Self::new(Arc::new(checkpoint), config, weights))
+        let updates = Updates::new(options.adapters, &checkpoint, config.head_dim)?;
+        let weights = Weights::resident(&checkpoint, &config, options, &updates)?;
+        let adapters = (options.adapters, Arc::new(updates));
+        Ok(Self::new(Arc::new(checkpoint), config, weights, adapters))
     }
 
     /// As [`Model::from_checkpoint`], but that weights come a layer at a time, and of a mixture an
-    /// expert at a time, whenever they are used: in memory for at most `most` bytes of them.
+    /// expert at a time, whenever they are used: in memory for at most `most` bytes of them. What
+    /// `adapters` add is read where it is stored.
     ///
     /// # Errors
-    /// When the checkpoint is not a complete model outside of its layers, or a layer or an expert
-    /// takes more. What is wrong inside of a layer is said when it is used.
-    pub fn streamed(checkpoint: Checkpoint, most: u64) -> Result<Self, LoadError> {
+    /// When the checkpoint is not a complete model outside of its layers, a layer or an expert takes
+    /// more, or an adapter does not fit. What is wrong inside of a layer is said when it is used.
+    pub fn streamed(
+        checkpoint: Checkpoint,
+        adapters: &[ScaledAdapter],
+        most: u64,
+    ) -> Result<Self, LoadError> {
         let config = Config::from_checkpoint(&checkpoint)?;
         llama::check_tensors(&checkpoint)?;
         let bytes = largest_piece(&checkpoint);
         if bytes > most {
             return Err(LoadError::Piece { bytes, most });
         }
+        let updates = Arc::new(Updates::new(adapters, &checkpoint, config.head_dim)?);
         let checkpoint = Arc::new(checkpoint);
-        let weights = Weights::streamed(&checkpoint, &config)?;
-        Ok(Self::new(checkpoint, config, weights))
+        let weights = Weights::streamed(&checkpoint, &config, &updates)?;
+        Ok(Self::new(checkpoint, config, weights, (adapters, updates)))
     }
 
-    fn new(checkpoint: Arc<Checkpoint>, config: Config, weights: Weights) -> Self {
+    fn new(
+        checkpoint: Arc<Checkpoint>,
+        config: Config,
+        weights: Weights,
+        (adapters, updates): (&[ScaledAdapter], Arc<Updates>),
+    ) -> Self {
         Self {
             config,
             shared: Arc::new(Shared {
                 checkpoint,
                 weights,
+                adapters: adapters.to_vec(),
+                updates,
                 fingerprint: OnceLock::new(),
             }),
         }
@@ -109,13 +129,15 @@ impl Model {
         &self.shared.weights
     }
 
-    /// What tells this model from others. The first call reads parts of the file.
+    /// What tells this model from others, and with the adapters that it has from itself without
+    /// them. The first call reads parts of the file, and all of the adapters.
     ///
     /// # Panics
     /// Never: what was read from a file can be written to one.
     pub fn fingerprint(&self) -> Fingerprint {
         let of = || {
-            fingerprint(&self.shared.checkpoint, Hashed::Samples).expect("metadata that were read")
+            let base = fingerprint(&self.shared.checkpoint, Hashed::Samples);
+            adapted(base.expect("metadata that were read"), self.shared.updates.all())
         };
         *self.shared.fingerprint.get_or_init(of)
     }
@@ -123,6 +145,11 @@ impl Model {
     /// Where the model came from: metadata and tensors as they are stored.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.shared.checkpoint
+    }
+
+    /// What is added to the model's weights as it runs, in this order.
+    pub fn adapters(&self) -> &[ScaledAdapter] {
+        &self.shared.adapters
     }
 
     /// What is said about the model, by GGUF's keys.
@@ -143,6 +170,6 @@ impl Model {
 
     /// Tokens that the model has logits for.
     pub fn vocabulary_size(&self) -> usize {
-        self.weights().tok_embeddings.shape()[0]
+        self.weights().tok_embeddings.table.shape()[0]
     }
 }

@@ -6,6 +6,7 @@ use crate::engine::{Engine, EngineOptions};
 use crate::error::{ForwardError, LoadError};
 use crate::model::Model;
 use crate::sequence::Sequence;
+use bise_format::adapter::ScaledAdapter;
 use bise_format::checkpoint::Checkpoint;
 use std::ops::ControlFlow;
 
@@ -21,8 +22,8 @@ pub enum StreamedError {
     Forward(#[from] ForwardError),
 }
 
-/// The logits after each of `prompts`, none of them empty, of a model, with weights of at most
-/// `most` bytes laid out at a time. Work runs on the threads of the pool from which it is called;
+/// The logits after each of `prompts`, none of them empty, of a model with `adapters`, with weights
+/// of at most `most` bytes laid out at a time. Work runs on the threads of the pool from which it is called;
 /// `progress` hears how many layers are done, and of how many.
 ///
 /// # Errors
@@ -30,11 +31,12 @@ pub enum StreamedError {
 /// needs more memory.
 pub fn logits_after(
     checkpoint: Checkpoint,
+    adapters: &[ScaledAdapter],
     prompts: &[Vec<u32>],
     most: u64,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Vec<Vec<f32>>, StreamedError> {
-    let model = Model::streamed(checkpoint, most)?;
+    let model = Model::streamed(checkpoint, adapters, most)?;
     let layers = model.config().layers.len();
     let options = EngineOptions {
         rows: prompts.iter().map(Vec::len).sum(),

@@ -3,18 +3,46 @@
 mod common;
 mod counting;
 
+use bise_format::adapter::{Adapter, ScaledAdapter};
 use bise_kernels::threads::Threads;
 use bise_model::sampler::{Sampler, SamplerOptions};
-use bise_model::{Context, ContextOptions};
+use bise_model::{Context, ContextOptions, LoadOptions, Model};
 use counting::{Counting, allocations};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+fn adapter(name: &str) -> ScaledAdapter {
+    let (adapter, _) = Adapter::open(&common::fixture("adapters").join(name)).unwrap();
+    ScaledAdapter {
+        adapter,
+        scale: 1.0,
+    }
+}
+
 #[test]
 fn a_decoded_token_allocates_nothing() {
-    for name in ["tiny-mistral", "tiny-mixtral"] {
-        let model = common::model(name, "Q4_K_M");
+    let mut models: Vec<(&str, Model)> = ["tiny-mistral", "tiny-mixtral"]
+        .map(|name| (name, common::model(name, "Q4_K_M")))
+        .into();
+    // With adapters of all matrices, embeddings and experts too.
+    for (name, base, adapters) in [
+        (
+            "a Mistral's adapters",
+            "random/mistral-no-window",
+            &["plain", "outside"][..],
+        ),
+        ("a Mixtral's adapter", "random/mixtral-4-top-3", &["experts"]),
+    ] {
+        let adapters: Vec<_> = adapters.iter().map(|name| adapter(name)).collect();
+        let options = LoadOptions {
+            adapters: &adapters,
+            ..LoadOptions::default()
+        };
+        let (checkpoint, _) = bise_format::open(&common::fixture(base)).unwrap();
+        models.push((name, Model::load(checkpoint, &options).unwrap()));
+    }
+    for (name, model) in models {
         let mut context = Context::new(&model, ContextOptions::new(512)).unwrap();
         let mut sampler = Sampler::new(SamplerOptions {
             seed: Some(1),

@@ -132,7 +132,7 @@ fn every_way_to_run_gives_the_same_bits() {
         let mut context = Context::new(&gguf, options).unwrap();
         let last = bits(context.forward(&tokens).unwrap());
         let prompts = [tokens.clone()];
-        let streamed = logits_after(checkpoint(name), &prompts, u64::MAX, &|_, _| {}).unwrap();
+        let streamed = logits_after(checkpoint(name), &[], &prompts, u64::MAX, &|_, _| {}).unwrap();
         assert!(bits(&streamed[0]) == last, "{name}, layer by layer");
     }
 }
@@ -158,7 +158,7 @@ fn memory_is_that_of_what_is_copied() {
             name != COPIED
         );
     }
-    let piece = |name| logits_after(checkpoint(name), &[vec![1]], 20_000, &|_, _| {});
+    let piece = |name| logits_after(checkpoint(name), &[], &[vec![1]], 20_000, &|_, _| {});
     assert!(piece("hf-block").is_ok());
     assert!(piece(COPIED).is_err(), "a layer of it takes more");
 }

@@ -23,7 +23,7 @@ fn layer_by_layer_gives_the_same_bits() {
             vec![3],
             vec![1, 2, 3, 4],
         ];
-        let streamed = logits_after(open(), &prompts, u64::MAX, &|_, _| {}).unwrap();
+        let streamed = logits_after(open(), &[], &prompts, u64::MAX, &|_, _| {}).unwrap();
         let model = Model::from_bytes(file.clone()).unwrap();
         for (prompt, streamed) in prompts.iter().zip(&streamed) {
             let mut context = Context::new(&model, ContextOptions::new(prompt.len())).unwrap();
@@ -34,12 +34,12 @@ fn layer_by_layer_gives_the_same_bits() {
             );
         }
         assert!(matches!(
-            logits_after(open(), &[vec![1 << 30]], u64::MAX, &|_, _| {}),
+            logits_after(open(), &[], &[vec![1 << 30]], u64::MAX, &|_, _| {}),
             Err(StreamedError::Forward(_))
         ));
         if target.starts_with('Q') {
             assert!(matches!(
-                logits_after(open(), &prompts, 1000, &|_, _| {}),
+                logits_after(open(), &[], &prompts, 1000, &|_, _| {}),
                 Err(StreamedError::Load(LoadError::Piece { .. }))
             ));
         }

@@ -9,13 +9,15 @@ use crate::integrity::probe::{Prober, Probes};
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::report::Report;
+use crate::write::adapters::{attach, untie};
 use crate::write::pipeline;
 use crate::write::source::{Source, StackedTensor, stack};
 use crate::write::writing::{self, Contents, Listeners};
 use bise_format::TensorName;
+use bise_format::adapter::ScaledAdapter;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::full_text;
-use bise_format::gguf::{Metadata, TensorSpec};
+use bise_format::gguf::{GgufError, Metadata, TensorSpec};
 use bise_format::llama::Architecture;
 use bise_kernels::block::DType;
 use std::path::Path;
@@ -83,15 +85,19 @@ pub fn quantize_source(
 ) -> Result<Report, QuantizeError> {
     let src = &*source.path;
     options.check(src, dst)?;
-    let mut notes = source.notes;
-    let tensors = stack(src, &source.checkpoint, &mut notes)?;
-    let mut metadata = source.checkpoint.metadata.clone();
+    let (mut checkpoint, mut notes) = (source.checkpoint, source.notes);
+    let adapters = options.open_adapters(&mut notes)?;
+    untie(&mut checkpoint, &adapters, &mut notes);
+    let mut tensors = stack(src, &checkpoint, &mut notes)?;
+    attach(&adapters, &checkpoint, &mut tensors)?;
+    let mut metadata = checkpoint.metadata.clone();
     // What describes the old file's making does not describe the new one's.
     metadata.retain(|key| !key.starts_with("quantize.imatrix."));
     let pool = pipeline::pool(options.threads)?;
     let weighing =
         ErrorWeights::new(&tensors, options.imatrix.as_deref(), &mut metadata, &mut notes)?;
-    let tied = source.checkpoint.output_is_tied();
+    describe_adapters(&adapters, &mut metadata).map_err(|e| QuantizeError::gguf(src, e))?;
+    let tied = checkpoint.output_is_tied();
     let facts = ModelFacts::new(&metadata, tied, options.imatrix.is_some());
     let facts = facts.map_err(|e| QuantizeError::model(src, e))?;
     metadata.insert("general.file_type", options.target.file_type());
@@ -101,8 +107,10 @@ pub fn quantize_source(
         metadata.insert(architecture.key("attention.sliding_window"), keys);
         metadata.remove(&architecture.key("attention.sliding_window_pattern"));
     }
-    let probes = prober
-        .and_then(|prober| probes(source.checkpoint, (&metadata, &tensors), prober, &mut notes));
+    let probes = prober.and_then(|prober| {
+        let source = (checkpoint, &adapters[..]);
+        probes(source, (&metadata, &tensors), prober, &mut notes)
+    });
     let types = match options.budget {
         None => choice::choose(&tensors, options, &facts, &mut notes)?,
         Some(budget) => {
@@ -126,7 +134,7 @@ pub fn quantize_source(
         Manifest::new(&metadata, specs, probes).map_err(|e| QuantizeError::gguf(dst, e))?;
     let mut report = Report::new(&manifest, &tensors, notes);
     let job = options
-        .identity(src, &manifest)
+        .identity(src, &adapters, &manifest)
         .map_err(|e| QuantizeError::io(src, e))?;
     progress.start(report.source_len);
     let listeners = Listeners { progress, prober };
@@ -148,10 +156,25 @@ pub fn quantize_source(
     Ok(report)
 }
 
-/// Probes for a model with embeddings. A source without quantized matrices is run as it lies: that
-/// takes no memory.
+/// What is merged, in the order in which it is: names of files, and their scales.
+fn describe_adapters(adapters: &[ScaledAdapter], metadata: &mut Metadata) -> Result<(), GgufError> {
+    const KEY: &str = "quantize.lora";
+    if adapters.is_empty() {
+        return Ok(());
+    }
+    let before = metadata.strings(KEY)?.unwrap_or_default().to_vec();
+    let merged = adapters.iter().map(|scaled| {
+        let name = scaled.adapter.path().file_name().unwrap_or_default();
+        format!("{}:{}", name.to_string_lossy(), scaled.scale)
+    });
+    metadata.insert(KEY, before.into_iter().chain(merged).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// Probes for a model with embeddings. A source without quantized matrices is run as it lies, with
+/// its adapters: that takes no memory.
 fn probes(
-    source: Checkpoint,
+    (source, adapters): (Checkpoint, &[ScaledAdapter]),
     (metadata, tensors): (&Metadata, &[StackedTensor]),
     prober: &Prober<'_>,
     notes: &mut Vec<String>,
@@ -164,7 +187,7 @@ fn probes(
                 .to_owned(),
         );
     } else {
-        match prober.logits(source, probes.prompts()) {
+        match prober.logits(source, adapters, probes.prompts()) {
             Ok(logits) => probes.set_source(logits),
             Err(error) => {
                 notes.push(format!("the source could not be probed: {}", full_text(&error)))

@@ -2,10 +2,12 @@
 
 use crate::choose::writable;
 use bise_format::OpenError;
+use bise_format::adapter::AdapterError;
 use bise_format::atomic::ClaimError;
 use bise_format::gguf::GgufError;
 use bise_format::llama::LlamaError;
 use bise_kernels::block::DType;
+use bise_model::LoadError;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +32,13 @@ pub enum QuantizeError {
 
     #[error(transparent)]
     Open(#[from] OpenError),
+
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+
+    /// Of a source whose dimensions cannot be told.
+    #[error(transparent)]
+    Load(#[from] LoadError),
 
     #[error("{}: {what}", .path.display())]
     Unsupported { path: PathBuf, what: String },

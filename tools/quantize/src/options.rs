@@ -7,6 +7,8 @@ use crate::error::QuantizeError;
 use crate::integrity::digest::Digest;
 use crate::integrity::manifest::Manifest;
 use crate::write::writing;
+use bise_format::OpenError;
+use bise_format::adapter::{Adapter, ScaledAdapter};
 use bise_format::atomic::claim;
 use bise_kernels::block::DType;
 use std::path::{Path, PathBuf};
@@ -28,6 +30,9 @@ pub struct Options {
     pub tensor_types: Vec<TensorType>,
     /// File of an importance matrix, which weighs errors.
     pub imatrix: Option<PathBuf>,
+    /// Adapters that are merged into the weights before these are quantized, each with what its
+    /// updates are multiplied by.
+    pub adapters: Vec<(PathBuf, f32)>,
     /// Whether matrices that are quantized already may be quantized to other types.
     pub allow_requantize: bool,
     /// Whether to measure the error of each tensor.
@@ -50,6 +55,7 @@ impl Options {
             embedding_type: None,
             tensor_types: Vec::new(),
             imatrix: None,
+            adapters: Vec::new(),
             allow_requantize: true,
             measure: false,
             threads: None,
@@ -60,14 +66,16 @@ impl Options {
 
 impl Options {
     /// Checks what can be known before work: that all types are ones that can be written, and that
-    /// `dst` is a place for a file and none that is read, neither `src` nor the importance matrix.
+    /// `dst` is a place for a file and none that is read: not `src`, nor the importance matrix, nor
+    /// an adapter.
     ///
     /// # Errors
     /// Says which is not.
     pub fn check(&self, src: &Path, dst: &Path) -> Result<(), QuantizeError> {
         self.check_types()?;
-        let read: Vec<&Path> = [src].into_iter().chain(self.imatrix.as_deref()).collect();
-        Ok(claim(dst, &read)?)
+        let read = [src].into_iter().chain(self.imatrix.as_deref());
+        let adapters = self.adapters.iter().map(|(path, _)| &**path);
+        Ok(claim(dst, &read.chain(adapters).collect::<Vec<_>>())?)
     }
 
     /// All types must be ones that can be written.
@@ -81,13 +89,37 @@ impl Options {
         }
     }
 
-    /// The job that is done with these options: what the bytes of the output depend on.
-    pub(crate) fn identity(&self, src: &Path, manifest: &Manifest) -> std::io::Result<Digest> {
-        writing::identity(src, self.imatrix.as_deref(), &self.spelled_out(), manifest)
+    /// Opens the adapters, and adds to `notes` what the user should know.
+    ///
+    /// # Errors
+    /// As [`Adapter::open`].
+    pub(crate) fn open_adapters(
+        &self,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<ScaledAdapter>, OpenError> {
+        let open = |(path, scale): &(PathBuf, f32)| {
+            let (adapter, more) = Adapter::open(path)?;
+            notes.extend(more);
+            let scale = *scale;
+            Ok(ScaledAdapter { adapter, scale })
+        };
+        self.adapters.iter().map(open).collect()
     }
 
-    /// The options that the bytes of the output depend on; of the importance matrix the file
-    /// counts, not its name.
+    /// The job that is done with these options: what the bytes of the output depend on.
+    pub(crate) fn identity(
+        &self,
+        src: &Path,
+        adapters: &[ScaledAdapter],
+        manifest: &Manifest,
+    ) -> std::io::Result<Digest> {
+        let adapters = adapters.iter().map(|scaled| scaled.adapter.path());
+        let read: Vec<&Path> = self.imatrix.as_deref().into_iter().chain(adapters).collect();
+        writing::identity(src, &read, &self.spelled_out(), manifest)
+    }
+
+    /// The options that the bytes of the output depend on; of the importance matrix and of adapters
+    /// the files count, not their names.
     fn spelled_out(&self) -> String {
         let Self {
             target,
@@ -97,6 +129,7 @@ impl Options {
             embedding_type,
             tensor_types,
             sliding_window,
+            adapters,
             imatrix: _,
             allow_requantize: _,
             measure: _,
@@ -126,7 +159,10 @@ impl Options {
             ),
         ];
         let types = tensor_types.iter().map(|rule| ("tensor_type", rule.to_string()));
-        let lines = fields.into_iter().chain(types);
+        let scales = adapters
+            .iter()
+            .map(|(_, scale)| ("adapter", format!("times {:08x}, as f32", scale.to_bits())));
+        let lines = fields.into_iter().chain(types).chain(scales);
         lines.map(|(name, value)| format!("{name}={value}\n")).collect()
     }
 }

@@ -100,7 +100,7 @@ fn write(
         .map_err(|e| QuantizeError::gguf(new, e))?;
     let mut report = Report::new(&manifest, &tensors, notes);
     let job =
-        writing::identity(old, None, "repack", &manifest).map_err(|e| QuantizeError::io(old, e))?;
+        writing::identity(old, &[], "repack", &manifest).map_err(|e| QuantizeError::io(old, e))?;
     listeners.progress.start(report.source_len);
     let contents = Contents {
         tensors: &tensors,

@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 
 type Reader = fn(&[u8]) -> Result<(), String>;
 
-const READERS: [(&str, Reader); 11] = [
+const READERS: [(&str, Reader); 14] = [
     ("gguf", readers::gguf),
     ("split", readers::split),
     ("safetensors", readers::safetensors),
@@ -31,6 +31,9 @@ const READERS: [(&str, Reader); 11] = [
     ("tokenizer_config", readers::tokenizer_config),
     ("index", readers::index),
     ("imatrix", readers::imatrix),
+    ("adapter_config", readers::adapter_config),
+    ("adapter_weights", readers::adapter_weights),
+    ("adapter_gguf", readers::adapter_gguf),
 ];
 
 fn fixture(name: &str) -> PathBuf {
@@ -87,6 +90,9 @@ static SEEDS: LazyLock<Vec<Vec<Vec<u8>>>> = LazyLock::new(|| {
         &["tiny-mixtral/tokenizer_config.json"],
         &["random/mistral-sharded/model.safetensors.index.json"],
         &[],
+        &["adapters/ranks/adapter_config.json"],
+        &["adapters/ranks/adapter_model.safetensors"],
+        &["adapters/gguf/plain.gguf", "adapters/gguf/experts.gguf"],
     ];
     let seeds = READERS.iter().zip(good).map(|((folder, _), good)| {
         let hostile = fs::read_dir(fixture("hostile").join(folder)).unwrap();

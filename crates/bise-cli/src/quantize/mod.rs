@@ -3,15 +3,16 @@
 mod options;
 
 use crate::divergence::Divergence;
+use crate::hub::located::located;
 use crate::interrupt::Interrupt;
 use crate::messages::{note, say};
 use crate::outcome::Outcome;
 use crate::probe;
 use crate::progress::{Bar, Stoppable};
-use crate::{loading, runtime};
+use crate::{loading, lora, runtime};
 use anyhow::{Context as _, Result};
 use bise_format::atomic::claim;
-use bise_model::Model;
+use bise_model::{LoadOptions, Model};
 use bise_quantize::{Prober, QuantizeError, Source};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -23,7 +24,8 @@ use std::time::Duration;
 /// in Hugging Face's layout (config.json) or Mistral's own (params.json); or a GGUF file, or any
 /// part of a split one. DST appears only when it is complete; until then the work lies beside it as
 /// .DST.bise-part and .DST.bise-journal. Stopped by Ctrl-C or killed, the same command goes on from
-/// there. DST carries hashes and probes for bise verify.
+/// there. DST carries hashes and probes for bise verify. Adapters (--lora) are merged before weights are
+/// quantized.
 #[derive(clap::Args)]
 #[group(skip)]
 pub struct Args {
@@ -40,7 +42,7 @@ pub fn run(
         calibrate,
     }: Args,
 ) -> Result<Outcome> {
-    let (src, dst, as_json) = (quantize.src.clone(), quantize.dst.clone(), quantize.json);
+    let (src, dst, as_json) = (located(&quantize.src)?, quantize.dst.clone(), quantize.json);
     let threads = runtime::threads(quantize.threads.map(usize::from))?;
     if let Some(text) = &calibrate {
         claim(&dst, &[text])?;
@@ -52,7 +54,12 @@ pub fn run(
         Some(text) => {
             let text = runtime::read(text)?;
             source.notes().iter().for_each(note);
-            let model = Model::from_checkpoint(source.checkpoint().clone());
+            let adapters = lora::open(quantize.adapters())?;
+            let options = LoadOptions {
+                adapters: &adapters,
+                ..LoadOptions::default()
+            };
+            let model = Model::load(source.checkpoint().clone(), &options);
             let model = model.with_context(|| src.display().to_string())?;
             let tokenizer = runtime::tokenizer(&model, Some(&src))?;
             threads.run(|| Divergence::try_source(&model, &tokenizer, &text))?;

@@ -1,5 +1,6 @@
 //! The options of `bise quantize`, and how what was done is told.
 
+use crate::lora::{Lora, lora};
 use crate::numbers::Expected;
 use bise_kernels::block::DType;
 use bise_quantize::{
@@ -19,7 +20,8 @@ use std::path::PathBuf;
 /// in Hugging Face's layout (config.json) or Mistral's own (params.json); or a GGUF file, or any
 /// part of a split one. DST appears only when it is complete; until then the work lies beside it as
 /// .DST.bise-part and .DST.bise-journal. Stopped by Ctrl-C or killed, the same command goes on from
-/// there. DST carries hashes and probes for bise verify.
+/// there. DST carries hashes and probes for bise verify. Adapters (--lora) are merged before weights are
+/// quantized.
 #[derive(clap::Args, Clone, Debug)]
 #[command(version)]
 pub struct Args {
@@ -46,6 +48,10 @@ pub struct Args {
     /// therefore weigh much
     #[arg(long, value_name = "FILE")]
     imatrix: Option<PathBuf>,
+    /// Folder of PEFT or GGUF file with a LoRA adapter that is merged into the weights, times SCALE
+    /// [default: 1]; may be given several times
+    #[arg(long, visible_alias = "lora-scaled", value_name = "FILE[:SCALE]", value_parser = lora)]
+    lora: Vec<Lora>,
     /// Quantize weights that are quantized already: what they lost stays lost, and they lose more
     #[arg(long)]
     allow_requantize: bool,
@@ -142,6 +148,11 @@ fn window(text: &str) -> Result<u32, Expected> {
 }
 
 impl Args {
+    /// The adapters that are merged.
+    pub fn adapters(&self) -> &[Lora] {
+        &self.lora
+    }
+
     /// What the arguments ask of [`quantize_source`].
     pub fn options(&self) -> Options {
         let goal = &self.goal;
@@ -152,6 +163,11 @@ impl Args {
             embedding_type: self.embedding_type,
             tensor_types: self.tensor_types.clone(),
             imatrix: self.imatrix.clone(),
+            adapters: self
+                .lora
+                .iter()
+                .map(|lora| (lora.path.clone(), lora.scale))
+                .collect(),
             allow_requantize: self.allow_requantize,
             measure: self.report || self.json,
             threads: self.threads.map(usize::from),

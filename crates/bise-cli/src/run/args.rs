@@ -165,7 +165,8 @@ impl Args {
             self.constraints.file(),
             self.drafts.file(),
         ];
-        files.into_iter().flatten().collect()
+        let files = files.into_iter().flatten();
+        files.chain(self.runtime.adapters()).collect()
     }
 
     pub fn echoes(&self) -> bool {

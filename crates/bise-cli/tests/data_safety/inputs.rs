@@ -2,6 +2,8 @@
 
 use super::paths::{MODEL, PATHS, PathOption, Role};
 use super::{bise, contents, fails, fixture, succeeds, text};
+use bise_format::gguf::{GgufWriter, Metadata, TensorSpec};
+use bise_kernels::block::DType;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -38,12 +40,37 @@ fn samples() -> TempDir {
     ] {
         fs::write(at(name), text).unwrap();
     }
+    fs::write(at("adapter.gguf"), adapter()).unwrap();
     succeeds(
         folder.path(),
         &["imatrix", "model.gguf", "-f", "text", "-o", "sums.imatrix"],
         "",
     );
     folder
+}
+
+/// An adapter for the demonstration model, which changes a query's matrix.
+fn adapter() -> Vec<u8> {
+    let mut metadata = Metadata::new();
+    metadata.insert("general.type", "adapter");
+    metadata.insert("general.architecture", "llama");
+    metadata.insert("adapter.type", "lora");
+    metadata.insert("adapter.lora.alpha", 1f32);
+    let halves = ["lora_a", "lora_b"].map(|half| format!("blk.0.attn_q.weight.{half}"));
+    let specs = halves
+        .iter()
+        .zip([[256, 1], [1, 256]])
+        .map(|(name, dims)| TensorSpec {
+            name: name.clone(),
+            dims: dims.to_vec(),
+            dtype: DType::F32,
+        });
+    let mut writer = GgufWriter::new(Vec::new(), &metadata, specs).unwrap();
+    let values = [0.01f32; 256].map(f32::to_le_bytes).concat();
+    for name in &halves {
+        writer.write_tensor(name, &values).unwrap();
+    }
+    writer.finish().unwrap()
 }
 
 /// The command line that reads `input` by the option `reads`, all else as usual, and writes

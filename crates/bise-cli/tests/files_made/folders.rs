@@ -173,8 +173,15 @@ pub fn make(kind: &str, folder: &Path) -> String {
             copy("checkpoints/full", model);
             rename("model.safetensors", "pytorch_model.bin");
         }
-        "An adapter alone" => {
-            write("adapter_model.safetensors", "");
+        "An adapter of PEFT" => {
+            copy("adapters/plain", model);
+            let path = model.join("adapter_config.json");
+            let config = fs::read_to_string(&path).unwrap();
+            let mut config: Json = serde_json::from_str(&config).unwrap();
+            config["base_model_name_or_path"] = json!("somebody/base");
+            fs::write(path, config.to_string()).unwrap();
+        }
+        "An adapter whose weights are missing" => {
             write(
                 "adapter_config.json",
                 "{\"base_model_name_or_path\": \"somebody/base\"}",

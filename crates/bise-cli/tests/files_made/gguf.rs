@@ -1,6 +1,6 @@
 //! GGUF files, made from one of a small model.
 
-use crate::common::{file, per_expert, split};
+use crate::common::{file, fixture, per_expert, split};
 use bise_format::gguf::{Gguf, GgufWriter, Metadata, TensorSpec, Value};
 use bise_kernels::block::DType;
 use bise_kernels::tensor::Endian;
@@ -119,7 +119,10 @@ pub fn make(kind: &str, folder: &Path) -> String {
         "A projector for images (mmproj)" => {
             set(&mut metadata, "general.architecture", "clip".into())
         }
-        "A LoRA adapter" => set(&mut metadata, "general.type", "adapter".into()),
+        "A LoRA adapter" => {
+            fs::copy(fixture("adapters/gguf/plain.gguf"), folder.join("model.gguf")).unwrap();
+            return "model.gguf".to_owned();
+        }
         "An importance matrix" => {
             metadata = [("general.type", Value::from("imatrix"))].into_iter().collect();
         }

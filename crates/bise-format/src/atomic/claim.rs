@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// Folders in a model's folder are looked into so deep.
 const DEPTH: usize = 4;
 
+/// How the names of PEFT's files begin, which are read together.
+const ADAPTER: [&str; 2] = ["adapter_config.", "adapter_model."];
+
 /// Why a path cannot be written. Nothing has been changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -53,7 +56,7 @@ pub enum ClaimError {
 }
 
 /// Finds out whether a file can be written at `output` while `inputs` are read: files, any parts of
-/// split ones, or folders of models. Called before the work, so that nobody waits for an error;
+/// split ones, or folders of models and adapters. Called before the work, so that nobody waits for an error;
 /// what is at `output` stays as it is.
 ///
 /// Files are told apart by what they are, not by their names: links and other spellings make no
@@ -137,7 +140,18 @@ fn files(input: &Path) -> Vec<PathBuf> {
         found.retain(|path| !(is_model && is_result(path)));
         return found;
     }
-    let part = input.file_name().and_then(|name| PartName::parse(name.to_str()?));
+    let name = input.file_name().and_then(|name| name.to_str());
+    let of_adapter = |name: &str| ADAPTER.iter().any(|start| name.starts_with(start));
+    if name.is_some_and(of_adapter) {
+        let mut found = Vec::new();
+        collect(parent(input), 1, &mut found);
+        found.retain(|path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(of_adapter)
+        });
+        return found;
+    }
+    let part = name.and_then(PartName::parse);
     let others = part.into_iter().flat_map(|part| {
         let parts = (0..part.count).map(move |n| part.sibling(n).to_string());
         parts
@@ -218,6 +232,9 @@ mod tests {
             assert!(claim(&at(name), &[folder.path()]).is_err());
         }
         claim(&parts[1], &[folder.path()]).unwrap();
+        let adapter = ["adapter_config.json", "adapter_model.safetensors"].map(at);
+        adapter.iter().for_each(|file| fs::write(file, "{}").unwrap());
+        assert!(claim(&adapter[0], &[&adapter[1]]).is_err());
         let safetensors = b"\x40\0\0\0\0\0\0\0{\"logits\": {}}";
         for (name, is_input) in [("logits.bin", false), ("model.safetensors", true)] {
             fs::write(at(name), safetensors).unwrap();

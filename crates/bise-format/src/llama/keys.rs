@@ -244,7 +244,7 @@ fn check_kind(metadata: &Metadata) -> Result<Architecture, LlamaError> {
     let kind = metadata.str("general.type")?.unwrap_or("model");
     let hint = match kind {
         "adapter" => {
-            "a LoRA adapter is no model by itself\nmerge it into its base model, and convert the result"
+            "a LoRA adapter is no model by itself\ngive its base model, and the adapter with it: --lora FILE"
         }
         "mmproj" => {
             "a projector for images is no model by itself\ngive the file of the language model"

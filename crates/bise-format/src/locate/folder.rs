@@ -28,9 +28,7 @@ pub(super) fn check(src: &Path) -> Result<(), OpenError> {
         });
         return say(
             "only a LoRA adapter is here, which is no model by itself".to_owned(),
-            format!(
-                "merge it into {base} (peft: merge_and_unload, save_pretrained), and give the result"
-            ),
+            format!("give {base}, and the adapter with it: --lora {}", src.display()),
         );
     }
     if let Some(part) = unfinished(src, &names) {

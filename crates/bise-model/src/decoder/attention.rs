@@ -1,7 +1,7 @@
 //! Grouped-query attention over a sliding window (Mistral 7B, section 2).
 
 use super::buffer::first;
-use super::linear::Linear;
+use super::linear::{self, Linear};
 use super::step::{See, Step};
 use crate::cache::{BatchKv, CHUNK};
 use crate::config::Config;
@@ -36,11 +36,13 @@ pub(crate) struct Workspace {
     /// `heads`, ready for the output projection.
     joined: Activations,
     attend: AttentionWorkspace,
+    updates: linear::Workspace,
 }
 
 impl Workspace {
-    /// For `rows` rows, of which one is decoded with keys of `tokens` positions.
-    pub fn new(level: Level, config: &Config, rows: usize, tokens: usize) -> Self {
+    /// For `rows` rows, of which one is decoded with keys of `tokens` positions, and adapters of up
+    /// to `rank`.
+    pub fn new(level: Level, config: &Config, rows: usize, tokens: usize, rank: usize) -> Self {
         let (n_heads, head_dim) = (config.n_heads, config.head_dim);
         let (q_width, kv_width) = (n_heads * head_dim, config.n_kv_heads * head_dim);
         let chunks = tokens.div_ceil(CHUNK);
@@ -52,6 +54,7 @@ impl Workspace {
             heads: vec![0.0; rows * q_width],
             joined: Activations::with_capacity(level, rows, q_width),
             attend: AttentionWorkspace::with_capacity(1, n_heads, head_dim, chunks),
+            updates: linear::Workspace::new(level, rows, q_width.max(config.dim), rank),
         }
     }
 }
@@ -73,9 +76,9 @@ impl Attention {
         let (n, q_width, kv_width) = (x.len(), self.wq.outputs(), self.wk.outputs());
         let (q, k) = (first(&mut ws.q, n * q_width), first(&mut ws.k, n * kv_width));
         let v = first(&mut ws.v, n * kv_width);
-        self.wq.forward(x, q);
-        self.wk.forward(x, k);
-        self.wv.forward(x, v);
+        self.wq.forward(x, &mut ws.updates, q);
+        self.wk.forward(x, &mut ws.updates, k);
+        self.wv.forward(x, &mut ws.updates, v);
         rope.rotate_queries(ws.level, q, self.head_dim);
         rope.rotate_keys(ws.level, k, self.head_dim);
         see(Step::Query, q);
@@ -95,7 +98,7 @@ impl Attention {
         ops::attend(ws.level, kv.kind(), &attention, &mut ws.attend, heads);
         see(Step::Heads, heads);
         ws.joined.set(heads, q_width);
-        self.wo.forward(&mut ws.joined, out);
+        self.wo.forward(&mut ws.joined, &mut ws.updates, out);
         see(Step::AttentionOutput, out);
     }
 }

@@ -48,14 +48,15 @@ impl Workspace {
         self.level
     }
 
-    /// For `rows` rows, of which one is decoded with keys of `tokens` positions.
-    pub fn new(level: Level, config: &Config, rows: usize, tokens: usize) -> Self {
+    /// For `rows` rows, of which one is decoded with keys of `tokens` positions, and adapters of up
+    /// to `rank`.
+    pub fn new(level: Level, config: &Config, rows: usize, tokens: usize, rank: usize) -> Self {
         Self {
             level,
             input: Activations::with_capacity(level, rows, config.dim),
             branch: vec![0.0; rows * config.dim],
-            attention: attention::Workspace::new(level, config, rows, tokens),
-            feed_forward: feed_forward::Workspace::new(level, config, rows),
+            attention: attention::Workspace::new(level, config, rows, tokens, rank),
+            feed_forward: feed_forward::Workspace::new(level, config, rows, rank),
         }
     }
 }

@@ -24,11 +24,13 @@ pub(crate) enum Workspace {
 }
 
 impl Workspace {
-    /// For `rows` rows.
-    pub fn new(level: Level, config: &Config, rows: usize) -> Self {
+    /// For `rows` rows, and adapters of up to `rank`.
+    pub fn new(level: Level, config: &Config, rows: usize, rank: usize) -> Self {
         match config.experts {
-            None => Self::Dense(swiglu::Workspace::new(level, config, rows)),
-            Some(mixture) => Self::SparseMoe(moe::Workspace::new(level, config, mixture, rows)),
+            None => Self::Dense(swiglu::Workspace::new(level, config, rows, rank)),
+            Some(mixture) => {
+                Self::SparseMoe(moe::Workspace::new(level, config, mixture, rows, rank))
+            }
         }
     }
 }

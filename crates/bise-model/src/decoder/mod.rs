@@ -4,6 +4,7 @@
 mod attention;
 mod block;
 mod buffer;
+mod embedding;
 mod feed_forward;
 mod held;
 mod linear;
@@ -14,9 +15,10 @@ mod swiglu;
 
 pub(crate) use attention::Attention;
 pub(crate) use block::{Block, Rows, Workspace};
+pub(crate) use embedding::{Embedding, EmbeddingUpdate};
 pub(crate) use feed_forward::FeedForward;
 pub(crate) use held::Held;
-pub(crate) use linear::Linear;
+pub(crate) use linear::{Linear, Update, Workspace as LinearWorkspace};
 pub(crate) use moe::{Experts, SparseMoe};
 pub(crate) use norm::RmsNorm;
 pub(crate) use step::{Step, finite};

@@ -6,7 +6,7 @@
 
 use super::buffer::first;
 use super::held::Held;
-use super::linear::Linear;
+use super::linear::{self, Linear};
 use super::step::{See, Step};
 use super::swiglu::{self, SwiGlu};
 use crate::config::{Config, Experts as Mixture};
@@ -53,11 +53,13 @@ pub(crate) struct Workspace {
     /// Their outputs, `[rows, dim]`.
     outputs: Vec<f32>,
     expert: swiglu::Workspace,
+    /// Of the router.
+    updates: linear::Workspace,
 }
 
 impl Workspace {
-    /// For `rows` rows.
-    pub fn new(level: Level, config: &Config, mixture: Mixture, rows: usize) -> Self {
+    /// For `rows` rows, and adapters of up to `rank`.
+    pub fn new(level: Level, config: &Config, mixture: Mixture, rows: usize, rank: usize) -> Self {
         Self {
             level,
             logits: vec![0.0; rows * mixture.count],
@@ -65,7 +67,8 @@ impl Workspace {
             rows: Vec::with_capacity(rows),
             inputs: Activations::with_capacity(level, rows, config.dim),
             outputs: vec![0.0; rows * config.dim],
-            expert: swiglu::Workspace::new(level, config, rows),
+            expert: swiglu::Workspace::new(level, config, rows, rank),
+            updates: linear::Workspace::new(level, rows, mixture.count, rank),
         }
     }
 }
@@ -87,7 +90,7 @@ impl SparseMoe {
         let (n, experts) = (x.len(), self.router.outputs());
         let logits = first(&mut ws.logits, n * experts);
         let weights = first(&mut ws.weights, n * experts);
-        self.router.forward(x, logits);
+        self.router.forward(x, &mut ws.updates, logits);
         see(Step::Router, logits);
         for (logits, weights) in logits
             .chunks_exact(experts)

@@ -1,7 +1,7 @@
 //! SwiGLU (Shazeer, arXiv 2002.05202): a feed-forward network, or an expert.
 
 use super::buffer::first;
-use super::linear::Linear;
+use super::linear::{self, Linear};
 use super::step::{See, Step};
 use crate::config::Config;
 use bise_kernels::isa::Level;
@@ -27,17 +27,19 @@ pub(crate) struct Workspace {
     up: Vec<f32>,
     /// `[n, hidden_dim]`
     hidden: Activations,
+    updates: linear::Workspace,
 }
 
 impl Workspace {
-    /// For `rows` rows.
-    pub fn new(level: Level, config: &Config, rows: usize) -> Self {
+    /// For `rows` rows, and adapters of up to `rank`.
+    pub fn new(level: Level, config: &Config, rows: usize, rank: usize) -> Self {
         let width = config.hidden_dim;
         Self {
             level,
             gate: vec![0.0; rows * width],
             up: vec![0.0; rows * width],
             hidden: Activations::with_capacity(level, rows, width),
+            updates: linear::Workspace::new(level, rows, width.max(config.dim), rank),
         }
     }
 }
@@ -55,8 +57,8 @@ impl SwiGlu {
         let (n, width) = (x.len(), self.w2.inputs());
         see(Step::ExpertInput(expert), x.values());
         let (gate, up) = (first(&mut ws.gate, n * width), first(&mut ws.up, n * width));
-        self.w1.forward(x, gate);
-        self.w3.forward(x, up);
+        self.w1.forward(x, &mut ws.updates, gate);
+        self.w3.forward(x, &mut ws.updates, up);
         see(Step::Gate(expert), gate);
         see(Step::Up(expert), up);
         let (level, gate, up) = (ws.level, &*gate, &*up);
@@ -65,7 +67,7 @@ impl SwiGlu {
             swiglu(level, &gate[here.clone()], &up[here], out);
         });
         see(Step::Hidden(expert), ws.hidden.values());
-        self.w2.forward(&mut ws.hidden, out);
+        self.w2.forward(&mut ws.hidden, &mut ws.updates, out);
         see(Step::Down(expert), out);
     }
 }

@@ -1,9 +1,14 @@
 //! Tensors by their names and shapes, laid out for kernels.
 
 use super::bad_weight::find_bad_weight;
+use super::updates::Updates;
 use crate::config::{Config, Experts as Mixture};
-use crate::decoder::{Attention, Block, Experts, FeedForward, Linear, RmsNorm, SparseMoe, SwiGlu};
+use crate::decoder::{
+    Attention, Block, Embedding, EmbeddingUpdate, Experts, FeedForward, Linear, RmsNorm, SparseMoe,
+    SwiGlu, Update,
+};
 use crate::error::LoadError;
+use bise_format::adapter::{LowRank, ScaledAdapter};
 use bise_format::checkpoint::Checkpoint;
 use bise_format::{FfnMatrix, LayerTensor, TensorName};
 use bise_kernels::matmul;
@@ -18,6 +23,22 @@ pub struct LoadOptions<'a> {
     pub lock: bool,
     /// Hears how many more bytes of weights are ready.
     pub progress: &'a (dyn Fn(u64) + Sync),
+    /// What is added to matrices as the model runs, in this order; the weights stay as they are.
+    ///
+    /// ```
+    /// use bise_format::adapter::{Adapter, ScaledAdapter};
+    /// use bise_model::{LoadOptions, Model};
+    ///
+    /// let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
+    /// let (base, _) = bise_format::open(&fixtures.join("random/mistral-no-window"))?;
+    /// let (adapter, _) = Adapter::open(&fixtures.join("adapters/plain"))?;
+    /// let adapters = [ScaledAdapter { adapter, scale: 0.5 }];
+    /// let options = LoadOptions { adapters: &adapters, ..LoadOptions::default() };
+    /// let adapted = Model::load(base.clone(), &options)?;
+    /// assert_ne!(adapted.fingerprint(), Model::from_checkpoint(base)?.fingerprint());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub adapters: &'a [ScaledAdapter],
 }
 
 impl Default for LoadOptions<'_> {
@@ -26,6 +47,7 @@ impl Default for LoadOptions<'_> {
             read: false,
             lock: false,
             progress: &|_| {},
+            adapters: &[],
         }
     }
 }
@@ -35,6 +57,7 @@ pub(super) struct Loader<'a> {
     pub checkpoint: &'a Checkpoint,
     pub config: &'a Config,
     pub options: &'a LoadOptions<'a>,
+    pub updates: &'a Updates,
 }
 
 impl<'a> Loader<'a> {
@@ -71,7 +94,7 @@ impl<'a> Loader<'a> {
         outputs: usize,
         inputs: usize,
     ) -> Result<Linear, LoadError> {
-        self.lay_out(name, &self.shaped(name, &[outputs, inputs])?)
+        self.lay_out(name, name, &self.shaped(name, &[outputs, inputs])?)
     }
 
     /// The tensor as kernels read it, in its file's pages or, when these are not wanted, in memory
@@ -88,7 +111,13 @@ impl<'a> Loader<'a> {
         Ok(tensor.native())
     }
 
-    pub fn lay_out(&self, name: TensorName, tensor: &Tensor) -> Result<Linear, LoadError> {
+    /// The matrix `target`, which is `tensor`, or a part of it, that the file calls `name`.
+    pub fn lay_out(
+        &self,
+        name: TensorName,
+        target: TensorName,
+        tensor: &Tensor,
+    ) -> Result<Linear, LoadError> {
         let weights = matmul::Weights::new(&self.fetch(name, tensor)?)
             .map_err(|e| no_room(name, tensor, e))?;
         let finite = weights.is_finite() && tensor.scales().is_none_or(Scales::keep_finite);
@@ -99,7 +128,49 @@ impl<'a> Loader<'a> {
             weights.lock().map_err(|e| not_locked(name, e))?;
         }
         (self.options.progress)(tensor.len() as u64);
-        Ok(Linear(weights))
+        let updates = self.updates.of(target).iter();
+        Ok(Linear {
+            weights,
+            updates: updates
+                .map(|update| self.update(update))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn update(&self, update: &LowRank) -> Result<Update, LoadError> {
+        Ok(Update {
+            a: self.narrow(update.target, &update.a)?,
+            b: self.narrow(update.target, &update.b)?,
+            scale: update.scale,
+        })
+    }
+
+    /// A matrix of an update, which is unquantized: no copy is made where it can be read as it is.
+    fn narrow(&self, name: TensorName, tensor: &Tensor) -> Result<matmul::Weights, LoadError> {
+        matmul::Weights::new(&self.fetch(name, tensor)?).map_err(|e| no_room(name, tensor, e))
+    }
+
+    /// The embeddings of `vocabulary` tokens.
+    pub fn embedding(&self, vocabulary: usize) -> Result<Embedding, LoadError> {
+        let name = TensorName::Embedding;
+        let table = self.shaped(name, &[vocabulary, self.config.dim])?;
+        let update = |update: &LowRank| {
+            let up = update.a.clone().transposed().expect("an unquantized matrix");
+            Ok(EmbeddingUpdate {
+                rows: self.fetch(name, &update.b)?,
+                up: self.narrow(name, &up)?,
+                scale: update.scale,
+            })
+        };
+        Ok(Embedding {
+            table: self.fetch(name, &table)?,
+            updates: self
+                .updates
+                .of(name)
+                .iter()
+                .map(update)
+                .collect::<Result<_, LoadError>>()?,
+        })
     }
 
     pub fn norm(&self, name: TensorName) -> Result<RmsNorm, LoadError> {
@@ -176,9 +247,10 @@ impl<'a> Loader<'a> {
         } = self.config;
         let count = self.config.experts.map_or(1, |experts| experts.count);
         let slab = |matrix, outputs, inputs| {
+            let own = name(LayerTensor::Expert(matrix, e as u64));
             let name = name(LayerTensor::Experts(matrix));
             let tensor = self.shaped(name, &[count, outputs, inputs])?;
-            self.lay_out(name, &tensor.slab(e))
+            self.lay_out(name, own, &tensor.slab(e))
         };
         Ok(SwiGlu {
             w1: slab(FfnMatrix::Gate, hidden_dim, dim)?,

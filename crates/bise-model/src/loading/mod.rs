@@ -5,10 +5,12 @@ mod loader;
 mod steps;
 mod store;
 mod streamed;
+mod updates;
 mod weights;
 
 pub(crate) use bad_weight::{find_bad_weight, find_in_tensor};
 pub use loader::LoadOptions;
 pub(crate) use steps::{matrices, step_tensors};
 pub(crate) use streamed::largest_piece;
+pub(crate) use updates::Updates;
 pub(crate) use weights::Weights;

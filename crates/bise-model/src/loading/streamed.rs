@@ -1,6 +1,7 @@
 //! Weights that are in memory only while they are used: a layer, and of its experts one at a time.
 
 use super::loader::{LoadOptions, Loader};
+use super::updates::Updates;
 use crate::config::Config;
 use crate::decoder::{Block, Experts, Held, SwiGlu};
 use crate::error::LoadError;
@@ -13,13 +14,18 @@ use std::sync::Arc;
 pub(crate) struct Streamed {
     checkpoint: Arc<Checkpoint>,
     config: Arc<Config>,
+    updates: Arc<Updates>,
 }
 
 impl Streamed {
-    /// The blocks that `config` asks for.
-    pub fn new(checkpoint: Arc<Checkpoint>, config: Config) -> Self {
+    /// The blocks that `config` asks for, with `updates`.
+    pub fn new(checkpoint: Arc<Checkpoint>, config: Config, updates: Arc<Updates>) -> Self {
         let config = Arc::new(config);
-        Self { checkpoint, config }
+        Self {
+            checkpoint,
+            config,
+            updates,
+        }
     }
 
     /// A block, whose experts are brought when they are needed.
@@ -27,9 +33,11 @@ impl Streamed {
         let experts = StreamedExperts {
             checkpoint: self.checkpoint.clone(),
             config: self.config.clone(),
+            updates: self.updates.clone(),
             layer,
         };
-        loader(&self.checkpoint, &self.config).block(layer, |_| Ok(Box::new(experts)))
+        loader(&self.checkpoint, &self.config, &self.updates)
+            .block(layer, |_| Ok(Box::new(experts)))
     }
 }
 
@@ -37,26 +45,29 @@ impl Streamed {
 struct StreamedExperts {
     checkpoint: Arc<Checkpoint>,
     config: Arc<Config>,
+    updates: Arc<Updates>,
     layer: usize,
 }
 
 impl Experts for StreamedExperts {
     fn get(&self, e: usize) -> Result<Held<'_, SwiGlu>, LoadError> {
-        let expert = loader(&self.checkpoint, &self.config).expert(self.layer, e)?;
+        let expert = loader(&self.checkpoint, &self.config, &self.updates).expert(self.layer, e)?;
         Ok(Held::Loaded(Box::new(expert)))
     }
 }
 
-fn loader<'a>(checkpoint: &'a Checkpoint, config: &'a Config) -> Loader<'a> {
+fn loader<'a>(checkpoint: &'a Checkpoint, config: &'a Config, updates: &'a Updates) -> Loader<'a> {
     const USUAL: &LoadOptions<'_> = &LoadOptions {
         read: false,
         lock: false,
         progress: &|_| {},
+        adapters: &[],
     };
     Loader {
         checkpoint,
         config,
         options: USUAL,
+        updates,
     }
 }
 

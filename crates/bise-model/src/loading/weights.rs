@@ -3,26 +3,29 @@
 use super::loader::{LoadOptions, Loader};
 use super::store::Store;
 use super::streamed::Streamed;
+use super::updates::Updates;
 use crate::config::Config;
-use crate::decoder::{Linear, RmsNorm};
+use crate::decoder::{Embedding, Linear, RmsNorm};
 use crate::error::LoadError;
 use bise_format::TensorName;
 use bise_format::checkpoint::Checkpoint;
-use bise_kernels::tensor::Tensor;
 use std::sync::Arc;
 
 /// The weights outside the blocks, and the blocks.
 pub(crate) struct Weights {
     /// `[vocabulary, dim]`, looked up by row.
-    pub tok_embeddings: Tensor,
+    pub tok_embeddings: Embedding,
     pub blocks: Store,
     pub norm: RmsNorm,
     /// `[vocabulary, dim]`; the embeddings themselves when the file has none.
     pub output: Linear,
+    /// The largest rank of the updates; 0 if there are none.
+    pub rank: usize,
 }
 
 impl Weights {
-    /// Finds all tensors that `config` asks for, checks their shapes, and brings them into memory.
+    /// Finds all tensors that `config` asks for, checks their shapes, and brings them into memory,
+    /// with `updates`.
     ///
     /// # Errors
     /// When one is absent, of another shape, damaged, or does not fit in memory.
@@ -30,11 +33,13 @@ impl Weights {
         checkpoint: &Checkpoint,
         config: &Config,
         options: &LoadOptions<'_>,
+        updates: &Updates,
     ) -> Result<Self, LoadError> {
         let loader = Loader {
             checkpoint,
             config,
             options,
+            updates,
         };
         let block = |layer| {
             loader.block(layer, |mixture| {
@@ -53,14 +58,19 @@ impl Weights {
     ///
     /// # Errors
     /// As [`resident`](Self::resident).
-    pub fn streamed(checkpoint: &Arc<Checkpoint>, config: &Config) -> Result<Self, LoadError> {
+    pub fn streamed(
+        checkpoint: &Arc<Checkpoint>,
+        config: &Config,
+        updates: &Arc<Updates>,
+    ) -> Result<Self, LoadError> {
         let loader = Loader {
             checkpoint,
             config,
             options: &LoadOptions::default(),
+            updates,
         };
         with_blocks(&loader, || {
-            let blocks = Streamed::new(checkpoint.clone(), config.clone());
+            let blocks = Streamed::new(checkpoint.clone(), config.clone(), updates.clone());
             Ok(Store::Streamed(blocks))
         })
     }
@@ -72,16 +82,19 @@ fn with_blocks(
     blocks: impl FnOnce() -> Result<Store, LoadError>,
 ) -> Result<Weights, LoadError> {
     let (dim, vocabulary) = (loader.config.dim, loader.find(TensorName::Embedding)?.rows());
-    let tok_embeddings = loader.shaped(TensorName::Embedding, &[vocabulary, dim])?;
-    let tok_embeddings = loader.fetch(TensorName::Embedding, &tok_embeddings)?;
+    let tok_embeddings = loader.embedding(vocabulary)?;
     let output = match loader.has(TensorName::Output) {
         true => loader.linear(TensorName::Output, vocabulary, dim)?,
-        false => loader.lay_out(TensorName::Embedding, &tok_embeddings)?,
+        false => {
+            let table = &tok_embeddings.table;
+            loader.lay_out(TensorName::Embedding, TensorName::Output, table)?
+        }
     };
     Ok(Weights {
         norm: loader.norm(TensorName::OutputNorm)?,
         blocks: blocks()?,
         tok_embeddings,
         output,
+        rank: loader.updates.rank(),
     })
 }

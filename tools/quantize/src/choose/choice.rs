@@ -74,7 +74,7 @@ pub(crate) fn refuse_requantizing(
 ) -> Result<(), QuantizeError> {
     let twice = |(tensor, to): &(&StackedTensor, &DType)| {
         let from = tensor.source_type();
-        from.is_quantized() && to.is_quantized() && from != **to
+        from.is_quantized() && to.is_quantized() && (from != **to || tensor.is_changed())
     };
     match tensors.iter().zip(types).find(twice) {
         None => Ok(()),

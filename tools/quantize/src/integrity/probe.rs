@@ -17,6 +17,7 @@
 //! activations may add.
 
 use crate::integrity::digest::{hex, sha256};
+use bise_format::adapter::ScaledAdapter;
 use bise_format::checkpoint::Checkpoint;
 use bise_format::full_text;
 use bise_format::gguf::{GgufError, Metadata};
@@ -47,15 +48,16 @@ impl<'a> Prober<'a> {
         }
     }
 
-    /// The logits that `model` gives after each of `prompts`.
+    /// The logits that `model` gives with `adapters` after each of `prompts`.
     pub(crate) fn logits(
         &self,
         model: Checkpoint,
+        adapters: &[ScaledAdapter],
         prompts: &[Vec<u32>],
     ) -> Result<Vec<Vec<f32>>, StreamedError> {
         let progress = (self.progress)();
         self.threads
-            .run(|| logits_after(model, prompts, MOST, &*progress))
+            .run(|| logits_after(model, adapters, prompts, MOST, &*progress))
     }
 
     /// The logits that the model at `path` gives after each of `prompts`, or why there are none.
@@ -65,7 +67,8 @@ impl<'a> Prober<'a> {
         prompts: &[Vec<u32>],
     ) -> Result<Vec<Vec<f32>>, String> {
         let (model, _) = bise_format::open(path).map_err(|error| full_text(&error))?;
-        self.logits(model, prompts).map_err(|error| full_text(&error))
+        self.logits(model, &[], prompts)
+            .map_err(|error| full_text(&error))
     }
 }
 
@@ -352,7 +355,7 @@ mod tests {
 
         let model = Checkpoint::open(&path).unwrap();
         let recorded = Recorded::read(&model.metadata).unwrap().unwrap();
-        let logits = prober.logits(model, &recorded.prompts).unwrap();
+        let logits = prober.logits(model, &[], &recorded.prompts).unwrap();
         assert!(recorded.compare(&logits, CONTRACT).is_ok());
         let scaled = |by: f32| -> Vec<Vec<f32>> {
             let scale = |logits: &Vec<f32>| logits.iter().map(|l| l * by).collect();

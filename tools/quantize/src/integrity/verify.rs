@@ -113,7 +113,7 @@ fn check_probes(
     let prompts = recorded
         .as_ref()
         .map_or(ours.prompts(), |recorded| &recorded.prompts);
-    let replay = match prober.logits(model, prompts) {
+    let replay = match prober.logits(model, &[], prompts) {
         Ok(replay) => replay,
         Err(error) => {
             let why = full_text(&error);

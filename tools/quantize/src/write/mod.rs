@@ -1,6 +1,8 @@
 //! From the source's tensors to a file: slabs made on all threads, hashed and written in order.
 
+pub(crate) mod adapters;
 mod journal;
+pub(crate) mod merge;
 pub(crate) mod pipeline;
 pub(crate) mod plan;
 mod queue;

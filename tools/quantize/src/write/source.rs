@@ -2,6 +2,7 @@
 //! the source's files.
 
 use crate::error::QuantizeError;
+use crate::write::merge::Merge;
 use bise_format::checkpoint::{Checkpoint, Container};
 use bise_format::{OpenError, TensorName};
 use bise_kernels::block::DType;
@@ -56,6 +57,8 @@ pub(crate) struct StackedTensor {
     pub dims: Vec<u64>,
     /// At least one, all of the same shape.
     pub parts: Vec<SourceTensor>,
+    /// What adapters add, in the order given.
+    pub merges: Vec<Merge>,
 }
 
 /// A tensor of the source.
@@ -75,6 +78,7 @@ impl StackedTensor {
                 name: source,
                 tensor,
             }],
+            merges: Vec::new(),
         }
     }
 
@@ -110,7 +114,14 @@ impl StackedTensor {
 
     /// Whether the source's bytes may be copied: a GGUF's blocks of type `dtype`.
     pub(crate) fn is_verbatim(&self, dtype: DType) -> bool {
-        dtype.is_quantized() && self.parts.iter().all(|part| part.tensor.dtype() == dtype)
+        dtype.is_quantized()
+            && !self.is_changed()
+            && self.parts.iter().all(|part| part.tensor.dtype() == dtype)
+    }
+
+    /// Whether adapters are merged into it.
+    pub(crate) fn is_changed(&self) -> bool {
+        !self.merges.is_empty()
     }
 
     /// The bytes of `row`, in little-endian order, at the end of `out`.
@@ -119,12 +130,14 @@ impl StackedTensor {
         part.tensor.copy_row(row, out);
     }
 
-    /// The values of `rows`, `out` being as long.
+    /// The values of `rows`, adapters merged, `out` being as long.
     pub(crate) fn read_rows(&self, rows: Range<u64>, out: &mut [f32]) {
-        for (row, out) in rows.zip(out.chunks_exact_mut(self.columns() as usize)) {
+        let columns = self.columns() as usize;
+        for (row, out) in rows.clone().zip(out.chunks_exact_mut(columns)) {
             let (part, row) = self.locate(row);
             part.tensor.read_row(row, out);
         }
+        self.merges.iter().for_each(|merge| merge.add(&rows, out));
     }
 
     /// Bytes of `rows` in the source.

@@ -32,11 +32,11 @@ const METHOD: u32 = 3;
 /// Numbers how a job is described: raised whenever the fields below, or what they say, change.
 const IDENTITY: u32 = 1;
 
-/// All that the bytes of the output depend on: the source's files, the importance matrix, what is
-/// done with them, this program's version and method, and the layout.
+/// All that the bytes of the output depend on: the source's files, what else is `read`, what is done
+/// with them, this program's version and method, and the layout.
 pub(crate) fn identity(
     src: &Path,
-    imatrix: Option<&Path>,
+    read: &[&Path],
     what: &str,
     manifest: &Manifest,
 ) -> io::Result<Digest> {
@@ -49,7 +49,11 @@ pub(crate) fn identity(
     put(env!("CARGO_PKG_VERSION").as_bytes());
     put(&METHOD.to_le_bytes());
     put(what.as_bytes());
-    for path in files(src)?.into_iter().chain(imatrix.map(Path::to_owned)) {
+    let mut paths = files(src)?;
+    for path in read {
+        paths.extend(files(path)?);
+    }
+    for path in paths {
         let found = std::fs::metadata(&path)?;
         let modified = found.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
         put(path.canonicalize()?.as_os_str().as_encoded_bytes());
