@@ -294,11 +294,12 @@ impl ModelFacts {
         let metadata: Map<_, _> = metadata.map(|(k, v)| (k.to_owned(), json_value(v))).collect();
         let tensors = self.checkpoint.tensors.iter().map(|(name, t)| {
             let mut tensor = json!({
-                "name": name, "type": t.dtype().name(), "shape": t.shape(), "offset": t.offset(), "bytes": t.len(),
+                "name": name, "type": t.dtype().name(), "shape": t.shape(),
+                "offset": t.offset(), "bytes": t.len(),
             });
             if let Some(scales) = t.scales() {
-                let [rows, columns] = scales.block();
-                tensor["scales"] = json!({ "count": scales.values().len(), "rows": rows, "columns": columns });
+                let ([rows, columns], count) = (scales.block(), scales.values().len());
+                tensor["scales"] = json!({ "count": count, "rows": rows, "columns": columns });
             }
             tensor
         });

@@ -194,7 +194,8 @@ fn config(params: Params, shards: &Shards) -> Result<Config, String> {
         "vocab_size": vocabulary, "max_position_embeddings": context,
         "rms_norm_eps": params.norm_eps.unwrap_or(1e-5), "rope_parameters": rope,
         "tie_word_embeddings": tied.unwrap_or(false), "num_local_experts": moe.map(|moe| moe.num_experts),
-        "num_experts_per_tok": moe.map(|moe| moe.num_experts_per_tok), "quantization_config": quantization,
+        "num_experts_per_tok": moe.map(|moe| moe.num_experts_per_tok),
+        "quantization_config": quantization,
     });
     let family = if moe.is_some() {
         Family::Mixtral

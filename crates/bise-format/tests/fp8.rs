@@ -235,7 +235,7 @@ fn what_is_not_read_of_eight_bits_is_named() {
     refused("hf-block", "compressed-tensors' pack-quantized", |folder| {
         folder.config["quantization_config"] = json!({
             "quant_method": "compressed-tensors", "format": "pack-quantized",
-            "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "int", "strategy": "group"}}},
+            "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "int"}}},
         });
     });
     refused("native", "quantization.qformat_weight is \"int4\"", |folder| {

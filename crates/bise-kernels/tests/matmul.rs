@@ -320,7 +320,8 @@ fn activations_of_one_level_meet_those_of_another() {
     }
 }
 
-/// A matrix of values with scales, and what it stands for: each value times its scale, rounded once.
+/// A matrix of values with scales, and what it stands for: each value times its scale, rounded
+/// once.
 struct Scaled {
     tensor: Tensor,
     dequantized: Tensor,

@@ -1,5 +1,5 @@
-//! FP8 checkpoints run as torch and transformers have them: the same weights, bit for bit, and their
-//! logits.
+//! FP8 checkpoints run as torch and transformers have them: the same weights, bit for bit, and
+//! their logits.
 //!
 //! `tools/fixtures/fp8_goldens.py` made them.
 

@@ -59,7 +59,8 @@ const ORIGINAL: &str = "get the model that it was made from, in BF16 or F16";
 
 fn refusal(method: &str, cure: &str) -> String {
     format!(
-        "weights are quantized already, as {method} (quantization_config), which bise does not read\n{cure}"
+        "weights are quantized already, as {method} (quantization_config), \
+         which bise does not read\n{cure}"
     )
 }
 
@@ -163,7 +164,8 @@ mod tests {
 
     #[test]
     fn forms_of_fp8() {
-        let weights = |strategy: &str| json!({"num_bits": 8, "type": "float", "strategy": strategy, "symmetric": true});
+        let weights =
+            |strategy: &str| json!({"num_bits": 8, "type": "float", "strategy": strategy});
         let mut block = weights("block");
         block["block_structure"] = json!([64, 32]);
         let mut text = block.clone();

@@ -89,7 +89,8 @@ impl Fp8<'_> {
             .ok_or_else(|| format!("{scale} does not fit {name}"))
     }
 
-    /// Rows and columns that share one of the scales of shape `found`, those of a matrix of `shape`.
+    /// Rows and columns that share one of the scales of shape `found`, which are those of a matrix
+    /// of `shape`.
     ///
     /// # Errors
     /// The shapes that they may have.
@@ -103,10 +104,12 @@ impl Fp8<'_> {
             (_, Some((block, expected))) if found == expected => Ok(block),
             (&[each, 1], _) if each == rows => Ok([1, columns]),
             (_, None) => Err(format!(
-                "[] for one scale, or [{rows}, 1] for one a row; the configuration has no size of blocks"
+                "[] for one scale, or [{rows}, 1] for one a row; \
+                 the configuration has no size of blocks"
             )),
             (_, Some(([down, across], expected))) => Err(format!(
-                "{expected:?} for blocks of {down} x {across}, [] for one scale, or [{rows}, 1] for one a row"
+                "{expected:?} for blocks of {down} x {across}, [] for one scale, \
+                 or [{rows}, 1] for one a row"
             )),
         }
     }

@@ -206,7 +206,8 @@ fn compare(
         extra.partition(|name| fp8::is_of_activations(name));
     if let Some(first) = passed_over.first() {
         notes.push(format!(
-            "{} scales of activations are passed over, {first} among them: bise does not compute in FP8",
+            "{} scales of activations are passed over, {first} among them: \
+             bise does not compute in FP8",
             passed_over.len()
         ));
     }

@@ -7,7 +7,7 @@ use super::{Format, PlainFormat};
 use crate::e4m3;
 use crate::isa::Isa;
 
-/// [`e4m3`], one value a byte.
+/// Floats of eight bits, four of them the exponent's, one a byte.
 pub struct F8_E4M3;
 
 impl PlainFormat for F8_E4M3 {

@@ -1,4 +1,4 @@
-//! A matrix as it is stored: bytes, their type, the order of rows, and what values are multiples of.
+//! A matrix as it is stored: bytes, their type, the order of rows, what values are multiples of.
 
 use crate::block::DType;
 use crate::tensor::{RowOrder, Scales};

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! | s: 4 bytes, one a sub-block
-//! | qs: 32 bytes; byte 8g + i holds v of value 16g + i in its low nibble, of value 16g + i + 8 in its high one |
+//! | qs: 32 bytes; byte 8g + i holds v of value 16g + i in its low nibble,
+//! |     of value 16g + i + 8 in its high one |
 //! ```
 //!
 //! `v` is a float of MXFP4. `s` is a float of E4M3 without its sign, which is not looked at; 0x7f,

@@ -403,8 +403,9 @@ impl<M: Multiply> Isa for Neon<M> {
 /// the exponents of both are off.
 const HALF_TO_E4M3: f32 = 256.0;
 
-/// Eight floats of E4M3, each in 16 bits with its sign extended, as f16 of the same sign, exponent and fraction; the
-/// product with [`HALF_TO_E4M3`] is exact, as both have values below 2^-6 the same way.
+/// Eight floats of E4M3, each in 16 bits with its sign extended, as f16 of the same sign, exponent
+/// and fraction; the product with [`HALF_TO_E4M3`] is exact, as both have values below 2^-6 the
+/// same way.
 ///
 /// ```text
 /// E4M3    s eeee mmm
