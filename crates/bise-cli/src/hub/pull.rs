@@ -128,8 +128,7 @@ fn quantize(source: &Path, dst: &Path, target: Target) -> Result<()> {
         stop: Interrupt::listen().flag(),
     };
     let options = Options::new(target);
-    let report =
-        threads.run(|| quantize_and_probe(source, dst, &options, &stoppable, Some(&prober)))?;
+    let report = quantize_and_probe(source, dst, &options, &stoppable, Some(&prober))?;
     note(format_args!(
         "quantized to {target}: {}",
         loading::size(report.file_len)
