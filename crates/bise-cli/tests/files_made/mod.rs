@@ -62,6 +62,7 @@ fn nothing(kind: &str, folder: &Path) -> String {
             folders::cached(&folder.join("huggingface/hub/models--org--name"));
             "org/name"
         }
+        "`ollama:name`" => "ollama:name",
         "A bare name" => "mistral",
         "A name that is nearly right" => {
             fs::write(folder.join("mistral-7b.gguf"), "").unwrap();

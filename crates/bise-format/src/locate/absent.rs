@@ -20,7 +20,7 @@ pub(super) fn error(src: &Path) -> OpenError {
         );
     }
     if text.contains("://") || text.starts_with("hf.co/") || text.starts_with("huggingface.co/") {
-        let cure = "download it (curl -LO URL, hf download ORG/NAME --local-dir NAME), and give the file or folder";
+        let cure = "download it (curl -LO URL, bise pull ORG/NAME), and give the file or folder";
         return say("an address; bise reads models from disk", cure.to_owned());
     }
     let begun = UNFINISHED.iter().map(|end| PathBuf::from(format!("{text}{end}")));
@@ -44,8 +44,7 @@ pub(super) fn error(src: &Path) -> OpenError {
         Some(name) => match cached(name) {
             Some(path) => say("no such file or folder", format!("Hugging Face's cache has it: give {}", path.display())),
             None => {
-                let (_, folder) = name.split_once('/').unwrap_or(("", name));
-                let cure = format!("download it first, as with: hf download {name} --local-dir {folder}");
+                let cure = format!("get it first, with: bise pull {name}");
                 say("no such file or folder; bise reads models from disk", cure)
             }
         },
@@ -55,7 +54,7 @@ pub(super) fn error(src: &Path) -> OpenError {
         ),
         None if is_bare(&text) => say(
             "no such file or folder; bise reads models from disk, and knows none by name",
-            "download one first, as with: hf download ORG/NAME --local-dir NAME, and give the folder or GGUF file".to_owned(),
+            "get one first, as with: bise pull ORG/NAME, and give that name, the folder or the GGUF file".to_owned(),
         ),
         None => {
             let parents = src.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty());
