@@ -128,6 +128,7 @@ fn tensors_that_are_more_than_lora() {
         ("lora_B.bias", "bias"),
         ("modules_to_save.weight", "trained whole"),
         ("weight", "replaces a tensor"),
+        ("base_layer.weight", "replaces a tensor"),
     ] {
         let mut tensors = pair();
         tensors.push(half(name, &[2, 2]));
@@ -159,6 +160,45 @@ fn folders_that_are_not_whole() {
     refuse(&["not valid JSON"]);
     let error = Adapter::open(Path::new("/nowhere/at/all")).err().unwrap();
     assert!(matches!(error, OpenError::Io { .. }), "{error}");
+}
+
+/// PEFT saves embeddings along when they are adapted or have been resized: copies are of no weight,
+/// others would make another model.
+#[test]
+fn embeddings_that_are_saved_along() {
+    let (base, _) = bise_format::open(&fixture("random/mistral-no-window")).unwrap();
+    let own = base.tensors["token_embd.weight"].to_vec();
+    let updates = |name: &str, shape: &[usize], values: Vec<f32>| {
+        let [a, b] = [("lora_A", [2, 64]), ("lora_B", [64, 2])].map(|(half, shape)| {
+            (format!("{QUERY}.{half}.weight"), shape.to_vec(), vec![0.5; 128])
+        });
+        let along = (format!("base_model.model.{name}"), shape.to_vec(), values);
+        let folder = folder(config(), &[a, b, along]);
+        let (adapter, _) = Adapter::open(folder.path()).unwrap();
+        let updates = ScaledAdapter {
+            adapter,
+            scale: 1.0,
+        }
+        .updates(&base, 16);
+        updates.map(|updates| updates.len()).map_err(|e| e.to_string())
+    };
+    for name in [
+        "model.embed_tokens.weight",
+        "model.embed_tokens.base_layer.weight",
+    ] {
+        assert_eq!(updates(name, &[64, 64], own.clone()), Ok(1), "{name}");
+        let mut other = own.clone();
+        other[70] += 1.0;
+        let resized = updates(name, &[65, 64], [&own[..], &[0.0; 64]].concat());
+        for refused in [updates(name, &[64, 64], other), resized] {
+            let error = refused.unwrap_err();
+            assert!(
+                error.contains(name) && error.contains("merge_and_unload"),
+                "{error}"
+            );
+        }
+    }
+    assert!(updates("lm_head.weight", &[64, 64], own).is_err());
 }
 
 /// A GGUF file with these tensors, all values .5.

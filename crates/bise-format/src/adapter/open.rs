@@ -4,6 +4,7 @@ use super::stored::Adapter;
 use super::{gguf, peft};
 use crate::error::OpenError;
 use crate::foreign::Foreign;
+use crate::hf::Files;
 use crate::locate::start_of;
 use std::path::Path;
 
@@ -40,7 +41,11 @@ impl Adapter {
 
     /// Whether an adapter seems to be at `path`, and no model.
     pub fn is_at(path: &Path) -> bool {
-        let is_model = |folder: &Path| folder.join("config.json").exists();
+        let is_model = |folder: &Path| {
+            ["model", "consolidated"]
+                .iter()
+                .any(|stem| Files::are_there(folder, stem))
+        };
         match peft::folder_of(path) {
             Some(folder) => path.is_file() || !is_model(&folder),
             None => path.is_file() && gguf::is_adapter(path),

@@ -4,6 +4,7 @@
 //! base_model.model.MODULE.lora_A.weight             also lora_A.NAME.weight, with an adapter's name
 //! base_model.model.MODULE.lora_embedding_A          also lora_embedding_A.NAME
 //! base_model.model.MODULE.base_layer.weight         the model's own embeddings, saved along
+//! base_model.model.MODULE.weight                    the same, of a module that is not adapted
 //! ```
 
 use super::super::pair::Side;
@@ -58,6 +59,10 @@ impl Fault {
 }
 
 const PREFIX: &str = "base_model.model.";
+
+/// Modules whose own matrices PEFT saves along.
+const REPEATED: [&str; 2] = ["embed_tokens", "lm_head"];
+
 /// What to do about an adapter that is more than LoRA.
 pub(super) const MERGE: &str = "merge the adapter with PEFT (merge_and_unload, save_pretrained), \
                                 and give the result as the model";
@@ -66,7 +71,11 @@ impl<'a> Key<'a> {
     pub(super) fn parse(name: &'a str) -> Result<Self, Fault> {
         let path = name.strip_prefix(PREFIX).unwrap_or(name);
         let parts = |path: &'a str| -> Vec<&'a str> { path.split('.').collect() };
-        if let Some(module) = path.strip_suffix(".base_layer.weight") {
+        let own = path.strip_suffix(".base_layer.weight");
+        let own = own.or_else(|| path.strip_suffix(".weight"));
+        let repeats =
+            |module: &&str| REPEATED.contains(&module.rsplit('.').next().unwrap_or(module));
+        if let Some(module) = own.filter(repeats) {
             let part = Part::Base;
             return Ok(Self { module, part });
         }
@@ -139,11 +148,25 @@ mod tests {
     }
 
     #[test]
+    fn matrices_of_the_model_are_told() {
+        for (name, module) in [
+            ("base_model.model.lm_head.weight", "lm_head"),
+            (
+                "base_model.model.model.embed_tokens.base_layer.weight",
+                "model.embed_tokens",
+            ),
+        ] {
+            let part = Part::Base;
+            assert_eq!(Key::parse(name), Ok(Key { module, part }), "{name}");
+        }
+    }
+
+    #[test]
     fn others_are_refused() {
         for (name, word) in [
-            ("base_model.model.lm_head.weight", "replaces"),
             ("base_model.model.lm_head.modules_to_save.weight", "whole"),
             ("base_model.model.model.norm.weight", "replaces"),
+            ("x.q_proj.base_layer.weight", "replaces"),
             ("x.q_proj.lora_B.bias", "bias"),
             ("x.q_proj.lora_magnitude_vector", "DoRA"),
             ("x.q_proj.lora_magnitude_vector.default.weight", "DoRA"),
