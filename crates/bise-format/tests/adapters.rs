@@ -1,5 +1,5 @@
-//! Adapters' files: what they say, what is refused by name, and damage, which never brings a program
-//! down.
+//! Adapters' files: what they say, what is refused by name, and damage, which never brings a
+//! program down.
 
 use bise_format::adapter::{Adapter, Origin, ScaledAdapter};
 use bise_format::gguf::{GgufWriter, Metadata, TensorSpec, Value};

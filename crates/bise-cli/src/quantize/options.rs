@@ -20,8 +20,8 @@ use std::path::PathBuf;
 /// in Hugging Face's layout (config.json) or Mistral's own (params.json); or a GGUF file, or any
 /// part of a split one. DST appears only when it is complete; until then the work lies beside it as
 /// .DST.bise-part and .DST.bise-journal. Stopped by Ctrl-C or killed, the same command goes on from
-/// there. DST carries hashes and probes for bise verify. Adapters (--lora) are merged before weights are
-/// quantized.
+/// there. DST carries hashes and probes for bise verify. Adapters (--lora) are merged before
+/// weights are quantized.
 #[derive(clap::Args, Clone, Debug)]
 #[command(version)]
 pub struct Args {

@@ -8,8 +8,8 @@
 //! NAME.lora_b           [rows, rank]
 //! ```
 //!
-//! Of the embeddings, A comes as `[vocabulary, rank]` and B as `[dim, rank]`. Rows of Q and K are in
-//! GGUF's order.
+//! Of the embeddings, A comes as `[vocabulary, rank]` and B as `[dim, rank]`. Rows of Q and K are
+//! in GGUF's order.
 
 use super::pair::{Halves, Side};
 use super::stored::{Adapter, Origin};

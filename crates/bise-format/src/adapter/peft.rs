@@ -57,7 +57,7 @@ pub(super) fn open(folder: &Path) -> Result<(Adapter, Vec<String>), OpenError> {
                 continue;
             }
             Part::Linear(side) if !embeds => halves.put(target, side, name, tensor)?,
-            // As [rank, vocabulary] and [dim, rank]: of the embeddings' rows, B is what comes first.
+            // As [rank, vocabulary] and [dim, rank]: of the rows of embeddings, B comes first.
             Part::Embedding(side) if embeds => {
                 let turned = tensor.transposed().expect("an unquantized matrix");
                 let side = if side == Side::A { Side::B } else { Side::A };

@@ -1,7 +1,7 @@
 //! Names of tensors as PEFT has them:
 //!
 //! ```text
-//! base_model.model.MODULE.lora_A.weight             also lora_A.NAME.weight, with an adapter's name
+//! base_model.model.MODULE.lora_A.weight             also lora_A.NAME.weight, with a name
 //! base_model.model.MODULE.lora_embedding_A          also lora_embedding_A.NAME
 //! base_model.model.MODULE.base_layer.weight         the model's own embeddings, saved along
 //! base_model.model.MODULE.weight                    the same, of a module that is not adapted
