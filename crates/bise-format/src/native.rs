@@ -93,7 +93,7 @@ enum Windows {
     Layers(Vec<Option<Window>>),
 }
 
-/// Keys that a query sees, its own included; 0 for all.
+/// Keys that a query sees, its own included.
 #[derive(Clone, Deserialize)]
 #[serde(untagged)]
 enum Window {
@@ -108,20 +108,21 @@ impl Windows {
             Self::Layers(windows) => windows,
         };
         let keys = |window: Option<Window>| {
-            window.map_or(Ok(0), |window| match window {
-                Window::Number(keys) => Ok(keys),
+            let Some(window) = window else { return Ok(None) };
+            let keys = match window {
+                Window::Number(keys) => keys,
                 Window::Text(text) => text.trim().parse().map_err(|_| {
                     format!("sliding_window is {text:?}, expected a number of keys, or null")
-                }),
-            })
+                })?,
+            };
+            match keys {
+                1..=LARGEST_WINDOW => Ok(Some(keys)),
+                _ => Err(format!(
+                    "sliding_window is {keys}, expected 1 to {LARGEST_WINDOW}"
+                )),
+            }
         };
-        let keys = windows.into_iter().map(keys).collect::<Result<Vec<u64>, _>>()?;
-        match keys.iter().find(|&&keys| keys > LARGEST_WINDOW) {
-            Some(keys) => Err(format!(
-                "sliding_window is {keys}, expected 1 to {LARGEST_WINDOW}"
-            )),
-            None => Ok(keys.into_iter().map(|keys| (keys > 0).then_some(keys)).collect()),
-        }
+        windows.into_iter().map(keys).collect()
     }
 }
 

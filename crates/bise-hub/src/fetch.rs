@@ -2,7 +2,7 @@
 
 use crate::client::{Client, Stopped, backoff, pause};
 use crate::error::HubError;
-use crate::pieces::Pieces;
+use crate::pieces::{PIECE, Pieces};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -12,6 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Connections at a time.
 const CONNECTIONS: usize = 4;
+/// Bytes that are on the disk and recorded at a time.
+const STEP: u64 = 4 << 20;
+/// Pieces that one request asks for, at most.
+const RUN: usize = 32;
 /// Breaks in a row without a byte in between.
 const TRIES: u32 = 5;
 
@@ -67,38 +71,40 @@ impl Fetch<'_> {
         let pieces = Pieces::open(&self.record, self.size);
         let pieces = pieces.map_err(|e| HubError::io(&self.record, e))?;
         (self.more)(pieces.bytes() as i64);
-        let missing = pieces.missing();
-        match self.in_pieces(pieces, missing) {
+        let before = pieces.bytes();
+        match self.in_pieces(pieces) {
             Ok(()) => Ok(()),
-            Err(Failure::NoRange) => self.whole(),
+            Err(Failure::NoRange) => {
+                (self.more)(-(before as i64));
+                self.whole()
+            }
             Err(Failure::Other(error)) => Err(error),
         }
     }
 
-    fn in_pieces(&self, pieces: Pieces, missing: Vec<usize>) -> Result<(), Failure> {
-        let connections = missing.len().min(CONNECTIONS);
-        let left = Mutex::new(missing.into_iter().rev().collect::<Vec<usize>>());
+    fn in_pieces(&self, pieces: Pieces) -> Result<(), Failure> {
+        let runs = runs(&pieces.missing());
+        let connections = runs.len().min(CONNECTIONS);
+        let left = Mutex::new(runs.into_iter().rev().collect::<Vec<_>>());
         let (pieces, failed) = (Mutex::new(pieces), AtomicBool::new(false));
         let next = || left.lock().expect("no thread panics").pop();
         let stopped = || failed.load(Ordering::Relaxed) || (self.stopped)();
         let work = || -> Result<(), Failure> {
             let mut file = self.open()?;
-            while let Some(piece) = next() {
-                let done = self.piece(&mut file, Pieces::range(self.size, piece), &stopped);
+            while let Some(run) = next() {
+                let range = Pieces::range(self.size, run.start).start
+                    ..Pieces::range(self.size, run.end - 1).end;
+                let done = self.run_of_pieces(&mut file, range, &pieces, &stopped);
                 done.inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
-                let io = |e| HubError::io(&self.incomplete, e);
-                file.sync_data().map_err(io)?;
-                let mark = pieces.lock().expect("no thread panics").mark(piece);
-                mark.map_err(|e| HubError::io(&self.record, e))?;
             }
             Ok(())
         };
         let results: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..connections).map(|_| scope.spawn(work)).collect();
-            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-                thread.join().expect("no thread panics")
-            };
-            threads.into_iter().map(join).collect()
+            let results = threads
+                .into_iter()
+                .map(|thread| thread.join().expect("no thread panics"));
+            results.collect()
         });
         // Those that were stopped because another one failed are not the reason.
         let reason = |result: &Result<(), Failure>| match result {
@@ -110,14 +116,16 @@ impl Fetch<'_> {
         results.into_iter().min_by_key(reason).unwrap_or(Ok(()))
     }
 
-    /// Gets the bytes in `range`, however often the connection breaks, as long as some come.
-    fn piece(
+    /// Gets the bytes in `range`, which are whole pieces, however often the connection breaks, as
+    /// long as some come.
+    fn run_of_pieces(
         &self,
         file: &mut File,
         range: Range<u64>,
+        pieces: &Mutex<Pieces>,
         stopped: Stopped<'_>,
     ) -> Result<(), Failure> {
-        let (mut at, mut tries) = (range.start, 0);
+        let (mut at, mut marked, mut tries) = (range.start, range.start, 0);
         while at < range.end {
             let response = self
                 .client
@@ -125,15 +133,22 @@ impl Fetch<'_> {
             if response.status() != 206 {
                 let whole = at == 0 && range.end == self.size;
                 if !whole {
-                    (self.more)(-((at - range.start) as i64));
                     return Err(Failure::NoRange);
                 }
             } else {
                 self.check_range(response.headers(), at)?;
             }
-            let from = at;
-            let mut body = response.into_body();
-            self.copy(&mut body.as_reader(), file, &mut at, range.end, stopped)?;
+            let (from, mut body) = (at, response.into_body());
+            let mut reader = body.as_reader();
+            loop {
+                let step = ((at / STEP + 1) * STEP).min(range.end);
+                let copied = self.copy(&mut reader, file, &mut at, step, stopped);
+                self.mark(file, pieces, &mut marked, at)?;
+                copied?;
+                if at < step || at == range.end {
+                    break;
+                }
+            }
             tries = if at > from { 0 } else { tries + 1 };
             if at < range.end {
                 if tries >= TRIES {
@@ -141,6 +156,28 @@ impl Fetch<'_> {
                 }
                 pause(backoff(tries), stopped)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Records the pieces between `marked` and `at`, once their bytes are on the disk.
+    fn mark(
+        &self,
+        file: &File,
+        pieces: &Mutex<Pieces>,
+        marked: &mut u64,
+        at: u64,
+    ) -> Result<(), HubError> {
+        let end = |marked: u64| Pieces::range(self.size, (marked / PIECE) as usize).end;
+        if *marked >= self.size || end(*marked) > at {
+            return Ok(());
+        }
+        file.sync_data().map_err(|e| HubError::io(&self.incomplete, e))?;
+        let mut pieces = pieces.lock().expect("no thread panics");
+        while *marked < self.size && end(*marked) <= at {
+            let mark = pieces.mark((*marked / PIECE) as usize);
+            mark.map_err(|e| HubError::io(&self.record, e))?;
+            *marked = end(*marked);
         }
         Ok(())
     }
@@ -220,6 +257,19 @@ impl Fetch<'_> {
             size: self.size,
         }
     }
+}
+
+/// Neighbouring pieces, as requests ask for them: each connection has some to do.
+fn runs(missing: &[usize]) -> Vec<Range<usize>> {
+    let longest = missing.len().div_ceil(CONNECTIONS).clamp(1, RUN);
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for &piece in missing {
+        match runs.last_mut() {
+            Some(run) if run.end == piece && run.len() < longest => run.end += 1,
+            _ => runs.push(piece..piece + 1),
+        }
+    }
+    runs
 }
 
 /// Removes a file that need not be there.

@@ -10,8 +10,8 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::path::Path;
 
-/// Bytes of a piece: what is lost at most, for each connection, when the program is killed.
-pub(crate) const PIECE: u64 = 8 << 20;
+/// Bytes of a piece: what is lost at most, for each connection, when the program is stopped.
+pub(crate) const PIECE: u64 = 1 << 20;
 
 /// The pieces of a file.
 pub(crate) struct Pieces {

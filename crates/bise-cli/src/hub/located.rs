@@ -1,6 +1,6 @@
 //! MODEL, which may be a path, a name on a hub, or a name of ollama's.
 
-use super::{made, pull};
+use super::{looker, made};
 use crate::messages::note;
 use anyhow::{Context as _, Result, bail};
 use bise_hub::{Hub, Name, ollama};
@@ -36,7 +36,7 @@ pub fn located(given: &Path) -> Result<Cow<'_, Path>> {
     if !ask(&name)? {
         bail!("{name} is not on disk\nget it with: bise pull {name}");
     }
-    Ok(Cow::Owned(pull::get(&hub, &name)?.path))
+    Ok(Cow::Owned(looker::get(&hub, &name)?.path))
 }
 
 /// The name on a hub that a text is, unless it looks like a path.

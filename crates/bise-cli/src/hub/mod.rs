@@ -2,6 +2,7 @@
 
 pub mod list;
 pub mod located;
+mod looker;
 pub mod made;
 pub mod pull;
 pub mod remove;

@@ -1,5 +1,6 @@
 //! `bise pull`: a model from a hub.
 
+use super::looker::Looker;
 use super::made;
 use crate::interrupt::Interrupt;
 use crate::messages::note;
@@ -8,11 +9,10 @@ use crate::probe;
 use crate::progress::{Bar, Stoppable};
 use crate::{loading, runtime};
 use anyhow::{Result, ensure};
-use bise_hub::{Hub, HubError, Name, Pulled, Watch};
+use bise_hub::{Hub, HubError, Name};
 use bise_quantize::{Options, Prober, QuantizeError, Target, quantize_and_probe};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 /// Get a model from a Hugging Face hub
 ///
@@ -86,15 +86,6 @@ fn shown_name(args: &Args) -> Name {
     }
 }
 
-/// Gets `name`, for a person who was asked.
-pub fn get(hub: &Hub, name: &Name) -> Result<Pulled> {
-    let interrupt = Interrupt::listen();
-    let looker = Looker::new(&interrupt);
-    let pulled = hub.pull(name, &looker);
-    looker.end();
-    Ok(pulled?)
-}
-
 /// The file of a type: the hub's, or else one that is made here.
 fn typed(hub: &Hub, name: &Name, target: Target, looker: &Looker<'_>) -> Result<PathBuf> {
     ensure!(
@@ -134,45 +125,4 @@ fn quantize(source: &Path, dst: &Path, target: Target) -> Result<()> {
         loading::size(report.file_len)
     ));
     Ok(())
-}
-
-/// Shows what comes, and stops when Ctrl-C was pressed.
-struct Looker<'a> {
-    interrupt: &'a Interrupt,
-    bar: OnceLock<Bar>,
-}
-
-impl<'a> Looker<'a> {
-    fn new(interrupt: &'a Interrupt) -> Self {
-        let bar = OnceLock::new();
-        Self { interrupt, bar }
-    }
-
-    fn end(&self) {
-        if let Some(bar) = self.bar.get() {
-            bar.end();
-        }
-    }
-}
-
-impl Watch for Looker<'_> {
-    fn total(&self, bytes: u64) {
-        self.bar.get_or_init(|| Bar::download("getting", bytes));
-    }
-
-    fn advance(&self, bytes: i64) {
-        if let Some(bar) = self.bar.get() {
-            bar.moved(bytes);
-        }
-    }
-
-    fn note(&self, what: &str) {
-        if !what.is_empty() && what != "checking" {
-            note(what);
-        }
-    }
-
-    fn stopped(&self) -> bool {
-        self.interrupt.pressed()
-    }
 }

@@ -459,6 +459,8 @@ impl Config {
             ),
             ("attention.key_length", optional(Some(self.head_dim()))),
             ("attention.value_length", optional(Some(self.head_dim()))),
+        ];
+        let more = [
             ("rope.freq_base", Some(Value::F32(self.rope_theta()))),
             ("rope.dimension_count", optional(Some(self.head_dim()))),
             ("vocab_size", optional(Some(self.vocab_size))),
@@ -472,6 +474,9 @@ impl Config {
             metadata.set_default(&architecture.key(key), value);
         }
         self.write_windows(architecture, &mut metadata);
+        for (key, value) in more {
+            metadata.set_default(&architecture.key(key), value);
+        }
         positions.scaling.write(architecture, &mut metadata);
         if let Some(temperature) = positions.temperature {
             write_temperature(temperature, architecture, &mut metadata);

@@ -24,11 +24,15 @@ impl Architecture {
     /// When it is another one, or none.
     pub fn of(metadata: &Metadata) -> Result<Self, LlamaError> {
         let name = metadata.str(Self::KEY)?.unwrap_or_default();
-        let known = Self::ALL.into_iter().find(|one| one.name() == name);
-        known.ok_or_else(|| LlamaError::Architecture {
+        Self::from_name(name).ok_or_else(|| LlamaError::Architecture {
             hint: hint(name),
             found: name.to_owned(),
         })
+    }
+
+    /// The one that is called `name`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
     }
 
     /// Its name, which keys begin with.

@@ -92,6 +92,17 @@ impl Stub {
     }
 }
 
+impl Stub {
+    /// Bytes of files that were asked for.
+    pub fn asked_for(&self) -> u64 {
+        let bytes = |range: &String| {
+            let (from, to) = range.strip_prefix("bytes=")?.split_once('-')?;
+            Some(to.parse::<u64>().ok()? + 1 - from.parse::<u64>().ok()?)
+        };
+        self.ranges().iter().filter_map(bytes).sum()
+    }
+}
+
 pub fn sha256(bytes: &[u8]) -> String {
     let mut text = String::new();
     Sha256::digest(bytes)
