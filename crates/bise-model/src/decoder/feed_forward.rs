@@ -13,7 +13,7 @@ pub(crate) enum FeedForward {
     /// Mistral.
     Dense(Box<SwiGlu>),
     /// Mixtral.
-    SparseMoe(SparseMoe),
+    SparseMoe(Box<SparseMoe>),
 }
 
 /// What the layer works in; an engine has one.

@@ -210,11 +210,11 @@ impl<'a> Loader<'a> {
                 let network = self.swiglu(|matrix| name(LayerTensor::Ffn(matrix)))?;
                 FeedForward::Dense(Box::new(network))
             }
-            Some(mixture) => FeedForward::SparseMoe(SparseMoe {
+            Some(mixture) => FeedForward::SparseMoe(Box::new(SparseMoe {
                 router: self.linear(name(LayerTensor::Router), mixture.count, dim)?,
                 experts: experts(mixture)?,
                 top_k: mixture.top_k,
-            }),
+            })),
         };
         Ok(Block {
             attention_norm: self.norm(name(LayerTensor::AttentionNorm))?,
