@@ -56,8 +56,8 @@ use std::sync::LazyLock;
 ///
 /// The same model, tokens and settings give the same result on every machine, with any number of
 /// threads. MODEL is a GGUF file, any part of a split one, a directory of safetensors in Hugging
-/// Face's layout or Mistral's own, or the name of a model that is on disk: OWNER/NAME[:FILE|:TYPE] of a hub, or
-/// ollama:NAME. Left out, it is a tiny story teller that is part of the program.
+/// Face's layout or Mistral's own, or the name of a model that is on disk: OWNER/NAME[:FILE|:TYPE]
+/// of a hub, or ollama:NAME. Left out, it is a tiny story teller that is part of the program.
 #[derive(Parser)]
 #[command(
     name = "bise",

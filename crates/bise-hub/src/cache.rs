@@ -145,8 +145,8 @@ impl Cache {
         Ok(found)
     }
 
-    /// Removes the model called `name`: the file that it names, or all of the repository. What other
-    /// revisions share stays. Gives the bytes that became free; `None` when nothing is there.
+    /// Removes the model called `name`: the file that it names, or all of the repository. What
+    /// other revisions share stays. Gives the bytes that became free; `None` when nothing is there.
     ///
     /// # Errors
     /// When something cannot be removed.

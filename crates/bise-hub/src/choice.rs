@@ -3,7 +3,7 @@
 //! ```text
 //! OWNER/NAME:FILE   that file, with the other parts where it is one of several
 //! OWNER/NAME:TYPE   the GGUF file with that word in its name, such as Q4_K_M
-//! OWNER/NAME        the only GGUF file; else the one of Q4_K_M; without any, the directory of safetensors
+//! OWNER/NAME        the only GGUF file; else the one of Q4_K_M; without any, the directory
 //! ```
 
 /// The files of a model.
@@ -64,11 +64,6 @@ pub(crate) fn choose_among(files: &[String], part: Option<&str>) -> Result<Choic
             several,
         )),
     }
-}
-
-/// As [`choose_among`], of a repository whose `files` are there.
-pub fn choose(files: &[String], part: Option<&str>) -> Option<Choice> {
-    choose_among(files, part).ok()
 }
 
 fn no_choice(problem: &str, models: &[Vec<String>]) -> NoChoice {

@@ -37,8 +37,9 @@ impl Client {
         }
     }
 
-    /// Gets `url`, which messages call `what`, from the byte `from` on when that is given. Waits when the hub
-    /// asks to, and tries again when it is not well. The token goes to the host of `url` alone.
+    /// Gets `url`, which messages call `what`, from the byte `from` on when that is given. Waits
+    /// when the hub asks to, and tries again when it is not well. The token goes to the host of
+    /// `url` alone.
     pub fn get(
         &self,
         url: &str,

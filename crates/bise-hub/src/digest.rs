@@ -42,7 +42,8 @@ impl ContentHash {
         }
     }
 
-    /// The digits of `size` bytes that `source` gives; `step` hears of each part, and may stop with an error.
+    /// The digits of `size` bytes that `source` gives; `step` hears of each part, and may stop with
+    /// an error.
     pub fn of(
         &self,
         source: impl Read,

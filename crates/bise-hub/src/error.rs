@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a model does not come, or cannot be found, listed or removed. No file has a name that it should not
-/// have.
+/// Why a model does not come, or cannot be found, listed or removed. No file has a name that it
+/// should not have.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs)] // the messages say what the fields are

@@ -199,7 +199,8 @@ impl Fetch<'_> {
         Err(self.broken())
     }
 
-    /// Writes what `body` gives at `at`, and moves it on; up to `end`, or until the connection breaks.
+    /// Writes what `body` gives at `at`, and moves it on; up to `end`, or until the connection
+    /// breaks.
     fn copy(
         &self,
         body: &mut dyn Read,

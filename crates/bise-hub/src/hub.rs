@@ -192,8 +192,8 @@ impl Hub {
         })
     }
 
-    /// Brings the model that `name` names, all of whose files then are in the cache, whole and with the right
-    /// hashes.
+    /// Brings the model that `name` names, all of whose files then are in the cache, whole and with
+    /// the right hashes.
     ///
     /// # Errors
     /// When it does not come; what has come stays for the next call.
@@ -389,7 +389,8 @@ fn incomplete(digits: &str) -> String {
     format!("{digits}.bise.incomplete")
 }
 
-/// Whether the snapshot has the file: a link to a blob, or the file itself, as on systems without links.
+/// Whether the snapshot has the file: a link to a blob, or the file itself, as on systems without
+/// links.
 fn is_there(snapshot: &Path, file: &RemoteFile) -> bool {
     fs::metadata(snapshot.join(&file.path))
         .is_ok_and(|found| found.is_file() && found.len() == file.size)

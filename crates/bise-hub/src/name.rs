@@ -26,7 +26,8 @@ pub struct NameError(String);
 const LONGEST: usize = 96;
 
 impl Name {
-    /// Reads `OWNER/NAME[@REVISION][:FILE|:TYPE]`, which may begin with the hub's address or `hf.co/`.
+    /// Reads `OWNER/NAME[@REVISION][:FILE|:TYPE]`, which may begin with the hub's address or
+    /// `hf.co/`.
     ///
     /// # Errors
     /// When the text has another form.

@@ -18,8 +18,8 @@ struct Layer {
     digest: String,
 }
 
-/// The GGUF file of the model that ollama calls `name`, such as `mistral` or `library/mistral:7b`; `None` when
-/// it is not on disk, or not one file.
+/// The GGUF file of the model that ollama calls `name`, such as `mistral` or `library/mistral:7b`;
+/// `None` when it is not on disk, or not one file.
 pub fn ollama(name: &str) -> Option<PathBuf> {
     folders().into_iter().find_map(|folder| in_folder(&folder, name))
 }

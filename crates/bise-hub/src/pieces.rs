@@ -1,4 +1,5 @@
-//! Which pieces of a file have come, on disk: so that the next call goes on, however the last one ended.
+//! Which pieces of a file have come, on disk: so that the next call goes on, however the last one
+//! ended.
 //!
 //! ```text
 //! u64 size, u64 PIECE      of the file that is fetched

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-/// Where the model is that `given` names. What is on no disk is got, if the person at the terminal says so.
+/// Where the model is that `given` names. What is on no disk is got, if the person at the terminal
+/// says so.
 ///
 /// # Errors
 /// When it is a name, and not on disk; the command that gets it is said then.

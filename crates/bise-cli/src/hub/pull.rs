@@ -16,10 +16,11 @@ use std::path::{Path, PathBuf};
 
 /// Get a model from a Hugging Face hub
 ///
-/// NAME is OWNER/NAME, with :FILE or :TYPE for one file of several, such as org/model:Q4_K_M, and @REVISION
-/// before that. Files come into the cache that Hugging Face's tools share ($HF_HUB_CACHE, $HF_HOME/hub,
-/// ~/.cache/huggingface/hub), each with its hash checked. Stopped or broken off, the same command goes on from there.
-/// HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are honoured. Prints the path; every command takes the name too.
+/// NAME is OWNER/NAME, with :FILE or :TYPE for one file of several, such as org/model:Q4_K_M, and
+/// @REVISION before that. Files come into the cache that Hugging Face's tools share ($HF_HUB_CACHE,
+/// $HF_HOME/hub, ~/.cache/huggingface/hub), each with its hash checked. Stopped or broken off, the
+/// same command goes on from there. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are honoured. Prints
+/// the path; every command takes the name too.
 #[derive(clap::Args)]
 pub struct Args {
     /// OWNER/NAME, OWNER/NAME:FILE or OWNER/NAME:TYPE

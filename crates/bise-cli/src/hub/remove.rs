@@ -9,7 +9,8 @@ use bise_hub::{Cache, Name};
 
 /// Remove models that bise pull or Hugging Face's tools have brought
 ///
-/// OWNER/NAME removes all that is there of a repository, OWNER/NAME:FILE and OWNER/NAME:TYPE one file of it.
+/// OWNER/NAME removes all that is there of a repository, OWNER/NAME:FILE and OWNER/NAME:TYPE one
+/// file of it.
 #[derive(clap::Args)]
 pub struct Args {
     /// As bise list shows them

@@ -382,8 +382,8 @@ impl Config {
         }
     }
 
-    /// Puts the windows into the metadata: one, with the layers that have it where not all do, or one
-    /// for each layer where they differ.
+    /// Puts the windows into the metadata: one, with the layers that have it where not all do, or
+    /// one for each layer where they differ.
     fn write_windows(&self, architecture: Architecture, metadata: &mut Metadata) {
         let some: Vec<u64> = self.windows.iter().copied().flatten().collect();
         let key = architecture.key("attention.sliding_window");
