@@ -229,6 +229,19 @@ pub fn checkpoint(path: Option<&Path>) -> Result<Checkpoint> {
     Ok(checkpoint)
 }
 
+/// What a model takes with adapters.
+pub fn needs(
+    checkpoint: &Checkpoint,
+    adapters: &[ScaledAdapter],
+    config: &Config,
+    options: &ContextOptions,
+) -> MemoryNeeds {
+    let embeddings = checkpoint.tensor(TensorName::Embedding);
+    let vocabulary = embeddings.map_or(0, Tensor::rows);
+    let bare = MemoryNeeds::of(checkpoint, config, options);
+    bare.with_adapters(adapters, config, vocabulary, options)
+}
+
 /// Refuses a model that does not fit in what is `available`, and says what would.
 fn preflight(
     checkpoint: &Checkpoint,
@@ -237,13 +250,11 @@ fn preflight(
     options: &ContextOptions,
     available: &Available,
 ) -> Result<()> {
-    let bare = MemoryNeeds::of(checkpoint, config, options);
-    let embeddings = checkpoint.tensor(TensorName::Embedding);
-    let vocabulary = embeddings.map_or(0, Tensor::rows);
-    let needs = bare.with_adapters(adapters, config, vocabulary, options);
+    let needs = needs(checkpoint, adapters, config, options);
     if needs.total() <= available.bytes {
         return Ok(());
     }
+    let bare = MemoryNeeds::of(checkpoint, config, options);
     let left = available.bytes.saturating_sub(needs.total() - bare.total());
     let advice = match advise(checkpoint, config, options, left) {
         Some(Advice::Context(tokens)) => format!("--ctx {tokens} would fit"),
@@ -272,50 +283,38 @@ pub fn usual_context(
 ) -> usize {
     let trained = config.context_length;
     let least = trained.min(LEAST_CONTEXT);
-    let total = |max_tokens| {
-        let options = ContextOptions {
-            max_tokens,
-            ..*options
-        };
-        MemoryNeeds::of(checkpoint, config, &options).total()
-    };
     let Some(bytes) = available.map(|bytes| bytes / 4 * 3) else {
         return least;
     };
-    if total(trained) <= bytes {
+    let options = ContextOptions {
+        max_tokens: trained,
+        ..*options
+    };
+    if MemoryNeeds::of(checkpoint, config, &options).total() <= bytes {
         return trained;
     }
-    let (mut good, mut bad) = (least, trained);
-    while bad - good > CONTEXT_STEP {
-        let middle = good + (bad - good) / 2;
-        if total(middle) <= bytes {
-            good = middle;
-        } else {
-            bad = middle;
-        }
+    match advise(checkpoint, config, &options, bytes) {
+        Some(Advice::Context(tokens)) => tokens.max(least),
+        _ => least,
     }
-    (good / CONTEXT_STEP * CONTEXT_STEP).max(least)
 }
 
 /// Tokens of context that a model has, if it was trained for so many, however little memory there
 /// is.
 const LEAST_CONTEXT: usize = 4096;
-/// Contexts that depend on memory are multiples of this.
-const CONTEXT_STEP: usize = 1024;
 
 /// The parts of what is needed.
 pub fn describe(needs: &MemoryNeeds, config: &Config, options: &ContextOptions) -> String {
-    let tokens = match config.sliding_window() {
-        Some(window) => format!("a window of {window}"),
-        None => format!("{} tokens", options.max_tokens),
-    };
-    let windows = config.windows().count();
-    let some = match config.sliding_window() {
-        None if windows > 0 => format!(" ({windows} layers see a window of them)"),
-        _ => String::new(),
+    let tokens = match (config.sliding_window(), config.windows().count()) {
+        (Some(window), _) => format!("a window of {window}"),
+        (None, 0) => format!("{} tokens", options.max_tokens),
+        (None, windows) => format!(
+            "{} tokens ({windows} layers see a window of them)",
+            options.max_tokens
+        ),
     };
     format!(
-        "weights {}, keys and values of {tokens}{some} {}, scratch {}",
+        "weights {}, keys and values of {tokens} {}, scratch {}",
         size(needs.laid_out.saturating_add(needs.in_files)),
         size(needs.kv),
         size(needs.scratch),

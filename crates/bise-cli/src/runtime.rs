@@ -105,9 +105,7 @@ impl Runtime {
     /// What `model` takes with one text.
     pub fn needs(&self, model: &Model) -> MemoryNeeds {
         let options = self.options(model.config());
-        let (config, vocabulary) = (model.config(), model.vocabulary_size());
-        let bare = MemoryNeeds::of(model.checkpoint(), config, &options);
-        bare.with_adapters(model.adapters(), config, vocabulary, &options)
+        loading::needs(model.checkpoint(), model.adapters(), model.config(), &options)
     }
 
     /// How to run a model.

@@ -37,14 +37,8 @@ impl Cache {
     /// # Errors
     /// When none of them is known.
     pub fn from_env() -> Result<Self, HubError> {
-        let from = |variable: &str| {
-            std::env::var_os(variable)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
-        let home = || Some(std::env::home_dir()?.join(".cache/huggingface"));
-        let hub = || Some(from("HF_HOME").or_else(home)?.join("hub"));
-        from("HF_HUB_CACHE")
+        let hub = || Some(home()?.join("hub"));
+        from_env("HF_HUB_CACHE")
             .or_else(hub)
             .map(Self::new)
             .ok_or(HubError::NoFolder)
@@ -212,6 +206,18 @@ impl Cache {
         names.sort_by_key(Name::repository);
         Ok(names)
     }
+}
+
+/// The path that a variable of the environment holds, if it holds one.
+pub(crate) fn from_env(variable: &str) -> Option<PathBuf> {
+    let value = std::env::var_os(variable).filter(|value| !value.is_empty());
+    value.map(PathBuf::from)
+}
+
+/// Where Hugging Face's tools keep what is a user's: `$HF_HOME`, else `~/.cache/huggingface`.
+pub(crate) fn home() -> Option<PathBuf> {
+    let usual = || Some(std::env::home_dir()?.join(".cache/huggingface"));
+    from_env("HF_HOME").or_else(usual)
 }
 
 fn folder_name(name: &Name) -> String {

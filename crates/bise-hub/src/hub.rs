@@ -1,6 +1,6 @@
 //! Where models come from: what there is, and how it comes into the cache.
 
-use crate::cache::Cache;
+use crate::cache::{Cache, from_env, home};
 use crate::choice::{Choice, choose_among};
 use crate::client::{Client, pause};
 use crate::digest::ContentHash;
@@ -9,7 +9,7 @@ use crate::fetch::{Fetch, remove};
 use crate::name::{Name, is_file};
 use serde::Deserialize;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -111,14 +111,8 @@ impl Hub {
         let from = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
         let endpoint = from("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
         let file = || {
-            let home = || match from("HF_HOME") {
-                Some(home) => Some(PathBuf::from(home)),
-                None => Some(std::env::home_dir()?.join(".cache/huggingface")),
-            };
-            let path = match from("HF_TOKEN_PATH") {
-                Some(path) => PathBuf::from(path),
-                None => home()?.join("token"),
-            };
+            let usual = || Some(home()?.join("token"));
+            let path = from_env("HF_TOKEN_PATH").or_else(usual)?;
             let mut text = String::new();
             File::open(path).ok()?.take(4096).read_to_string(&mut text).ok()?;
             Some(text)
@@ -439,14 +433,15 @@ fn make_folder(path: &Path) -> Result<(), HubError> {
 
 /// Writes a small file so that it is there whole, or as it was.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), HubError> {
-    if let Some(folder) = path.parent() {
-        make_folder(folder)?;
-    }
-    let part = path.with_extension("bise.incomplete");
+    let folder = path.parent().unwrap_or(Path::new("."));
+    make_folder(folder)?;
     let write = || -> io::Result<()> {
-        fs::write(&part, bytes)?;
-        File::open(&part)?.sync_all()?;
-        fs::rename(&part, path)
+        // Of a name of its own: other programs may do the same at this moment.
+        let mut part = tempfile::NamedTempFile::new_in(folder)?;
+        part.write_all(bytes)?;
+        part.as_file().sync_all()?;
+        part.persist(path)?;
+        Ok(())
     };
     write().map_err(|e| HubError::io(path, e))
 }

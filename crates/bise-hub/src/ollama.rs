@@ -1,5 +1,6 @@
 //! Models that ollama has on disk, which are GGUF files by another name. Nothing is written there.
 
+use crate::cache::from_env;
 use serde::Deserialize;
 use std::fs::{self, File};
 use std::io::Read;
@@ -26,9 +27,7 @@ pub fn ollama(name: &str) -> Option<PathBuf> {
 
 /// Where ollama keeps models: of this user, of its own user as a service.
 fn folders() -> Vec<PathBuf> {
-    let stated = std::env::var_os("OLLAMA_MODELS")
-        .filter(|text| !text.is_empty())
-        .map(PathBuf::from);
+    let stated = from_env("OLLAMA_MODELS");
     let home = std::env::home_dir().map(|home| home.join(".ollama/models"));
     let service = PathBuf::from("/usr/share/ollama/.ollama/models");
     stated.into_iter().chain(home).chain([service]).collect()

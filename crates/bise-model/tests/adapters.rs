@@ -6,9 +6,7 @@ mod common;
 use bise_format::adapter::{Adapter, ScaledAdapter};
 use bise_format::checkpoint::Checkpoint;
 use bise_format::full_text;
-use bise_kernels::isa::Level;
 use bise_kernels::mmap::FileBytes;
-use bise_kernels::threads::Threads;
 use bise_model::sampler::{Sampler, SamplerOptions};
 use bise_model::streamed::logits_after;
 use bise_model::{
@@ -16,7 +14,7 @@ use bise_model::{
     MemoryNeeds, Model, Part, Session,
 };
 use bise_quantize::{Options, Silent, Target, quantize};
-use common::{bits, file, fixture, logits};
+use common::{bits, differing, file, fixture, logits, tokens};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
@@ -293,17 +291,9 @@ proptest! {
         seed in 0u32..1000, n in 1usize..90,
     ) {
         let (name, model) = &MODELS[which];
-        let vocabulary = model.vocabulary_size() as u32;
-        let tokens: Vec<u32> = (0..n as u32).map(|i| (i + seed).wrapping_mul(2_654_435_761) % vocabulary).collect();
-        let options = ContextOptions { prefill_chunk: n, level: Level::SCALAR, ..ContextOptions::new(n) };
-        let expected = bits(&logits(model, &tokens, options));
-        for level in Level::available() {
-            for &batch in &batches {
-                let options = ContextOptions { prefill_chunk: batch, level, ..options };
-                let got = Threads::new(threads).unwrap().run(|| logits(model, &tokens, options));
-                prop_assert!(bits(&got) == expected, "{name}: {level}, {threads} threads, batches of {batch}");
-            }
-        }
+        let tokens: Vec<u32> = tokens(model, n, seed);
+        let differing = differing(model, &tokens, KvType::F16, threads, &batches);
+        prop_assert!(differing.is_empty(), "{name}, {threads} threads: {differing:?}");
     }
 
     #[test]

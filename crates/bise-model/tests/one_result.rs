@@ -4,9 +4,8 @@ mod common;
 
 use bise_kernels::block::DType;
 use bise_kernels::isa::Level;
-use bise_kernels::threads::Threads;
 use bise_model::{Context, ContextOptions, ForwardError, KvType, MemoryNeeds, Model};
-use common::{Golden, bits, logits, model, type_file};
+use common::{Golden, bits, differing, logits, model, tokens, type_file};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
@@ -41,17 +40,9 @@ proptest! {
         seed in 0u32..1000, n in 1usize..90,
     ) {
         let (name, model) = &MODELS[which];
-        let vocabulary = model.vocabulary_size() as u32;
-        let tokens: Vec<u32> = (0..n as u32).map(|i| (i + seed).wrapping_mul(2_654_435_761) % vocabulary).collect();
-        let options = ContextOptions { kv, prefill_chunk: n, level: Level::SCALAR, ..ContextOptions::new(n) };
-        let expected = bits(&logits(model, &tokens, options));
-        for level in Level::available() {
-            for &batch in &batches {
-                let options = ContextOptions { prefill_chunk: batch, level, ..options };
-                let got = Threads::new(threads).unwrap().run(|| logits(model, &tokens, options));
-                prop_assert!(bits(&got) == expected, "{name}: {level}, {threads} threads, batches of {batch}");
-            }
-        }
+        let tokens: Vec<u32> = tokens(model, n, seed);
+        let differing = differing(model, &tokens, kv, threads, &batches);
+        prop_assert!(differing.is_empty(), "{name}, {threads} threads: {differing:?}");
     }
 
     #[test]

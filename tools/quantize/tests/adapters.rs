@@ -1,11 +1,14 @@
 //! Adapters merged into the weights: types, sizes, jobs that go on, and what is refused.
 
+mod stopping;
+
 use bise_format::checkpoint::Checkpoint;
 use bise_format::full_text;
-use bise_quantize::{Budget, Options, Progress, QuantizeError, Silent, Target, quantize, verify};
+use bise_quantize::{Budget, Options, QuantizeError, Silent, Target, quantize, verify};
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use stopping::StopAfter;
 use tempfile::TempDir;
 
 fn fixture(name: &str) -> PathBuf {
@@ -111,20 +114,6 @@ fn quantized_weights_are_merged_into_when_asked_to() {
         },
     )
     .unwrap();
-}
-
-/// Asks for a stop after so many slabs.
-struct StopAfter(Cell<u32>);
-
-impl Progress for StopAfter {
-    fn start(&self, _: u64) {}
-    fn advance(&self, _: u64) {
-        self.0.set(self.0.get().saturating_sub(1));
-    }
-    fn finish(&self) {}
-    fn wants_stop(&self) -> bool {
-        self.0.get() == 0
-    }
 }
 
 fn copy(from: &Path, to: &Path) {

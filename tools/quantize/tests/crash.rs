@@ -2,6 +2,7 @@
 
 mod directory;
 mod jobs;
+mod stopping;
 
 use bise_format::full_text;
 use bise_quantize::{Options, Progress, QuantizeError, Silent, Target, quantize};
@@ -12,6 +13,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use stopping::StopAfter;
 use tempfile::TempDir;
 
 fn options(target: &str) -> Options {
@@ -22,20 +24,6 @@ fn options(target: &str) -> Options {
 }
 
 const LEFT: [&str; 2] = [".out.gguf.bise-journal", ".out.gguf.bise-part"];
-
-/// Asks for a stop after so many slabs.
-struct StopAfter(Cell<u32>);
-
-impl Progress for StopAfter {
-    fn start(&self, _: u64) {}
-    fn advance(&self, _: u64) {
-        self.0.set(self.0.get().saturating_sub(1));
-    }
-    fn finish(&self) {}
-    fn wants_stop(&self) -> bool {
-        self.0.get() == 0
-    }
-}
 
 /// A directory in which a run has been stopped after `slabs` slabs.
 fn stopped(src: &Path, options: &Options, slabs: u32) -> (TempDir, PathBuf) {

@@ -10,7 +10,6 @@ use super::stored::{Adapter, Origin};
 use crate::error::OpenError;
 use crate::hf::{Files, Shards};
 use crate::{LayerTensor, TensorName};
-use bise_kernels::block::DType;
 use bise_kernels::tensor::Tensor;
 use config::{CONFIG, Config};
 use key::{Key, Part};
@@ -107,8 +106,8 @@ fn refuse_pickle(folder: &Path) -> Result<(), OpenError> {
 fn view(folder: &Path, shards: &Shards, name: &str) -> Result<Tensor, OpenError> {
     let stored = shards.get(name).expect("one of the names");
     let shape: Vec<usize> = stored.shape.iter().map(|&d| d as usize).collect();
-    let dtype = DType::from_name(&stored.dtype.to_string()).filter(|dtype| !dtype.is_quantized());
-    let tensor = dtype
+    let tensor = stored
+        .plain_type()
         .filter(|_| shape.len() == 2)
         .and_then(|dtype| Tensor::in_file(dtype, &shape, &stored.file, stored.range.clone()));
     tensor.ok_or_else(|| {

@@ -2,7 +2,6 @@
 
 use super::config::Blocks;
 use crate::hf::{Shards, Stored};
-use bise_kernels::block::DType;
 use bise_kernels::tensor::Scales;
 
 /// What the scale of `X.weight` is called after it: `X.weight_scale_inv`.
@@ -117,10 +116,7 @@ impl Fp8<'_> {
 
 /// The values of a scale; `None` when it is of another type than F32, F16 and BF16.
 fn values(stored: &Stored) -> Option<Vec<f32>> {
-    let dtype = DType::from_name(&stored.dtype.to_string())?;
-    if dtype.is_quantized() || dtype.is_scaled() {
-        return None;
-    }
+    let dtype = stored.plain_type()?;
     let bytes = stored.file.get(stored.range.clone())?;
     let mut values = vec![0.0; bytes.len() / dtype.block_bytes()];
     dtype.dequantize(bytes, &mut values);

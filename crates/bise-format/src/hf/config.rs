@@ -5,7 +5,7 @@ use super::rope::{Model, Positions, RopeFields};
 use crate::error::OpenError;
 use crate::fp8;
 use crate::gguf::{Array, Metadata, Value};
-use crate::llama::{Architecture, LATENT, RopeScaling, ScalingKind, write_temperature};
+use crate::llama::{Architecture, LATENT, ScalingKind, write_temperature};
 use crate::small_file::read_bounded_json;
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -45,6 +45,9 @@ pub(crate) struct Config {
     /// The window of each layer.
     #[serde(skip)]
     windows: Vec<Option<u64>>,
+    /// How positions are told apart.
+    #[serde(skip)]
+    pub positions: Positions,
     /// Whether it was made from Mistral's own params.json, whose names errors then use.
     #[serde(skip)]
     native: bool,
@@ -98,47 +101,27 @@ impl Config {
             .ok_or_else(|| OpenError::io(&path, std::io::ErrorKind::NotFound.into()))?;
         // Before all else: other architectures have other fields.
         let (family, wrapping) = kind(&json).map_err(|what| OpenError::unsupported(&path, what))?;
-        let json = match wrapping {
+        let mut json = match wrapping {
             Wrapping::None => json,
             Wrapping::Vision => text_part(json),
         };
-        Self::of_family(json, family, wrapping, &path)
-    }
-
-    /// The configuration in `json`, of the file at `path`.
-    fn of_family(
-        mut json: Json,
-        family: Family,
-        wrapping: Wrapping,
-        path: &Path,
-    ) -> Result<Self, OpenError> {
         set_absent(&mut json, family);
-        let config: Self = serde_json::from_value(json).map_err(|e| OpenError::json(path, e))?;
-        let mut config = Self {
-            family,
-            wrapping,
-            ..config
-        };
-        let checked = config.check().and_then(|()| config.apply_layer_types());
-        checked.map_err(|what| OpenError::unsupported(path, what))?;
-        Ok(config)
+        let config: Self = serde_json::from_value(json).map_err(|e| OpenError::json(&path, e))?;
+        let config = config.of_kind((family, wrapping), false);
+        config
+            .and_then(Self::with_layer_types)
+            .map_err(|what| OpenError::unsupported(&path, what))
     }
 
     /// A configuration made from `params.json`, checked, with the windows of its layers; what is
     /// wrong is said in the names of that file.
     pub(crate) fn native(
         json: Json,
-        (family, wrapping): (Family, Wrapping),
+        kind: (Family, Wrapping),
         windows: &[Option<u64>],
     ) -> Result<Self, String> {
         let config: Self = serde_json::from_value(json).map_err(|e| e.to_string())?;
-        let mut config = Self {
-            family,
-            wrapping,
-            native: true,
-            ..config
-        };
-        config.check()?;
+        let mut config = config.of_kind(kind, true)?;
         let layers = config.num_hidden_layers;
         if windows.is_empty() || !layers.is_multiple_of(windows.len() as u64) {
             return Err(format!(
@@ -150,24 +133,32 @@ impl Config {
         Ok(config)
     }
 
-    /// The configuration that describes a model without files, with one window in all layers.
+    /// The configuration that describes a model without files.
     pub(crate) fn outline(mut json: Json) -> Result<Self, String> {
-        let (family, wrapping) = kind(&json)?;
+        let kind = kind(&json)?;
         if json["tie_word_embeddings"].is_null() {
             json["tie_word_embeddings"] = false.into();
         }
-        let layer_types = json.get("layer_types").is_some();
         let config: Self = serde_json::from_value(json).map_err(|e| e.to_string())?;
+        config.of_kind(kind, false)?.with_layer_types()
+    }
+
+    /// The configuration of a model of that kind, checked, with what follows for its positions.
+    fn of_kind(self, kind: (Family, Wrapping), native: bool) -> Result<Self, String> {
+        let (family, wrapping) = kind;
         let mut config = Self {
             family,
             wrapping,
-            ..config
+            native,
+            ..self
         };
         config.check()?;
-        config.windows = vec![config.sliding_window; config.num_hidden_layers as usize];
-        if layer_types {
-            config.apply_layer_types()?;
-        }
+        config.positions = config.rope().positions(&Model {
+            context: config.max_position_embeddings,
+            theta: config.rope_theta(),
+            head_dim: config.head_dim(),
+            needs_temperature: family == Family::Ministral3 && !native,
+        })?;
         Ok(config)
     }
 
@@ -225,7 +216,7 @@ impl Config {
     /// Gives each layer its window. transformers applies `layer_types` to a Mistral, which it then
     /// calls a Ministral, but to no text part of a larger model. Its Mixtral does not look at them,
     /// so that they have to say what is so anyway.
-    fn apply_layer_types(&mut self) -> Result<(), String> {
+    fn with_layer_types(mut self) -> Result<Self, String> {
         let (window, layers) = (self.sliding_window, self.num_hidden_layers);
         let in_some = self.max_window_layers.filter(|&from| from > 0 && from < layers);
         if let (Some(from), Some(_)) = (in_some, window) {
@@ -235,7 +226,7 @@ impl Config {
         }
         self.windows = vec![window; layers as usize];
         let Some(types) = &self.layer_types else {
-            return Ok(());
+            return Ok(self);
         };
         let (full, sliding) = ("full_attention", "sliding_attention");
         if types.len() as u64 != layers {
@@ -258,17 +249,14 @@ impl Config {
                 "layer_types have no window in some layers, but sliding_window does, which transformers applies to all of a Mixtral"
                     .to_owned(),
             ),
-            Family::Mixtral if window.is_none() && has.contains(&true) => {
-                Err("layer_types have a window, but sliding_window is null".to_owned())
-            }
-            family if !family.has_layer_types(self.wrapping) => Ok(()),
+            family if !family.looks_at_layer_types(self.wrapping) => Ok(self),
             _ if window.is_none() && has.contains(&true) => {
                 Err("layer_types have a window, but sliding_window is null".to_owned())
             }
             _ => {
                 let of_layer = |has: bool| window.filter(|_| has);
                 self.windows = has.into_iter().map(of_layer).collect();
-                Ok(())
+                Ok(self)
             }
         }
     }
@@ -290,7 +278,6 @@ impl Config {
         if let Some(act) = self.hidden_act.as_deref().filter(|act| *act != "silu") {
             return Err(format!("hidden_act is {act}, expected silu"));
         }
-        self.positions()?;
         for (name, value) in [
             ("attention_bias", self.attention_bias),
             ("mlp_bias", self.mlp_bias),
@@ -314,10 +301,7 @@ impl Config {
                 self.rms_norm_eps
             ));
         }
-        match &self.quantization_config {
-            None | Some(serde_json::Value::Null) => Ok(()),
-            Some(how) => fp8::check(how),
-        }
+        self.quantization_config.as_ref().map_or(Ok(()), fp8::check)
     }
 
     pub(crate) fn num_key_value_heads(&self) -> u64 {
@@ -361,16 +345,6 @@ impl Config {
     fn rope_theta(&self) -> f32 {
         let stated = self.rope().rope_theta.or(self.rope_theta);
         stated.unwrap_or(self.family.absent_theta())
-    }
-
-    /// How positions are told apart.
-    pub(crate) fn positions(&self) -> Result<Positions, String> {
-        self.rope().positions(&Model {
-            context: self.max_position_embeddings,
-            theta: self.rope_theta(),
-            head_dim: self.head_dim(),
-            needs_temperature: self.family == Family::Ministral3 && !self.native,
-        })
     }
 
     pub(crate) fn special_tokens(&self) -> SpecialTokens {
@@ -417,13 +391,14 @@ impl Config {
     }
 
     /// GGUF's architecture: llama.cpp applies a Mistral's positions to `mistral3` alone.
-    fn architecture(&self, positions: &Positions) -> Architecture {
-        let plain = matches!(
-            positions.scaling.kind,
-            ScalingKind::None | ScalingKind::Linear { .. }
-        );
-        let plain = plain && positions.scaling.magnitude == 1.0;
-        match plain && positions.temperature.is_none() {
+    fn architecture(&self) -> Architecture {
+        let Positions {
+            scaling,
+            temperature,
+            ..
+        } = &self.positions;
+        let even = matches!(scaling.kind, ScalingKind::None | ScalingKind::Linear { .. });
+        match even && scaling.magnitude == 1.0 && temperature.is_none() {
             true => Architecture::Llama,
             false => Architecture::Mistral3,
         }
@@ -431,12 +406,7 @@ impl Config {
 
     /// The model's part of the metadata, keys as llama.cpp's converter writes them.
     pub(crate) fn metadata(&self, name: &str) -> Metadata {
-        let positions = self.positions().unwrap_or(Positions {
-            scaling: RopeScaling::NONE,
-            temperature: None,
-            factors: None,
-        });
-        let architecture = self.architecture(&positions);
+        let architecture = self.architecture();
         let mut metadata = Metadata::new();
         metadata.insert("general.architecture", architecture.name());
         metadata.insert("general.type", "model");
@@ -477,8 +447,8 @@ impl Config {
         for (key, value) in more {
             metadata.set_default(&architecture.key(key), value);
         }
-        positions.scaling.write(architecture, &mut metadata);
-        if let Some(temperature) = positions.temperature {
+        self.positions.scaling.write(architecture, &mut metadata);
+        if let Some(temperature) = self.positions.temperature {
             write_temperature(temperature, architecture, &mut metadata);
         }
         metadata

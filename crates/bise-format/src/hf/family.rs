@@ -94,8 +94,9 @@ impl Family {
         (self == Self::Ministral3).then(RopeFields::of_ministral_3)
     }
 
-    /// Whether `layer_types` say which layers have the window.
-    pub(super) fn has_layer_types(self, wrapping: Wrapping) -> bool {
-        wrapping == Wrapping::None && matches!(self, Self::Mistral | Self::Ministral)
+    /// Whether `layer_types` say which layers have the window; those of a Mixtral have to agree with
+    /// what is so anyway.
+    pub(super) fn looks_at_layer_types(self, wrapping: Wrapping) -> bool {
+        wrapping == Wrapping::None && self != Self::Ministral3
     }
 }

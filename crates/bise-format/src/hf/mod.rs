@@ -88,15 +88,11 @@ pub(crate) fn open(directory: &Path) -> Result<(Checkpoint, Vec<String>), OpenEr
         return Err(OpenError::unsupported(directory, what));
     }
     let expected = expected(&config, &shards);
-    let blocks = config
-        .quantization_config
-        .as_ref()
-        .filter(|config| !config.is_null());
+    let quantization = config.quantization_config.as_ref();
+    let blocks = quantization.map_or(Ok(None), fp8::blocks);
     let fp8 = Fp8 {
         shards: &shards,
-        blocks: blocks
-            .map_or(Ok(None), fp8::blocks)
-            .map_err(|what| OpenError::unsupported(directory, what))?,
+        blocks: blocks.map_err(|what| OpenError::unsupported(directory, what))?,
     };
     let faults = compare(&expected, &fp8, &config, &mut notes);
     if !faults.is_empty() {
@@ -137,8 +133,8 @@ pub(crate) fn open(directory: &Path) -> Result<(Checkpoint, Vec<String>), OpenEr
             tensors.insert(name, tensor);
         }
     }
-    if let Some(factors) = config.positions().ok().and_then(|positions| positions.factors) {
-        tensors.insert(TensorName::RopeFreqs.to_string(), vector(&factors));
+    if let Some(factors) = &config.positions.factors {
+        tensors.insert(TensorName::RopeFreqs.to_string(), vector(factors));
     }
     let checkpoint = Checkpoint {
         metadata,
@@ -218,7 +214,7 @@ fn compare(
             continue;
         };
         // That there is one for each FP8 weight has been looked at.
-        let dtype = shards.get(&weight).and_then(dtype);
+        let dtype = shards.get(&weight).and_then(Stored::value_type);
         if !dtype.is_some_and(DType::is_scaled) && !names::is_harmless(&weight, config) {
             let dtype = dtype.map_or("no float", DType::name);
             faults.wrong.push(format!(
@@ -239,7 +235,7 @@ fn fault(name: &str, stored: &Stored, expected: &Expected, fp8: &Fp8<'_>) -> Opt
         ));
     }
     let is_matrix = shape.len() == 2 && expected.stacking.is_alone();
-    match dtype(stored) {
+    match stored.value_type() {
         Some(dtype) if dtype.is_scaled() && is_matrix => fp8.scales(name, stored).err(),
         Some(dtype) if !dtype.is_scaled() => None,
         _ => {
@@ -255,11 +251,6 @@ fn fault(name: &str, stored: &Stored, expected: &Expected, fp8: &Fp8<'_>) -> Opt
             ))
         }
     }
-}
-
-/// The type of single values of the same name.
-fn dtype(stored: &Stored) -> Option<DType> {
-    DType::from_name(&stored.dtype.to_string()).filter(|dtype| !dtype.is_quantized())
 }
 
 /// The tensors that `expected` describes, all of which are known to be there, with their names in
@@ -294,7 +285,7 @@ fn views(
 /// them stacked.
 fn read(source: &str, expected: &Expected, fp8: &Fp8<'_>, experts: usize) -> Option<Vec<Tensor>> {
     let stored = fp8.shards.get(source)?;
-    let dtype = dtype(stored)?;
+    let dtype = stored.value_type()?;
     let shape: Vec<usize> = stored.shape.iter().map(|&d| d as usize).collect();
     let whole = Tensor::in_file(dtype, &shape, &stored.file, stored.range.clone())?;
     let whole = match dtype.is_scaled() {

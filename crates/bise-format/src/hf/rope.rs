@@ -24,8 +24,8 @@ pub(super) struct RopeFields {
     partial_rotary_factor: Option<f32>,
 }
 
-/// How positions are told apart, checked.
-#[derive(Clone, Debug, PartialEq)]
+/// How positions are told apart, checked; by the base alone unless something is said.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Positions {
     pub scaling: RopeScaling,
     pub temperature: Option<Temperature>,

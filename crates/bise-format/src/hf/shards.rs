@@ -9,6 +9,7 @@ use crate::error::OpenError;
 use crate::foreign::Foreign;
 use crate::llama::TensorFaults;
 use crate::small_file::bounded;
+use bise_kernels::block::DType;
 use bise_kernels::mmap::FileBytes;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
@@ -31,6 +32,18 @@ pub(crate) struct Stored {
     pub dtype: Dtype,
     /// The slowest dimension first.
     pub shape: Vec<u64>,
+}
+
+impl Stored {
+    /// The type of single values of the same name, with scales or without.
+    pub(crate) fn value_type(&self) -> Option<DType> {
+        DType::from_name(&self.dtype.to_string()).filter(|dtype| !dtype.is_quantized())
+    }
+
+    /// The type, if it is F32, F16 or BF16.
+    pub(crate) fn plain_type(&self) -> Option<DType> {
+        self.value_type().filter(|dtype| !dtype.is_scaled())
+    }
 }
 
 impl Shards {

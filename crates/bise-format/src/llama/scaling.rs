@@ -60,6 +60,12 @@ pub struct Yarn {
     pub beta_slow: f32,
 }
 
+impl Default for RopeScaling {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
 impl RopeScaling {
     /// Frequencies as the base gives them.
     pub const NONE: Self = Self {

@@ -3,8 +3,10 @@
 
 use bise_format::gguf::{Array, Gguf, GgufWriter, Metadata, TensorSpec, Value};
 use bise_kernels::block::DType;
+use bise_kernels::isa::Level;
 use bise_kernels::mmap::FileBytes;
-use bise_model::{Context, ContextOptions, Model};
+use bise_kernels::threads::Threads;
+use bise_model::{Context, ContextOptions, KvType, Model};
 use bise_quantize::{Options, Silent, Target, quantize};
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
@@ -82,6 +84,44 @@ pub fn logits(model: &Model, tokens: &[u32], options: ContextOptions) -> Vec<f32
         .forward_all(tokens, |row| logits.extend_from_slice(row))
         .unwrap();
     logits
+}
+
+/// Some `n` tokens of the model's vocabulary.
+pub fn tokens(model: &Model, n: usize, seed: u32) -> Vec<u32> {
+    let vocabulary = model.vocabulary_size() as u32;
+    let token = |i: u32| (i + seed).wrapping_mul(2_654_435_761) % vocabulary;
+    (0..n as u32).map(token).collect()
+}
+
+/// Levels and batch sizes at which the logits of `tokens` on so many threads are not those of the
+/// scalar level at once; there must be none.
+pub fn differing(
+    model: &Model,
+    tokens: &[u32],
+    kv: KvType,
+    threads: usize,
+    batches: &[usize],
+) -> Vec<(Level, usize)> {
+    let options = ContextOptions {
+        kv,
+        prefill_chunk: tokens.len(),
+        level: Level::SCALAR,
+        ..ContextOptions::new(tokens.len())
+    };
+    let expected = bits(&logits(model, tokens, options));
+    let pool = Threads::new(threads).unwrap();
+    let same = |level, prefill_chunk| {
+        let options = ContextOptions {
+            prefill_chunk,
+            level,
+            ..options
+        };
+        bits(&pool.run(|| logits(model, tokens, options))) == expected
+    };
+    let all = Level::available()
+        .into_iter()
+        .flat_map(|level| batches.iter().map(move |&batch| (level, batch)));
+    all.filter(|&(level, batch)| !same(level, batch)).collect()
 }
 
 pub fn bits(values: &[f32]) -> Vec<u32> {
