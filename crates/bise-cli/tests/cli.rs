@@ -504,6 +504,36 @@ fn a_bench_names_its_tests_and_limits() {
 }
 
 #[test]
+fn a_bench_is_a_table_to_read_and_one_for_programs() {
+    let tests = ["bench", "-p", "8", "-n", "2", "-r", "1", "-t", "1"];
+    let table = succeeds(&tests);
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(lines.len(), 4, "{table}");
+    // Every row's columns begin where those of the heading do.
+    let bars = |line: &str| -> Vec<usize> { line.match_indices('|').map(|(at, _)| at).collect() };
+    for line in &lines {
+        assert_eq!(bars(line), bars(lines[0]), "{table}");
+    }
+    assert!(lines[2].contains(" GiB |") && lines[2].contains("pp8"), "{table}");
+
+    let csv = succeeds(&[&tests[..], &["-o", "csv"]].concat());
+    let mut rows = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let names = rows.next().unwrap();
+    let value = |row: &[&str], name| row[names.iter().position(|n| *n == name).unwrap()].to_owned();
+    let (prompt, generation) = (rows.next().unwrap(), rows.next().unwrap());
+    assert_eq!(value(&prompt, "test"), "pp8");
+    assert!(value(&prompt, "operations_per_second").parse::<f64>().unwrap() > 0.0);
+    assert!(value(&generation, "bytes_per_second").parse::<f64>().unwrap() > 0.0);
+    assert!(value(&generation, "parameters").parse::<u64>().unwrap() > 0);
+    assert!(rows.next().is_none());
+
+    let json = succeeds(&[&tests[..], &["-o", "json"]].concat());
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json[1]["test"], "tg2");
+    fails(&[&tests[..], &["-o", "csv", "--json"]].concat(), 2);
+}
+
+#[test]
 fn a_synthetic_model_can_be_written() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.gguf");

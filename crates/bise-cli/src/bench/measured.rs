@@ -3,6 +3,7 @@
 use bise_format::{LayerTensor, TensorName};
 use bise_kernels::isa::Level;
 use bise_kernels::measure;
+use bise_kernels::tensor::Tensor;
 use bise_kernels::threads::Threads;
 use bise_model::Model;
 use serde_json::{Value, json};
@@ -67,9 +68,44 @@ impl Work {
     }
 }
 
+/// What a test takes in a second.
+pub enum Taken {
+    /// Operations with integers.
+    Operations(f64),
+    /// Bytes that are read.
+    Bytes(f64),
+    /// So many times as many tokens as without drafts.
+    Times(f64),
+}
+
+/// How large a model is.
+#[derive(Clone, Copy)]
+pub struct Size {
+    /// Bytes of its tensors.
+    pub bytes: u64,
+    /// Values in them.
+    pub parameters: u64,
+}
+
+impl Size {
+    pub fn of(model: &Model) -> Self {
+        let tensors = model.checkpoint().tensors.values();
+        let add = |size: Self, tensor: &Tensor| Self {
+            bytes: size.bytes + tensor.len() as u64,
+            parameters: size.parameters + tensor.elements() as u64,
+        };
+        let none = Self {
+            bytes: 0,
+            parameters: 0,
+        };
+        tensors.fold(none, add)
+    }
+}
+
 /// The results of a test.
 pub struct Measured {
     pub model: String,
+    pub size: Size,
     pub level: Level,
     pub roofline: Roofline,
     pub test: String,
@@ -90,43 +126,37 @@ impl Measured {
         }
     }
 
-    pub fn row(&self) -> String {
-        let rate = self.median();
+    /// The largest sample less the smallest, as a share of the median.
+    pub fn spread(&self) -> f64 {
         let (least, most) = self
             .samples
             .iter()
             .fold((f64::MAX, 0f64), |(l, m), &s| (l.min(s), m.max(s)));
-        let (takes, share) = match self.spent {
+        (most - least) / self.median()
+    }
+
+    /// What the test takes of the machine, and which share that is of what there is.
+    pub fn taken(&self) -> (Taken, Option<f64>) {
+        let rate = self.median();
+        match self.spent {
             Spent::Operations(tokens) => {
                 let operations = self.work.operations(tokens) * rate;
                 let share = operations / self.roofline.operations;
-                (format!("{:.3} TOPS", operations / 1e12), percent(share))
+                (Taken::Operations(operations), Some(share))
             }
             Spent::Bytes(cached) => {
                 let bytes = (self.work.bytes + cached) * rate;
-                (
-                    format!("{:.1} GB/s", bytes / 1e9),
-                    percent(bytes / self.roofline.bytes),
-                )
+                (Taken::Bytes(bytes), Some(bytes / self.roofline.bytes))
             }
-            Spent::Instead(plain) => {
-                (format!("{:.2} times the speed", rate / plain), String::new())
-            }
-        };
-        format!(
-            "| {} | {} | {} | {} | {rate:.2} | {} | {takes} | {share} |",
-            self.model,
-            self.level,
-            self.roofline.threads,
-            self.test,
-            percent((most - least) / rate),
-        )
+            Spent::Instead(plain) => (Taken::Times(rate / plain), None),
+        }
     }
 
     pub fn json(&self) -> Value {
         let rate = self.median();
         let mut json = json!({
-            "model": self.model, "isa": self.level.name(), "threads": self.roofline.threads,
+            "model": self.model, "model_bytes": self.size.bytes, "parameters": self.size.parameters,
+            "isa": self.level.name(), "threads": self.roofline.threads,
             "test": self.test, "tokens_per_second": rate, "samples": self.samples,
             "read_bandwidth": self.roofline.bytes, "integer_peak": self.roofline.operations,
         });
@@ -149,10 +179,6 @@ impl Measured {
         json["percent_of_integer_peak"] = json!(operations / self.roofline.operations * 100.0);
         json
     }
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
 }
 
 /// What the machine can do at most.

@@ -3,6 +3,7 @@
 mod measured;
 mod replay;
 mod synthetic;
+mod table;
 mod timing;
 
 use crate::loading::{self, Loading, Which};
@@ -16,11 +17,11 @@ use bise_kernels::isa::Level;
 use bise_kernels::threads::Threads;
 use bise_model::{ContextOptions, KvType};
 use bise_quantize::Synthetic;
-use measured::{Measured, Roofline};
+use measured::Roofline;
 use replay::Text;
-use serde_json::Value;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
+use table::{Format, Table};
 use timing::{Bench, Kind, Test};
 
 /// Measure how fast a model runs
@@ -71,8 +72,11 @@ pub struct Args {
     /// Format of cached keys and values
     #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = kv_types())]
     kv_type: KvType,
-    /// Print a JSON array
-    #[arg(long)]
+    /// How results are printed
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Md)]
+    output: Format,
+    /// The same as --output json
+    #[arg(long, conflicts_with = "output")]
     json: bool,
     #[command(flatten)]
     loading: Loading,
@@ -149,15 +153,8 @@ pub fn run(args: Args) -> Result<Outcome> {
     } else {
         args.isa.clone()
     };
-    let mut results = Vec::new();
-    let mut out = io::stdout().lock();
-    if !args.json {
-        writeln!(
-            out,
-            "| model | isa | threads | test | tok/s | spread | takes | of the limit |"
-        )?;
-        writeln!(out, "|---|---|---|---|---|---|---|---|")?;
-    }
+    let format = if args.json { Format::Json } else { args.output };
+    let mut table = Table::begin(format, &name, io::stdout().lock())?;
     for &count in &threads {
         let pool = Threads::new(count)?;
         for &level in &levels {
@@ -170,28 +167,15 @@ pub fn run(args: Args) -> Result<Outcome> {
                 repetitions: args.repetitions,
             };
             for test in args.tests() {
-                results.push(pool.run(|| bench.measure(test))?);
-                print_last(&results, &mut out, args.json)?;
+                table.add(&pool.run(|| bench.measure(test))?)?;
             }
             for text in &texts {
                 for result in pool.run(|| bench.replay(text))? {
-                    results.push(result);
-                    print_last(&results, &mut out, args.json)?;
+                    table.add(&result)?;
                 }
             }
         }
     }
-    if args.json {
-        let results = results.iter().map(Measured::json).collect();
-        writeln!(out, "{}", serde_json::to_string_pretty(&Value::Array(results))?)?;
-    }
+    table.end()?;
     Ok(Outcome::Done)
-}
-
-/// Prints the newest row of the table, unless all will be printed as JSON.
-fn print_last(results: &[Measured], out: &mut impl Write, json: bool) -> io::Result<()> {
-    match results.last() {
-        Some(result) if !json => writeln!(out, "{}", result.row()),
-        _ => Ok(()),
-    }
 }

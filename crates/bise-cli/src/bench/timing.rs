@@ -1,6 +1,6 @@
 //! How long tests take.
 
-use super::measured::{Measured, Roofline, Spent, Work};
+use super::measured::{Measured, Roofline, Size, Spent, Work};
 use anyhow::Result;
 use bise_kernels::isa::Level;
 use bise_kernels::measure;
@@ -109,6 +109,7 @@ impl Bench<'_> {
         }
         Measured {
             model: self.name.to_owned(),
+            size: Size::of(self.model),
             level: self.level,
             roofline,
             test,
