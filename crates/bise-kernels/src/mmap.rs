@@ -56,8 +56,8 @@ impl Deref for Mapped {
     }
 }
 
-/// Memory for weights, in huge pages where the system has them: kernels walk through all of it for
-/// every token.
+/// Memory for weights, or for keys and values, in huge pages where the system has them: kernels walk
+/// through all of it for every token.
 pub struct Buffer(memmap2::MmapMut);
 
 impl Buffer {
@@ -82,6 +82,52 @@ impl Buffer {
         return self.0.lock();
         #[cfg(not(unix))]
         Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
+
+    /// Cuts the memory into parts of `len` bytes, as many as are whole. It is given back when all of
+    /// them are gone.
+    ///
+    /// # Panics
+    /// When `len` is 0.
+    pub fn cut(mut self, len: usize) -> impl Iterator<Item = BufferPart> {
+        let (start, parts) = (self.0.as_mut_ptr(), self.0.len() / len);
+        let memory = Arc::new(self);
+        (0..parts).map(move |i| BufferPart {
+            start: start.wrapping_add(i * len),
+            len,
+            _memory: memory.clone(),
+        })
+    }
+}
+
+/// A part of a [`Buffer`] that has been cut: exclusive access to it.
+pub struct BufferPart {
+    start: *mut u8,
+    len: usize,
+    /// Keeps the memory mapped, and is not looked at.
+    _memory: Arc<Buffer>,
+}
+
+// SAFETY: a part is the only way to its bytes, as a box would be: parts do not overlap, and the
+// buffer that was cut is not looked at any more.
+unsafe impl Send for BufferPart {}
+// SAFETY: as above; `&BufferPart` gives only `&[u8]`.
+unsafe impl Sync for BufferPart {}
+
+impl Deref for BufferPart {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the bytes lie within the buffer, which is mapped as long as this part has it, and
+        // are written only through `&mut` of this part.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+}
+
+impl DerefMut for BufferPart {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`; no other part has these bytes.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
     }
 }
 

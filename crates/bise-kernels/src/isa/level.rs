@@ -43,16 +43,12 @@ impl Level {
 
     /// [`Isa::NR`] of this level.
     pub fn nr(self) -> usize {
-        struct Nr;
-        impl Kernel for Nr {
-            type Output = usize;
+        self.run(Widths).0
+    }
 
-            #[inline(always)]
-            fn call<S: Isa>(self, _: S) -> usize {
-                S::NR
-            }
-        }
-        self.run(Nr)
+    /// [`Isa::GEMV_NR`] of this level.
+    pub fn gemv_nr(self) -> usize {
+        self.run(Widths).1
     }
 
     /// Runs a kernel compiled for this level.
@@ -62,6 +58,18 @@ impl Level {
             Kind::Scalar(isa) => isa.run(kernel),
             Kind::Native(level) => level.run(kernel),
         }
+    }
+}
+
+/// [`Isa::NR`] and [`Isa::GEMV_NR`].
+struct Widths;
+
+impl Kernel for Widths {
+    type Output = (usize, usize);
+
+    #[inline(always)]
+    fn call<S: Isa>(self, _: S) -> (usize, usize) {
+        (S::NR, S::GEMV_NR)
     }
 }
 

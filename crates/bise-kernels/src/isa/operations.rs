@@ -21,6 +21,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// Rows of activations that a product of quantized weights works on at a time: as many as the
     /// registers hold accumulators of, for [`WEIGHT_VECTORS`](Self::WEIGHT_VECTORS).
     const NR: usize;
+    /// Rows of activations that a product of few of them works on at a time, with one vector of
+    /// [`LANES`] rows of weights.
+    const GEMV_NR: usize = Self::NR;
     /// Vectors of [`LANES`] rows of weights that a product with many rows of activations works on
     /// at a time: 1 or 2.
     const WEIGHT_VECTORS: usize = 1;
@@ -81,6 +84,10 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// Asks for the cache line at `at`, which may be any address, to be brought near.
     #[inline(always)]
     fn prefetch(self, _at: *const u8) {}
+    /// Asks for the cache line at `at` to be brought into the second cache: for what is further
+    /// away than the first one holds.
+    #[inline(always)]
+    fn prefetch_second(self, _at: *const u8) {}
     /// Each byte shifted right by `shift` bits, left when `shift` is negative, and cut to the bits
     /// of `mask`, which has only bits that the shift brings from the byte itself. `shift` is known
     /// at compile time once loops are unrolled.

@@ -26,6 +26,8 @@ pub(super) fn at_width(level: Level, width: usize, kernel: impl TileKernel) {
         4 => level.run(AtWidth::<_, 4>(kernel)),
         5 => level.run(AtWidth::<_, 5>(kernel)),
         6 => level.run(AtWidth::<_, 6>(kernel)),
+        7 => level.run(AtWidth::<_, 7>(kernel)),
+        8 => level.run(AtWidth::<_, 8>(kernel)),
         width => unreachable!("a tile of {width} rows"),
     }
 }

@@ -272,10 +272,12 @@ impl<F: IntFormat> StoredWeights for Interleaved<'_, F> {
 
     fn gemv(&self, level: Level, first: usize, tiles: &[PackedTile], out: &mut Strip<'_>) {
         let strip = self.strip(first);
-        for tile in tiles {
+        for (turn, tile) in tiles.iter().enumerate() {
             let work = Gemv {
                 strip,
                 tile,
+                turn,
+                turns: tiles.len(),
                 out,
                 format: self.format,
             };
@@ -300,6 +302,11 @@ impl<F: IntFormat> Kernel for GemvMaxRows<F> {
 struct Gemv<'a, 's, F> {
     strip: &'a [u8],
     tile: &'a PackedTile,
+    /// Which of the tiles it is.
+    turn: usize,
+    /// How many tiles there are: each asks for its share of the next strip, so that memory is never
+    /// idle while others find the weights in a cache.
+    turns: usize,
     out: &'a mut Strip<'s>,
     format: PhantomData<F>,
 }
@@ -307,12 +314,13 @@ struct Gemv<'a, 's, F> {
 impl<F: IntFormat> TileKernel for Gemv<'_, '_, F> {
     #[inline(always)]
     fn widest<S: Isa>() -> usize {
-        S::NR
+        S::GEMV_NR
     }
 
     #[inline(always)]
     fn call<S: Isa, const N: usize>(self, isa: S) {
         let x = Inputs::new(self.tile);
+        let mut others = self.turn;
         let mut sub_scales = SubScales::ZERO;
         let mut acc = [[isa.splat(0.0); N]];
         let blocks = self.strip.chunks_exact(Block::<S, F>::BYTES);
@@ -320,9 +328,17 @@ impl<F: IntFormat> TileKernel for Gemv<'_, '_, F> {
             let block = Block::<S, F>::new(isa, bytes, &mut sub_scales);
             let steps = F::LEN / K_STEP;
             for step in 0..steps {
-                for line in (0..Block::<S, F>::BYTES / steps).step_by(64) {
-                    isa.prefetch(block.part(step).wrapping_add(PREFETCH_BYTES + line));
+                if others == 0 {
+                    for line in (0..Block::<S, F>::BYTES / steps).step_by(64) {
+                        let at = block.part(step).wrapping_add(line);
+                        match self.turns {
+                            1 => isa.prefetch(at.wrapping_add(PREFETCH_BYTES)),
+                            _ => isa.prefetch_second(at.wrapping_add(self.strip.len())),
+                        }
+                    }
+                    others = self.turns;
                 }
+                others -= 1;
                 accumulate(isa, [&block], step, &x, b * steps + step, &mut acc);
             }
         }

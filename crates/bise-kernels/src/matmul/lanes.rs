@@ -99,6 +99,10 @@ impl<W: StoredWeights> Microkernel for Int16Lanes<W> {
         self.weights.gemv_max_rows(self.level)
     }
 
+    fn gemv_nr(&self) -> usize {
+        self.level.gemv_nr()
+    }
+
     fn gemv(&self, first: usize, x: &Activations, out: &mut Strip<'_>) {
         self.weights.gemv(self.level, first, x.packed(), out);
     }

@@ -69,6 +69,10 @@ pub(super) trait Microkernel: Sync {
     const HAS_GEMV: bool;
     /// Up to how many rows of activations [`gemv`](Self::gemv) is faster.
     fn gemv_max_rows(&self) -> usize;
+    /// Rows of activations in a tile of [`gemv`](Self::gemv), at most.
+    fn gemv_nr(&self) -> usize {
+        self.nr()
+    }
     /// Packs all rows of `x` as [`gemv`](Self::gemv) reads them.
     fn pack_for_gemv(&self, x: &mut Activations, tiling: Tiling) {
         self.pack_activations(x, tiling);
@@ -79,11 +83,11 @@ pub(super) trait Microkernel: Sync {
 
 /// `out[n, r] = w[r, :] . x[n, :]` for the `rows` rows of weights that `w` multiplies.
 pub(super) fn multiply<M: Microkernel>(w: &M, rows: usize, x: &mut Activations, out: &mut [f32]) {
-    let tiling = Tiling::new(x.len(), w.nr());
     if M::HAS_GEMV && x.len() <= w.gemv_max_rows() {
-        w.pack_for_gemv(x, tiling);
+        w.pack_for_gemv(x, Tiling::new(x.len(), w.gemv_nr()));
         gemv(w, rows, x, out);
     } else {
+        let tiling = Tiling::new(x.len(), w.nr());
         w.pack_activations(x, tiling);
         gemm(w, rows, x, tiling, out);
     }

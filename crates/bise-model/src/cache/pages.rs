@@ -1,13 +1,14 @@
 //! Pages of keys and values, taken as tokens come, shared, and used again.
 
 use super::shape::KvShape;
+use bise_kernels::mmap::{Buffer, BufferPart};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Keys and values of 64 positions of a layer: `[kv_head][chunk]`. Positions that no token of the
 /// text has hold anything.
 pub(crate) struct Page {
-    pub bytes: Box<[u8]>,
+    pub bytes: BufferPart,
     /// How many pages there are; this one is counted.
     count: Arc<AtomicU64>,
 }
@@ -17,6 +18,10 @@ impl Drop for Page {
         self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// Bytes of memory that is asked of the system at a time, for as many pages as fit: those of a huge
+/// page, in which a token's attention finds its way faster.
+const SLAB: usize = 2 << 20;
 
 /// There is no memory for one more page.
 #[derive(Debug)]
@@ -44,23 +49,30 @@ impl PagePool {
 
     /// A page that nobody else has.
     pub fn take(&self) -> Result<Arc<Page>, NoPage> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if let Some(page) = free {
-            return Ok(page);
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if free.is_empty() {
+            self.more(&mut free)?;
         }
-        let one_more = |count: u64| (count < self.most).then_some(count + 1);
-        self.count
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
-            .map_err(|_| NoPage)?;
-        let mut page = Page {
-            bytes: Box::default(),
-            count: self.count.clone(),
-        };
-        let (mut bytes, len) = (Vec::new(), self.shape.page_bytes());
-        bytes.try_reserve_exact(len).map_err(|_| NoPage)?;
-        bytes.resize(len, 0);
-        page.bytes = bytes.into_boxed_slice();
-        Ok(Arc::new(page))
+        free.pop().ok_or(NoPage)
+    }
+
+    /// Asks for more pages, one or as many as a slab has.
+    fn more(&self, free: &mut Vec<Arc<Page>>) -> Result<(), NoPage> {
+        let len = self.shape.page_bytes();
+        let left = self.most - self.count.load(Ordering::Relaxed);
+        let pages = ((SLAB / len.max(1)) as u64).max(1).min(left) as usize;
+        if pages == 0 {
+            return Err(NoPage);
+        }
+        let slab = Buffer::zeroed(pages * len).map_err(|_| NoPage)?;
+        free.extend(slab.cut(len).map(|bytes| {
+            self.count.fetch_add(1, Ordering::Relaxed);
+            Arc::new(Page {
+                bytes,
+                count: self.count.clone(),
+            })
+        }));
+        Ok(())
     }
 
     /// Takes a page back, unless another sequence has it too.

@@ -39,6 +39,7 @@ impl Isa for Avx512 {
 
     const MANY_ACCUMULATORS: bool = true;
     const NR: usize = 6;
+    const GEMV_NR: usize = 8;
     /// A value that is spread over a register serves two multiplications: alone, each of them would
     /// wait for a load.
     const WEIGHT_VECTORS: usize = 2;
@@ -192,6 +193,12 @@ impl Isa for Avx512 {
     fn prefetch(self, at: *const u8) {
         // SAFETY: a prefetch of any address is harmless.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+
+    #[inline(always)]
+    fn prefetch_second(self, at: *const u8) {
+        // SAFETY: a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 
     #[inline(always)]

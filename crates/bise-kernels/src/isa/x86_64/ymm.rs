@@ -302,6 +302,12 @@ impl<M: Multiply> Isa for Ymm<M> {
     }
 
     #[inline(always)]
+    fn prefetch_second(self, at: *const u8) {
+        // SAFETY: a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+    }
+
+    #[inline(always)]
     fn shift_mask(self, w: Self::B, shift: i32, mask: u8) -> Self::B {
         // SAFETY: the features were detected.
         unsafe {

@@ -1,11 +1,14 @@
 //! Keys and values as they are: F32 and F16.
 //!
-//! A chunk is panels 16 wide, which are read from one end to the other:
+//! A chunk is panels, which are read from one end to the other:
 //!
 //! ```text
-//! keys    [64 / 16][head_dim][16]               16 keys side by side
-//! values  [head_dim / 16, rounded up][64][16]   16 values of one position side by side
+//! keys    [head_dim][64]                        one value of all keys side by side
+//! values  [head_dim / 64][64][64]               64 values of one position side by side
+//!         [what is left / 16, rounded up][64][16]
 //! ```
+//!
+//! Panels of 16 would lie 4 KB apart where four are read at once, in the same sets of a cache.
 
 use super::kv::{CHUNK, Chunk, KvFormat, MAX_HEAD_DIM, SoftmaxState, Weights};
 use crate::block::{DType, F16, F32, RoundedFormat};
@@ -56,17 +59,18 @@ impl<F: PlainKvFormat> KvFormat for F {
         if !key.iter().all(|k| k.abs() < F16_MOST) {
             infinite_to_nan::<F>(row);
         }
-        let panel = &mut keys[j / LANES * row.len() * LANES..][..row.len() * LANES];
-        for (key, to) in row
-            .chunks_exact(F::BYTES)
-            .zip(panel.chunks_exact_mut(LANES * F::BYTES))
-        {
-            to[j % LANES * F::BYTES..][..F::BYTES].copy_from_slice(key);
+        let wide = CHUNK * F::BYTES;
+        for (key, to) in row.chunks_exact(F::BYTES).zip(keys.chunks_exact_mut(wide)) {
+            to[j * F::BYTES..][..F::BYTES].copy_from_slice(key);
         }
         F::from_f32s(value, row);
-        let panels = values.chunks_exact_mut(CHUNK * LANES * F::BYTES);
-        for (value, panel) in row.chunks(LANES * F::BYTES).zip(panels) {
-            panel[j * LANES * F::BYTES..][..value.len()].copy_from_slice(value);
+        let (row, rest) = row.split_at(row.len() / wide * wide);
+        let (values, last) = values.split_at_mut(CHUNK * row.len());
+        let narrow = LANES * F::BYTES;
+        for (row, values, width) in [(row, values, wide), (rest, last, narrow)] {
+            for (value, panel) in row.chunks(width).zip(values.chunks_exact_mut(CHUNK * width)) {
+                panel[j * width..][..value.len()].copy_from_slice(value);
+            }
         }
     }
 
@@ -89,29 +93,14 @@ impl<F: PlainKvFormat> KvFormat for F {
         chunk: Chunk<'_>,
     ) -> [[f32; CHUNK]; N] {
         let mut scores = [[0f32; CHUNK]; N];
-        let panel = head_dim * LANES * F::BYTES;
+        let (keys, dims, ahead) = (chunk.bytes, 0..head_dim, chunk.ahead(0));
         if S::MANY_ACCUMULATORS {
-            let (keys, ahead) = (chunk.bytes, chunk.ahead(0));
-            let sums = product::<S, F, N, 4, MAX_HEAD_DIM>(
-                isa,
-                queries,
-                0..head_dim,
-                keys,
-                head_dim,
-                ahead,
-            );
+            let sums = product::<S, F, N, 4, 4, _>(isa, queries, dims, keys, 0, ahead);
             save(isa, &sums, 0, &mut scores);
         } else {
-            for i in 0..CHUNK / LANES {
-                let (keys, ahead) = (&chunk.bytes[i * panel..][..panel], chunk.ahead(i * panel));
-                let sums = product::<S, F, N, 1, MAX_HEAD_DIM>(
-                    isa,
-                    queries,
-                    0..head_dim,
-                    keys,
-                    head_dim,
-                    ahead,
-                );
+            for i in 0..4 {
+                let dims = dims.clone();
+                let sums = product::<S, F, N, 1, 4, _>(isa, queries, dims, keys, i, ahead);
                 save(isa, &sums, i * LANES, &mut scores);
             }
         }
@@ -127,23 +116,25 @@ impl<F: PlainKvFormat> KvFormat for F {
         chunk: Chunk<'_>,
         rows: &mut [SoftmaxState; N],
     ) {
-        let start = CHUNK * head_dim * F::BYTES;
-        let panel = CHUNK * LANES * F::BYTES;
-        let panels = head_dim.div_ceil(LANES);
-        let mut i = 0;
-        while S::MANY_ACCUMULATORS && i + 4 <= panels {
-            let at = start + i * panel;
-            let (v, ahead) = (&chunk.bytes[at..], chunk.ahead(at));
-            let sums = product::<S, F, N, 4, CHUNK>(isa, &weights.p, seen.clone(), v, CHUNK, ahead);
-            merge(isa, &sums, weights, i * LANES, rows);
-            i += 4;
-        }
-        while i < panels {
-            let at = start + i * panel;
-            let (v, ahead) = (&chunk.bytes[at..], chunk.ahead(at));
-            let sums = product::<S, F, N, 1, CHUNK>(isa, &weights.p, seen.clone(), v, CHUNK, ahead);
-            merge(isa, &sums, weights, i * LANES, rows);
-            i += 1;
+        let p = &weights.p;
+        for first in (0..head_dim).step_by(LANES) {
+            // Of a panel of 64, `i` is the first 16 to be multiplied.
+            let (panel, i) = match first / CHUNK < head_dim / CHUNK {
+                true => (first / CHUNK * CHUNK, first % CHUNK / LANES),
+                false => (first, 0),
+            };
+            let at = CHUNK * (head_dim + panel) * F::BYTES;
+            let (v, ahead, seen) = (&chunk.bytes[at..], chunk.ahead(at), seen.clone());
+            if panel + CHUNK > head_dim {
+                let sums = product::<S, F, N, 1, 1, _>(isa, p, seen, v, 0, ahead);
+                merge(isa, &sums, weights, first, rows);
+            } else if !S::MANY_ACCUMULATORS {
+                let sums = product::<S, F, N, 1, 4, _>(isa, p, seen, v, i, ahead);
+                merge(isa, &sums, weights, first, rows);
+            } else if i == 0 {
+                let sums = product::<S, F, N, 4, 4, _>(isa, p, seen, v, 0, ahead);
+                merge(isa, &sums, weights, first, rows);
+            }
         }
     }
 }
@@ -202,35 +193,43 @@ impl Load for F32 {
     }
 }
 
-/// `sum over k of a[r][k] b[v][k][l]` for `k` in `range`, one fma chain for each `r`, `v` and `l`,
-/// with `V` neighbouring panels `b[v]` of `height` rows. What lies `ahead` bytes further is asked
-/// for.
+/// `sum over k of a[r][k] b[k][v][l]` for `k` in `range`, one fma chain for each `r`, `v` and `l`:
+/// the `V` times 16 columns from `16 first` on of a panel of `W` times 16. What lies `ahead` bytes
+/// further is asked for.
 #[inline(always)]
-pub(super) fn product<S: Isa, F: Load, const N: usize, const V: usize, const K: usize>(
+pub(super) fn product<
+    S: Isa,
+    F: Load,
+    const N: usize,
+    const V: usize,
+    const W: usize,
+    const K: usize,
+>(
     isa: S,
     a: &[[f32; K]; N],
     range: Range<usize>,
-    panels: &[u8],
-    height: usize,
+    panel: &[u8],
+    first: usize,
     ahead: usize,
 ) -> [[S::F; V]; N] {
+    assert!(first + V <= W);
     // Slices that are all as long as the loop need no checks in it.
     let len = range.len();
     let mut x = [&a[0][..0]; N];
     for r in 0..N {
         x[r] = &a[r][range.clone()][..len];
     }
-    let rows = F::sixteens(panels);
-    let mut b = [rows; V];
-    for v in 0..V {
-        b[v] = &rows[v * height..][range.clone()][..len];
-    }
+    let b = &F::sixteens(panel).as_chunks::<W>().0[range][..len];
     let mut acc = [[isa.splat(0.0); V]; N];
     for k in 0..len {
         let mut w = [isa.splat(0.0); V];
         for v in 0..V {
-            isa.prefetch((&raw const b[v][k]).cast::<u8>().wrapping_add(ahead));
-            w[v] = F::load(isa, &b[v][k]);
+            let sixteen = &b[k][first + v];
+            // Once for each line of a cache.
+            if (v * size_of::<F::Sixteen>()).is_multiple_of(LINE) {
+                isa.prefetch_second((&raw const *sixteen).cast::<u8>().wrapping_add(ahead));
+            }
+            w[v] = F::load(isa, sixteen);
         }
         for r in 0..N {
             let x = isa.splat(x[r][k]);
@@ -241,6 +240,9 @@ pub(super) fn product<S: Isa, F: Load, const N: usize, const V: usize, const K: 
     }
     acc
 }
+
+/// Bytes of a line of a cache.
+const LINE: usize = 64;
 
 /// Writes sums to each row, from column `at` on.
 #[inline(always)]

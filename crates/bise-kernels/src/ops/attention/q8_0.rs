@@ -189,8 +189,7 @@ impl KvFormat for Q8_0 {
             for half in 0..2 {
                 let at = values + (2 * g + half) * panel;
                 let (v, ahead) = (&chunk.bytes[at..][..panel], chunk.ahead(at));
-                let sums =
-                    product::<S, i8, N, 1, CHUNK>(isa, &scaled, seen.clone(), v, CHUNK, ahead);
+                let sums = product::<S, i8, N, 1, 1, _>(isa, &scaled, seen.clone(), v, 0, ahead);
                 merge(isa, &sums, weights, g * GROUP + half * LANES, rows);
             }
         }
@@ -208,7 +207,7 @@ fn dots<S: Isa, const N: usize>(
 ) -> [S::I; N] {
     let mut sum = [isa.dot_zero(); N];
     for (i, four) in keys.as_chunks::<{ 4 * LANES }>().0.iter().enumerate() {
-        isa.prefetch(four.as_ptr().wrapping_add(ahead));
+        isa.prefetch_second(four.as_ptr().wrapping_add(ahead));
         let four = isa.load_bytes(four);
         for r in 0..N {
             sum[r] = isa.dot_accumulate(sum[r], four, queries.q[r][g * GROUP / 4 + i], 8);

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 pub(super) const MAGIC: &[u8; 12] = b"bise session";
 /// The version of the format.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 pub(super) const HEADER: usize = 128;
 
 /// The numbers of a header.
