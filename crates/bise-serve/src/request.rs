@@ -113,6 +113,8 @@ pub struct End {
     pub finish: Finish,
     /// Tokens of the answer; one that ends a text counts.
     pub tokens: usize,
+    /// Whether the last one is a token that ends a text.
+    pub by_token: bool,
     /// Those of them that belong to thoughts.
     pub thought_tokens: usize,
     /// Calls of tools, each with an id.

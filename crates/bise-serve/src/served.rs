@@ -94,6 +94,13 @@ impl Served {
     }
 }
 
+impl Drop for Served {
+    /// Ends the thread that runs the model.
+    fn drop(&mut self) {
+        self.scheduler.stop();
+    }
+}
+
 /// What an interface asks for, besides the prompt.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
@@ -254,7 +261,7 @@ impl Served {
         if tokens >= context {
             let message = format!(
                 "the prompt is too long (prompt is too long): {tokens} tokens, and the context of {context} must hold \
-                 the answer too; shorten it, or start the server with a larger --ctx"
+                 the answer too; shorten it, or start with a larger context (--ctx)"
             );
             return Err(Fault::bad(message).code("context_length_exceeded").at("messages"));
         }
@@ -357,7 +364,7 @@ fn option_of(error: &SamplerError) -> &'static str {
     }
 }
 
-fn refused(refused: Refused) -> Fault {
+pub(crate) fn refused(refused: Refused) -> Fault {
     let message = refused.to_string();
     match refused {
         Refused::Full { .. } => {
