@@ -219,7 +219,7 @@ fn probabilities_thoughts_and_stops_are_told() {
     };
     let stops = |i: usize| if i % 2 == 0 { vec![] } else { vec!["e"] };
     let rows: Vec<Value> = (0..24)
-        .map(|i| json!({"prompt": "Hello", "seed": i, "max_tokens": 100, "stop": stops(i)}))
+        .map(|i| json!({"prompt": "Hello", "seed": i, "max_tokens": 100, "temp": 1, "stop": stops(i)}))
         .collect();
     let made = answers(Batch::new(served, common).unwrap(), &rows);
     assert!(made.iter().any(|answer| !text(answer).thought.is_empty()));
