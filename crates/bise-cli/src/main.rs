@@ -41,6 +41,7 @@ mod sampling;
 mod serve;
 mod session;
 mod shown;
+mod together;
 mod tokenize;
 mod usage;
 mod verify;

@@ -2,8 +2,7 @@
 //! read, so that the message names the option.
 
 use bise_quantize::Budget;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
+use bise_serve::sampling::random_seed;
 use std::ops::RangeInclusive;
 
 /// What should have stood on the command line.
@@ -64,7 +63,7 @@ pub fn top_k(text: &str) -> Result<usize, Expected> {
 /// A seed; -1 is another one each time.
 pub fn seed(text: &str) -> Result<u64, Expected> {
     match text.parse::<u64>() {
-        _ if text == "-1" => Ok(RandomState::new().build_hasher().finish()),
+        _ if text == "-1" => Ok(random_seed()),
         Ok(seed) => Ok(seed),
         Err(_) => Err(Expected(
             "a whole number from 0 to 2^64 - 1, or -1 for another seed each time",

@@ -139,16 +139,21 @@ impl Runtime {
     /// An empty context for `model`.
     pub fn context(&self, model: &Model) -> Result<Context> {
         let options = self.options(model.config());
+        self.note_window(model.config());
+        self.note_training(model.config());
+        Ok(Context::new(model, options)?)
+    }
+
+    /// Says if the length of a text is limited that may have any.
+    pub fn note_window(&self, config: &Config) {
         if let (false, Some(context)) = (self.quiet, self.context)
-            && let Some(window) = model.config().sliding_window()
+            && let Some(window) = config.sliding_window()
         {
             note(format_args!(
                 "-c {context} limits nothing: the model sees the last {window} tokens, and takes any number \
                  (--sliding-window off changes that)"
             ));
         }
-        self.note_training(model.config());
-        Ok(Context::new(model, options)?)
     }
 
     /// Says if texts may become longer than what the model was trained for.

@@ -2,22 +2,15 @@
 
 use crate::numbers;
 use crate::usage::Misuse;
-use anyhow::{Result, ensure};
-use bise_model::sampler::{
-    Breakers, DryOptions, Sampler, SamplerError, SamplerKind, SamplerOptions, SamplerState,
-};
+use anyhow::{Error, Result};
+use bise_model::sampler::{Sampler, SamplerError, SamplerKind, SamplerOptions, SamplerState};
 use bise_model::tokenizer::Tokenizer;
+use bise_serve::sampling::{Sampling as Given, SamplingError};
 use clap::Args;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-/// What repetitions do not go across unless other texts are given.
-const BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
-
-/// Options of the sampler. What is not given has the default of [`SamplerOptions`].
-#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+/// Options of the sampler, as the command line has them.
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Sampling")]
-#[serde(default)]
 pub struct Sampling {
     /// Which samplers work, and in which order, with ; between them
     /// [default: penalties;dry;top-k;typical;top-p;min-p;xtc;temperature]
@@ -96,37 +89,44 @@ pub struct Sampling {
 }
 
 impl Sampling {
+    /// What is given, in no command line's words.
+    ///
+    /// # Errors
+    /// When an option is of a sampler that is not at work.
+    pub fn given(&self) -> Result<Given> {
+        self.over(&Given::default())
+    }
+
     /// These options, and those of `earlier` that are not among them.
     ///
     /// # Errors
-    /// When one of these is of a sampler that is not at work then; of `earlier`, such are of no use
-    /// any more.
-    pub fn over(&self, earlier: &Self) -> Result<Self> {
-        let given = |options: &Self| match serde_json::to_value(options) {
-            Ok(Value::Object(options)) => options,
-            _ => Map::new(),
+    /// As [`given`](Self::given).
+    pub fn over(&self, earlier: &Given) -> Result<Given> {
+        let given = Given {
+            samplers: self.samplers.clone(),
+            temp: self.temp,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            typical: self.typical,
+            xtc_probability: self.xtc_probability,
+            xtc_threshold: self.xtc_threshold,
+            repeat_penalty: self.repeat_penalty,
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
+            repeat_last_n: self.repeat_last_n,
+            dry_multiplier: self.dry_multiplier,
+            dry_base: self.dry_base,
+            dry_allowed_length: self.dry_allowed_length,
+            dry_penalty_last_n: self.dry_penalty_last_n,
+            dry_sequence_breaker: self.dry_sequence_breaker.clone(),
+            mirostat: self.mirostat.clone(),
+            mirostat_ent: self.mirostat_ent,
+            mirostat_lr: self.mirostat_lr,
+            logit_bias: self.logit_bias.clone(),
+            seed: self.seed,
         };
-        let is_given = |value: &Value| {
-            !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty())
-        };
-        let mut options = given(earlier);
-        if self.samplers.is_some() || self.mirostat.is_some() {
-            options.remove("samplers");
-            options.remove("mirostat");
-        }
-        options.extend(given(self).into_iter().filter(|(_, value)| is_given(value)));
-        let options: Self = serde_json::from_value(Value::Object(options))?;
-        self.check_used(&options.kinds()?)?;
-        Ok(options)
-    }
-
-    /// The samplers at work.
-    fn kinds(&self) -> Result<Vec<SamplerKind>> {
-        Ok(match (&self.samplers, &self.mirostat) {
-            (Some(list), _) => SamplerKind::parse_list(list)?,
-            (None, Some(_)) => SamplerKind::MIROSTAT.to_vec(),
-            (None, None) => SamplerKind::DEFAULT.to_vec(),
-        })
+        given.over(earlier).map_err(misuse)
     }
 
     /// Makes `sampler` go on where another was: with its random numbers, unless these options have
@@ -149,131 +149,30 @@ impl Sampling {
         }
         said
     }
+}
 
-    /// The sampler that these options ask for.
-    pub fn sampler(&self, tokenizer: &Tokenizer) -> Result<Sampler> {
-        Ok(Sampler::new(self.options(tokenizer)?)?)
-    }
+/// The sampler that options ask for.
+pub fn sampler(given: &Given, tokenizer: &Tokenizer) -> Result<Sampler> {
+    given.sampler(tokenizer).map_err(misuse)
+}
 
-    /// These options; tokens and breakers are of `tokenizer`'s vocabulary.
-    pub fn options(&self, tokenizer: &Tokenizer) -> Result<SamplerOptions> {
-        let default = SamplerOptions::default();
-        Ok(SamplerOptions {
-            samplers: self.kinds()?,
-            temperature: self.temp.unwrap_or(default.temperature),
-            top_k: self.top_k.unwrap_or(default.top_k),
-            top_p: self.top_p.unwrap_or(default.top_p),
-            min_p: self.min_p.unwrap_or(default.min_p),
-            typical: self.typical.unwrap_or(default.typical),
-            xtc_probability: self.xtc_probability.unwrap_or(default.xtc_probability),
-            xtc_threshold: self.xtc_threshold.unwrap_or(default.xtc_threshold),
-            dry: self.dry(default.dry, tokenizer),
-            repeat_penalty: self.repeat_penalty.unwrap_or(default.repeat_penalty),
-            frequency_penalty: self.frequency_penalty.unwrap_or(default.frequency_penalty),
-            presence_penalty: self.presence_penalty.unwrap_or(default.presence_penalty),
-            repeat_last_n: self.repeat_last_n.unwrap_or(default.repeat_last_n),
-            mirostat_target: self.mirostat_ent.unwrap_or(default.mirostat_target),
-            mirostat_rate: self.mirostat_lr.unwrap_or(default.mirostat_rate),
-            logit_bias: self
-                .logit_bias
-                .iter()
-                .map(|text| bias(text, tokenizer))
-                .collect::<Result<_, _>>()?,
-            seed: self.seed,
-        })
-    }
+/// All options; tokens and breakers are of `tokenizer`'s vocabulary.
+pub fn options(given: &Given, tokenizer: &Tokenizer) -> Result<SamplerOptions> {
+    given.options(tokenizer).map_err(misuse)
+}
 
-    /// An option of a sampler that is not at work would be given in vain.
-    fn check_used(&self, samplers: &[SamplerKind]) -> Result<()> {
-        let penalizes = self.repeat_penalty.is_some()
-            || self.frequency_penalty.is_some()
-            || self.presence_penalty.is_some()
-            || self.repeat_last_n.is_some();
-        let dry = self.dry_multiplier.is_some()
-            || self.dry_base.is_some()
-            || self.dry_allowed_length.is_some()
-            || self.dry_penalty_last_n.is_some()
-            || !self.dry_sequence_breaker.is_empty();
-        let given = [
-            (SamplerKind::Penalties, penalizes),
-            (SamplerKind::Dry, dry),
-            (SamplerKind::TopK, self.top_k.is_some()),
-            (SamplerKind::Typical, self.typical.is_some()),
-            (SamplerKind::TopP, self.top_p.is_some()),
-            (SamplerKind::MinP, self.min_p.is_some()),
-            (
-                SamplerKind::Xtc,
-                self.xtc_probability.is_some() || self.xtc_threshold.is_some(),
-            ),
-            (SamplerKind::Temperature, self.temp.is_some()),
-            (
-                SamplerKind::Mirostat,
-                self.mirostat_ent.is_some() || self.mirostat_lr.is_some(),
-            ),
-        ];
-        for (kind, given) in given {
-            ensure!(
-                !given || samplers.contains(&kind),
-                Misuse(format!(
-                    "an option of the sampler {0} is given, but {0} is not among the samplers",
-                    kind.name()
-                ))
-            );
+/// What is wrong with options of a command line, by their names there.
+fn misuse(error: SamplingError) -> Error {
+    match error {
+        SamplingError::Bias { bias, problem } => {
+            Misuse(format!("--logit-bias {bias}: {problem}")).into()
         }
-        Ok(())
-    }
-
-    fn dry(&self, default: DryOptions, tokenizer: &Tokenizer) -> DryOptions {
-        let mut options = DryOptions {
-            multiplier: self.dry_multiplier.unwrap_or(default.multiplier),
-            base: self.dry_base.unwrap_or(default.base),
-            allowed_length: self
-                .dry_allowed_length
-                .map_or(default.allowed_length, |n| n as usize),
-            last_n: self.dry_penalty_last_n.unwrap_or(default.last_n),
-            breakers: default.breakers,
-        };
-        if options.multiplier != 0.0 {
-            let given: Vec<&str> = self.dry_sequence_breaker.iter().map(String::as_str).collect();
-            let texts = match &given[..] {
-                [] => &BREAKERS[..],
-                ["none"] => &[],
-                texts => texts,
-            };
-            let tokens = (0..tokenizer.vocabulary().len() as u32).map(|id| tokenizer.bytes(id));
-            options.breakers = Breakers::new(texts, tokens);
-        }
-        options
+        SamplingError::Unused { .. } => Misuse(error.to_string()).into(),
+        error => error.into(),
     }
 }
 
 /// An order of samplers.
 fn list(text: &str) -> Result<String, SamplerError> {
     SamplerKind::parse_list(text).map(|_| text.to_owned())
-}
-
-/// `ID=X`, or `TEXT=X` for a text of one token.
-fn bias(text: &str, tokenizer: &Tokenizer) -> Result<(u32, f32), Misuse> {
-    let wrong = |problem: String| Misuse(format!("--logit-bias {text}: {problem}"));
-    let (token, bias) = text
-        .rsplit_once('=')
-        .ok_or_else(|| wrong("expected TOKEN=X, such as 1234=-5 or ' yes'=+2".to_owned()))?;
-    let number = match bias.parse::<f32>() {
-        Ok(number) if number.is_finite() || bias == "-inf" => number,
-        _ => return Err(wrong(format!("'{bias}' is no number, nor -inf"))),
-    };
-    if !token.is_empty() && token.bytes().all(|b| b.is_ascii_digit()) {
-        let tokens = tokenizer.vocabulary().len();
-        return match token.parse() {
-            Ok(id) if (id as usize) < tokens => Ok((id, number)),
-            _ => Err(wrong(format!("there is no token {token}; there are {tokens}"))),
-        };
-    }
-    let found = (0..tokenizer.vocabulary().len() as u32)
-        .find(|&id| !token.is_empty() && *tokenizer.bytes(id) == *token.as_bytes());
-    found.map(|id| (id, number)).ok_or_else(|| {
-        wrong(format!(
-            "no token has the text '{token}'; bise tokenize shows the tokens of a text"
-        ))
-    })
 }

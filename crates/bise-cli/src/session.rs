@@ -2,13 +2,14 @@
 
 use crate::constraint::Asked;
 use crate::messages::note;
-use crate::sampling::Sampling;
+use crate::sampling::{self, Sampling};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use bise_format::atomic::{ClaimError, Sole, claim};
 use bise_format::full_text;
 use bise_model::sampler::{Sampler, SamplerState};
 use bise_model::tokenizer::Tokenizer;
 use bise_model::{Extent, ForwardError, GenerateError, Kept, PromptCache, Session, is_session};
+use bise_serve::sampling::Sampling as Given;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,7 @@ pub struct Sessions {
 #[serde(default)]
 pub struct Notes {
     /// The sampling that was asked for.
-    pub sampling: Sampling,
+    pub sampling: Given,
     /// What the text, or each answer, follows.
     pub constraint: Option<Asked>,
     /// Where among the tokens a text began that follows the constraint, and has not ended.
@@ -71,14 +72,14 @@ impl Resumed {
         &self,
         given: &Sampling,
         tokenizer: &Tokenizer,
-    ) -> Result<(Sampler, Sampling, Option<String>)> {
+    ) -> Result<(Sampler, Given, Option<String>)> {
         let sampling = given.over(&self.notes.sampling);
         let Some(state) = &self.state else {
             let sampling = sampling?;
-            return Ok((sampling.sampler(tokenizer)?, sampling, None));
+            return Ok((sampling::sampler(&sampling, tokenizer)?, sampling, None));
         };
         let sampling = sampling.context("together with the settings that the session keeps")?;
-        let mut sampler = sampling.sampler(tokenizer)?;
+        let mut sampler = sampling::sampler(&sampling, tokenizer)?;
         let note = given.go_on(&mut sampler, state);
         Ok((sampler, sampling, note))
     }

@@ -1,13 +1,16 @@
-//! An HTTP server whose answers do not depend on who else is asking.
+//! An HTTP server whose answers do not depend on who else is asking; and the same for many prompts
+//! in one process, by [`batch`].
 #![forbid(unsafe_code)]
 
 mod api;
+pub mod batch;
 mod fault;
 mod http;
 mod options;
 mod page;
 mod pooling;
 pub mod request;
+pub mod sampling;
 pub mod scheduler;
 mod served;
 mod server;

@@ -23,6 +23,8 @@ pub struct Request {
     pub stops: Vec<String>,
     /// Log-probabilities of each token, and of so many of the likeliest in its place.
     pub logprobs: Option<usize>,
+    /// Whether answers are wanted whole: nobody waits for the next token.
+    pub whole: bool,
 }
 
 impl Request {
@@ -113,6 +115,8 @@ pub struct End {
     pub finish: Finish,
     /// Tokens of the answer; one that ends a text counts.
     pub tokens: usize,
+    /// Whether the last one is a token that ends a text.
+    pub by_token: bool,
     /// Those of them that belong to thoughts.
     pub thought_tokens: usize,
     /// Calls of tools, each with an id.

@@ -94,6 +94,13 @@ impl Served {
     }
 }
 
+impl Drop for Served {
+    /// Ends the thread that runs the model.
+    fn drop(&mut self) {
+        self.scheduler.stop();
+    }
+}
+
 /// What an interface asks for, besides the prompt.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
@@ -111,6 +118,8 @@ pub struct Wanted {
     pub logprobs: Option<usize>,
     /// Whether the answer goes on after tokens that end a text.
     pub ignore_end: bool,
+    /// Whether the answer is wanted whole: prompts of others may go before its next token.
+    pub whole: bool,
 }
 
 impl Served {
@@ -235,6 +244,7 @@ impl Served {
             ignore_end: wanted.ignore_end,
             stops: wanted.stops,
             logprobs: wanted.logprobs,
+            whole: wanted.whole,
         })
     }
 
@@ -254,7 +264,7 @@ impl Served {
         if tokens >= context {
             let message = format!(
                 "the prompt is too long (prompt is too long): {tokens} tokens, and the context of {context} must hold \
-                 the answer too; shorten it, or start the server with a larger --ctx"
+                 the answer too; shorten it, or start with a larger context (--ctx)"
             );
             return Err(Fault::bad(message).code("context_length_exceeded").at("messages"));
         }
@@ -357,7 +367,7 @@ fn option_of(error: &SamplerError) -> &'static str {
     }
 }
 
-fn refused(refused: Refused) -> Fault {
+pub(crate) fn refused(refused: Refused) -> Fault {
     let message = refused.to_string();
     match refused {
         Refused::Full { .. } => {

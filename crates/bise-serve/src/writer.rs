@@ -117,6 +117,7 @@ impl<'t> Writer<'t> {
         let end = End {
             finish,
             tokens: self.tokens + usize::from(ended),
+            by_token: ended,
             thought_tokens: self.thought_tokens,
             calls,
             prompt_seconds: 0.0,

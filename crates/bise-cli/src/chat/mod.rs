@@ -21,6 +21,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bise_model::chat::{Conversation, Message};
 use bise_model::sampler::Sampler;
 use bise_model::tokenizer::Tokenizer;
+use bise_serve::sampling::Sampling as Given;
 use command::{COMMANDS, Command};
 use dialogue::{Dialogue, End};
 use input::{Input, Source};
@@ -134,7 +135,7 @@ struct Chat<'m> {
     args: &'m Args,
     tokenizer: &'m Tokenizer,
     dialogue: Dialogue<'m>,
-    sampling: Sampling,
+    sampling: Given,
     sampler: Sampler,
     /// The format that was asked for.
     named: Option<String>,

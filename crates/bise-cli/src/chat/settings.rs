@@ -2,7 +2,7 @@
 
 use super::Chat;
 use crate::constraint::Constraints;
-use crate::sampling::Sampling;
+use crate::sampling::{self, Sampling};
 use anyhow::{Result, bail};
 use clap::Parser;
 
@@ -46,7 +46,7 @@ impl Chat<'_> {
         }
         let set = Settings::parse(words)?;
         let sampling = set.sampling.over(&self.sampling)?;
-        let mut sampler = sampling.sampler(self.tokenizer)?;
+        let mut sampler = sampling::sampler(&sampling, self.tokenizer)?;
         let note = set.sampling.go_on(&mut sampler, &self.sampler.state());
         if set.constraints.any() || set.unconstrained {
             self.dialogue.constrain(set.constraints.asked()?)?;
@@ -57,7 +57,7 @@ impl Chat<'_> {
     }
 
     fn show_settings(&mut self) -> Result<()> {
-        let options = self.sampling.options(self.tokenizer)?;
+        let options = sampling::options(&self.sampling, self.tokenizer)?;
         let samplers: Vec<&str> = options.samplers.iter().map(|kind| kind.name()).collect();
         let constraint = self.dialogue.constraint();
         self.screen.notice(format!(

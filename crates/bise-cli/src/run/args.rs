@@ -8,6 +8,7 @@ use crate::messages::note;
 use crate::runtime::Runtime;
 use crate::sampling::Sampling;
 use crate::session::Sessions;
+use crate::together::Together;
 use bise_format::gguf::Metadata;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -75,14 +76,18 @@ pub struct Args {
 #[command(next_help_heading = "Many prompts")]
 pub struct Rows {
     /// Lines of JSON with prompt, or with messages and tools; and with id, max_tokens, stop, seed
-    /// and other sampling options where they differ from those given here; - is standard input
+    /// and other sampling options where they differ from those given here; - is standard input.
+    /// Many are answered at a time, each as if it were alone
     #[arg(long, value_name = "FILE", conflicts_with_all =
-        ["prompt", "file", "text", "session", "prompt_cache", "json", "stream", "logprobs", "echo", "context_shift"])]
+        ["prompt", "file", "text", "suffix", "session", "prompt_cache", "json", "stream", "logprobs",
+         "echo", "context_shift", "draft", "speculate", "draft_max"])]
     pub input_jsonl: Option<PathBuf>,
     /// File for a line of JSON for each of them, with index, id, text, stop_reason and tokens, or
     /// error; results that are there already are not made again [default: standard output]
     #[arg(long, value_name = "FILE", requires = "input_jsonl")]
     pub output_jsonl: Option<PathBuf>,
+    #[command(flatten)]
+    pub together: Together,
 }
 
 /// A conversation of one message.

@@ -35,6 +35,10 @@ pub fn run(args: Args) -> Result<Outcome> {
         options.template.is_none() || options.chat || args.rows.input_jsonl.is_some(),
         Misuse("--template is of use with --chat or --input-jsonl only".to_owned())
     );
+    ensure!(
+        !args.rows.together.is_given() || args.rows.input_jsonl.is_some(),
+        Misuse("--sequences and --kv-memory are of use with --input-jsonl only".to_owned())
+    );
     if let Some(input) = &args.rows.input_jsonl {
         return rows::run(&args, input);
     }

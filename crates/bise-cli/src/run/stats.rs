@@ -1,6 +1,7 @@
 //! How long it took, and how much memory.
 
 use bise_model::Context;
+use bise_serve::batch::Answer;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,61 @@ pub struct Stats {
     kv_bytes: usize,
     /// The most memory that the process had, where the system tells.
     peak_bytes: Option<u64>,
+}
+
+/// What many prompts come to.
+pub struct Many {
+    start: Instant,
+    texts: usize,
+    prompt_tokens: usize,
+    tokens: usize,
+    /// Lines that have an error in place of a text.
+    pub wrong: usize,
+}
+
+impl Many {
+    pub fn start() -> Self {
+        Self {
+            start: Instant::now(),
+            texts: 0,
+            prompt_tokens: 0,
+            tokens: 0,
+            wrong: 0,
+        }
+    }
+
+    pub fn count(&mut self, answer: &Answer) {
+        match &answer.result {
+            Ok(text) => {
+                self.texts += 1;
+                self.prompt_tokens += text.prompt_tokens;
+                self.tokens += text.tokens;
+            }
+            Err(_) => self.wrong += 1,
+        }
+    }
+
+    /// All of it, when `known` tokens of prompts were known from other ones.
+    pub fn line(&self, known: u64) -> String {
+        let seconds = self.start.elapsed().as_secs_f64();
+        format!(
+            "{} texts in {seconds:.1} s: prompts {} tokens, {known} of them known from others; texts {} tokens, \
+             {:.1} tok/s{}",
+            self.texts,
+            self.prompt_tokens,
+            self.tokens,
+            self.tokens as f64 / seconds.max(1e-9),
+            peak(peak_memory()),
+        )
+    }
+}
+
+/// The most memory that the process had.
+fn peak(bytes: Option<u64>) -> String {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    bytes.map_or(String::new(), |bytes| {
+        format!("; memory {:.1} MiB at most", mib(bytes))
+    })
 }
 
 impl Clock {
@@ -77,9 +133,6 @@ impl Stats {
 
     pub fn line(&self, seed: u64) -> String {
         let mib = |bytes: f64| bytes / f64::from(1 << 20);
-        let peak = self
-            .peak_bytes
-            .map(|bytes| format!("; memory {:.1} MiB at most", mib(bytes as f64)));
         format!(
             "prompt {} tokens: {} from cache, {} read anew, {:.1} tok/s; text {} tokens, {:.1} tok/s; keys and values {:.1} MiB{}; seed {seed}",
             self.cached + self.read,
@@ -89,7 +142,7 @@ impl Stats {
             self.tokens,
             self.rate(),
             mib(self.kv_bytes as f64),
-            peak.unwrap_or_default(),
+            peak(self.peak_bytes),
         )
     }
 

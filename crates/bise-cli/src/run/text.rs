@@ -4,13 +4,13 @@ use super::args::Args;
 use crate::chat::saved;
 use crate::constraint::{Asked, Table};
 use crate::messages::note;
-use crate::sampling::Sampling;
 use crate::session::{Keeper, Notes, Talk};
 use anyhow::{Context as _, Result, bail, ensure};
 use bise_model::chat::{Content, Conversation, Message};
 use bise_model::sampler::{Mask as _, Sampler};
 use bise_model::tokenizer::{Detokenizer, Tokenizer};
 use bise_model::{ForwardError, GenerateError, Limits, Session, Stop};
+use bise_serve::sampling::Sampling;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 

@@ -5,7 +5,8 @@ use crate::loading::Which;
 use crate::numbers;
 use crate::pooling::{How, pooling};
 use crate::runtime::Runtime;
-use crate::sampling::Sampling;
+use crate::sampling::{self, Sampling};
+use crate::together::Together;
 use crate::usage::Misuse;
 use anyhow::{Context as _, Result, bail, ensure};
 use bise_format::gguf::Metadata;
@@ -27,8 +28,8 @@ pub struct Args {
     which: Which,
     #[command(flatten)]
     server: ServerArgs,
-    #[command(flatten)]
-    scheduler: SchedulerArgs,
+    #[command(flatten, next_help_heading = "Server")]
+    pub together: Together,
     /// Format of conversations: v1, v2, v3, v7, v11, v13 or v15 of Mistral's, gguf for the file's
     /// Jinja templates, the name of one of them, or a Jinja file [default: what the model's file
     /// asks for]
@@ -78,6 +79,10 @@ struct ServerArgs {
     /// The largest request that is taken, such as 8M (10^6 bytes) or 8MiB
     #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = numbers::size)]
     max_body: u64,
+    /// Requests that may wait; others are refused
+    #[arg(long, value_name = "N", default_value_t = 256, allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    queue: u32,
     /// Lines about requests on standard error; texts are not in them
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log: Format,
@@ -89,24 +94,6 @@ struct ServerArgs {
     exit_with_parent: bool,
 }
 
-/// How requests share the machine.
-#[derive(clap::Args)]
-#[command(next_help_heading = "Server")]
-struct SchedulerArgs {
-    /// Answers that are written at a time at most
-    #[arg(long, value_name = "N", default_value_t = 64, allow_negative_numbers = true,
-        value_parser = clap::value_parser!(u16).range(1..))]
-    sequences: u16,
-    /// What keys and values of all texts may take, such as 4G (10^9 bytes) or 4GiB [default: half
-    /// of the memory that is left, if the answers can need so much]
-    #[arg(long, value_name = "SIZE", value_parser = numbers::size)]
-    kv_memory: Option<u64>,
-    /// Requests that may wait; others are refused
-    #[arg(long, value_name = "N", default_value_t = 256, allow_negative_numbers = true,
-        value_parser = clap::value_parser!(u32).range(1..))]
-    queue: u32,
-}
-
 impl Args {
     /// How the server is run.
     pub fn server(&self) -> Result<ServerOptions> {
@@ -116,7 +103,7 @@ impl Args {
             Misuse("--log-text writes to the log, which --log off leaves out".to_owned())
         );
         // What is wrong with it is said before the model is loaded.
-        self.sampling.over(&Sampling::default())?;
+        self.sampling.given()?;
         Ok(ServerOptions {
             host: server.host.clone(),
             port: server.port,
@@ -160,23 +147,12 @@ impl Args {
 
     /// What is taken where a request says nothing.
     pub fn sampling(&self, tokenizer: &Tokenizer) -> Result<SamplerOptions> {
-        let given = self.sampling.over(&Sampling::default())?;
-        given.options(tokenizer)
-    }
-
-    /// Answers that are written at a time at most.
-    pub fn sequences(&self) -> usize {
-        self.scheduler.sequences.into()
-    }
-
-    /// Bytes that keys and values may take, if that is said.
-    pub fn kv_memory(&self) -> Option<u64> {
-        self.scheduler.kv_memory
+        sampling::options(&self.sampling.given()?, tokenizer)
     }
 
     /// Requests that may wait.
     pub fn queue(&self) -> usize {
-        self.scheduler.queue as usize
+        self.server.queue as usize
     }
 
     /// How the log is written.

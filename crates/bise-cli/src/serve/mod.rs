@@ -15,7 +15,6 @@ use crate::messages::note;
 use crate::outcome::Outcome;
 use crate::runtime;
 use anyhow::{Context as _, Error, Result, anyhow};
-use bise_model::MemoryNeeds;
 use bise_serve::scheduler::SchedulerOptions;
 use bise_serve::{Loading, Served, ServedOptions, Server, ServerOptions};
 use log::Log;
@@ -107,23 +106,13 @@ fn load(args: &Args, loading: &Loading) -> Result<()> {
         Err(problem) if named.is_some() => return Err(problem),
         template => template.map_err(|problem| format!("{problem:#}")),
     };
-    let (mut engine, context) = runtime.engine(model.config())?;
-    let needs = runtime.needs(&model);
-    engine.kv_memory = kv_memory(args.kv_memory(), args.sequences(), &needs);
+    let (engine, context) = args.together.engine(runtime, &model)?;
+    let sequences = args.together.sequences();
     if !runtime.quiet() {
-        let kv = engine.kv_memory;
-        if kv < needs.kv {
-            note(format_args!(
-                "--kv-memory is less than what a text of {context} tokens takes, {}; \
-                 longer ones than fit will fail",
-                loading::size(needs.kv)
-            ));
-        }
         note(format_args!(
-            "up to {} answers at a time, texts of up to {context} tokens, \
+            "up to {sequences} answers at a time, texts of up to {context} tokens, \
              {} for their keys and values",
-            args.sequences(),
-            loading::size(kv)
+            loading::size(engine.kv_memory)
         ));
     }
     let options = ServedOptions {
@@ -132,7 +121,7 @@ fn load(args: &Args, loading: &Loading) -> Result<()> {
         pooling: args.pooling(model.metadata())?,
         engine,
         scheduler: SchedulerOptions {
-            sequences: args.sequences(),
+            sequences,
             queue: args.queue(),
             context,
         },
@@ -141,15 +130,4 @@ fn load(args: &Args, loading: &Loading) -> Result<()> {
     let served = Served::start(model, tokenizer, options).context("cannot start a thread")?;
     loading.ready(Arc::new(served));
     Ok(())
-}
-
-/// Bytes that keys and values may take: what was asked for, or half of the memory that is left
-/// beside a loaded model, where that is more than one text takes and less than all of them.
-fn kv_memory(asked: Option<u64>, sequences: usize, needs: &MemoryNeeds) -> u64 {
-    let most = needs.kv.saturating_mul(sequences as u64);
-    let taken = needs.in_files.saturating_add(needs.scratch);
-    asked.unwrap_or_else(|| match machine::memory() {
-        Some(left) => (left.bytes.saturating_sub(taken) / 2).clamp(needs.kv, most),
-        None => most,
-    })
 }

@@ -2,7 +2,7 @@
 
 mod anthropic;
 mod aside;
-mod gather;
+pub(crate) mod gather;
 mod llama_cpp;
 mod mistral;
 mod ollama;
@@ -11,7 +11,7 @@ mod options;
 mod sse;
 mod status;
 mod text_or;
-mod turns;
+pub(crate) mod turns;
 
 use crate::http::state::App;
 use utoipa_axum::router::OpenApiRouter;

@@ -3,13 +3,11 @@
 use super::openai::number::{Real, Whole};
 use super::openai::stops::Stops;
 use crate::fault::Fault;
+use crate::sampling::breakers;
 use crate::served::{Served, Wanted};
-use bise_model::sampler::{Breakers, SamplerKind, SamplerOptions};
+use bise_model::sampler::{SamplerKind, SamplerOptions};
 use serde::Deserialize;
 use utoipa::ToSchema;
-
-/// What repetitions do not go across where a request does not say it, as in llama.cpp.
-const BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
 
 /// A number of tokens; all for -1.
 type Tokens = Whole<-1, { i32::MAX as i64 }>;
@@ -183,10 +181,8 @@ impl Options {
             dry.allowed_length = length.0 as usize;
         }
         if dry.multiplier != 0.0 {
-            let usual = || Stops(BREAKERS.map(str::to_owned).to_vec());
-            let texts = self.dry_sequence_breakers.clone().unwrap_or_else(usual).0;
-            let ids = 0..served.tokenizer.vocabulary().len() as u32;
-            dry.breakers = Breakers::new(&texts, ids.map(|id| served.tokenizer.bytes(id)));
+            let texts = self.dry_sequence_breakers.as_ref().map(|texts| &texts.0[..]);
+            dry.breakers = breakers(texts, &served.tokenizer);
         }
         match self.mirostat.map(|kind| kind.0) {
             Some(2) => options.samplers = SamplerKind::MIROSTAT.to_vec(),

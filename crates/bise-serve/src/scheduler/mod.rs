@@ -103,17 +103,30 @@ impl Scheduler {
     /// # Errors
     /// When there are too many, or the server is about to end.
     pub fn submit(&self, request: Request) -> Result<mpsc::Receiver<Event>, Refused> {
+        self.offer(Box::new(request)).map_err(|(refused, _)| refused)
+    }
+
+    /// As [`submit`](Self::submit); a request that is not taken comes back.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn offer(
+        &self,
+        request: Box<Request>,
+    ) -> Result<mpsc::Receiver<Event>, (Refused, Box<Request>)> {
         // An answer has some events in a step: while there is no room for them it pauses.
         let (events, receiver) = mpsc::channel(answer::EVENTS * (1 + request.choices()));
-        let came = Instant::now();
-        let request = Box::new(request);
-        self.push(Job::Answer {
+        let job = Job::Answer {
             request,
             events,
-            came,
+            came: Instant::now(),
             tally: Tally::current(),
-        })?;
-        Ok(receiver)
+        };
+        match self.push(job) {
+            Ok(()) => Ok(receiver),
+            Err((refused, Job::Answer { request, .. })) => Err((refused, request)),
+            Err((_, Job::Embed { .. })) => unreachable!("what comes back is what was pushed"),
+        }
     }
 
     /// Takes a text whose embedding is wanted: `[dim]` values, pooled and not normalized.
@@ -126,20 +139,22 @@ impl Scheduler {
     ) -> Result<oneshot::Receiver<Result<Vec<f32>, Failure>>, Refused> {
         let (result, receiver) = oneshot::channel();
         let tokens = request.tokens.len();
-        self.push(Job::Embed { request, result })?;
+        self.push(Job::Embed { request, result })
+            .map_err(|(refused, _)| refused)?;
         Tally::current().prompt(tokens, 0);
         Ok(receiver)
     }
 
-    fn push(&self, job: Job) -> Result<(), Refused> {
+    /// A job that is not taken comes back.
+    fn push(&self, job: Job) -> Result<(), (Refused, Job)> {
         let Self(shared) = self;
         let mut inbox = lock(&shared.inbox);
         if shared.ending.load(Ordering::SeqCst) {
-            return Err(Refused::Ending);
+            return Err((Refused::Ending, job));
         }
         let waiting = shared.waiting.load(Ordering::SeqCst);
         if waiting >= shared.options.queue {
-            return Err(Refused::Full { waiting });
+            return Err((Refused::Full { waiting }, job));
         }
         shared.waiting.fetch_add(1, Ordering::SeqCst);
         inbox.push_back(job);
