@@ -6,17 +6,15 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-pytest.importorskip("bise")
-
-from bise.ray import rows, written
+from bise.ray import answers, rows, written
 
 
-def laid(tmp_path, lines, size=3, seed=0, name="in.jsonl"):
+def laid(tmp_path, lines, size=3, name="in.jsonl"):
     """The rows that are laid out of lines, and what is known of them."""
     source = tmp_path / name
     source.write_text("".join(line + "\n" for line in lines))
     folder = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
-    known = rows.lay_out(source, folder, size, seed)
+    known = rows.lay_out(source, folder, size)
     files = sorted(folder.iterdir())
     return [row for file in files for row in pyarrow.parquet.read_table(file).to_pylist()], known
 
@@ -33,15 +31,15 @@ def test_ids_are_of_content_and_not_of_place(tmp_path):
     assert other.digest != known.digest
 
 
-def test_seeds_are_made_of_ids(tmp_path):
-    lines = ['{"prompt": "a"}', '{"prompt": "b", "seed": 5}', '{"prompt": "c", "seed": -1}', "what"]
-    first, _ = laid(tmp_path, lines)
-    seeds = [json.loads(row["row"]).get("seed") for row in first[:3]]
-    assert seeds[1] == 5 and -1 not in seeds and len(set(seeds)) == 3
-    assert first[3]["row"] == "what", "what is wrong with it is told in its answer"
-    others, _ = laid(tmp_path, lines, seed=1)
-    assert [json.loads(row["row"])["seed"] for row in others[:3]][1] == 5
-    assert json.loads(others[0]["row"])["seed"] != seeds[0]
+def test_seeds_are_made_of_ids():
+    assert answers.seeded({"seed": 5}, "a", 0) == {"seed": 5}
+    made = [
+        answers.seeded(row, id, seed)["seed"]
+        for row in ({}, {"seed": None}, {"seed": -1})
+        for id, seed in (("a", 0), ("b", 0), ("a", 1), (None, 0))
+    ]
+    assert made[:3] == made[4:7] == made[8:11] and len(set(made[:4])) == 4
+    assert answers.seeded({"prompt": "a"}, None, 0) != answers.seeded({"prompt": "b"}, None, 0)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +68,7 @@ def test_files_of_a_folder(tmp_path):
         list(rows.texts(tmp_path / "none"))
 
 
-def answers(folder, name, indices, **more):
+def write(folder, name, indices, **more):
     """A file of answers."""
     folder.mkdir(exist_ok=True)
     found = [
@@ -82,9 +80,9 @@ def answers(folder, name, indices, **more):
 
 def test_answers_are_gathered_in_order_and_once(tmp_path):
     parts, target = tmp_path / "parts", tmp_path / "answers.jsonl"
-    answers(parts, "a.parquet", [4, 5, 9])
-    answers(parts, "b.parquet", [0, 1, 7, 8])
-    answers(parts, "c.parquet", [2, 3, 6, 7])
+    write(parts, "a.parquet", [4, 5, 9])
+    write(parts, "b.parquet", [0, 1, 7, 8])
+    write(parts, "c.parquet", [2, 3, 6, 7])
     written.gather(parts, target, 10, ordered=True)
     lines = [json.loads(line) for line in target.read_text().splitlines()]
     assert lines == [{"index": i, "id": f"r{i}", "text": f"t{i}"} for i in range(10)]
@@ -97,8 +95,8 @@ def test_answers_that_are_missing_or_of_two_models(tmp_path):
     parts, target = tmp_path / "parts", tmp_path / "answers.jsonl"
     with pytest.raises(RuntimeError, match="2 of 2 rows have no answer: run the job again"):
         written.gather(parts, target, 2, ordered=False)
-    answers(parts, "a.parquet", [0])
-    answers(parts, "b.parquet", [1], fingerprint="g")
+    write(parts, "a.parquet", [0])
+    write(parts, "b.parquet", [1], fingerprint="g")
     with pytest.raises(RuntimeError, match="models that differ"):
         written.gather(parts, target, 2, ordered=False)
     assert not target.exists()

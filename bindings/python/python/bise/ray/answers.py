@@ -1,5 +1,6 @@
 """The actor that answers rows: a model that is opened once, and blocks of rows after it."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -16,7 +17,7 @@ COLUMNS = pyarrow.schema(
         ("stop_reason", pyarrow.string()),
         ("prompt_tokens", pyarrow.int64()),
         ("tokens", pyarrow.int64()),
-        ("seed", pyarrow.int64()),
+        ("seed", pyarrow.uint64()),
         ("error", pyarrow.string()),
         ("fingerprint", pyarrow.string()),
     ]
@@ -26,21 +27,27 @@ COLUMNS = pyarrow.schema(
 class Answers:
     """A class for `map_batches` with `batch_format="pyarrow"`.
 
-    A row is the JSON in the column `row`, or else all columns of `OPTIONS`, as a line of
-    ``bise run --input-jsonl``. What is wrong with a row becomes its `error`.
+    A row is the JSON in the column `row`, or else all columns, as a line of
+    ``bise run --input-jsonl``. What is wrong with a row becomes its `error`. A row without a seed
+    gets one that is made of its id and of `seed`, so that it gets the same answer wherever and
+    whenever it is answered.
     """
 
-    def __init__(self, model: str | None, opened: dict[str, Any], asked: dict[str, Any]):
+    def __init__(
+        self, model: str | None, opened: dict[str, Any], asked: dict[str, Any], seed: int
+    ):
         self._model = bise.Model.open(model, **opened)
         self._asked = asked
+        self._seed = seed
 
     def __call__(self, table: pyarrow.Table) -> pyarrow.Table:
         answers: list[dict[str, Any]] = [{} for _ in range(table.num_rows)]
         places, rows = [], []
-        for place, row in enumerate(rows_of(table)):
+        ids = table["id"].to_pylist() if "id" in table.column_names else [None] * len(answers)
+        for place, (id, row) in enumerate(zip(ids, rows_of(table))):
             if isinstance(row, dict):
                 places.append(place)
-                rows.append(row)
+                rows.append(seeded(row, id, self._seed))
             else:
                 answers[place] = {"error": row}
         for result in self._model.batch(rows, **self._asked):
@@ -75,3 +82,12 @@ def parsed(text: str | None) -> dict[str, Any] | str:
     except ValueError as problem:
         return f"not JSON: {problem}"
     return row if isinstance(row, dict) else "expected an object with prompt or messages"
+
+
+def seeded(row: dict[str, Any], id: Any, seed: int) -> dict[str, Any]:
+    """The row with a seed; where none is asked for, or another one each time, that of its id."""
+    if row.get("seed") not in (None, -1):
+        return row
+    id = id if id is not None else json.dumps(row, sort_keys=True, default=str)
+    made = hashlib.sha256(f"{seed}:{id}".encode()).digest()
+    return {**row, "seed": int.from_bytes(made[:4], "big")}

@@ -40,6 +40,7 @@ class Job:
     model: str | None
     opened: dict[str, Any]
     asked: dict[str, Any]
+    seed: int
     rows: int
     digest: str
 
@@ -51,6 +52,7 @@ def answer(
     workers: int | None = None,
     num_cpus: int = 1,
     batch_size: int | None = 128,
+    seed: int = 0,
     opened: dict[str, Any] | None = None,
     asked: dict[str, Any] | None = None,
 ) -> Dataset:
@@ -63,6 +65,7 @@ def answer(
         workers: Actors, each with the whole model; as many as fit when None.
         num_cpus: Cores of an actor, which are its threads.
         batch_size: Rows that are given to an actor at a time; None: as Ray has them in blocks.
+        seed: What seeds of rows that have none are made of, together with their ids.
         opened: More arguments of `bise.Model.open`.
         asked: Arguments of `bise.Model.batch`: what counts where a row says nothing.
 
@@ -73,7 +76,7 @@ def answer(
     given = {"threads": num_cpus, **(opened or {})}
     return dataset.map_batches(
         Answers,
-        fn_constructor_args=(model, given, asked or {}),
+        fn_constructor_args=(model, given, asked or {}, seed),
         batch_size=batch_size,
         batch_format="pyarrow",
         num_cpus=num_cpus,
@@ -115,9 +118,8 @@ def run(
             ``bise run --input-jsonl``.
         output: A folder that is made; for this job alone.
         ordered: Whether answers stand in the order of rows.
-        seed: What seeds of rows that have none are made of, together with their ids.
         rows_per_file: How many rows are computed, and lost when a worker is, at a time.
-        model, workers, num_cpus, opened, asked: As of `answer`.
+        model, workers, num_cpus, seed, opened, asked: As of `answer`.
 
     Raises:
         ValueError: When `output` is that of another job, or rows have the same id.
@@ -126,8 +128,8 @@ def run(
     source, output = local(source), local(output)
     answers, folder = output / "answers.jsonl", output / "job"
     with written.sole(output / "job.lock"):
-        laid = lay_out(source, output, rows_per_file, seed)
-        claim(output, Job(model, opened or {}, asked or {}, laid.rows, laid.digest))
+        laid = lay_out(source, output, rows_per_file)
+        claim(output, Job(model, opened or {}, asked or {}, seed, laid.rows, laid.digest))
         if answers.exists():
             return answers
         if not (folder / "rows").exists():
@@ -141,8 +143,16 @@ def run(
                     concurrency=AT_A_TIME,
                     **BESIDE,
                 )
-                more = {"workers": workers, "num_cpus": num_cpus, "opened": opened, "asked": asked}
-                dataset = answer(dataset, model, batch_size=None, **more)
+                dataset = answer(
+                    dataset,
+                    model,
+                    workers=workers,
+                    num_cpus=num_cpus,
+                    batch_size=None,
+                    seed=seed,
+                    opened=opened,
+                    asked=asked,
+                )
                 dataset.write_parquet(
                     str(folder / "answers"), concurrency=AT_A_TIME, ray_remote_args=BESIDE
                 )
@@ -151,10 +161,10 @@ def run(
         return answers
 
 
-def lay_out(source: Path, output: Path, size: int, seed: int) -> rows.Laid:
+def lay_out(source: Path, output: Path, size: int) -> rows.Laid:
     """Lays rows out in `output/NEW`, where another try may have begun to."""
     shutil.rmtree(output / NEW, ignore_errors=True)
-    return rows.lay_out(source, output / NEW, size, seed)
+    return rows.lay_out(source, output / NEW, size)
 
 
 @contextlib.contextmanager

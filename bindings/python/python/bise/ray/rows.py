@@ -1,4 +1,4 @@
-"""The rows of a job: read from files, each with an id and a seed of its own, and laid out for Ray.
+"""The rows of a job: read from files, each with an id, and laid out for Ray.
 
 What Ray's checkpoints know of a row is its id. It is the row's own, or made of its content; never
 of its place, which may be another one the next time.
@@ -28,7 +28,7 @@ class Laid:
     digest: str
 
 
-def lay_out(source: Path, folder: Path, size: int, seed: int) -> Laid:
+def lay_out(source: Path, folder: Path, size: int) -> Laid:
     """Writes the rows of `source` to files of `folder`, `size` rows each.
 
     Raises ValueError, with the file and the line, for what no id can be made of.
@@ -38,7 +38,7 @@ def lay_out(source: Path, folder: Path, size: int, seed: int) -> Laid:
     named: dict[str, str] = {}
     made: Counter[str] = Counter()
     for index, where, text in texts(source):
-        id, text = identified(text, where, named, made, seed)
+        id = identified(text, where, named, made)
         for field in (id, text):
             digest.update(len(field.encode()).to_bytes(8, "big") + field.encode())
         part.append({"id": id, "index": index, "row": text})
@@ -101,11 +101,8 @@ def of_parquet(file: Path) -> Iterator[str]:
                     raise ValueError(f"{file}: a column is nothing that JSON has: {problem}") from None
 
 
-def identified(
-    text: str, where: str, named: dict[str, str], made: Counter[str], seed: int
-) -> tuple[str, str]:
-    """The id of a row, and its text with a seed: one that is made of the id where it has none, so
-    that it gets the same answer wherever and whenever it is answered."""
+def identified(text: str, where: str, named: dict[str, str], made: Counter[str]) -> str:
+    """The id of a row: its own, or one that is made of it."""
     try:
         row = json.loads(text)
     except ValueError:
@@ -123,7 +120,4 @@ def identified(
     before = named.setdefault(id, where)
     if before is not where:
         raise ValueError(f"{where}: the id {id!r} is that of {before} too")
-    if isinstance(row, dict) and row.get("seed") in (None, -1):
-        made_of = hashlib.sha256(f"{seed}:{id}".encode()).digest()
-        text = json.dumps({**row, "seed": int.from_bytes(made_of[:4], "big")}, ensure_ascii=False)
-    return id, text
+    return id
