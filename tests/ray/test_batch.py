@@ -1,6 +1,7 @@
 """Ray Data: each row once, with the text of one process, whatever dies meanwhile."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ import bise.ray.batch
 from bise.ray import program
 
 ACTOR = "ray::MapWorker(MapBatches(Answers))"
-PROMPTS = int(__import__("os").environ.get("PROMPTS", "2000"))
+PROMPTS = int(os.environ.get("PROMPTS", "2000"))
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +69,6 @@ def test_what_is_wrong_with_a_row_is_its_answer(nodes, tmp_path):
     ]
     assert "not JSON" in found[1]["error"] and "prompt" in found[2]["error"]
     assert "nonsense" in found[4]["error"]
-    assert sorted(file.name for file in output.iterdir()) == [
-        "answers.jsonl", "job.json", "job.lock",
-    ]
 
     began = time.monotonic()
     bise.ray.batch.run(source, output, str(cluster.MODEL), ordered=True, asked=asked)
@@ -78,6 +76,8 @@ def test_what_is_wrong_with_a_row_is_its_answer(nodes, tmp_path):
     with pytest.raises(ValueError, match="another job are here: asked is"):
         bise.ray.batch.run(source, output, str(cluster.MODEL), asked={"temperature": 1})
     source.write_text('{"prompt": "Once"}\n')
+    left = {"answers.jsonl", "job.json", "job.lock"}
+    assert {file.name for file in output.iterdir()} == left
     with pytest.raises(ValueError, match="another job are here: rows is"):
         bise.ray.batch.run(source, output, str(cluster.MODEL), asked=asked)
 

@@ -265,6 +265,21 @@ def test_one_is_killed_under_load(what, client, alone):
     assert len(pids & {process.pid for process in cluster.servers()}) == 1
 
 
+def test_what_cannot_be_served_is_told(tmp_path):
+    app = bise.ray.serve.app(str(tmp_path / "no-such-model"), replicas=1)
+    with pytest.raises(RuntimeError):
+        serve.run(app, name="wrong", route_prefix="/wrong")
+    told = serve.status().applications["wrong"].deployments["bise"].message
+    assert "ended with exit code 1 before it was ready" in told and "no-such-model" in told
+    serve.delete("wrong")
+    with pytest.raises(ValueError, match="--port is not taken here: a replica's server chooses"):
+        bise.ray.serve.app(options=["--port", "1"])
+    with pytest.raises(ValueError, match="Extra inputs"):
+        bise.ray.serve.app(replica=2)
+    with pytest.raises(FileNotFoundError, match="program: there is no program at '/no/bise'"):
+        program.find("/no/bise")
+
+
 def test_answers_end_before_a_replica_does(client):
     """Also the last test: nothing is left of the servers, and no log has what nobody may know."""
     body = chat(SECRET, max_tokens=1500, ignore_eos=True, stream=True)

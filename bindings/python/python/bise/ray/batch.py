@@ -25,12 +25,12 @@ from ray.data.checkpoint import CheckpointConfig
 from bise.ray import rows, written
 from bise.ray.answers import Answers
 
-# Tasks that read and write small files ask for no core of their own: actors may have them all. They
-# are few, since each one at a time takes a process.
-BESIDE = {"num_cpus": 0}
+# Tasks that read and write small files ask for no core: actors may have them all. They are few, since
+# each of them that runs takes a process.
+BESIDE = 0
 AT_A_TIME = 4
-# Where rows are laid out, until they are whole.
-NEW = "job.new"
+# What is there when all is done.
+ANSWERS = "answers.jsonl"
 
 
 @dataclass(frozen=True)
@@ -126,22 +126,18 @@ def run(
         RuntimeError: When the job runs elsewhere, or answers are missing or not all by one model.
     """
     source, output = local(source), local(output)
-    answers, folder = output / "answers.jsonl", output / "job"
+    answers, folder = output / ANSWERS, output / "job"
     with written.sole(output / "job.lock"):
-        laid = lay_out(source, output, rows_per_file)
-        claim(output, Job(model, opened or {}, asked or {}, seed, laid.rows, laid.digest))
+        job = prepare(source, output, rows_per_file, (model, opened or {}, asked or {}, seed))
         if answers.exists():
             return answers
-        if not (folder / "rows").exists():
-            folder.mkdir(exist_ok=True)
-            (output / NEW).rename(folder / "rows")
-        if laid.rows:
+        if job.rows:
             with checkpoints(folder / "checkpoint", ordered):
                 dataset = ray.data.read_parquet(
                     str(folder / "rows"),
                     override_num_blocks=len(list((folder / "rows").iterdir())),
                     concurrency=AT_A_TIME,
-                    **BESIDE,
+                    num_cpus=BESIDE,
                 )
                 dataset = answer(
                     dataset,
@@ -154,17 +150,31 @@ def run(
                     asked=asked,
                 )
                 dataset.write_parquet(
-                    str(folder / "answers"), concurrency=AT_A_TIME, ray_remote_args=BESIDE
+                    str(folder / "answers"),
+                    concurrency=AT_A_TIME,
+                    ray_remote_args={"num_cpus": BESIDE},
                 )
-        written.gather(folder / "answers", answers, laid.rows, ordered)
+        written.gather(folder / "answers", answers, job.rows, ordered)
         shutil.rmtree(folder)
         return answers
 
 
-def lay_out(source: Path, output: Path, size: int) -> rows.Laid:
-    """Lays rows out in `output/NEW`, where another try may have begun to."""
-    shutil.rmtree(output / NEW, ignore_errors=True)
-    return rows.lay_out(source, output / NEW, size)
+def prepare(source: Path, output: Path, size: int, what: tuple[Any, ...]) -> Job:
+    """Lays rows out in `output`, unless they are there, and notes the job, or finds that it is the
+    one that was begun."""
+    new, folder = output / "job.new", output / "job"
+    # What a try that was killed has left.
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        laid = rows.lay_out(source, new, size)
+        job = Job(*what, laid.rows, laid.digest)
+        claim(output, job)
+        if not (folder / "rows").exists() and not (output / ANSWERS).exists():
+            folder.mkdir(exist_ok=True)
+            new.rename(folder / "rows")
+        return job
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -156,6 +156,7 @@ def build(settings: Settings) -> serve.Application:
         "num_replicas": settings.replicas,
         "max_ongoing_requests": settings.sequences + BESIDES,
         "ray_actor_options": {"num_cpus": settings.num_cpus},
+        "max_constructor_retry_count": 3,
         "health_check_period_s": 2,
         "health_check_timeout_s": 10,
         "graceful_shutdown_timeout_s": 2 * settings.grace + 10,
