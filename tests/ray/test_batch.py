@@ -91,9 +91,10 @@ def test_a_dataset_of_ones_own(nodes):
     assert by_id["a"]["text"] and by_id["a"]["tokens"] == 4 and by_id["a"]["error"] is None
     assert "mine" in by_id["b"]["error"] and by_id["b"]["text"] is None
 
-    dataset = ray.data.from_items([{"id": "a", "prompt": "Once", "max_tokens": 4, "seed": None}])
+    rows = [{"id": "a", "prompt": "Once", "max_tokens": 4, "seed": None, "mine": 7}]
+    dataset = ray.data.from_items(rows)
     found = bise.ray.batch.answer(dataset, str(cluster.MODEL), workers=1, asked=asked).take_all()
-    assert found[0]["text"] == by_id["a"]["text"] and found[0]["prompt"] == "Once"
+    assert found[0]["text"] == by_id["a"]["text"] and found[0]["mine"] == 7
 
 
 def test_what_cannot_be_done_is_told(nodes, tmp_path):

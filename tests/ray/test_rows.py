@@ -42,6 +42,19 @@ def test_seeds_are_made_of_ids():
     assert answers.seeded({"prompt": "a"}, None, 0) != answers.seeded({"prompt": "b"}, None, 0)
 
 
+def test_columns_are_rows():
+    columns = {
+        "id": ["a", "b"],
+        "prompt": ["Once", None],
+        "messages": [None, [{"role": "user", "content": "x", "name": None}]],
+        "mine": [1, 2],
+    }
+    assert answers.rows_of(pyarrow.table(columns)) == [
+        {"id": "a", "prompt": "Once"},
+        {"id": "b", "messages": [{"role": "user", "content": "x"}]},
+    ]
+
+
 @pytest.mark.parametrize(
     ("lines", "told"),
     [

@@ -46,7 +46,7 @@ def test_turns_of_a_conversation_are_a_session():
     assert first and "hello" not in first
     assert passed_on(chat("hello", "hi", "and?")) == first
     assert passed_on(chat("good day")) != first
-    assert passed_on(chat("hello"), path="/v1/messages") == first
+    assert passed_on(chat("hello"), path="/v1/messages/") == first
     assert passed_on(chat("hello", system="be brief"), path="/v1/messages") != first
 
 

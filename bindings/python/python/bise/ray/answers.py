@@ -7,7 +7,10 @@ from typing import Any
 import pyarrow
 
 import bise
+from bise._request import OPTIONS
 
+# Columns that are a row.
+ROW = OPTIONS | {"id", "prompt", "messages"}
 # What an answer adds to a row; all are null where there is none.
 COLUMNS = pyarrow.schema(
     [
@@ -27,8 +30,8 @@ COLUMNS = pyarrow.schema(
 class Answers:
     """A class for `map_batches` with `batch_format="pyarrow"`.
 
-    A row is the JSON in the column `row`, or else all columns, as a line of
-    ``bise run --input-jsonl``. What is wrong with a row becomes its `error`. A row without a seed
+    A row is the JSON in the column `row`, or else the columns of `ROW`, as a line of
+    ``bise run --input-jsonl``; other columns stay as they are. What is wrong with a row becomes its `error`. A row without a seed
     gets one that is made of its id and of `seed`, so that it gets the same answer wherever and
     whenever it is answered.
     """
@@ -71,8 +74,15 @@ def rows_of(table: pyarrow.Table) -> list[dict[str, Any] | str]:
     """Each row, or what is wrong with it."""
     if "row" in table.column_names:
         return [parsed(text) for text in table["row"].to_pylist()]
-    # Where some rows have a value and others have none, those have null.
-    return [{k: v for k, v in row.items() if v is not None} for row in table.to_pylist()]
+    columns = [name for name in table.column_names if name in ROW]
+    return [bare(row) for row in table.select(columns).to_pylist()]
+
+
+def bare(value: Any) -> Any:
+    """A value without the nulls that tables have where other rows have a value."""
+    if isinstance(value, dict):
+        return {name: bare(item) for name, item in value.items() if item is not None}
+    return [bare(item) for item in value] if isinstance(value, list) else value
 
 
 def parsed(text: str | None) -> dict[str, Any] | str:

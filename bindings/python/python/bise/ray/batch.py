@@ -59,8 +59,8 @@ def answer(
     """Adds to each row its answer: the columns of `bise.ray.answers.COLUMNS`.
 
     Args:
-        dataset: Rows with a column `row` of JSON, or columns as `prompt`, `messages`, `seed`; and
-            an `id`, without which no checkpoint knows them.
+        dataset: Rows with a column `row` of JSON, or columns as `prompt`, `messages`, `seed`
+            (`bise.ray.answers.ROW`); and an `id`, without which no checkpoint knows them.
         model: As `bise.Model.open` takes it; a path that each node has.
         workers: Actors, each with the whole model; as many as fit when None.
         num_cpus: Cores of an actor, which are its threads.
@@ -88,6 +88,8 @@ def fitting(num_cpus: int) -> int:
     """How many actors of so many cores the cluster has room for."""
     if not isinstance(num_cpus, int) or num_cpus < 1:
         raise ValueError(f"num_cpus: expected a whole number of at least 1, found {num_cpus!r}")
+    if not ray.is_initialized():
+        ray.init()
     cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     fit = sum(count // num_cpus for count in cores)
     if fit == 0:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 TOLD = "listening at "
 READY = "ready"
+# Bytes of a line of its log at most: a request's path is in it.
+LINE = 1 << 20
 
 
 class Server:
@@ -34,6 +36,7 @@ class Server:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            limit=LINE,
             # Ctrl-C at a terminal is for Ray, which lets answers end before it ends replicas.
             start_new_session=True,
         )

@@ -44,7 +44,7 @@ class Sessions:
     def _is_asked(self, scope: Scope) -> bool:
         named = {name.decode("latin-1").replace("_", "-") for name, _ in scope["headers"]}
         given = HEADER.replace("_", "-") in named
-        return scope["method"] == "POST" and scope["path"].endswith(CHATS) and not given
+        return scope["method"] == "POST" and scope["path"].rstrip("/").endswith(CHATS) and not given
 
 
 async def read(receive: Receive) -> tuple[bytes, Receive]:
