@@ -105,6 +105,8 @@ def test_what_cannot_be_done_is_told(nodes, tmp_path):
         bise.ray.batch.run(source, tmp_path / "b", str(tmp_path / "no-such-model"))
     with pytest.raises(ValueError, match="s3://bucket/x: expected a path that all nodes have"):
         bise.ray.batch.run("s3://bucket/x", tmp_path / "c")
+    with pytest.raises(ValueError, match="expected values that JSON has, paths as texts"):
+        bise.ray.batch.run(source, tmp_path / "d", opened={"lora": tmp_path})
 
 
 def start(nodes, source: Path, output: Path) -> subprocess.Popen:

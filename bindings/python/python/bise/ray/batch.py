@@ -214,7 +214,11 @@ def claim(output: Path, job: Job) -> None:
     Raises ValueError when it is another one's.
     """
     note = output / "job.json"
-    asked = json.dumps(asdict(job), indent=1) + "\n"
+    try:
+        asked = json.dumps(asdict(job), indent=1) + "\n"
+    except TypeError as problem:
+        told = f"opened and asked: expected values that JSON has, paths as texts: {problem}"
+        raise ValueError(told) from None
     if not note.exists():
         written.whole(note, [asked])
     found = json.loads(note.read_text())
