@@ -62,7 +62,7 @@ def answer(
         dataset: Rows with a column `row` of JSON, or columns as `prompt`, `messages`, `seed`
             (`bise.ray.answers.ROW`); and an `id`, without which no checkpoint knows them.
         model: As `bise.Model.open` takes it; a path that each node has.
-        workers: Actors, each with the whole model; as many as fit when None.
+        workers: Actors, each with the whole model; when None, as many as fit and leave a core.
         num_cpus: Cores of an actor, which are its threads.
         batch_size: Rows that are given to an actor at a time; None: as Ray has them in blocks.
         seed: What seeds of rows that have none are made of, together with their ids.
@@ -72,7 +72,15 @@ def answer(
     Raises:
         ValueError: When an argument is not what is expected, or no node has so many cores.
     """
-    fit = fitting(num_cpus)
+    fit, left = fitting(num_cpus)
+    if workers is None:
+        # Ray's tasks need a core: without one they would wait for the actors, which wait for them.
+        workers = fit if left else fit - 1
+    if workers < 1:
+        raise ValueError(
+            f"workers: expected at least 1, found {workers}; an actor of {num_cpus} cores leaves none "
+            "for tasks that read and write: give it fewer by num_cpus"
+        )
     given = {"threads": num_cpus, **(opened or {})}
     return dataset.map_batches(
         Answers,
@@ -80,12 +88,12 @@ def answer(
         batch_size=batch_size,
         batch_format="pyarrow",
         num_cpus=num_cpus,
-        compute=ActorPoolStrategy(size=workers or fit),
+        compute=ActorPoolStrategy(size=workers),
     )
 
 
-def fitting(num_cpus: int) -> int:
-    """How many actors of so many cores the cluster has room for."""
+def fitting(num_cpus: int) -> tuple[int, int]:
+    """How many actors of so many cores the cluster has room for, and the cores that they leave."""
     if not isinstance(num_cpus, int) or num_cpus < 1:
         raise ValueError(f"num_cpus: expected a whole number of at least 1, found {num_cpus!r}")
     if not ray.is_initialized():
@@ -94,7 +102,7 @@ def fitting(num_cpus: int) -> int:
     fit = sum(count // num_cpus for count in cores)
     if fit == 0:
         raise ValueError(f"num_cpus: no node has {num_cpus} cores; the largest has {max(cores)}")
-    return fit
+    return fit, sum(count % num_cpus for count in cores)
 
 
 def run(
@@ -121,7 +129,8 @@ def run(
         output: A folder that is made; for this job alone.
         ordered: Whether answers stand in the order of rows.
         rows_per_file: How many rows are computed, and lost when a worker is, at a time.
-        model, workers, num_cpus, seed, opened, asked: As of `answer`.
+        workers: As of `answer`, but actors may have all cores.
+        model, num_cpus, seed, opened, asked: As of `answer`.
 
     Raises:
         ValueError: When `output` is that of another job, or rows have the same id.
@@ -144,7 +153,7 @@ def run(
                 dataset = answer(
                     dataset,
                     model,
-                    workers=workers,
+                    workers=workers or fitting(num_cpus)[0],
                     num_cpus=num_cpus,
                     batch_size=None,
                     seed=seed,
