@@ -1,8 +1,8 @@
 """Compares many prompts at once with one after the other: `bise run --input-jsonl`, the same with --sequences 1, and
 llama-cpp-python's loop over the same file, in turn.
 
-    cargo build --release && pip install llama-cpp-python==0.3.36
-    python benches/peers/batch.py
+    cargo build --release && python3 -m venv .venv && .venv/bin/pip install llama-cpp-python==0.3.36
+    .venv/bin/python benches/peers/batch.py
 
 One file of random weights at Mistral 7B's shape, Q4_0. 64 prompts of 128 tokens, of which no two begin alike, with 64 tokens
 generated after each, at temperature 1: at 0 random weights repeat themselves, which drafts would profit from. The vocabulary
@@ -76,6 +76,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.loop:
         return llama(*arguments.loop, arguments.threads)
+    # What is missing shows before anything is measured.
+    subprocess.run([sys.executable, "-c", "import llama_cpp"], check=True)
     with tempfile.TemporaryDirectory(dir=arguments.directory) as temporary:
         model, input = Path(temporary) / "model.gguf", Path(temporary) / "rows.jsonl"
         make = [arguments.bise, "bench", "--synthetic", "mistral-7b:Q4_0", "--layers", arguments.layers, "--write", model]
@@ -86,6 +88,7 @@ def main() -> None:
         for _ in range(arguments.rounds):
             for name, more in (("batch", []), ("one", ["--sequences", "1"])):
                 samples[name].append(bise(arguments.bise, model, input, arguments.threads, more))
+                print(f"{name}: {samples[name][-1]:.1f} tok/s", file=sys.stderr)
             done = subprocess.run([str(word) for word in loop], stdout=subprocess.PIPE, check=True, text=True)
             samples["llama"].append(float(done.stdout))
         batch, one, other = (statistics.median(values) for values in samples.values())

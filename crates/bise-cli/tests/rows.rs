@@ -56,7 +56,9 @@ fn each_text_is_that_of_a_run_alone() {
         let model = fixture(model);
         let prompts = ["Once upon a time", "The dog", "Lily said: \"", "One day"];
         let kinds = [("0", "40"), ("0.9", "50"), ("1.5", "200")];
-        let all = prompts.iter().flat_map(|prompt| kinds.map(|(temp, n)| (prompt, temp, n)));
+        let all = prompts
+            .iter()
+            .flat_map(|prompt| kinds.map(|(temp, n)| (prompt, temp, n)));
         let all: Vec<_> = all.enumerate().collect();
         let rows: Vec<Value> = all
             .iter()
@@ -165,13 +167,24 @@ fn what_was_interrupted_goes_on() {
     let mut command = Command::new("env");
     command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_bise"), "run"]);
     let mut child = command.args(arguments).spawn().unwrap();
-    let lines = || std::fs::read_to_string(&output).unwrap_or_default().lines().count();
+    let lines = || {
+        std::fs::read_to_string(&output)
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
     while lines() < 3 {
         assert!(child.try_wait().unwrap().is_none(), "it ended early");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let before = std::fs::read_to_string(&output).unwrap();
     assert_eq!((before.lines().count(), before.ends_with('\n')), (3, true));

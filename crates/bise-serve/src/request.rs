@@ -23,6 +23,8 @@ pub struct Request {
     pub stops: Vec<String>,
     /// Log-probabilities of each token, and of so many of the likeliest in its place.
     pub logprobs: Option<usize>,
+    /// Whether answers are wanted whole: nobody waits for the next token.
+    pub whole: bool,
 }
 
 impl Request {

@@ -121,6 +121,8 @@ pub struct Wanted {
     pub logprobs: Option<usize>,
     /// Whether the answer goes on after tokens that end a text.
     pub ignore_end: bool,
+    /// Whether the answer is wanted whole: prompts of others may go before its next token.
+    pub whole: bool,
 }
 
 impl Served {
@@ -245,6 +247,7 @@ impl Served {
             ignore_end: wanted.ignore_end,
             stops: wanted.stops,
             logprobs: wanted.logprobs,
+            whole: wanted.whole,
         })
     }
 

@@ -64,6 +64,7 @@ fn asked(served: &Served, i: usize) -> Request {
         choices: Some(*numbers.one_of(&[1, 1, 1, 3])),
         logprobs: Some(2).filter(|_| numbers.below(4) == 0),
         ignore_end: false,
+        whole: numbers.below(2) == 0,
     };
     let voice = *numbers.one_of(&[Voice::Continuation, Voice::Answer { tools: false }]);
     let mut prompt = served.text_prompt(&text);

@@ -128,6 +128,7 @@ impl Row {
             choices: None,
             logprobs: asked.logprobs.or(common.logprobs),
             ignore_end: common.ignore_end,
+            whole: true,
         };
         served.request(prompt, voice, wanted)
     }

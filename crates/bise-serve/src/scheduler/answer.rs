@@ -24,6 +24,7 @@ pub struct Common {
     max_tokens: usize,
     ignore_end: bool,
     logprobs: Option<usize>,
+    whole: bool,
     events: mpsc::Sender<Event>,
     came: Instant,
     tally: Arc<Tally>,
@@ -69,12 +70,14 @@ impl<'t> Answer<'t> {
             ignore_end,
             stops,
             logprobs,
+            whole,
         } = request;
         let common = Arc::new(Common {
             prompt: prompt.len(),
             max_tokens,
             ignore_end,
             logprobs,
+            whole,
             events,
             came,
             tally,
@@ -105,6 +108,11 @@ impl<'t> Answer<'t> {
     /// Whether whoever reads it is so far behind that it should wait.
     pub fn is_read_slowly(&self) -> bool {
         self.common.events.capacity() < EVENTS
+    }
+
+    /// Whether somebody waits for its next token.
+    pub fn is_watched(&self) -> bool {
+        !self.common.whole
     }
 
     /// Tokens processed.

@@ -2,7 +2,8 @@
 //!
 //! The time of a pass of `n` rows is taken for a line, `t(n) = a + b n`: weights are read once, and
 //! each row is multiplied. The line is fitted to recent passes. Answers that wait for their next
-//! token are to wait at most [`SLOWER`] times as long as without the prompt, so it gets
+//! token, and are read as they are written, are to wait at most [`SLOWER`] times as long as without
+//! the prompt, so it gets
 //!
 //! ```text
 //! p = (SLOWER - 1) t(d) / b        rows, beside d rows of answers

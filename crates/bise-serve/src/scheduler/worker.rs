@@ -263,15 +263,20 @@ impl<'t> Worker<'t> {
         let most = self.engine.options().rows.max(1);
         self.draft();
         let mut rows = Vec::new();
-        let mut used = 0;
+        let (mut used, mut watched) = (0, false);
         for (&number, answer) in &self.running {
             if answer.is_decoding() && !answer.is_read_slowly() && used < most {
                 let n = (1 + answer.drafts.len()).min(most - used);
                 rows.push((number, n));
                 used += n;
+                watched |= answer.is_watched();
             }
         }
-        let mut left = self.pace.prompt_rows(used, most - used);
+        // Where nobody waits, larger passes do more in all.
+        let mut left = match watched {
+            true => self.pace.prompt_rows(used, most - used),
+            false => most - used,
+        };
         for (&number, answer) in &self.running {
             if !answer.is_decoding() && left > 0 {
                 let n = answer.left().min(left);
