@@ -75,7 +75,10 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
 
 /// As [`main`], but signals are those that the host tells of.
 pub fn main_hosted(words: impl IntoIterator<Item = OsString>) -> u8 {
-    run_with(words, || Ok(interrupt::forget()))
+    run_with(words, || {
+        interrupt::forget();
+        Ok(())
+    })
 }
 
 fn run_with(
