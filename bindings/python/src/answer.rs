@@ -1,7 +1,7 @@
 //! A text that is being written.
 
-use crate::engine::Inner;
 use crate::errors::of_fault;
+use crate::inner::Inner;
 use crate::text;
 use crate::waiting::wait;
 use bise_serve::batch::Running;

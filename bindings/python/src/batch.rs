@@ -1,7 +1,7 @@
 //! Many rows that are answered together.
 
-use crate::engine::Inner;
 use crate::errors::{about_fault, of_fault};
+use crate::inner::Inner;
 use crate::text;
 use crate::waiting::until;
 use bise_serve::batch::{self, Common, Row};

@@ -3,6 +3,7 @@
 use crate::answer::Answer;
 use crate::batch::Batch;
 use crate::errors::{Kind, error, of_fault, of_host};
+use crate::inner::Inner;
 use crate::waiting::{interruptible, wait};
 use bise_cli::hosted;
 use bise_model::constraint::Grammar;
@@ -19,45 +20,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A model, loaded and answering.
 #[pyclass(frozen, module = "bise._bise")]
 pub struct Engine(Mutex<Option<Arc<Inner>>>);
-
-/// A model, and the process whose threads run it.
-pub struct Inner {
-    /// Always there; taken when it is dropped.
-    served: Option<Arc<Served>>,
-    process: u32,
-}
-
-impl Inner {
-    /// Refuses to be used in a child that was forked: its threads are not there.
-    pub fn check_process(&self, py: Python<'_>) -> PyResult<()> {
-        let (mine, here) = (self.process, std::process::id());
-        if mine == here {
-            return Ok(());
-        }
-        let message = format!(
-            "the model was opened by process {mine}, and this is process {here}, forked from it: its threads are \
-             not here; open the model in the child, or start it with multiprocessing.get_context(\"spawn\")"
-        );
-        Err(error(py, Kind::BiseError, message))
-    }
-
-    /// The model.
-    pub fn served(&self) -> &Arc<Served> {
-        self.served.as_ref().expect("taken by drop alone")
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Some(served) = self.served.take() {
-            match self.process == std::process::id() {
-                true => served.scheduler.stop(),
-                // Locks may be held for ever by threads that were not forked.
-                false => std::mem::forget(served),
-            }
-        }
-    }
-}
 
 impl Engine {
     fn inner(&self, py: Python<'_>) -> PyResult<Arc<Inner>> {
@@ -82,11 +44,8 @@ impl Engine {
     fn open(py: Python<'_>, words: Vec<OsString>) -> PyResult<(Self, Vec<String>)> {
         let (served, notes) = interruptible(py, &Arc::default(), move || hosted::serve(&words))?;
         let served = served.map_err(|error| of_host(py, error, Kind::ModelError))?;
-        let inner = Inner {
-            served: Some(Arc::new(served)),
-            process: std::process::id(),
-        };
-        Ok((Self(Mutex::new(Some(Arc::new(inner)))), notes))
+        let inner = Arc::new(Inner::new(served));
+        Ok((Self(Mutex::new(Some(inner))), notes))
     }
 
     /// Gives up what is being computed, and the memory.
@@ -94,7 +53,7 @@ impl Engine {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         py.detach(move || {
             if let Some(inner) = inner
-                && inner.process == std::process::id()
+                && inner.is_here()
             {
                 inner.served().scheduler.stop();
             }

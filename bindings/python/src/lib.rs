@@ -9,6 +9,7 @@ mod answer;
 mod batch;
 mod engine;
 mod errors;
+mod inner;
 mod program;
 mod quantize;
 mod text;
