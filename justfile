@@ -11,6 +11,10 @@ ci:
 test:
     cargo test --workspace
 
+# The package for Python: build, install, test
+python:
+    bindings/python/run_tests.sh
+
 # Format, then lint as CI does
 lint:
     cargo fmt --all

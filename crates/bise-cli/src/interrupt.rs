@@ -66,8 +66,14 @@ fn is_ignored(signal: i32) -> bool {
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
+/// There was no signal.
+pub fn forget() {
+    *state() = State::default();
+    FLAG.store(false, Ordering::Relaxed);
+}
+
 /// A signal has come.
-fn heed(signal: i32) {
+pub fn heed(signal: i32) {
     let mut state = state();
     if signal != SIGINT || state.signal.is_none() {
         state.signal = Some(signal);

@@ -2,6 +2,7 @@
 //! and one for notes.
 
 use crate::shown;
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::{self, Write};
 
@@ -13,7 +14,31 @@ pub fn error(problem: impl Display) {
 
 /// Says what the user should know while all goes on.
 pub fn note(text: impl Display) {
-    say(format_args!("note: {text}"));
+    let collected = NOTES.with_borrow_mut(|notes| {
+        let notes = notes.as_mut()?;
+        notes.push(text.to_string());
+        Some(())
+    });
+    if collected.is_none() {
+        say(format_args!("note: {text}"));
+    }
+}
+
+thread_local! {
+    /// The notes of work that is done for a host.
+    static NOTES: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
+/// Does work for a host, which tells its user what the notes say; nothing is shown or asked.
+pub fn collected<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
+    NOTES.set(Some(Vec::new()));
+    let done = work();
+    (done, NOTES.take().unwrap_or_default())
+}
+
+/// Whether this thread works for a host, and nobody is to be shown or asked anything.
+pub fn is_hosted() -> bool {
+    NOTES.with_borrow(Option::is_some)
 }
 
 /// Prints a line to standard error; when nobody reads that, there is nobody to tell.

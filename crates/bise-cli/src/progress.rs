@@ -1,6 +1,7 @@
 //! How far the work is: a bar on the terminal, where it takes over a second.
 
 use crate::interrupt::Interrupt;
+use crate::messages::is_hosted;
 use crate::shown;
 use bise_model::Watch;
 use bise_quantize::Progress;
@@ -17,6 +18,7 @@ const SOON: Duration = Duration::from_secs(1);
 pub struct Bar {
     bar: ProgressBar,
     start: Instant,
+    /// Whether it is taken away, or never to be shown.
     ended: AtomicBool,
     /// Where the part of the work begins that is watched.
     from: AtomicU64,
@@ -63,7 +65,7 @@ impl Bar {
                 .with_style(style.expect("a valid template"))
                 .with_message(what),
             start: Instant::now(),
-            ended: AtomicBool::new(false),
+            ended: AtomicBool::new(is_hosted()),
             from: AtomicU64::new(0),
         }
     }

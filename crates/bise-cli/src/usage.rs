@@ -4,15 +4,35 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, Error, Parser};
 use std::ffi::OsString;
 
-/// Reads the command line, or ends the program.
-pub fn parse<C: Parser>() -> C {
-    let words: Vec<OsString> = std::env::args_os().collect();
-    read(&words).unwrap_or_else(|error| error.exit())
-}
-
 /// Reads a command line.
 pub fn read<C: Parser>(words: &[OsString]) -> Result<C, Error> {
     C::try_parse_from(words).map_err(|error| as_typed(error, C::command(), words))
+}
+
+/// What is wrong, without what helps at a command line.
+pub fn in_short(error: &Error) -> String {
+    let text = error.render().to_string();
+    let text = text.trim_start_matches("error: ");
+    let problem = text.split("\n\n").next().unwrap_or(text);
+    problem.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What a message for a command line says to a host, whose options have no dashes: `--kv-type` is
+/// `kv_type`.
+pub fn without_dashes(text: &str) -> String {
+    let name = |word: &str| {
+        let (before, name) = word.split_once("--")?;
+        let is_first = before
+            .chars()
+            .all(|c| !c.is_alphanumeric() && c != '/' && c != '.');
+        let end = name.find(|c: char| !(c.is_ascii_lowercase() || c == '-'));
+        let (name, rest) = name.split_at(end.unwrap_or(name.len()));
+        (is_first && !name.is_empty()).then(|| format!("{before}{}{rest}", name.replace('-', "_")))
+    };
+    let words = text.split_inclusive(char::is_whitespace);
+    words
+        .map(|word| name(word).unwrap_or_else(|| word.to_owned()))
+        .collect()
 }
 
 /// A mistake that shows only when more than the command line is known; the program ends with 2, as

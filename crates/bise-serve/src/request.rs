@@ -86,9 +86,19 @@ pub struct Piece {
     pub thought: String,
     /// The tokens, where log-probabilities were asked for.
     pub tokens: Vec<Token>,
+    /// The numbers of the tokens that made it certain.
+    pub ids: Vec<u32>,
 }
 
 impl Piece {
+    /// Adds what comes after it.
+    pub fn extend(&mut self, more: Self) {
+        self.text.push_str(&more.text);
+        self.thought.push_str(&more.thought);
+        self.tokens.extend(more.tokens);
+        self.ids.extend(more.ids);
+    }
+
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty() && self.thought.is_empty() && self.tokens.is_empty()
@@ -115,6 +125,8 @@ pub struct End {
     pub finish: Finish,
     /// Tokens of the answer; one that ends a text counts.
     pub tokens: usize,
+    /// Their numbers, but for one that ends a text.
+    pub ids: Vec<u32>,
     /// Whether the last one is a token that ends a text.
     pub by_token: bool,
     /// Those of them that belong to thoughts.

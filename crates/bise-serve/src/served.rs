@@ -41,6 +41,8 @@ pub struct Served {
     pub sequences: usize,
     /// What is taken where a request says nothing.
     pub sampling: SamplerOptions,
+    /// How passes are run.
+    pub engine: EngineOptions,
     /// Runs the model.
     pub scheduler: Scheduler,
     /// Made when the first grammar comes.
@@ -75,7 +77,7 @@ impl Served {
             Err(why) => (Template::Mistral(Version::V1), Some(why)),
         };
         let template = Arc::new(template);
-        let engine = Engine::new(&model, options.engine);
+        let engine = Engine::new(&model, options.engine.clone());
         let (tokens, chat) = (tokenizer.clone(), template.clone());
         Ok(Self {
             names: options.names,
@@ -88,6 +90,7 @@ impl Served {
             context: options.scheduler.context,
             sequences: options.scheduler.sequences,
             sampling: options.sampling,
+            engine: options.engine,
             scheduler: Scheduler::start(engine, tokens, chat, options.scheduler)?,
             table: OnceLock::new(),
         })

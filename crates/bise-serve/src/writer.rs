@@ -20,6 +20,8 @@ pub struct Writer<'t> {
     /// The tokens from the first call on; none before one.
     calls: Vec<u32>,
     tokens: usize,
+    /// Tokens that no piece has said yet.
+    silent: Vec<u32>,
     thought_tokens: usize,
     thinks: bool,
 }
@@ -47,6 +49,7 @@ impl<'t> Writer<'t> {
             calls_token: template.tool_calls_token(tokenizer).filter(|_| tools),
             calls: Vec::new(),
             tokens: 0,
+            silent: Vec::new(),
             thought_tokens: 0,
             thinks: false,
         }
@@ -54,6 +57,15 @@ impl<'t> Writer<'t> {
 
     /// What `token` adds.
     pub fn push(&mut self, token: u32, logprobs: Option<Logprobs>) -> Piece {
+        self.silent.push(token);
+        let mut piece = self.add(token, logprobs);
+        if !piece.is_empty() {
+            piece.ids = std::mem::take(&mut self.silent);
+        }
+        piece
+    }
+
+    fn add(&mut self, token: u32, logprobs: Option<Logprobs>) -> Piece {
         self.tokens += 1;
         let mut piece = Piece {
             tokens: logprobs.into_iter().map(|all| self.describe(all)).collect(),
@@ -95,7 +107,10 @@ impl<'t> Writer<'t> {
     /// What is left of the answer, and how it ends after `finish`; `ended` says whether the model
     /// chose a token that ends it, which was not pushed.
     pub fn finish(mut self, finish: Finish, ended: bool) -> (Piece, End) {
-        let mut piece = Piece::default();
+        let mut piece = Piece {
+            ids: std::mem::take(&mut self.silent),
+            ..Piece::default()
+        };
         self.end_text(&mut piece);
         let mut finish = match self.stops.found() {
             Some(text) => Finish::Stop(text.to_owned()),
@@ -117,6 +132,7 @@ impl<'t> Writer<'t> {
         let end = End {
             finish,
             tokens: self.tokens + usize::from(ended),
+            ids: Vec::new(),
             by_token: ended,
             thought_tokens: self.thought_tokens,
             calls,

@@ -217,7 +217,7 @@ fn probabilities_thoughts_and_stops_are_told() {
         chat: true,
         ..Common::default()
     };
-    let stops = |i: usize| if i % 2 == 0 { vec![] } else { vec!["e"] };
+    let stops = |i: usize| if i.is_multiple_of(2) { vec![] } else { vec!["e"] };
     let rows: Vec<Value> = (0..24)
         .map(|i| json!({"prompt": "Hello", "seed": i, "max_tokens": 100, "temp": 1, "stop": stops(i)}))
         .collect();

@@ -1,7 +1,7 @@
 //! MODEL, which may be a path, a name on a hub, or a name of ollama's.
 
 use super::{looker, made};
-use crate::messages::note;
+use crate::messages::{is_hosted, note};
 use anyhow::{Context as _, Result, bail};
 use bise_hub::{Hub, Name, ollama};
 use std::borrow::Cow;
@@ -51,7 +51,7 @@ fn hub_name(text: &str) -> Option<Name> {
 
 /// Whether the person at the terminal wants the model; false when there is nobody.
 fn ask(name: &Name) -> Result<bool> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    if is_hosted() || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Ok(false);
     }
     note(format_args!("{name} is not on disk"));

@@ -1,6 +1,6 @@
 //! `bise quantize`: a quantized GGUF file, and what it says of a text.
 
-mod options;
+pub mod options;
 
 use crate::divergence::Divergence;
 use crate::hub::located::located;
@@ -100,7 +100,7 @@ pub fn run(
 
 /// Refuses a directory whose tokenizer does to text what is not known here: the file would give
 /// other tokens than the directory.
-fn refuse_unknown_rules(source: &Source) -> Result<()> {
+pub fn refuse_unknown_rules(source: &Source) -> Result<()> {
     let checkpoint = source.checkpoint();
     if checkpoint.metadata.get("tokenizer.rules.version").is_some() {
         runtime::tokenizer_of(checkpoint, Some(source.path()))?;

@@ -42,11 +42,12 @@ impl Log {
             .with_env_filter(EnvFilter::new("warn,bise_serve=info"))
             .with_ansi(io::stderr().is_terminal())
             .with_writer(writer);
-        match format {
-            Format::Text => lines.init(),
-            Format::Json => lines.json().flatten_event(true).init(),
-            Format::Off => {}
-        }
+        // A host may have another log already, which it keeps.
+        let _ = match format {
+            Format::Text => lines.try_init(),
+            Format::Json => lines.json().flatten_event(true).try_init(),
+            Format::Off => Ok(()),
+        };
         std::panic::set_hook(Box::new(|panic| {
             // What it says may be somebody's text.
             let place = panic.location().map(ToString::to_string);

@@ -94,11 +94,19 @@ fn watch_parent(wanted: bool) -> Arc<AtomicBool> {
 
 /// Loads the model, and says so.
 fn load(args: &Args, loading: &Loading) -> Result<()> {
-    let (which, runtime) = (args.path(), &args.runtime);
-    let model = runtime.open_watched(which, &|more, all| {
+    let served = served(args, &|more, all| {
         loading.size(all);
         loading.advance(more);
     })?;
+    loading.ready(Arc::new(served));
+    Ok(())
+}
+
+/// The model that `args` name, loaded and answering; `watch` is told that so many more bytes of so
+/// many are there.
+pub fn served(args: &Args, watch: &(dyn Fn(u64, u64) + Sync)) -> Result<Served> {
+    let (which, runtime) = (args.path(), &args.runtime);
+    let model = runtime.open_watched(which, watch)?;
     let named = args.template.as_deref();
     let tokenizer = runtime::tokenizer_for(&model, which, named)?;
     let template = match runtime::template(named, which, model.metadata(), &tokenizer) {
@@ -127,7 +135,5 @@ fn load(args: &Args, loading: &Loading) -> Result<()> {
         },
         sampling: args.sampling(&tokenizer)?,
     };
-    let served = Served::start(model, tokenizer, options).context("cannot start a thread")?;
-    loading.ready(Arc::new(served));
-    Ok(())
+    Served::start(model, tokenizer, options).context("cannot start a thread")
 }

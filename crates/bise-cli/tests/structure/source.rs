@@ -8,10 +8,10 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The folders `src` of the workspace's crates and tools.
+/// The folders `src` of the workspace's crates, tools and bindings.
 pub fn crates() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for folder in ["crates", "tools"] {
+    for folder in ["crates", "tools", "bindings"] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let src = entry.unwrap().path().join("src");
             if src.is_dir() {

@@ -40,12 +40,3 @@ pub async fn gather(mut events: mpsc::Receiver<Event>, choices: usize) -> Result
 pub fn ended_early() -> Fault {
     Fault::internal("the server ended before the answer did")
 }
-
-impl Piece {
-    /// Adds what comes after it.
-    fn extend(&mut self, more: Self) {
-        self.text.push_str(&more.text);
-        self.thought.push_str(&more.thought);
-        self.tokens.extend(more.tokens);
-    }
-}

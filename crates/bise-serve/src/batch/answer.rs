@@ -36,6 +36,8 @@ pub struct Text {
     pub prompt_tokens: usize,
     /// Tokens that were generated; one that ends a text does not count.
     pub tokens: usize,
+    /// Their numbers.
+    pub ids: Vec<u32>,
     /// With this seed the row gives the same text again.
     pub seed: u64,
     /// Each token with its log-probabilities, where they were asked for.
@@ -94,28 +96,31 @@ impl Known {
 
     /// The answer.
     pub fn answer(self, outcome: Result<(Piece, End), Fault>) -> Answer {
-        let result = outcome.map(|(piece, end)| {
-            let (reason, stop_text) = match end.finish {
-                Finish::End | Finish::Calls => (Reason::End, None),
-                Finish::Stop(text) => (Reason::Stop, Some(text)),
-                Finish::Length => (Reason::Length, None),
-            };
-            Text {
-                text: piece.text,
-                thought: piece.thought,
-                calls: end.calls,
-                reason,
-                stop_text,
-                prompt_tokens: self.prompt_tokens,
-                tokens: end.tokens - usize::from(end.by_token),
-                seed: self.seed,
-                logprobs: self.logprobs.then_some(piece.tokens),
-            }
-        });
         Answer {
             index: self.index,
+            result: outcome.map(|(piece, end)| self.text(piece, end)),
             id: self.id,
-            result,
+        }
+    }
+
+    /// What was written, which `piece` says and `end` ends.
+    pub fn text(&self, piece: Piece, end: End) -> Text {
+        let (reason, stop_text) = match end.finish {
+            Finish::End | Finish::Calls => (Reason::End, None),
+            Finish::Stop(text) => (Reason::Stop, Some(text)),
+            Finish::Length => (Reason::Length, None),
+        };
+        Text {
+            text: piece.text,
+            thought: piece.thought,
+            calls: end.calls,
+            reason,
+            stop_text,
+            prompt_tokens: self.prompt_tokens,
+            tokens: end.tokens - usize::from(end.by_token),
+            ids: end.ids,
+            seed: self.seed,
+            logprobs: self.logprobs.then_some(piece.tokens),
         }
     }
 }

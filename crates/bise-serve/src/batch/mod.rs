@@ -26,9 +26,11 @@
 
 mod answer;
 mod row;
+mod running;
 
 pub use answer::{Answer, Reason, Text};
 pub use row::{Common, Row};
+pub use running::Running;
 
 use crate::api::gather::gather;
 use crate::fault::Fault;

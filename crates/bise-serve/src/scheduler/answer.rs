@@ -234,7 +234,9 @@ impl<'t> Answer<'t> {
         let (piece, end) = writer.finish(finish, by_token);
         self.say(piece);
         let begun = self.prompt_done.unwrap_or(self.common.came);
+        let made = self.common.prompt..self.tokens.len() - usize::from(by_token);
         let end = End {
+            ids: self.tokens[made].to_vec(),
             prompt_seconds: begun.duration_since(self.common.came).as_secs_f64(),
             answer_seconds: begun.elapsed().as_secs_f64(),
             ..end
