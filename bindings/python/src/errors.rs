@@ -57,6 +57,6 @@ pub fn of_host(py: Python<'_>, error: HostError, kind: Kind) -> PyErr {
     match error {
         HostError::Option(message) => self::error(py, Kind::RequestError, message),
         HostError::Stopped => PyKeyboardInterrupt::new_err(()),
-        HostError::Other(message) => self::error(py, kind, message),
+        other => self::error(py, kind, other.to_string()),
     }
 }

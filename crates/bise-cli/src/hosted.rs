@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum HostError {
     /// An option is not what is expected.
     #[error("{0}")]
