@@ -157,12 +157,13 @@ fn inputs(folder: &Path, reads: &PathOption) -> Vec<(String, Vec<String>)> {
     }
 }
 
-/// Bench writes no model that it reads; many prompts are no session, and come from one file.
+/// Bench writes no model that it reads; many prompts are no session, come from
+/// one file, and draft from their own text.
 fn exclude_each_other(reads: &PathOption, writes: &PathOption) -> bool {
     match (reads.command, reads.id, writes.id) {
         ("bench", id, _) => id != "replay",
         ("run", "input_jsonl", written) => written == "session",
-        ("run", "file", written) => written == "output_jsonl",
+        ("run", "file" | "draft", written) => written == "output_jsonl",
         _ => false,
     }
 }
