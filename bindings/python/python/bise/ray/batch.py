@@ -31,6 +31,8 @@ BESIDE = 0
 AT_A_TIME = 4
 # What is there when all is done.
 ANSWERS = "answers.jsonl"
+# Model, how it is opened, what is asked of it, and the seed.
+What = tuple[str | None, dict[str, Any], dict[str, Any], int]
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def run(
         return answers
 
 
-def prepare(source: Path, output: Path, size: int, what: tuple[Any, ...]) -> Job:
+def prepare(source: Path, output: Path, size: int, what: What) -> Job:
     """Lays rows out in `output`, unless they are there, and notes the job, or finds that it is the
     one that was begun."""
     new, folder = output / "job.new", output / "job"
@@ -178,7 +180,7 @@ def prepare(source: Path, output: Path, size: int, what: tuple[Any, ...]) -> Job
     shutil.rmtree(new, ignore_errors=True)
     try:
         laid = rows.lay_out(source, new, size)
-        job = Job(*what, laid.rows, laid.digest)
+        job = Job(*what, rows=laid.rows, digest=laid.digest)
         claim(output, job)
         if not (folder / "rows").exists() and not (output / ANSWERS).exists():
             folder.mkdir(exist_ok=True)

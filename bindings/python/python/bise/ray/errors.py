@@ -1,6 +1,7 @@
 """Errors in the form that the clients of a path know, as `bise serve` writes them."""
 
 import json
+from typing import Any
 
 from starlette.responses import Response
 
@@ -8,7 +9,7 @@ from starlette.responses import Response
 ANTHROPIC = {413: "request_too_large", 503: "overloaded_error"}
 
 
-def error(path: str, status: int, message: str) -> dict:
+def error(path: str, status: int, message: str) -> dict[str, Any]:
     """The body of an error."""
     path = path.removeprefix("/v1")
     if path.startswith("/api/"):

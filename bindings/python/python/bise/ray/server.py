@@ -18,7 +18,7 @@ class Server:
 
     def __init__(self, process: asyncio.subprocess.Process):
         self._process = process
-        self._last = collections.deque(maxlen=20)
+        self._last: collections.deque[str] = collections.deque(maxlen=20)
         self._log = asyncio.create_task(self._pass_log_on())
         self.address = ""
 
@@ -50,6 +50,7 @@ class Server:
         return server
 
     async def _said(self, beginning: str) -> str:
+        assert self._process.stdout
         line = (await self._process.stdout.readline()).decode().strip()
         if not line:
             code = await self._process.wait()
@@ -62,6 +63,7 @@ class Server:
 
     async def _pass_log_on(self) -> None:
         """Lines of standard error to that of this process; the last ones are kept."""
+        assert self._process.stderr
         while line := await self._process.stderr.readline():
             text = line.decode(errors="replace").rstrip()
             self._last.append(text)
