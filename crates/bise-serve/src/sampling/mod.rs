@@ -1,7 +1,8 @@
 //! Options of the sampler that are given: those of the command line, of a row, or of a function's
-//! keywords. What is not given has the default of [`SamplerOptions`](bise_model::sampler::SamplerOptions).
+//! keywords. What is not given has the default of
+//! [`SamplerOptions`](bise_model::sampler::SamplerOptions).
 //!
-//! `named` sets options by their names, `applied` makes [`SamplerOptions`](bise_model::sampler::SamplerOptions) of them.
+//! `named` sets options by their names, `applied` makes `SamplerOptions` of them.
 
 mod applied;
 mod named;
