@@ -20,9 +20,9 @@ pub(super) const MR: usize = 2 * LANES;
 /// lie a power of two apart, in a few sets of each cache, and come back from memory.
 pub(super) const NC: usize = 528;
 
-/// How many bytes ahead `gemv` asks for weights, for one tile: far enough for memory, near enough to stay in the
-/// first cache. It asks for a few cache lines at a time: a burst for a whole block of 256 columns
-/// fills the CPU's queue of misses and stalls it.
+/// How many bytes ahead `gemv` asks for weights, where there is one tile: far enough for memory,
+/// near enough to stay in the first cache. It asks for a few cache lines at a time: a burst for a
+/// whole block of 256 columns fills the CPU's queue of misses and stalls it.
 pub(super) const PREFETCH_BYTES: usize = 4096;
 
 /// Up to how many rows of activations it is faster to unpack quantized weights once for each tile,
