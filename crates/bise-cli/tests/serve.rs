@@ -119,6 +119,15 @@ impl Server {
     }
 }
 
+impl Drop for Server {
+    /// No test leaves a server behind, not even one that fails.
+    fn drop(&mut self) {
+        // It may have ended, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
