@@ -5,6 +5,7 @@
 mod api;
 pub mod batch;
 mod fault;
+mod gather;
 mod http;
 mod options;
 mod page;

@@ -1,13 +1,13 @@
 //! Mistral's interface, as far as it is not OpenAI's: `/v1/fim/completions`.
 
 use super::aside::aside;
-use super::gather::gather;
 use super::openai::answer::Heading;
 use super::openai::chat_answer::{Asked, ChatChunk, ChatCompletion, Pieces, whole};
 use super::openai::common::Common;
 use super::openai::number::{Limit, Whole};
 use super::sse;
 use crate::fault::Fault;
+use crate::gather::gather;
 use crate::http::body::{Body, parse};
 use crate::http::state::App;
 use crate::request::{Request, Voice};

@@ -2,7 +2,6 @@
 
 mod anthropic;
 mod aside;
-pub(crate) mod gather;
 mod llama_cpp;
 mod mistral;
 mod ollama;

@@ -32,8 +32,8 @@ pub use answer::{Answer, Reason, Text};
 pub use row::{Common, Row};
 pub use running::Running;
 
-use crate::api::gather::gather;
 use crate::fault::Fault;
+use crate::gather::gather;
 use crate::request::{End, Piece, Request};
 use crate::scheduler::Refused;
 use crate::served::{Served, refused};

@@ -2,8 +2,8 @@
 
 use super::answer::{Known, Text};
 use super::row::{Common, Row};
-use crate::api::gather::ended_early;
 use crate::fault::Fault;
+use crate::gather::ended_early;
 use crate::request::{End, Event, Piece};
 use crate::served::Served;
 use tokio::sync::mpsc::Receiver;

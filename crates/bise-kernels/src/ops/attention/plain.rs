@@ -16,6 +16,9 @@ use crate::isa::{Isa, LANES};
 use std::hint::black_box;
 use std::ops::Range;
 
+/// Sixteens in a row of a panel of 64.
+const WIDE: usize = CHUNK / LANES;
+
 /// A format of keys and values without scales; see [`KvFormat`].
 pub trait PlainKvFormat: RoundedFormat + Load {
     /// The name that users know.
@@ -95,12 +98,12 @@ impl<F: PlainKvFormat> KvFormat for F {
         let mut scores = [[0f32; CHUNK]; N];
         let (keys, dims, ahead) = (chunk.bytes, 0..head_dim, chunk.ahead(0));
         if S::MANY_ACCUMULATORS {
-            let sums = product::<S, F, N, 4, 4, _>(isa, queries, dims, keys, 0, ahead);
+            let sums = product::<S, F, N, WIDE, WIDE, _>(isa, queries, dims, keys, 0, ahead);
             save(isa, &sums, 0, &mut scores);
         } else {
-            for i in 0..4 {
+            for i in 0..WIDE {
                 let dims = dims.clone();
-                let sums = product::<S, F, N, 1, 4, _>(isa, queries, dims, keys, i, ahead);
+                let sums = product::<S, F, N, 1, WIDE, _>(isa, queries, dims, keys, i, ahead);
                 save(isa, &sums, i * LANES, &mut scores);
             }
         }
@@ -117,24 +120,25 @@ impl<F: PlainKvFormat> KvFormat for F {
         rows: &mut [SoftmaxState; N],
     ) {
         let p = &weights.p;
-        for first in (0..head_dim).step_by(LANES) {
-            // Of a panel of 64, `i` is the first 16 to be multiplied.
-            let (panel, i) = match first / CHUNK < head_dim / CHUNK {
-                true => (first / CHUNK * CHUNK, first % CHUNK / LANES),
-                false => (first, 0),
-            };
+        let wide = head_dim / CHUNK * CHUNK;
+        for panel in (0..wide).step_by(CHUNK) {
             let at = CHUNK * (head_dim + panel) * F::BYTES;
-            let (v, ahead, seen) = (&chunk.bytes[at..], chunk.ahead(at), seen.clone());
-            if panel + CHUNK > head_dim {
-                let sums = product::<S, F, N, 1, 1, _>(isa, p, seen, v, 0, ahead);
-                merge(isa, &sums, weights, first, rows);
-            } else if !S::MANY_ACCUMULATORS {
-                let sums = product::<S, F, N, 1, 4, _>(isa, p, seen, v, i, ahead);
-                merge(isa, &sums, weights, first, rows);
-            } else if i == 0 {
-                let sums = product::<S, F, N, 4, 4, _>(isa, p, seen, v, 0, ahead);
-                merge(isa, &sums, weights, first, rows);
+            let (v, ahead) = (&chunk.bytes[at..], chunk.ahead(at));
+            if S::MANY_ACCUMULATORS {
+                let sums = product::<S, F, N, WIDE, WIDE, _>(isa, p, seen.clone(), v, 0, ahead);
+                merge(isa, &sums, weights, panel, rows);
+            } else {
+                for i in 0..WIDE {
+                    let sums = product::<S, F, N, 1, WIDE, _>(isa, p, seen.clone(), v, i, ahead);
+                    merge(isa, &sums, weights, panel + i * LANES, rows);
+                }
             }
+        }
+        for panel in (wide..head_dim).step_by(LANES) {
+            let at = CHUNK * (head_dim + panel) * F::BYTES;
+            let (v, ahead) = (&chunk.bytes[at..], chunk.ahead(at));
+            let sums = product::<S, F, N, 1, 1, _>(isa, p, seen.clone(), v, 0, ahead);
+            merge(isa, &sums, weights, panel, rows);
         }
     }
 }

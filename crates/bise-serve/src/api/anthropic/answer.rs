@@ -1,8 +1,8 @@
 //! Answers, whole.
 
-use crate::api::gather::ended_early;
 use crate::api::openai::answer::Heading;
 use crate::fault::Fault;
+use crate::gather::ended_early;
 use crate::request::{End, Event, Finish, Piece};
 use bise_model::chat::ToolCall;
 use serde::Serialize;

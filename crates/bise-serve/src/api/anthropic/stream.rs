@@ -7,9 +7,9 @@
 //! ```
 
 use super::answer::{Answer, Asked, Kind, Part, Usage, stopped};
-use crate::api::gather::ended_early;
 use crate::api::sse;
 use crate::fault::Fault;
+use crate::gather::ended_early;
 use crate::http::form::Form;
 use crate::request::{End, Event, Piece};
 use axum::response::sse::Event as Sent;

@@ -1,10 +1,10 @@
 //! Answers of `/api/chat` and `/api/generate`: one JSON object, or a line for each piece.
 
 use crate::api::aside::aside;
-use crate::api::gather::{ended_early, gather};
 use crate::api::openai::answer::{logprob as logprob_of, text};
 use crate::api::sse::received;
 use crate::fault::Fault;
+use crate::gather::{ended_early, gather};
 use crate::http::form::Form;
 use crate::request::{End, Event, Finish, Piece, Request, Token};
 use crate::served::Served;

@@ -2,8 +2,8 @@
 
 use super::answer::{FinishReason, Heading, Logprobs, Usage};
 use super::message::Kind;
-use crate::api::gather::{Gathered, ended_early};
 use crate::api::sse;
+use crate::gather::{Gathered, ended_early};
 use crate::http::form::Form;
 use crate::request::{End, Event, Piece};
 use axum::response::sse::Event as Sent;
